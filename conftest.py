@@ -1,0 +1,22 @@
+"""What every test and doctest finds in place."""
+
+import os
+from typing import Any
+
+import pytest
+import torch
+
+import mpnn
+
+# Two workers with a thread each are faster than one with two on small tensors, and never oversubscribe.
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else torch.get_num_threads())
+
+
+@pytest.fixture(autouse=True)
+def _names_in_doctests(doctest_namespace: dict[str, Any]) -> None:
+    doctest_namespace.update(torch=torch, mpnn=mpnn, Graph=mpnn.Graph)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)

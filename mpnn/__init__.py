@@ -1,0 +1,33 @@
+"""mpnn: one message / aggregate / update core, from the perceptron to the Transformer."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from mpnn.adjacency import as_graph
+from mpnn.aggregate import Aggregator, scatter, softmax
+from mpnn.backends import backend
+from mpnn.csr import CSR
+from mpnn.graph import Graph
+from mpnn.message_passing import MessagePassing, propagate
+
+__all__ = [
+    "CSR",
+    "Aggregator",
+    "Graph",
+    "MessagePassing",
+    "as_graph",
+    "backend",
+    "propagate",
+    "scatter",
+    "softmax",
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> ModuleType:
+    # `import mpnn` stays light: the wings above the core are loaded when they are first named.
+    if name in ("models", "datasets", "train"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,54 @@
+"""Wherever a layer takes a `Graph`, it also takes PyG's `edge_index` tensor."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from mpnn.graph import Graph, Size
+
+Topology = Graph | Tensor
+
+# The graphs made of an edge_index tensor live as long as that tensor does, and hold an alias of it rather
+# than the tensor itself, which would keep both alive for ever. A write into the tensor raises its version.
+_graphs: MutableMapping[Tensor, tuple[int, dict[object, Graph]]] = WeakIdKeyDictionary()
+
+
+def as_graph(graph: Topology, num_nodes: int | Size | None = None) -> Graph:
+    """A `Graph` as it is, or the one that an `edge_index` tensor stands for.
+
+    The graph of a tensor is validated, sorted and normalised once: later calls with the same tensor get the
+    same `Graph`.
+
+    Args:
+        graph: a `Graph`, or an integer tensor `[2, num_edges]`.
+        num_nodes: the number of nodes, `(num_src, num_dst)` for a bipartite graph; checked against a `Graph`.
+
+    Raises:
+        ValueError: a `Graph` that has another number of nodes.
+        TypeError, IndexError: as `Graph` itself.
+    """
+    if isinstance(graph, Graph):
+        if num_nodes is not None:
+            wanted = num_nodes if isinstance(num_nodes, tuple) else (num_nodes, num_nodes)
+            if wanted != graph.size:
+                raise ValueError(
+                    f"the features are for {_sizes(wanted)}, but the graph has {_sizes(graph.size)}."
+                )
+        return graph
+    if not isinstance(graph, Tensor) or torch.compiler.is_compiling():
+        return Graph(graph, num_nodes)
+    version, known = _graphs.get(graph, (-1, {}))
+    if version != graph._version:
+        known = {}
+        _graphs[graph] = (graph._version, known)
+    if num_nodes not in known:
+        known[num_nodes] = Graph(graph.detach(), num_nodes)
+    return known[num_nodes]
+
+
+def _sizes(size: Size) -> str:
+    return f"{size[0]} nodes" if size[0] == size[1] else f"{size[0]} source and {size[1]} destination nodes"

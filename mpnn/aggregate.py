@@ -1,0 +1,345 @@
+"""Aggregators: what a node makes of the messages that reach it.
+
+Each is a permutation-invariant reduction over rows of `index`. A node that no message reaches gets 0, from
+`mul` 1, as in PyTorch Geometric. Ties of `max` and `min` share the gradient evenly, so that the order of the
+edges changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+Message = Tensor | tuple[Tensor, Tensor]
+
+
+def scatter(values: Tensor, index: Tensor, num_rows: int, reduce: str = "sum", dim: int = 0) -> Tensor:
+    """Reduce the entries of `values` that have the same `index`.
+
+    Args:
+        values: `[..., num_entries, ...]` with the entries in dimension `dim`.
+        index: `[num_entries]` int64, the row that each entry belongs to.
+        num_rows: how many rows the result has in dimension `dim`.
+        reduce: "sum", "mean", "max", "min" or "mul".
+        dim: the dimension of the entries.
+
+    >>> scatter(torch.tensor([1.0, 2.0, 5.0]), torch.tensor([0, 0, 2]), num_rows=3)
+    tensor([3., 0., 5.])
+    """
+    dim = dim + values.dim() if dim < 0 else dim
+    shape = [*values.shape[:dim], num_rows, *values.shape[dim + 1 :]]
+    if reduce == "sum":
+        return values.new_zeros(shape).index_add(dim, index, values)
+    if reduce == "mean":
+        counts = torch.bincount(index, minlength=num_rows).clamp(min=1)
+        total = values.new_zeros(shape).index_add(dim, index, values)
+        return total / _along(counts, dim, values).to(values.dtype)
+    places = _along(index, dim, values).expand_as(values)
+    if reduce in ("max", "min"):
+        return values.new_zeros(shape).scatter_reduce(dim, places, values, f"a{reduce}", include_self=False)
+    if reduce == "mul":
+        return values.new_ones(shape).scatter_reduce(dim, places, values, "prod")
+    raise ValueError(f"reduce must be one of sum, mean, max, min, mul, got {reduce!r}.")
+
+
+def softmax(score: Tensor, index: Tensor, num_rows: int, dim: int = 0) -> Tensor:
+    """exp(score_e) / Σ exp(score_e') over the entries e' with the same `index` as e.
+
+    Args:
+        score: `[..., num_entries, ...]` with the entries in dimension `dim`.
+        index: `[num_entries]` int64, the row that each entry belongs to.
+        num_rows: how many rows there are.
+        dim: the dimension of the entries.
+
+    >>> softmax(torch.zeros(3), torch.tensor([0, 0, 1]), num_rows=2)
+    tensor([0.5000, 0.5000, 1.0000])
+    """
+    highest = scatter(score.detach(), index, num_rows, "max", dim).index_select(dim, index)
+    weight = (score - highest).exp()
+    total = scatter(weight, index, num_rows, "sum", dim)
+    return weight / total.index_select(dim, index)
+
+
+def _along(vector: Tensor, dim: int, like: Tensor) -> Tensor:
+    """A vector turned to lie in dimension `dim` of a tensor such as `like`."""
+    return vector.reshape([-1 if k == dim else 1 for k in range(like.dim())])
+
+
+class Aggregator(nn.Module):
+    """The base of all aggregators.
+
+    `forward(messages, index, ptr, dim_size, dim)` reduces `messages [..., num_edges, ...]` over the entries
+    of dimension `dim` with the same `index [num_edges]` to `dim_size` rows: the signature of PyG's
+    `Aggregation`, whose modules can stand wherever one of these can.
+    """
+
+    name = ""
+
+    def forward(
+        self,
+        messages: Tensor,
+        index: Tensor,
+        ptr: Tensor | None = None,
+        dim_size: int | None = None,
+        dim: int = 0,
+    ) -> Tensor:
+        """Reduce the messages; see the class."""
+        num_rows = _num_rows(index) if dim_size is None else dim_size
+        return self.reduce(messages, index, num_rows, dim)
+
+    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+        """What a subclass defines."""
+        raise NotImplementedError
+
+    def reset_parameters(self) -> None:
+        """Draw learnable parameters anew; most aggregators have none."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def _num_rows(index: Tensor) -> int:
+    return int(index.max()) + 1 if index.numel() else 0
+
+
+class Sum(Aggregator):
+    """Σ_j m_j."""
+
+    name = "sum"
+
+    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+        """Σ_j m_j."""
+        return scatter(messages, index, num_rows, "sum", dim)
+
+
+class Mean(Aggregator):
+    """Σ_j m_j / |N(i)|."""
+
+    name = "mean"
+
+    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+        """Σ_j m_j / |N(i)|."""
+        return scatter(messages, index, num_rows, "mean", dim)
+
+
+class Max(Aggregator):
+    """max_j m_j, per channel."""
+
+    name = "max"
+
+    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+        """max_j m_j."""
+        return scatter(messages, index, num_rows, "max", dim)
+
+
+class Min(Aggregator):
+    """min_j m_j, per channel."""
+
+    name = "min"
+
+    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+        """min_j m_j."""
+        return scatter(messages, index, num_rows, "min", dim)
+
+
+class Mul(Aggregator):
+    """Π_j m_j, per channel; 1 where no message arrives."""
+
+    name = "mul"
+
+    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+        """Π_j m_j."""
+        return scatter(messages, index, num_rows, "mul", dim)
+
+
+class Var(Aggregator):
+    """Mean of m_j² minus the square of the mean of m_j."""
+
+    name = "var"
+
+    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+        """Mean of squares minus square of the mean."""
+        mean = scatter(messages, index, num_rows, "mean", dim)
+        return scatter(messages * messages, index, num_rows, "mean", dim) - mean * mean
+
+
+class Std(Var):
+    """The square root of `Var`, and 0 where that is below 1e-5 (its gradient has no bound there)."""
+
+    name = "std"
+    floor = 1e-5
+
+    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+        """sqrt(var)."""
+        deviation = super().reduce(messages, index, num_rows, dim).clamp(min=self.floor).sqrt()
+        return deviation.masked_fill(deviation <= self.floor**0.5, 0.0)
+
+
+class Softmax(Aggregator):
+    """Σ_j softmax_j(t · score_j) value_j.
+
+    The message is a pair `(score, value)`: a score `[num_edges]` or `[num_edges, heads]` weighs a whole value
+    `[num_edges, heads, channels]`. A message that is one tensor is its own score, channel by channel
+    (Li et al., 2020, "DeeperGCN", eq. 3).
+
+    Args:
+        t: the inverse temperature.
+        learn: whether `t` is a parameter.
+        semi_grad: whether the weights are taken as constants by the gradient.
+        channels: with `learn`, one `t` for each channel.
+    """
+
+    name = "softmax"
+
+    def __init__(
+        self, t: float = 1.0, learn: bool = False, semi_grad: bool = False, channels: int = 1
+    ) -> None:
+        super().__init__()
+        if learn and semi_grad:
+            raise ValueError("learn=True needs the gradient that semi_grad=True takes away.")
+        if channels != 1 and not learn:
+            raise ValueError(f"channels is {channels}, but learn=False has nothing to hold per channel.")
+        self._initial = t
+        self.learn, self.semi_grad = learn, semi_grad
+        self.t: float | nn.Parameter = nn.Parameter(torch.full((channels,), t)) if learn else t
+
+    def reset_parameters(self) -> None:
+        """Set a learnable temperature back to its first value."""
+        if isinstance(self.t, nn.Parameter):
+            nn.init.constant_(self.t, self._initial)
+
+    def forward(
+        self,
+        messages: Message,
+        index: Tensor,
+        ptr: Tensor | None = None,
+        dim_size: int | None = None,
+        dim: int = 0,
+    ) -> Tensor:
+        """Reduce `(score, value)` pairs, or tensors that are both."""
+        num_rows = _num_rows(index) if dim_size is None else dim_size
+        score, value = messages if isinstance(messages, tuple) else (messages, messages)
+        weight = softmax(self.scaled(score), index, num_rows, dim)
+        if self.semi_grad:
+            weight = weight.detach()
+        return scatter(broadcast_score(weight, value) * value, index, num_rows, "sum", dim)
+
+    def scaled(self, score: Tensor) -> Tensor:
+        """Return the score times the inverse temperature."""
+        return score if isinstance(self.t, float) and self.t == 1.0 else score * self.t
+
+
+def broadcast_score(score: Tensor, value: Tensor) -> Tensor:
+    """Give a score the trailing dimensions of length one that it lacks beside its value."""
+    if score.shape != value.shape[: score.dim()] and score.dim() != value.dim():
+        raise ValueError(
+            f"a softmax message is (score, value) with the score's shape the beginning of the value's, got "
+            f"{list(score.shape)} and {list(value.shape)}."
+        )
+    return score.reshape(score.shape + (1,) * (value.dim() - score.dim()))
+
+
+class Several(Aggregator):
+    """Several aggregators side by side, concatenated over the last dimension."""
+
+    name = "several"
+
+    def __init__(self, aggregators: Sequence[nn.Module]) -> None:
+        super().__init__()
+        if not aggregators:
+            raise ValueError("aggr is an empty list: name at least one aggregator.")
+        self.aggrs = nn.ModuleList(aggregators)
+
+    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+        """Concatenate what each of them says."""
+        return torch.cat([aggr(messages, index, dim_size=num_rows, dim=dim) for aggr in self.aggrs], dim=-1)
+
+    def reset_parameters(self) -> None:
+        """Reset each of them."""
+        for aggregator in self.aggrs:
+            cast(Aggregator, aggregator).reset_parameters()
+
+    def __repr__(self) -> str:
+        return f"Several({', '.join(map(repr, self.aggrs))})"
+
+
+class Custom(Aggregator):
+    """A user's function `(messages, index, num_rows) -> [num_rows, ...]`."""
+
+    name = "custom"
+
+    def __init__(self, function: Callable[[Tensor, Tensor, int], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+        """Call the function."""
+        return self.function(messages, index, num_rows)
+
+    def __repr__(self) -> str:
+        return f"Custom({getattr(self.function, '__name__', self.function)!s})"
+
+
+AGGREGATORS: dict[str, type[Aggregator]] = {
+    aggregator.name: aggregator for aggregator in (Sum, Mean, Max, Min, Mul, Var, Std, Softmax)
+}
+AGGREGATORS["add"] = Sum
+
+Aggr = str | Sequence[Any] | nn.Module | Callable[..., Any]
+
+
+def resolve(aggr: Aggr | None, **options: Any) -> nn.Module | None:
+    """The aggregator that `aggr` means: a name, a list of such, a module, or a function.
+
+    Names beyond `AGGREGATORS` ("median", "lstm", "powermean", ...) are PyG's modules.
+
+    >>> resolve(["mean", "max"])
+    Several(Mean(), Max())
+    """
+    if aggr is None:
+        return None
+    if isinstance(aggr, str):
+        if aggr in AGGREGATORS:
+            return AGGREGATORS[aggr](**options)
+        return _resolve_with_pyg(aggr, options)
+    if isinstance(aggr, Sequence):
+        return _resolve_several(aggr, **options)
+    if options:
+        raise ValueError(f"aggr_kwargs {sorted(options)} can only be given with an aggregator's name.")
+    if isinstance(aggr, nn.Module):
+        return aggr
+    if callable(aggr):
+        return Custom(aggr)
+    raise TypeError(f"aggr must be a name, a list, a module or a function, got {type(aggr).__name__}.")
+
+
+def _resolve_several(
+    aggr: Sequence[Any],
+    aggrs_kwargs: Sequence[dict[str, Any]] | None = None,
+    mode: str = "cat",
+    mode_kwargs: dict[str, Any] | None = None,
+) -> nn.Module:
+    each = aggrs_kwargs or [{}] * len(aggr)
+    modules = [cast(nn.Module, resolve(one, **kwargs)) for one, kwargs in zip(aggr, each, strict=True)]
+    if mode == "cat":
+        return Several(modules)
+    from torch_geometric.nn.aggr import MultiAggregation
+
+    combined: nn.Module = MultiAggregation(list(aggr), list(each), mode, mode_kwargs)
+    return combined
+
+
+def _resolve_with_pyg(name: str, options: dict[str, Any]) -> nn.Module:
+    from torch_geometric.nn.resolver import aggregation_resolver
+
+    try:
+        module: nn.Module = aggregation_resolver(name, **options)
+    except ValueError:
+        raise ValueError(
+            f"aggr is {name!r}, but must be one of {', '.join(sorted(AGGREGATORS))}, or a name that PyTorch "
+            "Geometric knows."
+        ) from None
+    return module

@@ -1,0 +1,13 @@
+"""The oracle: lift the fields to the edges, call `message` once on all of them, reduce. Pure PyTorch."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mpnn.backends.step import Step
+
+
+def run(step: Step) -> Tensor:
+    """Compute a step with one tensor row per edge."""
+    lifted = {name: step.fields.lift(argument) for name, argument in step.arguments.items()}
+    return step.aggregate(step.message(**lifted))

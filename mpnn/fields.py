@@ -1,0 +1,231 @@
+"""How the tensors given to `propagate` reach the parameters of a user's function.
+
+A parameter `x_j` asks for field `x` at the source of each edge, `x_i` at its destination, `x` for the field
+as it was passed: one row per edge, or something that all edges share.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from mpnn.adjacency import Topology, as_graph
+from mpnn.graph import Graph, Size
+
+# What a function may ask for besides the fields: facts about the topology, under PyG's names.
+TOPOLOGY_NAMES = frozenset(
+    {"edge_index", "edge_index_i", "edge_index_j", "index", "ptr", "size", "size_i", "size_j", "dim_size"}
+)
+
+
+class Residency(Enum):
+    """Where a value lives: one per destination node, per source node, or as it was passed."""
+
+    DST = "_i"
+    SRC = "_j"
+    GIVEN = ""
+
+
+class Parameter(NamedTuple):
+    """One parameter of a user's function."""
+
+    name: str  # "x_j"
+    field: str  # "x"
+    residency: Residency
+    required: bool
+
+
+class Argument(NamedTuple):
+    """A field on its way to a parameter: still one row per node, lifted to the edges by the backend."""
+
+    residency: Residency
+    value: Any
+
+
+_signatures: WeakKeyDictionary[Any, tuple[Parameter, ...]] = WeakKeyDictionary()
+
+
+def parameters_of(function: Callable[..., Any], skip: int = 0) -> tuple[Parameter, ...]:
+    """The parameters of a function, method or module, without the first `skip`.
+
+    Raises:
+        TypeError: the function takes *args or **kwargs, which would leave open what it asks for.
+    """
+    # Keyed by what stays the same from call to call: a lambda's code, a method's function.
+    function = function.forward if isinstance(function, torch.nn.Module) else function
+    plain = getattr(function, "__func__", function)
+    key = getattr(plain, "__code__", plain)
+    known = _signatures.get(key)
+    if known is None:
+        known = _signatures[key] = tuple(map(_parameter, _named_parameters(function)))
+    return known[skip:]
+
+
+def _named_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    parameters = list(inspect.signature(function).parameters.values())
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            name = getattr(function, "__name__", repr(function))
+            raise TypeError(f"{name}() takes {parameter}: name every field that it needs instead.")
+    return parameters
+
+
+def _parameter(parameter: inspect.Parameter) -> Parameter:
+    name, required = parameter.name, parameter.default is parameter.empty
+    if name not in TOPOLOGY_NAMES:
+        for residency in (Residency.DST, Residency.SRC):
+            if name.endswith(residency.value) and len(name) > len(residency.value):
+                return Parameter(name, name[: -len(residency.value)], residency, required)
+    return Parameter(name, name, Residency.GIVEN, required)
+
+
+class Fields:
+    """The fields of one `propagate` call, bound to its graph."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        size: Size | None,
+        fields: Mapping[str, Any],
+        functions: Mapping[str, tuple[Parameter, ...]],
+        node_dim: int = 0,
+        flow: str = "source_to_target",
+    ) -> None:
+        self.given = fields
+        self.node_dim = node_dim
+        self._reversed = flow == "target_to_source"
+        self._check_asked(functions)
+        if not isinstance(topology, Graph):
+            num_nodes = self._infer_size(functions) if size is None else size
+            topology = as_graph(topology, num_nodes)
+        elif size is not None and topology.size != tuple(size):
+            raise ValueError(f"size is {tuple(size)}, but the graph has size {topology.size}.")
+        self.original = topology
+        self.graph = topology.reverse() if self._reversed else topology
+
+    def bind(self, parameters: tuple[Parameter, ...]) -> dict[str, Argument]:
+        """What each parameter gets; optional parameters that no field matches keep their defaults."""
+        bound = {}
+        for name, field, residency, _ in parameters:
+            if residency is Residency.GIVEN:
+                if field in self.given:
+                    bound[name] = Argument(residency, self.given[field])
+                elif field in TOPOLOGY_NAMES:
+                    bound[name] = Argument(residency, self._topology(field))
+            elif field in self.given:
+                value = self._side(self.given[field], residency)
+                bound[name] = Argument(residency if isinstance(value, Tensor) else Residency.GIVEN, value)
+                if isinstance(value, Tensor):
+                    self._check_rows(name, field, residency, value)
+        return bound
+
+    def lift(self, argument: Argument) -> Any:
+        """One row per edge of what lives at the nodes."""
+        residency, value = argument
+        if residency is Residency.GIVEN:
+            return value
+        index = self.graph.dst if residency is Residency.DST else self.graph.src
+        return value.index_select(self.node_dim, index)
+
+    def lifted(self, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
+        """Arguments with which a function can be called on all edges at once."""
+        return {name: self.lift(argument) for name, argument in self.bind(parameters).items()}
+
+    def _side(self, value: Any, residency: Residency) -> Any:
+        if not isinstance(value, tuple | list):
+            return value
+        # Row 0 of edge_index is the first of a pair, also where the flow runs against the edges.
+        source_side = (residency is Residency.SRC) != self._reversed
+        return value[0 if source_side else 1]
+
+    def _topology(self, name: str) -> Any:
+        graph = self.graph
+        match name:
+            case "edge_index":
+                return self.original.edge_index
+            case "index" | "edge_index_i":
+                return graph.dst
+            case "edge_index_j":
+                return graph.src
+            case "ptr":
+                return None  # edges come in the user's order, which need not be sorted by destination
+            case "size":
+                return list(self.original.size)
+            case "size_j":
+                return graph.num_src
+            case _:  # size_i, dim_size
+                return graph.num_dst
+
+    def _infer_size(self, functions: Mapping[str, tuple[Parameter, ...]]) -> int | Size | None:
+        """The size that the node fields imply, as `(rows of edge_index[0], rows of edge_index[1])`."""
+        sizes: dict[int, int] = {}
+        for parameters in functions.values():
+            for _, field, residency, _ in parameters:
+                value = self.given.get(field)
+                if residency is Residency.GIVEN or value is None:
+                    continue
+                pair = value if isinstance(value, tuple | list) else (value, value)
+                wanted = (0, 1) if isinstance(value, tuple | list) else (self._row(residency),)
+                for row in wanted:
+                    if isinstance(pair[row], Tensor) and pair[row].dim() > 0:
+                        sizes.setdefault(row, pair[row].size(self.node_dim))
+        if not sizes:
+            return None
+        num_src, num_dst = sizes.get(0, sizes.get(1, 0)), sizes.get(1, sizes.get(0, 0))
+        return num_src if num_src == num_dst else (num_src, num_dst)
+
+    def _row(self, residency: Residency) -> int:
+        return 0 if (residency is Residency.SRC) != self._reversed else 1
+
+    # Checks -------------------------------------------------------------------------------------------
+
+    def _check_asked(self, functions: Mapping[str, tuple[Parameter, ...]]) -> None:
+        asked = set()
+        for function, parameters in functions.items():
+            for parameter in parameters:
+                asked.add(parameter.field)
+                known = parameter.field in self.given or (
+                    parameter.residency is Residency.GIVEN and parameter.field in TOPOLOGY_NAMES
+                )
+                if parameter.required and not known:
+                    raise TypeError(
+                        f"{function}() asks for {parameter.name!r}; propagate() was given {self._describe()}."
+                    )
+        unused = [name for name, value in self.given.items() if name not in asked and value is not None]
+        if unused:
+            known_names = sorted({p.name for parameters in functions.values() for p in parameters})
+            raise TypeError(
+                f"propagate() was given {', '.join(map(repr, unused))}, which no function asks for; "
+                f"{', '.join(f'{name}()' for name in functions)} ask for "
+                f"{', '.join(known_names) or 'nothing'}."
+            )
+
+    def _describe(self) -> str:
+        described = [
+            f"{name} {list(value.shape)}" if isinstance(value, Tensor) else f"{name} ({type(value).__name__})"
+            for name, value in self.given.items()
+        ]
+        return ", ".join(described) or "no fields"
+
+    def _check_rows(self, name: str, field: str, residency: Residency, value: Tensor) -> None:
+        graph = self.graph
+        wanted = graph.num_dst if residency is Residency.DST else graph.num_src
+        side = "destination" if residency is Residency.DST else "source"
+        if value.dim() == 0 or not -value.dim() <= self.node_dim < value.dim():
+            raise ValueError(
+                f"{field} has shape {list(value.shape)}, but {name} needs one row per {side} node in "
+                f"dimension {self.node_dim}."
+            )
+        if value.size(self.node_dim) != wanted:
+            raise ValueError(
+                f"{field} has {value.size(self.node_dim)} rows (dimension {self.node_dim} of "
+                f"{list(value.shape)}), but the graph has {wanted} {side} nodes."
+            )
+        if value.device != graph.device:
+            raise ValueError(f"{field} is on {value.device}, but the graph is on {graph.device}.")
