@@ -1,0 +1,46 @@
+"""The pickle-free form of a citation graph: plain numpy arrays in one `.npz`."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+
+from mpnn.datasets.record import DataError, NodeDataset, row_normalise
+from mpnn.graph import Graph
+
+DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile, zlib.error)
+
+
+def read_npz(path: Path, name: str, class_names: tuple[str, ...]) -> NodeDataset:
+    """Read a graph whose features are a sparse matrix in CSR form.
+
+    The keys are `edge_index` `[2, num_edges]`; `x_data`, `x_indices`, `x_indptr`, `x_shape` of the features,
+    which are normalised by row here; `y`, `train_mask`, `val_mask` and `test_mask` `[num_nodes]`.
+
+    Raises:
+        DataError: the file is damaged, lacks a key, or its arrays do not fit together.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            csr = (arrays["x_data"], arrays["x_indices"], arrays["x_indptr"])
+            x = csr_matrix(csr, shape=tuple(arrays["x_shape"]))
+            x.check_format(full_check=True)
+            rest = {
+                key: torch.from_numpy(arrays[key])
+                for key in ("edge_index", "y", "train_mask", "val_mask", "test_mask")
+            }
+        return NodeDataset(
+            name=name,
+            graph=Graph(rest.pop("edge_index"), x.shape[0]),
+            x=row_normalise(torch.from_numpy(x.toarray())),
+            class_names=class_names,
+            **rest,
+        )
+    except DAMAGE as error:
+        reason = str(error).strip("'\"") or type(error).__name__
+        raise DataError(f"{path} is damaged or of another format: {reason}") from error
