@@ -7,13 +7,12 @@ edges changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-
-Message = Tensor | tuple[Tensor, Tensor]
 
 
 def scatter(values: Tensor, index: Tensor, num_rows: int, reduce: str = "sum", dim: int = 0) -> Tensor:
@@ -68,19 +67,48 @@ def _along(vector: Tensor, dim: int, like: Tensor) -> Tensor:
     return vector.reshape([-1 if k == dim else 1 for k in range(like.dim())])
 
 
-class Aggregator(nn.Module):
-    """The base of all aggregators.
+class Reduction(NamedTuple):
+    """One primitive reduction over the messages that enter a node: what a fused kernel does in one pass.
 
-    `forward(messages, index, ptr, dim_size, dim)` reduces `messages [..., num_edges, ...]` over the entries
+    `kind` is "sum", "max", "min", "mul" or "softmax" (the sum of `value`, weighted with the softmax of `score`).
+    """
+
+    kind: str
+    value: Tensor
+    score: Tensor | None = None
+
+    def reduce(self, index: Tensor, num_rows: int, dim: int) -> Tensor:
+        """Do it in plain PyTorch."""
+        if self.score is None:
+            return scatter(self.value, index, num_rows, self.kind, dim)
+        weight = softmax(self.score, index, num_rows, dim)
+        return scatter(broadcast_score(weight, self.value) * self.value, index, num_rows, "sum", dim)
+
+
+class Aggregator(nn.Module):
+    """The base of all aggregators: primitive reductions of the messages, and what is made of them per node.
+
+    A subclass defines `split`, which says what to reduce, and `merge`, which finishes at the nodes. The call
+    `aggregator(messages, index, ptr, dim_size, dim)` reduces `messages [..., num_edges, ...]` over the entries
     of dimension `dim` with the same `index [num_edges]` to `dim_size` rows: the signature of PyG's
     `Aggregation`, whose modules can stand wherever one of these can.
     """
 
     name = ""
+    num_reductions = 1
+
+    def split(self, messages: Any) -> list[Reduction]:
+        """The primitive reductions, on tensors with one entry per edge."""
+        raise NotImplementedError(f"{type(self).__name__} defines no split().")
+
+    def merge(self, reduced: list[Tensor], count: Tensor) -> Tensor:
+        """The aggregate, from the reduced tensors and the number of messages per node (at least 1)."""
+        (only,) = reduced
+        return only
 
     def forward(
         self,
-        messages: Tensor,
+        messages: Any,
         index: Tensor,
         ptr: Tensor | None = None,
         dim_size: int | None = None,
@@ -88,11 +116,9 @@ class Aggregator(nn.Module):
     ) -> Tensor:
         """Reduce the messages; see the class."""
         num_rows = _num_rows(index) if dim_size is None else dim_size
-        return self.reduce(messages, index, num_rows, dim)
-
-    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
-        """What a subclass defines."""
-        raise NotImplementedError
+        reduced = [reduction.reduce(index, num_rows, dim) for reduction in self.split(messages)]
+        counts = torch.bincount(index, minlength=num_rows).clamp(min=1)
+        return self.merge(reduced, _along(counts, dim, reduced[0]).to(reduced[0].dtype))
 
     def reset_parameters(self) -> None:
         """Draw learnable parameters anew; most aggregators have none."""
@@ -110,19 +136,19 @@ class Sum(Aggregator):
 
     name = "sum"
 
-    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
-        """Σ_j m_j."""
-        return scatter(messages, index, num_rows, "sum", dim)
+    def split(self, messages: Tensor) -> list[Reduction]:
+        """The sum."""
+        return [Reduction("sum", messages)]
 
 
-class Mean(Aggregator):
+class Mean(Sum):
     """Σ_j m_j / |N(i)|."""
 
     name = "mean"
 
-    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
-        """Σ_j m_j / |N(i)|."""
-        return scatter(messages, index, num_rows, "mean", dim)
+    def merge(self, reduced: list[Tensor], count: Tensor) -> Tensor:
+        """The sum over the count."""
+        return reduced[0] / count
 
 
 class Max(Aggregator):
@@ -130,9 +156,9 @@ class Max(Aggregator):
 
     name = "max"
 
-    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
-        """max_j m_j."""
-        return scatter(messages, index, num_rows, "max", dim)
+    def split(self, messages: Tensor) -> list[Reduction]:
+        """The maximum."""
+        return [Reduction("max", messages)]
 
 
 class Min(Aggregator):
@@ -140,9 +166,9 @@ class Min(Aggregator):
 
     name = "min"
 
-    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
-        """min_j m_j."""
-        return scatter(messages, index, num_rows, "min", dim)
+    def split(self, messages: Tensor) -> list[Reduction]:
+        """The minimum."""
+        return [Reduction("min", messages)]
 
 
 class Mul(Aggregator):
@@ -150,20 +176,25 @@ class Mul(Aggregator):
 
     name = "mul"
 
-    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
-        """Π_j m_j."""
-        return scatter(messages, index, num_rows, "mul", dim)
+    def split(self, messages: Tensor) -> list[Reduction]:
+        """The product."""
+        return [Reduction("mul", messages)]
 
 
 class Var(Aggregator):
     """Mean of m_j² minus the square of the mean of m_j."""
 
     name = "var"
+    num_reductions = 2
 
-    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+    def split(self, messages: Tensor) -> list[Reduction]:
+        """The first two moments."""
+        return [Reduction("sum", messages), Reduction("sum", messages * messages)]
+
+    def merge(self, reduced: list[Tensor], count: Tensor) -> Tensor:
         """Mean of squares minus square of the mean."""
-        mean = scatter(messages, index, num_rows, "mean", dim)
-        return scatter(messages * messages, index, num_rows, "mean", dim) - mean * mean
+        mean, mean_square = reduced[0] / count, reduced[1] / count
+        return mean_square - mean * mean
 
 
 class Std(Var):
@@ -172,9 +203,9 @@ class Std(Var):
     name = "std"
     floor = 1e-5
 
-    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
-        """sqrt(var)."""
-        deviation = super().reduce(messages, index, num_rows, dim).clamp(min=self.floor).sqrt()
+    def merge(self, reduced: list[Tensor], count: Tensor) -> Tensor:
+        """The root of the variance."""
+        deviation = super().merge(reduced, count).clamp(min=self.floor).sqrt()
         return deviation.masked_fill(deviation <= self.floor**0.5, 0.0)
 
 
@@ -211,30 +242,18 @@ class Softmax(Aggregator):
         if isinstance(self.t, nn.Parameter):
             nn.init.constant_(self.t, self._initial)
 
-    def forward(
-        self,
-        messages: Message,
-        index: Tensor,
-        ptr: Tensor | None = None,
-        dim_size: int | None = None,
-        dim: int = 0,
-    ) -> Tensor:
-        """Reduce `(score, value)` pairs, or tensors that are both."""
-        num_rows = _num_rows(index) if dim_size is None else dim_size
+    def split(self, messages: Tensor | tuple[Tensor, Tensor]) -> list[Reduction]:
+        """One softmax-weighted sum."""
         score, value = messages if isinstance(messages, tuple) else (messages, messages)
-        weight = softmax(self.scaled(score), index, num_rows, dim)
-        if self.semi_grad:
-            weight = weight.detach()
-        return scatter(broadcast_score(weight, value) * value, index, num_rows, "sum", dim)
-
-    def scaled(self, score: Tensor) -> Tensor:
-        """Return the score times the inverse temperature."""
-        return score if isinstance(self.t, float) and self.t == 1.0 else score * self.t
+        if not (isinstance(self.t, float) and self.t == 1.0):
+            score = score * self.t
+        broadcast_score(score, value)  # for its error
+        return [Reduction("softmax", value, score.detach() if self.semi_grad else score)]
 
 
 def broadcast_score(score: Tensor, value: Tensor) -> Tensor:
     """Give a score the trailing dimensions of length one that it lacks beside its value."""
-    if score.shape != value.shape[: score.dim()] and score.dim() != value.dim():
+    if score.dim() > value.dim() or (score.dim() < value.dim() and score.shape != value.shape[: score.dim()]):
         raise ValueError(
             f"a softmax message is (score, value) with the score's shape the beginning of the value's, got "
             f"{list(score.shape)} and {list(value.shape)}."
@@ -253,9 +272,28 @@ class Several(Aggregator):
             raise ValueError("aggr is an empty list: name at least one aggregator.")
         self.aggrs = nn.ModuleList(aggregators)
 
-    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
-        """Concatenate what each of them says."""
-        return torch.cat([aggr(messages, index, dim_size=num_rows, dim=dim) for aggr in self.aggrs], dim=-1)
+    def split(self, messages: Any) -> list[Reduction]:
+        """All that any of them reduces."""
+        return [r for aggr in self.aggrs for r in cast(Aggregator, aggr).split(messages)]
+
+    def merge(self, reduced: list[Tensor], count: Tensor) -> Tensor:
+        """Concatenate what each of them makes of its share."""
+        shares = iter(reduced)
+        merged = []
+        for aggregator in cast(Iterable[Aggregator], self.aggrs):
+            merged.append(aggregator.merge(list(islice(shares, aggregator.num_reductions)), count))
+        return torch.cat(merged, dim=-1)
+
+    def forward(
+        self,
+        messages: Any,
+        index: Tensor,
+        ptr: Tensor | None = None,
+        dim_size: int | None = None,
+        dim: int = 0,
+    ) -> Tensor:
+        """Concatenate what each of them says; some may be PyG's modules."""
+        return torch.cat([aggr(messages, index, ptr, dim_size, dim) for aggr in self.aggrs], dim=-1)
 
     def reset_parameters(self) -> None:
         """Reset each of them."""
@@ -275,9 +313,16 @@ class Custom(Aggregator):
         super().__init__()
         self.function = function
 
-    def reduce(self, messages: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+    def forward(
+        self,
+        messages: Any,
+        index: Tensor,
+        ptr: Tensor | None = None,
+        dim_size: int | None = None,
+        dim: int = 0,
+    ) -> Tensor:
         """Call the function."""
-        return self.function(messages, index, num_rows)
+        return self.function(messages, index, _num_rows(index) if dim_size is None else dim_size)
 
     def __repr__(self) -> str:
         return f"Custom({getattr(self.function, '__name__', self.function)!s})"
