@@ -70,7 +70,8 @@ def _along(vector: Tensor, dim: int, like: Tensor) -> Tensor:
 class Reduction(NamedTuple):
     """One primitive reduction over the messages that enter a node: what a fused kernel does in one pass.
 
-    `kind` is "sum", "max", "min", "mul" or "softmax" (the sum of `value`, weighted with the softmax of `score`).
+    `kind` is "sum", "max", "min", "mul" or "softmax": the sum of `value`, weighted with the softmax of
+    `score`.
     """
 
     kind: str
@@ -89,8 +90,8 @@ class Aggregator(nn.Module):
     """The base of all aggregators: primitive reductions of the messages, and what is made of them per node.
 
     A subclass defines `split`, which says what to reduce, and `merge`, which finishes at the nodes. The call
-    `aggregator(messages, index, ptr, dim_size, dim)` reduces `messages [..., num_edges, ...]` over the entries
-    of dimension `dim` with the same `index [num_edges]` to `dim_size` rows: the signature of PyG's
+    `aggregator(messages, index, ptr, dim_size, dim)` reduces `messages [..., num_edges, ...]` over the
+    entries of dimension `dim` with the same `index [num_edges]` to `dim_size` rows: the signature of PyG's
     `Aggregation`, whose modules can stand wherever one of these can.
     """
 
@@ -271,6 +272,7 @@ class Several(Aggregator):
         if not aggregators:
             raise ValueError("aggr is an empty list: name at least one aggregator.")
         self.aggrs = nn.ModuleList(aggregators)
+        self.num_reductions = sum(getattr(aggregator, "num_reductions", 0) for aggregator in aggregators)
 
     def split(self, messages: Any) -> list[Reduction]:
         """All that any of them reduces."""
@@ -279,9 +281,8 @@ class Several(Aggregator):
     def merge(self, reduced: list[Tensor], count: Tensor) -> Tensor:
         """Concatenate what each of them makes of its share."""
         shares = iter(reduced)
-        merged = []
-        for aggregator in cast(Iterable[Aggregator], self.aggrs):
-            merged.append(aggregator.merge(list(islice(shares, aggregator.num_reductions)), count))
+        aggregators = cast(Iterable[Aggregator], self.aggrs)
+        merged = [a.merge(list(islice(shares, a.num_reductions)), count) for a in aggregators]
         return torch.cat(merged, dim=-1)
 
     def forward(
