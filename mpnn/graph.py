@@ -204,7 +204,7 @@ class Graph:
         )
 
     def _append_loops(self, edge_index: Tensor) -> Graph:
-        if self._edge_type is not None:
+        if self.edge_type is not None:
             raise ValueError(
                 "adding self loops to a graph with edge_type: no type is known for the new edges."
             )
@@ -226,7 +226,7 @@ class Graph:
             edges: bool mask `[num_edges]`, or integer positions `[num_kept]` (which also set the order).
         """
         edges = _as_positions("edges", edges, self.num_edges)
-        edge_type = None if self._edge_type is None else self._edge_type[edges]
+        edge_type = None if self.edge_type is None else self.edge_type[edges]
         kept = self._derive(self.edge_index[:, edges], edge_type=edge_type)
         if self._batch is not None:
             kept._batch = self._batch.without_edge_ranges()
@@ -257,7 +257,7 @@ class Graph:
             new_number[kept] = torch.arange(kept.numel(), device=self.device)
             rows.append(new_number[row])
         edges = ((rows[0] >= 0) & (rows[1] >= 0)).nonzero().squeeze(1)
-        edge_type = None if self._edge_type is None else self._edge_type[edges]
+        edge_type = None if self.edge_type is None else self.edge_type[edges]
         edge_index = torch.stack([rows[0][edges], rows[1][edges]])
         return self._derive(edge_index, (kept_nodes[0].numel(), kept_nodes[1].numel()), edge_type), edges
 
@@ -268,9 +268,9 @@ class Graph:
             The graph, and `[num_edges]`: which new edge each old edge became. With it edge features follow:
             `mpnn.scatter(edge_attr, merged, graph.num_edges)`.
         """
-        keys = [self.dst, self.src] + ([] if self._edge_type is None else [self._edge_type])
+        keys = [self.dst, self.src] + ([] if self.edge_type is None else [self.edge_type])
         unique, merged = torch.unique(torch.stack(keys), dim=1, return_inverse=True)
-        edge_type = None if self._edge_type is None else unique[2]
+        edge_type = None if self.edge_type is None else unique[2]
         graph = self._derive(unique[:2].flip(0), edge_type=edge_type)
         if self._batch is not None:
             graph._batch = self._batch.without_edge_ranges()
@@ -281,7 +281,7 @@ class Graph:
         target = torch.device(device)
         if target == self.device or (target.type == self.device.type and target.index is None):
             return self
-        edge_type = None if self._edge_type is None else self._edge_type.to(target)
+        edge_type = None if self.edge_type is None else self.edge_type.to(target)
         moved = self._derive(self.edge_index.to(target), edge_type=edge_type)
         moved._batch = None if self._batch is None else self._batch.to(target)
         return moved
@@ -292,7 +292,7 @@ class Graph:
         graph._edge_index = edge_index
         graph._size = self._size if size is None else size
         graph._bipartite = self._bipartite
-        graph._edge_type = self._edge_type if edge_type is None else edge_type
+        graph._edge_type = self.edge_type if edge_type is None else edge_type
         graph._num_edge_types = self._num_edge_types
         graph._memo = {}
         graph._batch = None
@@ -357,7 +357,7 @@ class Graph:
         for k, kept in enumerate(edges):
             start = torch.tensor([[src_ptr[k]], [dst_ptr[k]]], device=self.device)
             size = (src_ptr[k + 1] - src_ptr[k], dst_ptr[k + 1] - dst_ptr[k])
-            edge_type = None if self._edge_type is None else self._edge_type[kept]
+            edge_type = None if self.edge_type is None else self.edge_type[kept]
             parts.append(self._derive(self.edge_index[:, kept] - start, size, edge_type))
         return parts
 
@@ -430,7 +430,7 @@ class Graph:
     def __repr__(self) -> str:
         nodes = f"num_nodes={self._size}" if self._bipartite else f"num_nodes={self._size[0]}"
         parts = [nodes, f"num_edges={self.num_edges}"]
-        if self._edge_type is not None:
+        if self.edge_type is not None:
             parts.append(f"num_edge_types={self._num_edge_types}")
         if self._batch is not None:
             parts.append(f"num_graphs={self.num_graphs}")
