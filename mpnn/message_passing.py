@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from mpnn import backends
 from mpnn.adjacency import Topology
 from mpnn.aggregate import Aggr, resolve
-from mpnn.backends import Step
 from mpnn.fields import Fields, parameters_of
 from mpnn.graph import Size
+from mpnn.step import Step
 
 FLOWS = ("source_to_target", "target_to_source")
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from torch import Tensor
 
 from mpnn.backends import eager
-from mpnn.backends.step import Step
+from mpnn.step import Step
 
 Backend = Callable[[Step], Tensor]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mpnn.backends.step import Step
+from mpnn.step import Step
 
 
 def run(step: Step) -> Tensor:
