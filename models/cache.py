@@ -1,0 +1,46 @@
+"""What `cached=True` keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+class Cache:
+    """The last result, returned again for as long as the very same inputs come in.
+
+    A tensor is the same if it is the same object and nobody wrote into it since. So a layer with
+    `cached=True` is never wrong when it is given another graph; it only gains nothing. Results through which
+    a gradient must flow are not kept. Copies and pickles of a cache are empty.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget."""
+        self._stamp: list[tuple[Any, int]] = []
+        self._result: Any = None
+
+    def __call__(self, compute: Callable[[], T], *inputs: Any) -> T:
+        """Return `compute()`, which depends on nothing but the inputs."""
+        tensors = [value for value in inputs if isinstance(value, Tensor)]
+        if any(tensor.requires_grad or tensor.is_inference() for tensor in tensors):
+            return compute()
+        stamp = [(value, value._version if isinstance(value, Tensor) else 0) for value in inputs]
+        if not self._knows(stamp):
+            self._stamp, self._result = stamp, compute()
+        result: T = self._result
+        return result
+
+    def _knows(self, stamp: list[tuple[Any, int]]) -> bool:
+        return len(stamp) == len(self._stamp) and all(
+            new is old and now == then for (new, now), (old, then) in zip(stamp, self._stamp, strict=True)
+        )
+
+    def __reduce__(self) -> tuple[type[Cache], tuple[()]]:
+        return Cache, ()

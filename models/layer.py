@@ -1,0 +1,148 @@
+"""What every layer does before its equation: read its inputs, and refuse what it cannot use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mpnn import Graph, MessagePassing, as_graph
+from mpnn.adjacency import Topology
+from mpnn.aggregate import Aggr
+from mpnn.graph import Size
+
+Pair = tuple[Tensor, Tensor | None]
+Features = Tensor | Pair  # of all nodes `[num_nodes, channels]`, or of sources and destinations apart
+Widths = int | tuple[int, int]
+
+
+class Layer(MessagePassing):
+    """A `MessagePassing` layer on node features `[num_nodes, channels]`.
+
+    With `node_dim=-2` they may be `[..., num_nodes, channels]`: several sets of features on one graph.
+    """
+
+    in_channels: Widths
+
+    def __init__(self, aggr: Aggr | None = "sum", *, node_dim: int = 0, **kwargs: Any) -> None:
+        super().__init__(aggr, node_dim=node_dim, **kwargs)
+
+    # Nodes --------------------------------------------------------------------------------------------
+
+    def read(
+        self, x: Features, graph: Topology, size: Size | None = None
+    ) -> tuple[Tensor, Tensor | None, Graph]:
+        """Features of the sources, those of the destinations (None if not given), and the graph.
+
+        Raises:
+            ValueError: features with another width than `in_channels`, or another number of rows than the
+                graph has nodes.
+            TypeError: features of another type than the weights.
+        """
+        if isinstance(x, Tensor):
+            self._check_nodes("x", x, side=0)
+            num_nodes = x.size(self.node_dim)
+            if size is not None and tuple(size) != (num_nodes, num_nodes):
+                raise ValueError(
+                    f"size is {tuple(size)}, but x has {num_nodes} rows for sources and destinations."
+                )
+            return x, x, as_graph(graph, num_nodes)
+        x_src, x_dst = x
+        if self.flow != "source_to_target":
+            raise ValueError(
+                f"{self._name} got a pair of features, which flow={self.flow!r} cannot tell apart."
+            )
+        for name, features, width in zip(
+            ("x[0]", "x[1]"), x, pair(getattr(self, "in_channels", -1)), strict=True
+        ):
+            if features is not None:
+                self._check_nodes(name, features, width)
+        num_src = x_src.size(self.node_dim)
+        if size is None:
+            known = graph.num_dst if isinstance(graph, Graph) else num_src
+            size = (num_src, known if x_dst is None else x_dst.size(self.node_dim))
+        return x_src, x_dst, as_graph(graph, size)
+
+    def read_nodes(self, x: Tensor, graph: Topology) -> tuple[Tensor, Graph]:
+        """Features and graph of a layer with one set of nodes."""
+        if not isinstance(x, Tensor):
+            raise ValueError(
+                f"{self._name} got a pair of features, but has one set of nodes: give one tensor, or take "
+                "SAGEConv or GraphConv."
+            )
+        features, _, graph = self.read(x, graph)
+        return features, graph
+
+    def _check_nodes(self, name: str, x: Tensor, side: int) -> None:
+        if x.dim() < 2 or (self.node_dim == 0 and x.dim() > 2):
+            raise ValueError(f"{self._name} needs {name} [num_nodes, channels], got shape {list(x.shape)}.")
+        if pair(getattr(self, "in_channels", -1))[side] not in (-1, x.size(-1)):
+            raise ValueError(
+                f"{self._name} got {name} of width {x.size(-1)} but was built with "
+                f"in_channels={self.in_channels}."
+            )
+        weight = next(self.parameters(), None)
+        if weight is not None and x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(
+                f"{self._name} has weights of {weight.dtype}, but {name} is {x.dtype}: convert one of them."
+            )
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    # Edges --------------------------------------------------------------------------------------------
+
+    def read_edge_weight(self, edge_weight: Tensor | None, graph: Graph) -> Tensor | None:
+        """One number for each edge, `[num_edges]`."""
+        if edge_weight is None:
+            return None
+        if edge_weight.dim() == 2 and edge_weight.size(1) == 1:
+            edge_weight = edge_weight.squeeze(1)
+        if edge_weight.dim() != 1:
+            raise ValueError(
+                f"{self._name} needs edge_weight [num_edges], one number per edge, got shape "
+                f"{list(edge_weight.shape)}."
+            )
+        return self._check_edges("edge_weight", edge_weight, graph)
+
+    def read_edge_attr(self, edge_attr: Tensor | None, graph: Graph, edge_dim: int | None) -> Tensor | None:
+        """Features of the edges, `[num_edges, edge_dim]`."""
+        if edge_attr is None:
+            return None
+        if edge_attr.dim() == 1:
+            edge_attr = edge_attr.unsqueeze(1)
+        width = edge_attr.size(-1)
+        if edge_dim is None:
+            raise ValueError(
+                f"{self._name} got edge_attr of width {width} but was built with edge_dim=None: pass "
+                f"edge_dim={width}, or no edge_attr."
+            )
+        if edge_dim not in (-1, width):
+            raise ValueError(
+                f"{self._name} got edge_attr of width {width} but was built with edge_dim={edge_dim}."
+            )
+        return self._check_edges("edge_attr", edge_attr, graph)
+
+    def need_edge_attr(self, edge_attr: Tensor | None) -> Tensor:
+        """`edge_attr`, which this layer cannot do without."""
+        if edge_attr is None:
+            raise ValueError(f"{self._name} needs edge_attr, the features of the edges, but got none.")
+        return edge_attr
+
+    def _check_edges(self, name: str, values: Tensor, graph: Graph) -> Tensor:
+        if values.size(0) != graph.num_edges:
+            raise ValueError(
+                f"{self._name} got {name} for {values.size(0)} edges, but the graph has {graph.num_edges}."
+            )
+        if not values.is_floating_point():
+            raise TypeError(f"{self._name} needs {name} of floating point, got {values.dtype}.")
+        if values.device != graph.device:
+            raise ValueError(f"{name} is on {values.device}, but the graph is on {graph.device}.")
+        return values
+
+
+def pair(widths: Widths) -> tuple[int, int]:
+    """The widths of sources and destinations; one number stands for both."""
+    return (widths, widths) if isinstance(widths, int) else widths

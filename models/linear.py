@@ -1,0 +1,113 @@
+"""The linear map of the layers: `torch.nn.Linear` with the initial weights of each layer's paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter, is_lazy
+
+Init = Literal["torch", "glorot"]
+
+
+class Linear(nn.Module):
+    """x W^T + b, with PyG's names; `in_channels=-1` takes the width from the first input.
+
+    Args:
+        in_channels: width of the input, or -1.
+        out_channels: width of the output.
+        bias: whether to add b.
+        init: "torch" as `torch.nn.Linear` (uniform in ±1/√in), or "glorot" (Glorot and Bengio, 2010).
+
+    Shapes: x `[*, in_channels]` -> `[*, out_channels]`; weight `[out_channels, in_channels]`.
+
+    >>> lazy = Linear(-1, 4)
+    >>> lazy(torch.ones(2, 3)).shape, lazy.weight.shape
+    (torch.Size([2, 4]), torch.Size([4, 3]))
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True, init: Init = "torch") -> None:
+        super().__init__()
+        if in_channels < 1 and in_channels != -1:
+            raise ValueError(
+                f"in_channels must be at least 1, or -1 for the first input's, got {in_channels}."
+            )
+        self.in_channels, self.out_channels, self.init = in_channels, out_channels, init
+        self.weight: nn.Parameter | UninitializedParameter
+        if in_channels == -1:
+            self.weight = UninitializedParameter()
+        else:
+            self.weight = nn.Parameter(torch.empty(out_channels, in_channels))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights; before the first input of a lazy layer there are none to draw."""
+        if is_lazy(self.weight):
+            return
+        if self.init == "glorot":
+            glorot_(self.weight)
+        else:
+            uniform_(self.in_channels, self.weight)
+        uniform_(self.in_channels, self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.weight, UninitializedParameter):
+            self._materialize(x.size(-1))
+            self.reset_parameters()
+        return F.linear(x, self.weight, self.bias)
+
+    def _materialize(self, in_channels: int) -> None:
+        assert isinstance(self.weight, UninitializedParameter)
+        self.in_channels = in_channels
+        self.weight.materialize((self.out_channels, in_channels))
+
+    # A weight without a shape can be neither detached nor compared, as nn.Module does to save and load it.
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        lazy = self._parameters.pop("weight") if is_lazy(self.weight) else None
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if lazy is not None:
+            self._parameters["weight"] = destination[prefix + "weight"] = lazy
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        given = state_dict.get(prefix + "weight")
+        if given is not None and is_lazy(given):
+            self.in_channels, self.weight = -1, UninitializedParameter()
+        elif given is not None and is_lazy(self.weight):
+            self._materialize(given.size(1))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_channels}, {self.out_channels}, bias={self.bias is not None}"
+
+
+def uniform_(fan: int, tensor: Tensor | None) -> None:
+    """Uniform in ±1/√fan, in place."""
+    if tensor is not None:
+        nn.init.uniform_(tensor, -(fan**-0.5), fan**-0.5)
+
+
+def glorot_(tensor: Tensor | None) -> None:
+    """Uniform in ±√(6 / (rows + columns)) of the last two axes, in place (Glorot and Bengio, 2010)."""
+    if tensor is not None:
+        bound = (6.0 / (tensor.size(-2) + tensor.size(-1))) ** 0.5
+        nn.init.uniform_(tensor, -bound, bound)
+
+
+def zeros_(tensor: Tensor | None) -> None:
+    """All zero, in place; nothing to do without a tensor."""
+    if tensor is not None:
+        nn.init.zeros_(tensor)
+
+
+def reset(module: nn.Module) -> None:
+    """Draw new weights in a network that somebody else wrote, wherever it says how."""
+    if callable(draw := getattr(module, "reset_parameters", None)):
+        draw()
+    else:
+        for child in module.children():
+            reset(child)
