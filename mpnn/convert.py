@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import networkx
 import numpy as np
@@ -11,24 +11,26 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data, HeteroData
 
-from mpnn.graph import Graph
+from mpnn.graph import Graph, Size
 
-# A networkx graph iterates its edges by source; these attributes carry what that order loses.
-EDGE_ID, EDGE_TYPE, SIZE = "edge_id", "edge_type", "bipartite_size"
+# A networkx graph iterates its edges by source and knows nothing of two node sets or of batches: these
+# attributes, of edges and of the whole graph, carry what would be lost.
+EDGE_ID, EDGE_TYPE = "edge_id", "edge_type"
+SIZE, NUM_EDGE_TYPES, GRAPH_SIZES = "bipartite_size", "num_edge_types", "graph_sizes"
+NUM_RELATIONS = "num_relations"  # of PyG's Data, which computes a num_edge_types of its own
 
 
 def from_networkx(graph: networkx.Graph) -> Graph:
     """A `Graph` with nodes numbered in networkx's node order.
 
     An undirected edge becomes two directed ones (a self loop one). Edge attributes `edge_type` (on all edges
-    or none) and `edge_id` (the position, as `to_networkx` writes it) are read; everything else is a feature
-    and stays with the caller.
+    or none) and `edge_id` (the position, as `to_networkx` writes it) are read, and the graph attributes that
+    `to_networkx` writes; everything else is a feature and stays with the caller.
 
     >>> Graph.from_networkx(networkx.karate_club_graph())
     Graph(num_nodes=34, num_edges=156)
     """
     number = {node: k for k, node in enumerate(graph.nodes)}
-    size = graph.graph.get(SIZE)
     edges = [(number[u], number[v], attributes) for u, v, attributes in graph.edges(data=True)]
     if edges and all(EDGE_ID in attributes for *_, attributes in edges):
         edges.sort(key=lambda edge: cast(int, edge[2][EDGE_ID]))
@@ -37,13 +39,30 @@ def from_networkx(graph: networkx.Graph) -> Graph:
             turned for u, v, a in edges for turned in ([(u, v, a)] if u == v else [(u, v, a), (v, u, a)])
         ]
     ends = torch.tensor([(u, v) for u, v, _ in edges], dtype=torch.int64).reshape(-1, 2).t().contiguous()
-    types = [attributes[EDGE_TYPE] for *_, attributes in edges if EDGE_TYPE in attributes]
-    if types and len(types) != len(edges):
-        raise ValueError(f"{len(types)} of {len(edges)} edges have an {EDGE_TYPE}: give one to all or none.")
-    if size is not None:
-        ends[1] -= size[0]
-    edge_type = torch.tensor(types, dtype=torch.int64) if types else None
-    return Graph(ends, len(number) if size is None else tuple(size), edge_type)
+    facts = graph.graph
+    num_nodes: int | Size = len(number)
+    if SIZE in facts:
+        num_nodes = num_src, num_dst = tuple(facts[SIZE])
+        if num_src + num_dst != len(number):
+            raise ValueError(f"{SIZE} is {facts[SIZE]}, but the networkx graph has {len(number)} nodes.")
+        ends[1] -= num_src
+    edge_type = _edge_types([a for *_, a in edges], typed=NUM_EDGE_TYPES in facts)
+    out = Graph(ends, num_nodes, edge_type, num_edge_types=facts.get(NUM_EDGE_TYPES))
+    return out.as_batch(facts[GRAPH_SIZES]) if GRAPH_SIZES in facts else out
+
+
+def _edge_types(attributes: list[dict[str, Any]], typed: bool) -> Tensor | None:
+    types = [a[EDGE_TYPE] for a in attributes if EDGE_TYPE in a]
+    if not types and not (typed and not attributes):
+        return None
+    if len(types) != len(attributes):
+        raise ValueError(
+            f"{len(types)} of {len(attributes)} edges have an {EDGE_TYPE}: give one to all or none."
+        )
+    for one in types:
+        if not isinstance(one, int | np.integer):
+            raise TypeError(f"{EDGE_TYPE} must be an integer on every edge, got {one!r}.")
+    return torch.tensor(types, dtype=torch.int64)
 
 
 def to_networkx(graph: Graph) -> networkx.DiGraph | networkx.MultiDiGraph:
@@ -51,10 +70,9 @@ def to_networkx(graph: Graph) -> networkx.DiGraph | networkx.MultiDiGraph:
 
     The destinations of a bipartite graph are numbered behind its sources.
     """
-    edge_index = graph.edge_index.cpu()
-    repeated = torch.unique(edge_index, dim=1).size(1) < graph.num_edges
+    sources, destinations = graph.edge_index.tolist()
+    repeated = len(set(zip(sources, destinations, strict=True))) < graph.num_edges
     out = networkx.MultiDiGraph() if repeated else networkx.DiGraph()
-    sources, destinations = edge_index.tolist()
     if graph.is_bipartite:
         out.graph[SIZE] = graph.size
         out.add_nodes_from(range(graph.num_src), bipartite=0)
@@ -62,6 +80,10 @@ def to_networkx(graph: Graph) -> networkx.DiGraph | networkx.MultiDiGraph:
         destinations = [graph.num_src + i for i in destinations]
     else:
         out.add_nodes_from(range(graph.num_nodes))
+    if graph.edge_type is not None:
+        out.graph[NUM_EDGE_TYPES] = graph.num_edge_types
+    if graph.num_graphs > 1:
+        out.graph[GRAPH_SIZES] = graph.graph_sizes
     attributes = [{EDGE_ID: e} for e in range(graph.num_edges)]
     if graph.edge_type is not None:
         attributes = [a | {EDGE_TYPE: t} for a, t in zip(attributes, graph.edge_type.tolist(), strict=True)]
@@ -75,6 +97,8 @@ def from_scipy(matrix: scipy.sparse.sparray) -> tuple[Graph, Tensor]:
     A square matrix gives an ordinary graph, any other a bipartite one. Stored zeros are edges, and entries
     stored twice are two edges.
     """
+    if not scipy.sparse.issparse(matrix) or matrix.ndim != 2:
+        raise TypeError(f"matrix must be a two-dimensional scipy.sparse matrix, got {type(matrix).__name__}.")
     coo = matrix.tocoo()
     edge_index = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
     num_src, num_dst = coo.shape
@@ -102,25 +126,38 @@ def from_pyg(data: Data | HeteroData) -> Graph:
 
     Only the topology is taken: `edge_index`, `num_nodes`, `edge_type` and where a batch's graphs begin.
     """
+    pointers = (data, data)
+    num_nodes: int | Size | None = data.num_nodes
     if isinstance(data, HeteroData):
         if len(data.edge_types) != 1:
             raise ValueError(f"data has edge types {data.edge_types}: a Graph holds exactly one of them.")
-        source, _, destination = edge = data.edge_types[0]
-        store = data[edge]
-        size = (data[source].num_nodes, data[destination].num_nodes)
-        return Graph(store.edge_index, size, store.get(EDGE_TYPE))
-    if data.edge_index is None:
+        source, _, destination = data.edge_types[0]
+        store, pointers = data[data.edge_types[0]], (data[source], data[destination])
+        num_nodes = cast(Size, tuple(end.num_nodes for end in pointers))
+    else:
+        store = data
+    edge_index = store.get("edge_index")
+    if edge_index is None:
         raise ValueError("data has no edge_index.")
-    if isinstance(data, Batch):
-        return Graph.batch([from_pyg(one) for one in data.to_data_list()])
-    return Graph(data.edge_index, data.num_nodes, data.get(EDGE_TYPE))
+    edge_type, relations = store.get(EDGE_TYPE), store.get(NUM_RELATIONS)
+    if relations is not None:
+        relations = int(torch.as_tensor(relations).max())  # a batch has one entry per graph
+    graph = Graph(edge_index, num_nodes, edge_type, num_edge_types=relations)
+    if not isinstance(data, Batch):
+        return graph
+    return graph.as_batch(list(zip(*(end.ptr.diff().tolist() for end in pointers), strict=True)))
 
 
 def to_pyg(graph: Graph) -> Data | HeteroData:
-    """PyG's `Data`; its `Batch` for a batch of graphs; a `HeteroData` from "src" to "dst" when bipartite."""
+    """PyG's `Data`; its `Batch` for a batch of graphs; a `HeteroData` from "src" to "dst" when bipartite.
+
+    A typed graph's number of relations is kept as `num_relations`.
+    """
     if graph.num_graphs > 1:
         return Batch.from_data_list([to_pyg(one) for one in graph.unbatch()])
-    types = {} if graph.edge_type is None else {EDGE_TYPE: graph.edge_type}
+    types = {}
+    if graph.edge_type is not None:
+        types = {EDGE_TYPE: graph.edge_type, NUM_RELATIONS: graph.num_edge_types}
     if not graph.is_bipartite:
         return Data(edge_index=graph.edge_index, num_nodes=graph.num_nodes, **types)
     data = HeteroData()

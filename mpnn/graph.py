@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from mpnn.csr import CSR, compress
+from mpnn.graph_checks import (
+    Size,
+    check_distinct,
+    check_grouped,
+    checked_edge_index,
+    checked_edge_type,
+    checked_num_edge_types,
+    checked_positions,
+    checked_size,
+)
 
 if TYPE_CHECKING:
     import networkx
@@ -16,9 +26,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data, HeteroData
 
 T = TypeVar("T")
-Size = tuple[int, int]
-
-INTEGER_TYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+__all__ = ["Graph", "Size"]
 
 
 class Graph:
@@ -52,13 +60,14 @@ class Graph:
         *,
         num_edge_types: int | None = None,
     ) -> None:
-        edge_index = _checked_edge_index(edge_index)
-        size = _checked_size(num_nodes, edge_index)
-        self._edge_index: Tensor | None = edge_index
+        edge_index = checked_edge_index(edge_index)
+        size = checked_size(num_nodes, edge_index)
+        edge_type = checked_edge_type(edge_type, edge_index)
+        self._edge_index: Tensor | None = _lasting(edge_index)
         self._size = size
         self._bipartite = isinstance(num_nodes, tuple)
-        self._edge_type = _checked_edge_type(edge_type, edge_index)
-        self._num_edge_types = _checked_num_edge_types(num_edge_types, self._edge_type)
+        self._edge_type = None if edge_type is None else _lasting(edge_type)
+        self._num_edge_types = checked_num_edge_types(num_edge_types, edge_type)
         self._memo: dict[Hashable, Any] = {}
         self._batch: _Batch | None = None
 
@@ -140,12 +149,19 @@ class Graph:
         """Return `compute()`, computed once per graph and key.
 
         For whatever follows from the topology alone. The graph never changes, so nothing invalidates it;
-        `to`, `reverse` and the like return a new graph with a memo of its own.
+        `to`, `reverse` and the like return a new graph with a memo of its own. All threads get one value.
         """
         try:
             return cast(T, self._memo[key])
         except KeyError:
-            return cast(T, self._memo.setdefault(key, compute()))
+            pass
+        if torch.is_inference_mode_enabled():
+            # What is derived during an evaluation also serves the next training step.
+            with torch.inference_mode(False):
+                value = compute()
+        else:
+            value = compute()
+        return cast(T, self._memo.setdefault(key, value))
 
     @property
     def by_dst(self) -> CSR:
@@ -210,9 +226,7 @@ class Graph:
             )
         loops = torch.arange(self.num_nodes, device=self.device)
         looped = self._derive(torch.cat([edge_index, loops.expand(2, -1)], dim=1))
-        if self._batch is not None:
-            # Loops stand behind all edges, so the edges of one graph are no longer one contiguous range.
-            looped._batch = self._batch.without_edge_ranges()
+        looped._batch = self._batch
         return looped
 
     def without_self_loops(self) -> Graph:
@@ -225,18 +239,18 @@ class Graph:
         Args:
             edges: bool mask `[num_edges]`, or integer positions `[num_kept]` (which also set the order).
         """
-        edges = _as_positions("edges", edges, self.num_edges)
+        edges = checked_positions("edges", edges, self.num_edges, self.device)
         edge_type = None if self.edge_type is None else self.edge_type[edges]
         kept = self._derive(self.edge_index[:, edges], edge_type=edge_type)
-        if self._batch is not None:
-            kept._batch = self._batch.without_edge_ranges()
+        kept._batch = self._batch
         return kept
 
     def subgraph(self, nodes: Tensor | tuple[Tensor, Tensor]) -> tuple[Graph, Tensor]:
         """The graph among some nodes, renumbered in the order given, and which edges it kept.
 
         Args:
-            nodes: bool mask or integer positions of the nodes to keep; a pair of them when bipartite.
+            nodes: bool mask or integer positions of the nodes to keep, each once; a pair of them when
+                bipartite. In a batch, whose graphs stay apart, the positions keep the order of the graphs.
 
         Returns:
             The graph, and the positions `[num_kept_edges]` of its edges, with which to index edge features.
@@ -248,18 +262,23 @@ class Graph:
         """
         if self._bipartite != isinstance(nodes, tuple):
             wanted = "a pair (sources, destinations)" if self._bipartite else "one tensor"
-            raise TypeError(f"nodes must be {wanted} for this graph.")
+            raise TypeError(f"nodes must be {wanted} for this graph, got {type(nodes).__name__}.")
         pair = nodes if isinstance(nodes, tuple) else (nodes, nodes)
-        kept_nodes = [_as_positions("nodes", n, size) for n, size in zip(pair, self._size, strict=True)]
+        kept = [
+            checked_positions("nodes", n, size, self.device) for n, size in zip(pair, self._size, strict=True)
+        ]
         rows = []
-        for row, kept, size in zip(self.edge_index, kept_nodes, self._size, strict=True):
+        for row, chosen, size in zip(self.edge_index, kept, self._size, strict=True):
+            check_distinct("nodes", chosen, size)
             new_number = torch.full((size,), -1, dtype=torch.int64, device=self.device)
-            new_number[kept] = torch.arange(kept.numel(), device=self.device)
+            new_number[chosen] = torch.arange(chosen.numel(), device=self.device)
             rows.append(new_number[row])
         edges = ((rows[0] >= 0) & (rows[1] >= 0)).nonzero().squeeze(1)
         edge_type = None if self.edge_type is None else self.edge_type[edges]
         edge_index = torch.stack([rows[0][edges], rows[1][edges]])
-        return self._derive(edge_index, (kept_nodes[0].numel(), kept_nodes[1].numel()), edge_type), edges
+        part = self._derive(edge_index, (kept[0].numel(), kept[1].numel()), edge_type)
+        part._batch = None if self._batch is None else self._batch.keep(kept[0], kept[1])
+        return part, edges
 
     def coalesce(self) -> tuple[Graph, Tensor]:
         """Merge repeated edges (same ends, same type) and sort by destination, then source.
@@ -268,12 +287,18 @@ class Graph:
             The graph, and `[num_edges]`: which new edge each old edge became. With it edge features follow:
             `mpnn.scatter(edge_attr, merged, graph.num_edges)`.
         """
-        keys = [self.dst, self.src] + ([] if self.edge_type is None else [self.edge_type])
-        unique, merged = torch.unique(torch.stack(keys), dim=1, return_inverse=True)
-        edge_type = None if self.edge_type is None else unique[2]
-        graph = self._derive(unique[:2].flip(0), edge_type=edge_type)
-        if self._batch is not None:
-            graph._batch = self._batch.without_edge_ranges()
+        # One number per edge, which sorts as (destination, source, type) do.
+        key = self.dst * self.num_src + self.src
+        if self.edge_type is not None:
+            key = key * self._num_edge_types + self.edge_type
+        unique, merged = torch.unique(key, return_inverse=True)
+        edge_type = None
+        if self.edge_type is not None:
+            edge_type = unique % self._num_edge_types
+            unique = unique // self._num_edge_types
+        edge_index = torch.stack([unique % self.num_src, unique // self.num_src])
+        graph = self._derive(edge_index, edge_type=edge_type)
+        graph._batch = self._batch
         return graph, merged
 
     def to(self, device: torch.device | str) -> Graph:
@@ -289,10 +314,10 @@ class Graph:
     def _derive(self, edge_index: Tensor, size: Size | None = None, edge_type: Tensor | None = None) -> Graph:
         """A graph from indices that are known to be valid, of the same kind as this one."""
         graph = Graph.__new__(Graph)
-        graph._edge_index = edge_index
+        graph._edge_index = _lasting(edge_index)
         graph._size = self._size if size is None else size
         graph._bipartite = self._bipartite
-        graph._edge_type = self.edge_type if edge_type is None else edge_type
+        graph._edge_type = self.edge_type if edge_type is None else _lasting(edge_type)
         graph._num_edge_types = self._num_edge_types
         graph._memo = {}
         graph._batch = None
@@ -308,7 +333,8 @@ class Graph:
     def batch(graphs: Sequence[Graph]) -> Graph:
         """Disjoint union: the nodes and edges of graph k come behind those of graph k - 1.
 
-        All graphs must be of one kind: all bipartite or none, all typed or none, all on one device.
+        All graphs must be of one kind: all bipartite or none, all typed or none, all on one device. A batch
+        among them counts as the graphs that it was made of.
 
         >>> pair = Graph(torch.tensor([[0], [1]]))
         >>> both = Graph.batch([pair, pair])
@@ -320,45 +346,77 @@ class Graph:
         graphs = list(graphs)
         if not graphs:
             raise ValueError("graphs is empty: a batch needs at least one graph.")
+        for k, graph in enumerate(graphs):
+            if not isinstance(graph, Graph):
+                raise TypeError(f"graphs[{k}] must be a Graph, got {type(graph).__name__}.")
         for kind in ("is_bipartite", "device"):
             if len({getattr(g, kind) for g in graphs}) > 1:
                 raise ValueError(f"graphs differ in {kind}: a batch needs graphs of one kind.")
         types = [g.edge_type for g in graphs if g.edge_type is not None]
         if types and len(types) != len(graphs):
             raise ValueError("some graphs have edge_type and others do not: a batch needs all or none.")
-        device = graphs[0].device
-        src_ptr, dst_ptr, edge_ptr = (
-            torch.tensor([0, *sizes]).cumsum(0)
-            for sizes in zip(*((g.num_src, g.num_dst, g.num_edges) for g in graphs), strict=True)
-        )
-        offsets = torch.stack([src_ptr[:-1], dst_ptr[:-1]]).to(device)
-        batched = graphs[0]._derive(
-            torch.cat([g.edge_index + offsets[:, k : k + 1] for k, g in enumerate(graphs)], dim=1),
-            (int(src_ptr[-1]), int(dst_ptr[-1])),
+        offsets = torch.tensor([(0, 0), *(g.size for g in graphs)], device=graphs[0].device).cumsum(0)
+        union = graphs[0]._derive(
+            torch.cat([g.edge_index + offsets[k, :, None] for k, g in enumerate(graphs)], dim=1),
+            (sum(g.num_src for g in graphs), sum(g.num_dst for g in graphs)),
             torch.cat(types) if types else None,
         )
-        batched._num_edge_types = max(g.num_edge_types for g in graphs)
-        batched._batch = _Batch(src_ptr.to(device), dst_ptr.to(device), edge_ptr.to(device))
+        union._num_edge_types = max(g.num_edge_types for g in graphs)
+        union._batch = _Batch.of([size for g in graphs for size in g.graph_sizes], union.device)
+        return union
+
+    def as_batch(self, sizes: Sequence[Size]) -> Graph:
+        """The same graph, known to be a batch: its nodes are those of several graphs, one after the other.
+
+        Args:
+            sizes: `(num_src, num_dst)` of each graph.
+
+        Raises:
+            ValueError: sizes that do not add up, or an edge from one graph to another.
+
+        >>> graph = Graph(torch.tensor([[0, 2], [1, 3]]))
+        >>> graph.as_batch([(2, 2), (2, 2)]).unbatch()
+        [Graph(num_nodes=2, num_edges=1), Graph(num_nodes=2, num_edges=1)]
+        """
+        total = (sum(num_src for num_src, _ in sizes), sum(num_dst for _, num_dst in sizes))
+        if total != self._size or min((n for size in sizes for n in size), default=-1) < 0:
+            raise ValueError(f"sizes must add up to {self._size}, got {list(sizes)}.")
+        batch = _Batch.of(sizes, self.device)
+        owner = [
+            torch.bucketize(ends, ptr[1:], right=True)
+            for ends, ptr in zip(self.edge_index, batch, strict=True)
+        ]
+        if bool((owner[0] != owner[1]).any()):
+            bad = int((owner[0] != owner[1]).nonzero()[0])
+            raise ValueError(
+                f"edge {bad} goes from graph {int(owner[0][bad])} to graph {int(owner[1][bad])} of the batch."
+            )
+        batched = self._derive(self.edge_index)
+        batched._batch = batch
         return batched
+
+    @property
+    def graph_sizes(self) -> list[Size]:
+        """`(num_src, num_dst)` of each graph of the batch."""
+        if self._batch is None:
+            return [self._size]
+        return [(num_src, num_dst) for num_src, num_dst in torch.stack(self._batch, 1).diff(dim=0).tolist()]
 
     def unbatch(self) -> list[Graph]:
         """The graphs that `batch` put together, each with its own edges in their order in this graph."""
         if self._batch is None:
             return [self]
-        src_ptr, dst_ptr = self._batch.src_ptr.tolist(), self._batch.dst_ptr.tolist()
-        if self._batch.edge_ptr is not None:
-            edges = list(
-                torch.split(torch.arange(self.num_edges, device=self.device), self._batch.edge_counts())
-            )
-        else:
-            owner = torch.bucketize(self.dst, self._batch.dst_ptr[1:], right=True)
-            edges = [(owner == k).nonzero().squeeze(1) for k in range(self.num_graphs)]
+        starts = torch.stack([self._batch.src_ptr, self._batch.dst_ptr], dim=1)
+        owner = torch.bucketize(self.dst, self._batch.dst_ptr[1:], right=True)
+        edges_of_graphs = torch.split(
+            torch.sort(owner, stable=True).indices,
+            torch.bincount(owner, minlength=self.num_graphs).tolist(),
+        )
         parts = []
-        for k, kept in enumerate(edges):
-            start = torch.tensor([[src_ptr[k]], [dst_ptr[k]]], device=self.device)
-            size = (src_ptr[k + 1] - src_ptr[k], dst_ptr[k + 1] - dst_ptr[k])
-            edge_type = None if self.edge_type is None else self.edge_type[kept]
-            parts.append(self._derive(self.edge_index[:, kept] - start, size, edge_type))
+        for k, (size, edges) in enumerate(zip(self.graph_sizes, edges_of_graphs, strict=True)):
+            edge_index = self.edge_index[:, edges] - starts[k, :, None]
+            edge_type = None if self.edge_type is None else self.edge_type[edges]
+            parts.append(self._derive(edge_index, size, edge_type))
         return parts
 
     @property
@@ -442,113 +500,36 @@ class Graph:
         return self.__dict__ | {"_memo": {}}  # derived, often larger than the graph, cheap to derive again
 
 
-class _Batch:
-    """Where each graph of a batch begins and ends. `edge_ptr` is None once edges are out of that order."""
+class _Batch(NamedTuple):
+    """Where the nodes of each graph of a batch begin, and where the last one's end: `[num_graphs + 1]`."""
 
-    def __init__(self, src_ptr: Tensor, dst_ptr: Tensor, edge_ptr: Tensor | None) -> None:
-        self.src_ptr, self.dst_ptr, self.edge_ptr = src_ptr, dst_ptr, edge_ptr
+    src_ptr: Tensor
+    dst_ptr: Tensor
 
-    def edge_counts(self) -> list[int]:
-        assert self.edge_ptr is not None
-        return cast(list[int], self.edge_ptr.diff().tolist())
+    @classmethod
+    def of(cls, sizes: Sequence[Size], device: torch.device) -> _Batch:
+        pointers = torch.tensor([(0, 0), *sizes], device=device).cumsum(0)
+        return cls(*map(_lasting, pointers.t().contiguous()))
 
     def reverse(self) -> _Batch:
-        return _Batch(self.dst_ptr, self.src_ptr, self.edge_ptr)
-
-    def without_edge_ranges(self) -> _Batch:
-        return _Batch(self.src_ptr, self.dst_ptr, None)
+        return _Batch(self.dst_ptr, self.src_ptr)
 
     def to(self, device: torch.device) -> _Batch:
-        edge_ptr = None if self.edge_ptr is None else self.edge_ptr.to(device)
-        return _Batch(self.src_ptr.to(device), self.dst_ptr.to(device), edge_ptr)
+        return _Batch(self.src_ptr.to(device), self.dst_ptr.to(device))
+
+    def keep(self, *kept: Tensor) -> _Batch:
+        """The batch of only these nodes."""
+        pointers = []
+        for ptr, nodes in zip(self, kept, strict=True):
+            owner = torch.bucketize(nodes, ptr[1:], right=True)
+            check_grouped("nodes", nodes, owner)
+            pointers.append(torch.searchsorted(owner, torch.arange(ptr.numel(), device=ptr.device)))
+        return _Batch(*map(_lasting, pointers))
 
 
-# Checks: one sentence each -----------------------------------------------------------------------------
-
-
-def _checked_edge_index(edge_index: Tensor) -> Tensor:
-    if not isinstance(edge_index, Tensor):
-        raise TypeError(f"edge_index must be a tensor [2, num_edges], got {type(edge_index).__name__}.")
-    if edge_index.layout != torch.strided:
-        raise TypeError(
-            f"edge_index must be a dense tensor [2, num_edges], got a tensor of layout {edge_index.layout}: "
-            "convert a sparse matrix with Graph.from_scipy."
-        )
-    if edge_index.dtype not in INTEGER_TYPES:
-        raise TypeError(f"edge_index must hold integers (int64), got {edge_index.dtype}.")
-    if edge_index.dim() != 2 or edge_index.size(0) != 2:
-        raise ValueError(f"edge_index must have shape [2, num_edges], got {list(edge_index.shape)}.")
-    return edge_index.to(torch.int64)
-
-
-def _checked_size(num_nodes: int | Size | None, edge_index: Tensor) -> Size:
-    if num_nodes is not None:
-        size = num_nodes if isinstance(num_nodes, tuple) else (num_nodes, num_nodes)
-        if len(size) != 2 or not all(isinstance(n, int) and n >= 0 for n in size):
-            raise ValueError(f"num_nodes must be one count or a pair (num_src, num_dst), got {num_nodes!r}.")
-    if edge_index.numel() == 0:
-        return (0, 0) if num_nodes is None else size
-    # One reduction and one transfer, also on a GPU, where an unchecked index would end in an assert.
-    lowest, highest = torch.aminmax(edge_index, dim=1)
-    bounds = torch.stack([lowest, highest]).tolist()
-    if num_nodes is None:
-        size = (max(bounds[1]) + 1,) * 2
-    for row, kind in ((0, "source"), (1, "destination")):
-        if bounds[0][row] < 0 or bounds[1][row] >= size[row]:
-            bad = ((edge_index[row] < 0) | (edge_index[row] >= size[row])).nonzero()[0].item()
-            valid = f"(0..{size[row] - 1})" if size[row] else "(none)"
-            raise IndexError(
-                f"edge_index[{row}, {bad}] is {edge_index[row, int(bad)].item()}, but the graph has "
-                f"{size[row]} {kind} nodes {valid}."
-            )
-    return size
-
-
-def _checked_edge_type(edge_type: Tensor | None, edge_index: Tensor) -> Tensor | None:
-    if edge_type is None:
-        return None
-    if not isinstance(edge_type, Tensor) or edge_type.dtype not in INTEGER_TYPES:
-        got = edge_type.dtype if isinstance(edge_type, Tensor) else type(edge_type).__name__
-        raise TypeError(f"edge_type must be a tensor of integers [num_edges], got {got}.")
-    if edge_type.shape != (edge_index.size(1),):
-        raise ValueError(
-            f"edge_type must have shape [{edge_index.size(1)}], one entry per edge, "
-            f"got {list(edge_type.shape)}."
-        )
-    if edge_type.device != edge_index.device:
-        raise ValueError(f"edge_type is on {edge_type.device}, but edge_index is on {edge_index.device}.")
-    return edge_type.to(torch.int64)
-
-
-def _checked_num_edge_types(num_edge_types: int | None, edge_type: Tensor | None) -> int:
-    if edge_type is None:
-        if num_edge_types is not None:
-            raise ValueError(f"num_edge_types is {num_edge_types}, but no edge_type was given.")
-        return 1
-    if edge_type.numel() == 0:
-        return num_edge_types or 0
-    lowest, highest = (int(bound) for bound in torch.stack(torch.aminmax(edge_type)).tolist())
-    count = highest + 1 if num_edge_types is None else num_edge_types
-    if lowest < 0 or highest >= count:
-        bad = int(((edge_type < 0) | (edge_type >= count)).nonzero()[0].item())
-        raise IndexError(
-            f"edge_type[{bad}] is {edge_type[bad].item()}, but there are {count} types (0..{count - 1})."
-        )
-    return count
-
-
-def _as_positions(name: str, chosen: Tensor, size: int) -> Tensor:
-    if chosen.dim() != 1:
-        raise ValueError(f"{name} must be one-dimensional, got shape {list(chosen.shape)}.")
-    if chosen.dtype == torch.bool:
-        if chosen.numel() != size:
-            raise ValueError(
-                f"{name} is a mask of {chosen.numel()} entries, but there are {size} to choose from."
-            )
-        return chosen.nonzero().squeeze(1)
-    if chosen.dtype not in INTEGER_TYPES:
-        raise TypeError(f"{name} must be a bool mask or integer positions, got {chosen.dtype}.")
-    if chosen.numel() and (int(chosen.min()) < 0 or int(chosen.max()) >= size):
-        bad = int(((chosen < 0) | (chosen >= size)).nonzero()[0].item())
-        raise IndexError(f"{name}[{bad}] is {chosen[bad].item()}, but there are only {size} to choose from.")
-    return chosen.to(torch.int64)
+def _lasting(index: Tensor) -> Tensor:
+    """A tensor that autograd may save, also when it was made under `torch.inference_mode`."""
+    if not index.is_inference():
+        return index
+    with torch.inference_mode(False):
+        return index.clone()
