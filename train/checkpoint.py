@@ -1,0 +1,80 @@
+"""Files that are written whole or not at all, and read without running anything in them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mpnn.train.errors import RunError
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace a file at once: a reader, a crash or a full disk finds the old one or the new one.
+
+    Raises:
+        RunError: it cannot be written; what was there before is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def save(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a dictionary of tensors and plain values."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    write(path, buffer.getvalue())
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read what `save` wrote. Nothing in the file is run.
+
+    Raises:
+        RunError: there is no such file, or it is damaged or something else.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist: there is no checkpoint to go on from") from None
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile):
+        raise RunError(f"{path} is not a checkpoint of mpnn, or is damaged") from None
+    if not isinstance(state, dict):
+        raise RunError(f"{path} is not a checkpoint of mpnn: it holds a {type(state).__name__}")
+    return state
+
+
+def write_table(path: Path, rows: list[dict[str, float]]) -> None:
+    """Write rows of numbers as CSV, six significant digits each."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
+    write(path, text.getvalue().encode())
+
+
+def random_state() -> dict[str, Any]:
+    """State of the generators that training draws from."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Put the generators back to where they were."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])

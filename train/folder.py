@@ -1,0 +1,59 @@
+"""The folder of a run: where it is, what is in it, and whether it may be written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mpnn.train.checkpoint import write
+from mpnn.train.errors import RunError
+from mpnn.train.settings import Settings
+
+CONFIG, RESULTS = "config.json", "results.json"
+
+
+def new_folder(settings: Settings, out: Path | None) -> Path:
+    """Make the folder `out`, else a new one under `runs/` that is called after the settings.
+
+    Raises:
+        RunError: it cannot be made, or holds something already.
+    """
+    if out is None:
+        stem = f"{settings.task}-{settings.dataset}-{settings.model}"
+        names = (f"{stem}-{number}" if number > 1 else stem for number in range(1, 1 << 30))
+        out = next(Path("runs", name) for name in names if not Path("runs", name).exists())
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        taken = any(out.iterdir())
+    except OSError as error:
+        raise RunError(f"run folder {out} cannot be made: {error.strerror}") from error
+    if taken:
+        raise RunError(f"run folder {out} is not empty: resume the run in it, or name another folder")
+    write_config(out, settings)
+    return out
+
+
+def write_config(folder: Path, settings: Settings) -> None:
+    """Write the settings that reproduce a run, making the folder if it is not there."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"run folder {folder} cannot be made: {error.strerror}") from error
+    write(folder / CONFIG, settings.to_json().encode())
+
+
+def read_config(folder: Path) -> Settings:
+    """Read the settings of a run.
+
+    Raises:
+        RunError: the folder holds no run, or its settings are damaged.
+    """
+    path = folder / CONFIG
+    try:
+        return Settings.from_dict(json.loads(path.read_text()))
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"{folder} holds no run: {path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    except RunError as error:
+        raise RunError(f"{path} cannot be used: {error}") from error

@@ -1,0 +1,148 @@
+"""The training loop: epochs, early stopping, checkpoints. It knows no graph and no model."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mpnn.train.errors import RunError
+from mpnn.train.interrupt import Interrupt
+from mpnn.train.settings import Recipe
+from mpnn.train.state import Row, State
+from mpnn.train.stopping import EarlyStopping
+from mpnn.train.task import Task
+
+SAVE_EVERY = 10.0  # seconds: what a crash may cost
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to: one row of numbers per epoch, and which of them is the best."""
+
+    history: list[Row]
+    best_epoch: int
+
+    @property
+    def best(self) -> Row:
+        """Numbers of the best epoch; those on the test nodes took no part in choosing it."""
+        return self.history[self.best_epoch - 1]
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    recipe: Recipe | None = None,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    identity: dict[str, Any] | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+) -> Result:
+    """Train a model; afterwards it holds the parameters of its best epoch and is in evaluation mode.
+
+    Random numbers come from torch's generators as they are: call `torch.manual_seed` before building the
+    model.
+
+    Args:
+        model: any module that the task knows how to call.
+        task: what to learn.
+        recipe: how to learn it.
+        folder: where to write `best.pt`, `last.pt` and `metrics.csv`: every few seconds, at the end, and on
+            Ctrl-C after the epoch under way.
+        resume: start from the folder's `last.pt`; the numbers are those of a run without a break.
+        identity: written into the checkpoints; a checkpoint with another one is refused.
+        on_epoch: called with the row of each epoch.
+
+    Raises:
+        RunError: the loss is not finite, a file cannot be written, or the checkpoint does not fit.
+        KeyboardInterrupt: Ctrl-C, after the checkpoint is written.
+
+    >>> from mpnn.datasets import load
+    >>> from mpnn.models import GNN
+    >>> from mpnn.train import NodeClassification, Recipe
+    >>> data = load("karate")
+    >>> model = GNN(data.num_features, 16, data.num_classes, conv="sage")
+    >>> result = fit(model, NodeClassification(data), Recipe(epochs=20))
+    >>> sorted(result.best)
+    ['epoch', 'test_accuracy', 'train_accuracy', 'train_loss', 'val_accuracy', 'val_loss']
+    """
+    recipe = recipe or Recipe()
+    stopper = EarlyStopping(recipe.monitor, recipe.patience)
+    state = State(model, _optimizer(model, recipe), stopper, identity or {})
+    if resume:
+        if folder is None:
+            raise RunError("folder is None, but resume needs the one of the run that was interrupted")
+        state.load(folder)
+
+    with Interrupt() as interrupt:
+        saved_at = time.monotonic()
+        while state.epoch < recipe.epochs and not stopper.exhausted:
+            try:
+                row = _epoch(state, task)
+            except RunError:
+                if folder is not None and state.best_epoch:
+                    state.save_best(folder)
+                raise
+            if on_epoch is not None:
+                on_epoch(row)
+            if folder is not None and (interrupt.requested or time.monotonic() > saved_at + SAVE_EVERY):
+                state.save(folder)
+                saved_at = time.monotonic()
+            if interrupt.requested:
+                raise KeyboardInterrupt
+        if folder is not None:
+            state.save(folder)
+    model.load_state_dict(state.best_model)
+    model.eval()
+    return Result(state.history, state.best_epoch)
+
+
+def _epoch(state: State, task: Task) -> Row:
+    number = state.epoch + 1
+    state.model.train()
+    losses = []
+    for batch in task.batches():
+        state.optimizer.zero_grad()
+        loss = task.loss(state.model, batch)
+        losses.append(_finite(loss.item(), "loss", number))
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimizer.step()
+    state.model.eval()
+    row: Row = {"epoch": number, "train_loss": sum(losses) / len(losses), **task.evaluate(state.model)}
+    _finite(row["val_loss"], "validation loss", number)
+    state.note(row)
+    return row
+
+
+def _finite(loss: float, name: str, epoch: int) -> float:
+    if not math.isfinite(loss):
+        raise RunError(
+            f"the {name} became {loss} in epoch {epoch}: check the features, or take a lower learning rate"
+        )
+    return loss
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = list(model.parameters())
+    if not parameters:
+        raise RunError(f"{type(model).__name__} has no parameters to train")
+    if recipe.decayed == "all":
+        return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    convs = getattr(model, "convs", None)
+    if not isinstance(convs, nn.ModuleList):
+        raise RunError(f"decayed is 'first', but {type(model).__name__} has no list `convs`: use 'all'")
+    first = {id(parameter) for parameter in convs[0].parameters()}
+    decayed = [p for p in parameters if id(p) in first]
+    free = [p for p in parameters if id(p) not in first]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": free},
+    ]
+    return torch.optim.Adam([group for group in groups if group["params"]], lr=recipe.lr)

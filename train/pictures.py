@@ -1,0 +1,140 @@
+"""Pictures for the run folder and for papers; each function returns a matplotlib figure."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from sklearn.manifold import TSNE
+from torch import Tensor
+
+from mpnn.train import checkpoint
+from mpnn.train.loop import Result
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart, then darker ones for further classes.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C00", "#000000")
+STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.4,
+}
+MOST_POINTS = 5000  # t-SNE of more takes minutes and prints as a blot
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG at the resolution of print."""
+    content = io.BytesIO()
+    figure.savefig(content, dpi=300, format="png")
+    checkpoint.write(path, content.getvalue())
+
+
+def training_curves(results: Sequence[Result], title: str = "") -> Figure:
+    """Loss and accuracy by epoch; of several runs each is a thin line, and the first is drawn over them."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.8, 2.7), layout="constrained")
+        losses, accuracies = figure.subplots(1, 2)
+        for number in reversed(range(len(results))):
+            rows = results[number].history
+            epochs = [row["epoch"] for row in rows]
+            look: dict[str, Any] = {} if number == 0 else {"alpha": 0.15, "linewidth": 0.8}
+            for part, colour in (("train", COLOURS[0]), ("val", COLOURS[3])):
+                name = {"train": "training", "val": "validation"}[part] if number == 0 else None
+                losses.plot(epochs, [row[f"{part}_loss"] for row in rows], color=colour, label=name, **look)
+                percent = [100 * row[f"{part}_accuracy"] for row in rows]
+                accuracies.plot(epochs, percent, color=colour, label=name, **look)
+        for axes in (losses, accuracies):
+            axes.axvline(results[0].best_epoch, color="0.5", linestyle=":", linewidth=1, label="best epoch")
+            axes.set_xlabel("epoch")
+            axes.margins(x=0.01)
+        losses.set_ylabel("loss (cross-entropy)")
+        losses.set_ylim(bottom=0)
+        accuracies.set_ylabel("accuracy [%]")
+        accuracies.set_ylim(0, 102)
+        accuracies.legend(loc="lower right")
+        if title:
+            figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def embedding_picture(
+    embedding: Tensor,
+    classes: Tensor,
+    class_names: Sequence[str],
+    *,
+    predicted: Tensor | None = None,
+    labelled: Tensor | None = None,
+    title: str = "",
+    seed: int = 0,
+) -> Figure:
+    """Draw node embeddings in the plane by t-SNE (van der Maaten & Hinton, 2008).
+
+    Args:
+        embedding: `[num_nodes, channels]`; of more than 5000 nodes a random sample is drawn.
+        classes: `[num_nodes]` true classes, shown by colour.
+        class_names: the classes' names.
+        predicted: `[num_nodes]` predicted classes; nodes that are wrong become crosses.
+        labelled: bool `[num_nodes]`; nodes that were trained on become stars.
+        title: text above the picture.
+        seed: of t-SNE and of the sample.
+    """
+    count = embedding.size(0)
+    chosen = np.random.default_rng(seed).permutation(count)[:MOST_POINTS]
+    points = embedding.detach().cpu().numpy()[chosen]
+    truth = classes.cpu().numpy()[chosen]
+    known = np.zeros(len(chosen), bool) if labelled is None else labelled.cpu().numpy()[chosen]
+    wrong = np.zeros(len(chosen), bool) if predicted is None else predicted.cpu().numpy()[chosen] != truth
+    wrong &= ~known
+
+    horizontal, vertical = (
+        TSNE(
+            init="random" if points.shape[1] < 2 else "pca",
+            perplexity=min(30.0, max(1.0, (len(chosen) - 1) / 3)),
+            random_state=seed,
+        )
+        .fit_transform(points)
+        .T
+    )
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        axes = figure.subplots()
+        size = float(np.clip(4000 / len(chosen), 6, 45))
+        colours = np.array([COLOURS[label % len(COLOURS)] for label in truth])
+        right = ~wrong & ~known
+        axes.scatter(horizontal[right], vertical[right], s=size, c=colours[right], linewidths=0, alpha=0.8)
+        axes.scatter(
+            horizontal[wrong], vertical[wrong], s=1.4 * size, c=colours[wrong], marker="x", linewidths=0.9
+        )
+        axes.scatter(
+            horizontal[known],
+            vertical[known],
+            s=4 * size + 20,
+            c=colours[known],
+            marker="*",
+            edgecolors="black",
+            linewidths=0.6,
+        )
+        axes.set_axis_off()
+        handles = [_key("o", COLOURS[k % len(COLOURS)], name) for k, name in enumerate(class_names)]
+        handles += [_key("*", "0.6", "labelled in training")] if known.any() else []
+        handles += [_key("x", "0.3", "predicted wrongly")] if wrong.any() else []
+        axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.2)
+        if title:
+            axes.set_title(title, fontsize=9)
+    return figure
+
+
+def _key(marker: str, colour: str, label: str) -> Line2D:
+    edge = "black" if marker == "*" else colour
+    return Line2D(
+        [], [], linestyle="", marker=marker, color=colour, markeredgecolor=edge, label=label, markersize=6
+    )
