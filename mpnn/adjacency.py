@@ -39,7 +39,8 @@ def as_graph(graph: Topology, num_nodes: int | Size | None = None) -> Graph:
                     f"the features are for {_sizes(wanted)}, but the graph has {_sizes(graph.size)}."
                 )
         return graph
-    if not isinstance(graph, Tensor) or torch.compiler.is_compiling():
+    # A tensor made in inference mode counts no versions.
+    if not isinstance(graph, Tensor) or graph.is_inference() or torch.compiler.is_compiling():
         return Graph(graph, num_nodes)
     version, known = _graphs.get(graph, (-1, {}))
     if version != graph._version:

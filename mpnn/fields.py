@@ -7,7 +7,7 @@ as it was passed: one row per edge, or something that all edges share.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -48,7 +48,7 @@ class Argument(NamedTuple):
     value: Any
 
 
-_signatures: WeakKeyDictionary[Any, tuple[Parameter, ...]] = WeakKeyDictionary()
+_signatures: WeakKeyDictionary[Callable[..., Any], tuple[Parameter, ...]] = WeakKeyDictionary()
 
 
 def parameters_of(function: Callable[..., Any], skip: int = 0) -> tuple[Parameter, ...]:
@@ -57,21 +57,26 @@ def parameters_of(function: Callable[..., Any], skip: int = 0) -> tuple[Paramete
     Raises:
         TypeError: the function takes *args or **kwargs, which would leave open what it asks for.
     """
-    # Keyed by what stays the same from call to call: a lambda's code, a method's function.
     function = function.forward if isinstance(function, torch.nn.Module) else function
-    plain = getattr(function, "__func__", function)
-    key = getattr(plain, "__code__", plain)
-    known = _signatures.get(key)
+    if inspect.ismethod(function):
+        # The function behind a method stays the same from call to call; `self` is its first parameter.
+        function, skip = function.__func__, skip + 1
+    if not inspect.isfunction(function):
+        return tuple(map(_parameter, _named_parameters(function)))[skip:]
+    known = _signatures.get(function)
     if known is None:
-        known = _signatures[key] = tuple(map(_parameter, _named_parameters(function)))
+        known = _signatures[function] = tuple(map(_parameter, _named_parameters(function)))
     return known[skip:]
 
 
 def _named_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    parameters = list(inspect.signature(function).parameters.values())
+    name = getattr(function, "__name__", repr(function))
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:
+        raise TypeError(f"{name} does not say which parameters it has: wrap it in a function.") from None
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            name = getattr(function, "__name__", repr(function))
             raise TypeError(f"{name}() takes {parameter}: name every field that it needs instead.")
     return parameters
 
@@ -83,6 +88,12 @@ def _parameter(parameter: inspect.Parameter) -> Parameter:
             if name.endswith(residency.value) and len(name) > len(residency.value):
                 return Parameter(name, name[: -len(residency.value)], residency, required)
     return Parameter(name, name, Residency.GIVEN, required)
+
+
+def _checked_pair(size: Sequence[int]) -> Size:
+    if not isinstance(size, Sequence) or len(size) != 2:
+        raise ValueError(f"size must be a pair (num_src, num_dst), got {size!r}.")
+    return (size[0], size[1])
 
 
 class Fields:
@@ -101,11 +112,14 @@ class Fields:
         self.node_dim = node_dim
         self._reversed = flow == "target_to_source"
         self._check_asked(functions)
+        self._check_pairs(functions)
+        if size is not None:
+            size = _checked_pair(size)
         if not isinstance(topology, Graph):
             num_nodes = self._infer_size(functions) if size is None else size
             topology = as_graph(topology, num_nodes)
-        elif size is not None and topology.size != tuple(size):
-            raise ValueError(f"size is {tuple(size)}, but the graph has size {topology.size}.")
+        elif size is not None and topology.size != size:
+            raise ValueError(f"size is {size}, but the graph has size {topology.size}.")
         self.original = topology
         self.graph = topology.reverse() if self._reversed else topology
 
@@ -113,16 +127,17 @@ class Fields:
         """What each parameter gets; optional parameters that no field matches keep their defaults."""
         bound = {}
         for name, field, residency, _ in parameters:
-            if residency is Residency.GIVEN:
-                if field in self.given:
-                    bound[name] = Argument(residency, self.given[field])
-                elif field in TOPOLOGY_NAMES:
-                    bound[name] = Argument(residency, self._topology(field))
+            if field in TOPOLOGY_NAMES and residency is Residency.GIVEN:
+                bound[name] = Argument(residency, self._topology(field))
+            elif field in self.given and residency is Residency.GIVEN:
+                bound[name] = Argument(residency, self.given[field])
             elif field in self.given:
                 value = self._side(self.given[field], residency)
-                bound[name] = Argument(residency if isinstance(value, Tensor) else Residency.GIVEN, value)
-                if isinstance(value, Tensor):
+                if value is None:  # one half of a pair, or an optional field
+                    residency = Residency.GIVEN
+                else:
                     self._check_rows(name, field, residency, value)
+                bound[name] = Argument(residency, value)
         return bound
 
     def lift(self, argument: Argument) -> Any:
@@ -136,6 +151,28 @@ class Fields:
     def lifted(self, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
         """Arguments with which a function can be called on all edges at once."""
         return {name: self.lift(argument) for name, argument in self.bind(parameters).items()}
+
+    def call(self, function: Callable[..., Any], arguments: Mapping[str, Argument]) -> Any:
+        """Call a function on all edges at once.
+
+        Raises:
+            ValueError: the function failed, and there are fields that do not fit the graph's edges.
+        """
+        lifted = {name: self.lift(argument) for name, argument in arguments.items()}
+        try:
+            return function(**lifted)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, IndexError) as error:
+            suspects = self._suspects(arguments)
+            if not suspects:
+                raise
+            name = getattr(function, "__name__", type(function).__name__)
+            reason = str(error).strip().rstrip(".")
+            raise ValueError(
+                f"{name}() failed ({reason}); a field per edge needs {self.graph.num_edges} rows on "
+                f"{self.graph.device}, but {', '.join(suspects)}."
+            ) from error
 
     def _side(self, value: Any, residency: Residency) -> Any:
         if not isinstance(value, tuple | list):
@@ -173,12 +210,15 @@ class Fields:
                 pair = value if isinstance(value, tuple | list) else (value, value)
                 wanted = (0, 1) if isinstance(value, tuple | list) else (self._row(residency),)
                 for row in wanted:
-                    if isinstance(pair[row], Tensor) and pair[row].dim() > 0:
+                    if isinstance(pair[row], Tensor) and self._has_rows(pair[row]):
                         sizes.setdefault(row, pair[row].size(self.node_dim))
         if not sizes:
             return None
         num_src, num_dst = sizes.get(0, sizes.get(1, 0)), sizes.get(1, sizes.get(0, 0))
         return num_src if num_src == num_dst else (num_src, num_dst)
+
+    def _has_rows(self, value: Tensor) -> bool:
+        return -value.dim() <= self.node_dim < value.dim()
 
     def _row(self, residency: Residency) -> int:
         return 0 if (residency is Residency.SRC) != self._reversed else 1
@@ -186,6 +226,12 @@ class Fields:
     # Checks -------------------------------------------------------------------------------------------
 
     def _check_asked(self, functions: Mapping[str, tuple[Parameter, ...]]) -> None:
+        taken = TOPOLOGY_NAMES.intersection(self.given)
+        if taken:
+            raise TypeError(
+                f"propagate() was given {', '.join(map(repr, sorted(taken)))}, a name that stands for a fact "
+                "about the graph: call the field something else."
+            )
         asked = set()
         for function, parameters in functions.items():
             for parameter in parameters:
@@ -206,6 +252,32 @@ class Fields:
                 f"{', '.join(known_names) or 'nothing'}."
             )
 
+    def _check_pairs(self, functions: Mapping[str, tuple[Parameter, ...]]) -> None:
+        for parameters in functions.values():
+            for name, field, residency, _ in parameters:
+                value = self.given.get(field)
+                if residency is Residency.GIVEN or not isinstance(value, tuple | list):
+                    continue
+                if len(value) != 2:
+                    raise ValueError(
+                        f"{field} must be a tensor or a pair (sources, destinations) for {name}, got "
+                        f"{len(value)} values."
+                    )
+
+    def _suspects(self, arguments: Mapping[str, Argument]) -> list[str]:
+        """Fields that would not fit if they were meant to have one row per edge."""
+        suspects = []
+        for name, (residency, value) in arguments.items():
+            if residency is not Residency.GIVEN or not isinstance(value, Tensor) or value.dim() == 0:
+                continue
+            if value.device != self.graph.device:
+                suspects.append(f"{name} is on {value.device}")
+                continue
+            rows = value.size(self.node_dim if self._has_rows(value) else 0)
+            if rows not in (1, self.graph.num_edges):
+                suspects.append(f"{name} has shape {list(value.shape)}")
+        return suspects
+
     def _describe(self) -> str:
         described = [
             f"{name} {list(value.shape)}" if isinstance(value, Tensor) else f"{name} ({type(value).__name__})"
@@ -213,11 +285,15 @@ class Fields:
         ]
         return ", ".join(described) or "no fields"
 
-    def _check_rows(self, name: str, field: str, residency: Residency, value: Tensor) -> None:
+    def _check_rows(self, name: str, field: str, residency: Residency, value: Any) -> None:
         graph = self.graph
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{field} must be a tensor with one row per node for {name}, got {type(value).__name__}."
+            )
         wanted = graph.num_dst if residency is Residency.DST else graph.num_src
         side = "destination" if residency is Residency.DST else "source"
-        if value.dim() == 0 or not -value.dim() <= self.node_dim < value.dim():
+        if not self._has_rows(value):
             raise ValueError(
                 f"{field} has shape {list(value.shape)}, but {name} needs one row per {side} node in "
                 f"dimension {self.node_dim}."
