@@ -1,0 +1,47 @@
+"""Checks of what users pass to a topology: one sentence each."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+
+from torch import Tensor
+
+Lengths = int | Sequence[int] | Tensor
+
+
+def as_count(name: str, value: int, at_least: int = 0) -> int:
+    """An integer that is large enough."""
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, but must be an integer.") from None
+    if count < at_least:
+        raise ValueError(f"{name} is {count}, but must be at least {at_least}.")
+    return count
+
+
+def as_lengths(name: str, value: Lengths) -> tuple[int, ...]:
+    """The number of nodes of each graph of a batch; one number is one graph."""
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if not isinstance(value, Sequence):
+        return (as_count(name, value),)
+    return tuple(as_count(f"{name}[{k}]", length) for k, length in enumerate(value))
+
+
+def as_shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
+    """The extent of a lattice in each of its dimensions."""
+    shape = as_each(name, value, len(value) if isinstance(value, Sequence) else 1, at_least=1)
+    if not shape:
+        raise ValueError(f"{name} is empty, but a lattice has at least one dimension.")
+    return shape
+
+
+def as_each(name: str, value: int | Sequence[int], dimensions: int, at_least: int = 0) -> tuple[int, ...]:
+    """One integer per dimension; a single one holds for all."""
+    if not isinstance(value, Sequence):
+        return (as_count(name, value, at_least),) * dimensions
+    if len(value) != dimensions:
+        raise ValueError(f"{name} is {value!r}, but must be one integer or {dimensions}, one per dimension.")
+    return tuple(as_count(f"{name}[{d}]", one, at_least) for d, one in enumerate(value))
