@@ -1,7 +1,12 @@
 """Layers and models: PyTorch Geometric's names, arguments and state_dicts on the one message-passing core."""
 
+from mpnn.models.appnp import APPNP
+from mpnn.models.cheb_conv import ChebConv
 from mpnn.models.convs import CONVS, Conv
+from mpnn.models.degree_scaler import DegreeScaler, degree_histogram
+from mpnn.models.edge_conv import EdgeConv
 from mpnn.models.gat_conv import GATConv
+from mpnn.models.gated_graph_conv import GatedGraphConv
 from mpnn.models.gatv2_conv import GATv2Conv
 from mpnn.models.gcn_conv import GCNConv
 from mpnn.models.gin_conv import GINConv, GINEConv
@@ -9,29 +14,48 @@ from mpnn.models.gnn import GNN
 from mpnn.models.gnn_conv import GNNConv
 from mpnn.models.graph_conv import GraphConv
 from mpnn.models.jumping_knowledge import JumpingKnowledge
-from mpnn.models.normalize import gcn_norm
+from mpnn.models.mpnn_conv import MPNNConv
+from mpnn.models.nn_conv import NNConv
+from mpnn.models.normalize import gcn_norm, scaled_laplacian
 from mpnn.models.norms import NORMS, BatchNorm, GraphNorm, LayerNorm, PairNorm
+from mpnn.models.pna_conv import PNAConv
+from mpnn.models.rgcn_conv import RGCNConv
 from mpnn.models.sage_conv import SAGEConv
+from mpnn.models.sg_conv import SGConv
+from mpnn.models.tag_conv import TAGConv
 from mpnn.models.transformer_conv import TransformerConv
 
 __all__ = [
+    "APPNP",
     "CONVS",
     "GNN",
     "NORMS",
     "BatchNorm",
+    "ChebConv",
     "Conv",
+    "DegreeScaler",
+    "EdgeConv",
     "GATConv",
     "GATv2Conv",
     "GCNConv",
     "GINConv",
     "GINEConv",
     "GNNConv",
+    "GatedGraphConv",
     "GraphConv",
     "GraphNorm",
     "JumpingKnowledge",
     "LayerNorm",
+    "MPNNConv",
+    "NNConv",
+    "PNAConv",
     "PairNorm",
+    "RGCNConv",
     "SAGEConv",
+    "SGConv",
+    "TAGConv",
     "TransformerConv",
+    "degree_histogram",
     "gcn_norm",
+    "scaled_laplacian",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch.nn.functional as F
@@ -67,6 +68,7 @@ class GNN(nn.Module):
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1, got {num_layers}.")
         build = resolve(conv)
+        _check_options(conv, build, conv_kwargs)
         self.in_channels, self.hidden_channels, self.out_channels = in_channels, hidden_channels, out_channels
         self.num_layers, self.dropout, self.conv = num_layers, dropout, conv
         if "attention_dropout" in inspect.signature(build).parameters:
@@ -154,6 +156,16 @@ class GNN(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.hidden_channels}, {self.out_channels}, dropout={self.dropout}"
+
+
+def _check_options(conv: Any, build: Callable[..., nn.Module], options: Mapping[str, Any]) -> None:
+    parameters = list(inspect.signature(build).parameters.values())[
+        3:
+    ]  # behind in_channels, out_channels, last
+    for parameter in parameters:
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty:
+            if parameter.name not in options:
+                raise TypeError(f"GNN(conv={conv!r}) needs {parameter.name}.")
 
 
 def _skip(in_channels: int, out_channels: int) -> nn.Module:

@@ -18,14 +18,14 @@ Widths = int | tuple[int, int]
 
 
 class Layer(MessagePassing):
-    """A `MessagePassing` layer on node features `[num_nodes, channels]`.
+    """A `MessagePassing` layer on node features `[..., num_nodes, channels]`.
 
-    With `node_dim=-2` they may be `[..., num_nodes, channels]`: several sets of features on one graph.
+    With `node_dim=0` they must be `[num_nodes, channels]`.
     """
 
     in_channels: Widths
 
-    def __init__(self, aggr: Aggr | None = "sum", *, node_dim: int = 0, **kwargs: Any) -> None:
+    def __init__(self, aggr: Aggr | None = "sum", *, node_dim: int = -2, **kwargs: Any) -> None:
         super().__init__(aggr, node_dim=node_dim, **kwargs)
 
     # Nodes --------------------------------------------------------------------------------------------
@@ -53,11 +53,9 @@ class Layer(MessagePassing):
             raise ValueError(
                 f"{self._name} got a pair of features, which flow={self.flow!r} cannot tell apart."
             )
-        for name, features, width in zip(
-            ("x[0]", "x[1]"), x, pair(getattr(self, "in_channels", -1)), strict=True
-        ):
+        for side, features in enumerate(x):
             if features is not None:
-                self._check_nodes(name, features, width)
+                self._check_nodes(f"x[{side}]", features, side)
         num_src = x_src.size(self.node_dim)
         if size is None:
             known = graph.num_dst if isinstance(graph, Graph) else num_src

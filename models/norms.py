@@ -81,9 +81,10 @@ class PairNorm(nn.Module):
     def forward(self, x: Tensor, graph: Graph) -> Tensor:
         x = x - _mean(x, graph)
         if self.scale_individually:
-            return self.scale * x / (self.eps + x.norm(dim=-1, keepdim=True))
-        mean_square = _mean(x.square().sum(-1, keepdim=True), graph)
-        scaled: Tensor = self.scale * x / (self.eps + mean_square).sqrt()
+            length = self.eps + x.norm(dim=-1, keepdim=True)
+        else:
+            length = (self.eps + _mean(x.square().sum(-1, keepdim=True), graph)).sqrt()
+        scaled: Tensor = self.scale * x / length
         return scaled
 
 
