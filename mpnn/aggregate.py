@@ -14,57 +14,9 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from mpnn.reduce import along, check_entries, count_rows, scatter, scatter_rows, softmax, softmax_rows
 
-def scatter(values: Tensor, index: Tensor, num_rows: int, reduce: str = "sum", dim: int = 0) -> Tensor:
-    """Reduce the entries of `values` that have the same `index`.
-
-    Args:
-        values: `[..., num_entries, ...]` with the entries in dimension `dim`.
-        index: `[num_entries]` int64, the row that each entry belongs to.
-        num_rows: how many rows the result has in dimension `dim`.
-        reduce: "sum", "mean", "max", "min" or "mul".
-        dim: the dimension of the entries.
-
-    >>> scatter(torch.tensor([1.0, 2.0, 5.0]), torch.tensor([0, 0, 2]), num_rows=3)
-    tensor([3., 0., 5.])
-    """
-    dim = dim + values.dim() if dim < 0 else dim
-    shape = [*values.shape[:dim], num_rows, *values.shape[dim + 1 :]]
-    if reduce == "sum":
-        return values.new_zeros(shape).index_add(dim, index, values)
-    if reduce == "mean":
-        counts = torch.bincount(index, minlength=num_rows).clamp(min=1)
-        total = values.new_zeros(shape).index_add(dim, index, values)
-        return total / _along(counts, dim, values).to(values.dtype)
-    places = _along(index, dim, values).expand_as(values)
-    if reduce in ("max", "min"):
-        return values.new_zeros(shape).scatter_reduce(dim, places, values, f"a{reduce}", include_self=False)
-    if reduce == "mul":
-        return values.new_ones(shape).scatter_reduce(dim, places, values, "prod")
-    raise ValueError(f"reduce must be one of sum, mean, max, min, mul, got {reduce!r}.")
-
-
-def softmax(score: Tensor, index: Tensor, num_rows: int, dim: int = 0) -> Tensor:
-    """exp(score_e) / Σ exp(score_e') over the entries e' with the same `index` as e.
-
-    Args:
-        score: `[..., num_entries, ...]` with the entries in dimension `dim`.
-        index: `[num_entries]` int64, the row that each entry belongs to.
-        num_rows: how many rows there are.
-        dim: the dimension of the entries.
-
-    >>> softmax(torch.zeros(3), torch.tensor([0, 0, 1]), num_rows=2)
-    tensor([0.5000, 0.5000, 1.0000])
-    """
-    highest = scatter(score.detach(), index, num_rows, "max", dim).index_select(dim, index)
-    weight = (score - highest).exp()
-    total = scatter(weight, index, num_rows, "sum", dim)
-    return weight / total.index_select(dim, index)
-
-
-def _along(vector: Tensor, dim: int, like: Tensor) -> Tensor:
-    """A vector turned to lie in dimension `dim` of a tensor such as `like`."""
-    return vector.reshape([-1 if k == dim else 1 for k in range(like.dim())])
+__all__ = ["AGGREGATORS", "Aggr", "Aggregator", "Reduction", "apply", "resolve", "scatter", "softmax"]
 
 
 class Reduction(NamedTuple):
@@ -81,9 +33,9 @@ class Reduction(NamedTuple):
     def reduce(self, index: Tensor, num_rows: int, dim: int) -> Tensor:
         """Do it in plain PyTorch."""
         if self.score is None:
-            return scatter(self.value, index, num_rows, self.kind, dim)
-        weight = softmax(self.score, index, num_rows, dim)
-        return scatter(broadcast_score(weight, self.value) * self.value, index, num_rows, "sum", dim)
+            return scatter_rows(self.value, index, num_rows, self.kind, dim)
+        weight = softmax_rows(self.score, index, num_rows, dim)
+        return scatter_rows(broadcast_score(weight, self.value) * self.value, index, num_rows, "sum", dim)
 
 
 class Aggregator(nn.Module):
@@ -97,6 +49,7 @@ class Aggregator(nn.Module):
 
     name = ""
     num_reductions = 1
+    accepts: type | tuple[type, ...] = Tensor
 
     def split(self, messages: Any) -> list[Reduction]:
         """The primitive reductions, on tensors with one entry per edge."""
@@ -117,9 +70,15 @@ class Aggregator(nn.Module):
     ) -> Tensor:
         """Reduce the messages; see the class."""
         num_rows = _num_rows(index) if dim_size is None else dim_size
-        reduced = [reduction.reduce(index, num_rows, dim) for reduction in self.split(messages)]
-        counts = torch.bincount(index, minlength=num_rows).clamp(min=1)
-        return self.merge(reduced, _along(counts, dim, reduced[0]).to(reduced[0].dtype))
+        if not isinstance(messages, self.accepts):
+            raise TypeError(
+                f"aggregator {self.name!r} takes one tensor for a message, got {type(messages).__name__}."
+            )
+        for message in messages if isinstance(messages, tuple) else (messages,):
+            axis = check_entries("messages", message, index, dim)
+        reduced = [reduction.reduce(index, num_rows, axis) for reduction in self.split(messages)]
+        counts = count_rows(index, num_rows)
+        return self.merge(reduced, along(counts, axis, reduced[0]).to(reduced[0].dtype))
 
     def reset_parameters(self) -> None:
         """Draw learnable parameters anew; most aggregators have none."""
@@ -225,6 +184,7 @@ class Softmax(Aggregator):
     """
 
     name = "softmax"
+    accepts = (Tensor, tuple)
 
     def __init__(
         self, t: float = 1.0, learn: bool = False, semi_grad: bool = False, channels: int = 1
@@ -234,6 +194,7 @@ class Softmax(Aggregator):
             raise ValueError("learn=True needs the gradient that semi_grad=True takes away.")
         if channels != 1 and not learn:
             raise ValueError(f"channels is {channels}, but learn=False has nothing to hold per channel.")
+        t = float(t)
         self._initial = t
         self.learn, self.semi_grad = learn, semi_grad
         self.t: float | nn.Parameter = nn.Parameter(torch.full((channels,), t)) if learn else t
@@ -245,7 +206,14 @@ class Softmax(Aggregator):
 
     def split(self, messages: Tensor | tuple[Tensor, Tensor]) -> list[Reduction]:
         """One softmax-weighted sum."""
+        if isinstance(messages, tuple) and len(messages) != 2:
+            raise ValueError(f"a softmax message is (score, value), got {len(messages)} values.")
         score, value = messages if isinstance(messages, tuple) else (messages, messages)
+        if isinstance(self.t, nn.Parameter) and self.t.numel() not in (1, *score.shape[1:][-1:]):
+            raise ValueError(
+                f"softmax has a temperature for each of {self.t.numel()} channels, but the score has shape "
+                f"{list(score.shape)}."
+            )
         if not (isinstance(self.t, float) and self.t == 1.0):
             score = score * self.t
         broadcast_score(score, value)  # for its error
@@ -294,7 +262,7 @@ class Several(Aggregator):
         dim: int = 0,
     ) -> Tensor:
         """Concatenate what each of them says; some may be PyG's modules."""
-        return torch.cat([aggr(messages, index, ptr, dim_size, dim) for aggr in self.aggrs], dim=-1)
+        return torch.cat([apply(aggr, messages, index, ptr, dim_size, dim) for aggr in self.aggrs], dim=-1)
 
     def reset_parameters(self) -> None:
         """Reset each of them."""
@@ -327,6 +295,37 @@ class Custom(Aggregator):
 
     def __repr__(self) -> str:
         return f"Custom({getattr(self.function, '__name__', self.function)!s})"
+
+
+def apply(
+    aggregator: nn.Module,
+    messages: Any,
+    index: Tensor,
+    ptr: Tensor | None = None,
+    dim_size: int | None = None,
+    dim: int = 0,
+) -> Tensor:
+    """Call any aggregator, PyG's among them, on edges in any order.
+
+    PyG's order-dependent modules ("median", "lstm", ...) want the messages sorted by destination, and fail
+    where there is none: here every node gets zeros then.
+    """
+    if isinstance(aggregator, Aggregator):
+        return cast(Tensor, aggregator(messages, index, ptr, dim_size, dim))
+    if not isinstance(messages, Tensor):
+        raise TypeError(
+            f"aggregator {aggregator} takes one tensor for a message, got {type(messages).__name__}."
+        )
+    axis = check_entries("messages", messages, index, dim)
+    if index.numel() == 0:
+        # One message of zeros tells the shape of what comes out.
+        shape = [1 if k == axis else n for k, n in enumerate(messages.shape)]
+        out = aggregator(
+            messages.new_zeros(shape), index.new_zeros(1), dim_size=max(dim_size or 0, 1), dim=dim
+        )
+        return cast(Tensor, out.narrow(dim, 0, dim_size or 0) * 0)
+    index, order = torch.sort(index, stable=True)
+    return cast(Tensor, aggregator(messages.index_select(dim, order), index, dim_size=dim_size, dim=dim))
 
 
 AGGREGATORS: dict[str, type[Aggregator]] = {
@@ -368,7 +367,11 @@ def _resolve_several(
     mode: str = "cat",
     mode_kwargs: dict[str, Any] | None = None,
 ) -> nn.Module:
-    each = aggrs_kwargs or [{}] * len(aggr)
+    each = [{}] * len(aggr) if aggrs_kwargs is None else list(aggrs_kwargs)
+    if len(each) != len(aggr):
+        raise ValueError(f"aggrs_kwargs holds {len(each)} options for {len(aggr)} aggregators.")
+    if None in aggr:
+        raise ValueError(f"aggr is {list(aggr)!r}: a list names aggregators only, None is none.")
     modules = [cast(nn.Module, resolve(one, **kwargs)) for one, kwargs in zip(aggr, each, strict=True)]
     if mode == "cat":
         return Several(modules)
@@ -383,7 +386,9 @@ def _resolve_with_pyg(name: str, options: dict[str, Any]) -> nn.Module:
 
     try:
         module: nn.Module = aggregation_resolver(name, **options)
-    except ValueError:
+    except ValueError as error:
+        if "Could not resolve" not in str(error):
+            raise
         raise ValueError(
             f"aggr is {name!r}, but must be one of {', '.join(sorted(AGGREGATORS))}, or a name that PyTorch "
             "Geometric knows."

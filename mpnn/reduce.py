@@ -1,0 +1,107 @@
+"""Entries reduced by row: the sums, products, extremes and softmaxes that all aggregation is made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def scatter(values: Tensor, index: Tensor, num_rows: int, reduce: str = "sum", dim: int = 0) -> Tensor:
+    """Reduce the entries of `values` that have the same `index`.
+
+    Args:
+        values: `[..., num_entries, ...]` with the entries in dimension `dim`.
+        index: `[num_entries]` int64, the row that each entry belongs to.
+        num_rows: how many rows the result has in dimension `dim`.
+        reduce: "sum", "mean", "max", "min" or "mul".
+        dim: the dimension of the entries.
+
+    Raises:
+        ValueError: another shape of `index`, another name in `reduce`.
+        IndexError: an index out of range.
+
+    >>> scatter(torch.tensor([1.0, 2.0, 5.0]), torch.tensor([0, 0, 2]), num_rows=3)
+    tensor([3., 0., 5.])
+    """
+    dim = check_entries("values", values, index, dim)
+    _check_range(index, num_rows)
+    return scatter_rows(values, index, num_rows, reduce, dim)
+
+
+def softmax(score: Tensor, index: Tensor, num_rows: int, dim: int = 0) -> Tensor:
+    """exp(score_e) / Σ exp(score_e') over the entries e' with the same `index` as e.
+
+    Args:
+        score: `[..., num_entries, ...]` with the entries in dimension `dim`.
+        index: `[num_entries]` int64, the row that each entry belongs to.
+        num_rows: how many rows there are.
+        dim: the dimension of the entries.
+
+    Raises:
+        ValueError: another shape of `index`.
+        IndexError: an index out of range.
+
+    >>> softmax(torch.zeros(3), torch.tensor([0, 0, 1]), num_rows=2)
+    tensor([0.5000, 0.5000, 1.0000])
+    """
+    dim = check_entries("score", score, index, dim)
+    _check_range(index, num_rows)
+    return softmax_rows(score, index, num_rows, dim)
+
+
+def scatter_rows(values: Tensor, index: Tensor, num_rows: int, reduce: str, dim: int) -> Tensor:
+    """`scatter` with arguments that are known to be good."""
+    shape = [*values.shape[:dim], num_rows, *values.shape[dim + 1 :]]
+    if reduce in ("sum", "mean"):
+        # In bfloat16 256 + 1 = 256: sums of half precision run in float32.
+        wide = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+        total = wide.new_zeros(shape).index_add(dim, index, wide)
+        if reduce == "mean":
+            total = total / along(count_rows(index, num_rows), dim, values).to(total.dtype)
+        return total.to(values.dtype) if wide is not values else total
+    places = along(index, dim, values).expand_as(values)
+    if reduce in ("max", "min"):
+        return values.new_zeros(shape).scatter_reduce(dim, places, values, f"a{reduce}", include_self=False)
+    if reduce == "mul":
+        return values.new_ones(shape).scatter_reduce(dim, places, values, "prod")
+    raise ValueError(f"reduce must be one of sum, mean, max, min, mul, got {reduce!r}.")
+
+
+def softmax_rows(score: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+    """`softmax` with arguments that are known to be good."""
+    highest = scatter_rows(score.detach(), index, num_rows, "max", dim).index_select(dim, index)
+    weight = (score - highest).exp()
+    total = scatter_rows(weight, index, num_rows, "sum", dim)
+    return weight / total.index_select(dim, index)
+
+
+def count_rows(index: Tensor, num_rows: int) -> Tensor:
+    """How many entries each row has, at least 1."""
+    return index.new_zeros(num_rows).index_add(0, index, torch.ones_like(index)).clamp(min=1)
+
+
+def check_entries(name: str, values: Tensor, index: Tensor, dim: int) -> int:
+    """Entries in dimension `dim`, as many as indices; returns `dim` counted from the front."""
+    if index.dtype != torch.int64 or index.dim() != 1:
+        raise ValueError(f"index must be int64 [num_entries], got {index.dtype} {list(index.shape)}.")
+    if not -values.dim() <= dim < values.dim() or values.size(dim) != index.numel():
+        raise ValueError(
+            f"{name} must have {index.numel()} entries, one for each index, in dimension {dim}, got shape "
+            f"{list(values.shape)}."
+        )
+    return dim % values.dim()
+
+
+def _check_range(index: Tensor, num_rows: int) -> None:
+    # A compiled function cannot stop to look.
+    if index.numel() == 0 or index.is_meta or torch.compiler.is_compiling():
+        return
+    lowest, highest = torch.stack(torch.aminmax(index)).tolist()
+    if lowest < 0 or highest >= num_rows:
+        bad = int(((index < 0) | (index >= num_rows)).nonzero()[0])
+        raise IndexError(f"index[{bad}] is {int(index[bad])}, but there are {num_rows} rows.")
+
+
+def along(vector: Tensor, dim: int, like: Tensor) -> Tensor:
+    """A vector turned to lie in dimension `dim` of a tensor such as `like`."""
+    return vector.reshape([-1 if k == dim else 1 for k in range(like.dim())])
