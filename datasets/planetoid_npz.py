@@ -26,7 +26,7 @@ def read_npz(path: Path, name: str, class_names: tuple[str, ...]) -> NodeDataset
         DataError: the file is damaged, lacks a key, or its arrays do not fit together.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             csr = (arrays["x_data"], arrays["x_indices"], arrays["x_indptr"])
             x = csr_matrix(csr, shape=tuple(arrays["x_shape"]))
             x.check_format(full_check=True)

@@ -1,0 +1,58 @@
+"""Folders of data files: a small one that is made here, and the real one if there is one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from mpnn.datasets import planetoid
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Folder with the published files."""
+    folder = os.environ.get("MPNN_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("set MPNN_DATA to a folder with the published data files")
+    return Path(folder)
+
+
+@pytest.fixture
+def small_planetoid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with raw files of a random graph in Planetoid's format, whose checksums count as known."""
+    random = np.random.default_rng(3)
+    raw = tmp_path / "planetoid" / "Cora" / "raw"
+    raw.mkdir(parents=True)
+    num_all, num_train, num_test, channels, classes = 520, 14, 30, 9, 7
+    num_nodes = num_all + num_test
+
+    def features(rows: int) -> scipy.sparse.csr_matrix:
+        return scipy.sparse.csr_matrix((random.random((rows, channels)) < 0.3).astype(np.float32))
+
+    def one_hot(rows: int) -> np.ndarray:
+        return np.eye(classes, dtype=np.int32)[random.integers(classes, size=rows)]
+
+    allx, ally = features(num_all), one_hot(num_all)
+    graph = {node: random.integers(num_nodes, size=3).tolist() for node in range(num_nodes)}
+    contents = {
+        "x": allx[:num_train],
+        "y": ally[:num_train],
+        "allx": allx,
+        "ally": ally,
+        "tx": features(num_test),
+        "ty": one_hot(num_test),
+        "graph": graph,
+    }
+    for part, content in contents.items():
+        (raw / f"ind.cora.{part}").write_bytes(pickle.dumps(content))
+    lines = "".join(f"{node}\n" for node in random.permutation(np.arange(num_all, num_nodes)))
+    (raw / "ind.cora.test.index").write_text(lines)
+    sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in raw.iterdir()}
+    monkeypatch.setitem(planetoid.SHA256, "cora", sums)
+    return tmp_path
