@@ -122,7 +122,8 @@ def to_scipy(graph: Graph, values: Tensor | None = None) -> scipy.sparse.coo_arr
 
 
 def from_pyg(data: Data | HeteroData) -> Graph:
-    """A `Graph` from PyG's `Data`, `Batch`, or a `HeteroData` with one edge type (as a bipartite graph).
+    """A `Graph` from PyG's `Data`, `Batch`, or a `HeteroData` with one edge type, bipartite if that has two
+    node types.
 
     Only the topology is taken: `edge_index`, `num_nodes`, `edge_type` and where a batch's graphs begin.
     """
@@ -133,7 +134,10 @@ def from_pyg(data: Data | HeteroData) -> Graph:
             raise ValueError(f"data has edge types {data.edge_types}: a Graph holds exactly one of them.")
         source, _, destination = data.edge_types[0]
         store, pointers = data[data.edge_types[0]], (data[source], data[destination])
-        num_nodes = cast(Size, tuple(end.num_nodes for end in pointers))
+        if source == destination:
+            num_nodes = data[source].num_nodes
+        else:
+            num_nodes = (data[source].num_nodes, data[destination].num_nodes)
     else:
         store = data
     edge_index = store.get("edge_index")
