@@ -120,22 +120,27 @@ def grid(
 def _as_padding(
     padding: int | str | Sequence[int | tuple[int, int]], kernel: Shape, stride: Shape, dilation: Shape
 ) -> Padding:
-    if padding == "same":
-        if any(step != 1 for step in stride):
-            raise ValueError(f'padding is "same", which needs stride 1, but stride is {stride}.')
-        # The odd one goes behind, as in torch.
-        total = [gap * (extent - 1) for extent, gap in zip(kernel, dilation, strict=True)]
-        return tuple((one // 2, one - one // 2) for one in total)
-    if padding == "valid":
-        padding = 0
     if isinstance(padding, str):
-        raise ValueError(f'padding is {padding!r}, but must be integers, "same" or "valid".')
-    each: Sequence[int | tuple[int, int]]
-    each = padding if isinstance(padding, Sequence) else [padding] * len(kernel)
-    if len(each) != len(kernel):
-        raise ValueError(f"padding is {padding!r}, but must have one entry per dimension, {len(kernel)}.")
-    pairs = (as_each(f"padding[{d}]", one, 2) for d, one in enumerate(each))
+        return _named_padding(padding, kernel, stride, dilation)
+    if not isinstance(padding, Sequence):
+        border = as_count("padding", padding)
+        return ((border, border),) * len(kernel)
+    if len(padding) != len(kernel):
+        raise ValueError(f"padding is {padding!r}, but needs one entry per dimension, {len(kernel)}.")
+    pairs = (as_each(f"padding[{d}]", one, 2) for d, one in enumerate(padding))
     return tuple((front, behind) for front, behind in pairs)
+
+
+def _named_padding(padding: str, kernel: Shape, stride: Shape, dilation: Shape) -> Padding:
+    if padding == "valid":
+        return ((0, 0),) * len(kernel)
+    if padding != "same":
+        raise ValueError(f'padding is {padding!r}, but must be integers, "same" or "valid".')
+    if any(step != 1 for step in stride):
+        raise ValueError(f'padding is "same", which needs stride 1, but stride is {stride}.')
+    # The odd one goes behind, as in torch.
+    total = [gap * (extent - 1) for extent, gap in zip(kernel, dilation, strict=True)]
+    return tuple((one // 2, one - one // 2) for one in total)
 
 
 def _num_outputs(
