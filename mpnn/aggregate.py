@@ -318,12 +318,12 @@ def apply(
         )
     axis = check_entries("messages", messages, index, dim)
     if index.numel() == 0:
-        # One message of zeros tells the shape of what comes out.
-        shape = [1 if k == axis else n for k, n in enumerate(messages.shape)]
-        out = aggregator(
-            messages.new_zeros(shape), index.new_zeros(1), dim_size=max(dim_size or 0, 1), dim=dim
-        )
-        return cast(Tensor, out.narrow(dim, 0, dim_size or 0) * 0)
+        # A message of zeros to every node tells the shape of what comes out.
+        num_rows = dim_size or 0
+        shape = [max(num_rows, 1) if k == axis else n for k, n in enumerate(messages.shape)]
+        everyone = torch.arange(max(num_rows, 1), device=index.device)
+        out = aggregator(messages.new_zeros(shape), everyone, dim_size=everyone.numel(), dim=dim)
+        return torch.zeros_like(out.narrow(dim, 0, num_rows))
     index, order = torch.sort(index, stable=True)
     return cast(Tensor, aggregator(messages.index_select(dim, order), index, dim_size=dim_size, dim=dim))
 

@@ -128,7 +128,7 @@ def from_pyg(data: Data | HeteroData) -> Graph:
     Only the topology is taken: `edge_index`, `num_nodes`, `edge_type` and where a batch's graphs begin.
     """
     pointers = (data, data)
-    num_nodes: int | Size | None = data.num_nodes
+    num_nodes: int | Size | None
     if isinstance(data, HeteroData):
         if len(data.edge_types) != 1:
             raise ValueError(f"data has edge types {data.edge_types}: a Graph holds exactly one of them.")
@@ -139,7 +139,7 @@ def from_pyg(data: Data | HeteroData) -> Graph:
         else:
             num_nodes = (data[source].num_nodes, data[destination].num_nodes)
     else:
-        store = data
+        store, num_nodes = data, data.num_nodes
     edge_index = store.get("edge_index")
     if edge_index is None:
         raise ValueError("data has no edge_index.")

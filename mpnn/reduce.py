@@ -61,7 +61,14 @@ def scatter_rows(values: Tensor, index: Tensor, num_rows: int, reduce: str, dim:
         return total.to(values.dtype) if wide is not values else total
     places = along(index, dim, values).expand_as(values)
     if reduce in ("max", "min"):
-        return values.new_zeros(shape).scatter_reduce(dim, places, values, f"a{reduce}", include_self=False)
+        # scatter_reduce counts the value that it starts from among the ties, also with include_self=False:
+        # from 0, a maximum of 0 would get less than its gradient. No message is beyond this start.
+        start = _lowest(values.dtype) if reduce == "max" else _highest(values.dtype)
+        out = values.new_full(shape, start).scatter_reduce(
+            dim, places, values, f"a{reduce}", include_self=False
+        )
+        reached = index.new_zeros(num_rows, dtype=torch.bool).index_fill(0, index, True)
+        return out.masked_fill(~along(reached, dim, values), 0)
     if reduce == "mul":
         return values.new_ones(shape).scatter_reduce(dim, places, values, "prod")
     raise ValueError(f"reduce must be one of sum, mean, max, min, mul, got {reduce!r}.")
@@ -100,6 +107,14 @@ def _check_range(index: Tensor, num_rows: int) -> None:
     if lowest < 0 or highest >= num_rows:
         bad = int(((index < 0) | (index >= num_rows)).nonzero()[0])
         raise IndexError(f"index[{bad}] is {int(index[bad])}, but there are {num_rows} rows.")
+
+
+def _lowest(dtype: torch.dtype) -> float | int:
+    return -torch.inf if dtype.is_floating_point else torch.iinfo(dtype).min
+
+
+def _highest(dtype: torch.dtype) -> float | int:
+    return torch.inf if dtype.is_floating_point else torch.iinfo(dtype).max
 
 
 def along(vector: Tensor, dim: int, like: Tensor) -> Tensor:
