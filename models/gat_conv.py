@@ -98,7 +98,7 @@ class GATConv(LoopedAttention):
             "score": (_dot(h_src, self.att_src), _dot(h_dst, self.att_dst)),
             "edge_score": _dot(edge, self.att_edge),
         }
-        out = self.finish(self.propagate(graph, x=(h_src, None), **scores), x_dst)
+        out = self.finish(self.propagate(graph, x=(h_src, h_dst), **scores), x_dst)
         return (out, (like(given, graph), self.weights(graph, **scores))) if return_attention_weights else out
 
     def _transform(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None]:

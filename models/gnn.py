@@ -159,13 +159,11 @@ class GNN(nn.Module):
 
 
 def _check_options(conv: Any, build: Callable[..., nn.Module], options: Mapping[str, Any]) -> None:
-    parameters = list(inspect.signature(build).parameters.values())[
-        3:
-    ]  # behind in_channels, out_channels, last
-    for parameter in parameters:
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty:
-            if parameter.name not in options:
-                raise TypeError(f"GNN(conv={conv!r}) needs {parameter.name}.")
+    _, _, _, *own = inspect.signature(build).parameters.values()  # behind in_channels, out_channels, last
+    for parameter in own:
+        required = parameter.kind is not parameter.VAR_KEYWORD and parameter.default is parameter.empty
+        if required and parameter.name not in options:
+            raise TypeError(f"GNN(conv={conv!r}) needs {parameter.name}.")
 
 
 def _skip(in_channels: int, out_channels: int) -> nn.Module:

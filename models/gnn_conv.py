@@ -60,7 +60,7 @@ class GNNConv(Layer):
     def forward(self, x: Features, graph: Topology, size: Size | None = None) -> Tensor:
         x_src, x_dst, graph = self.read(x, graph, size)
         h_src = self.lin(x_src)
-        out = self.propagate(graph, x=(h_src, None))
+        out = self.propagate(graph, x=h_src)
         if x_dst is not None:
             out = out + (h_src if x_dst is x_src else self.lin(x_dst))
         activated: Tensor = self.act(out if self.bias is None else out + self.bias)

@@ -94,9 +94,9 @@ class RGCNConv(Layer):
         out = self._root(x_dst)
         for relation, weight in zip(relations, self._weights(), strict=True):
             if x_src.is_floating_point():
-                out = out + self._transform(self.propagate(relation, x=(x_src, None)), weight)
+                out = out + self._transform(self.propagate(relation, x=x_src), weight)
             else:
-                out = out + self.propagate(relation, x=(weight[x_src], None))
+                out = out + self.propagate(relation, x=weight[x_src])
         return out if self.bias is None else out + self.bias
 
     def _weights(self) -> Tensor:
