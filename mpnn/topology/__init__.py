@@ -4,6 +4,7 @@ Convolution, recurrence and attention are message passing on a grid, a chain and
 these is a `Graph` like any other; its `edge_index` is enumerated when it is first asked for.
 """
 
+from mpnn.topology.adaptive import AdaptiveGrid, adaptive_grid
 from mpnn.topology.band import Band, Causal, band, causal
 from mpnn.topology.chain import Chain, chain
 from mpnn.topology.complete import Complete, CompleteBipartite, complete, complete_bipartite
@@ -15,6 +16,7 @@ from mpnn.topology.star import Star, star
 from mpnn.topology.tree import Tree, tree
 
 __all__ = [
+    "AdaptiveGrid",
     "Band",
     "Causal",
     "Chain",
@@ -26,6 +28,7 @@ __all__ = [
     "Product",
     "Star",
     "Tree",
+    "adaptive_grid",
     "band",
     "causal",
     "chain",

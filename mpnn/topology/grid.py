@@ -120,11 +120,11 @@ def grid(
 def _as_padding(
     padding: int | str | Sequence[int | tuple[int, int]], kernel: Shape, stride: Shape, dilation: Shape
 ) -> Padding:
-    if isinstance(padding, str):
-        return _named_padding(padding, kernel, stride, dilation)
     if not isinstance(padding, Sequence):
         border = as_count("padding", padding)
         return ((border, border),) * len(kernel)
+    if isinstance(padding, str):
+        return _named_padding(padding, kernel, stride, dilation)
     if len(padding) != len(kernel):
         raise ValueError(f"padding is {padding!r}, but needs one entry per dimension, {len(kernel)}.")
     pairs = (as_each(f"padding[{d}]", one, 2) for d, one in enumerate(padding))

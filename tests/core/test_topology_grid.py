@@ -122,6 +122,37 @@ def test_a_window_is_a_pooling_window() -> None:
     assert_close(ours, rows(F.max_pool2d(images, 3, stride=2, padding=1)), atol=0)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3), st.data())
+def test_windows_of_an_adaptive_grid_are_those_of_adaptive_pooling(
+    dimensions: int, data: st.DataObject
+) -> None:
+    extent = st.integers(1, {1: 40, 2: 12, 3: 6}[dimensions])
+    shape, out_shape = (tuple(data.draw(extent) for _ in range(dimensions)) for _ in range(2))
+    grid = topology.adaptive_grid(shape, out_shape, batch=2)
+    images = torch.randn(2, 3, *shape, dtype=torch.float64)
+    x = rows(images)
+    mean = x.new_zeros(grid.num_dst, 3).index_add(0, grid.dst, x[grid.src]) / grid.in_degree[:, None]
+    pool = [F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d][dimensions - 1]
+    assert_close(mean, rows(pool(images, out_shape)), atol=1e-10)
+    assert grid.num_edges == grid.edge_index.size(1)
+    assert grid.edge_type is not None
+    assert int(grid.edge_type.max()) == grid.num_edge_types - 1
+
+
+def test_a_grid_with_holes_is_a_convolution_that_leaves_them_out() -> None:
+    images = torch.randn(1, 2, 6, 7, dtype=torch.float64)
+    weight = torch.randn(3, 2, 3, 3, dtype=torch.float64)
+    there = torch.rand(6, 7) < 0.6
+    pixels = there.flatten()
+    part, _ = topology.grid((6, 7), 3, padding=1).subgraph((pixels, pixels))
+    messages = weight.flatten(2).permute(2, 1, 0)[part.edge_type]
+    seen = torch.einsum("ei,eio->eo", rows(images)[pixels][part.src], messages)
+    ours = seen.new_zeros(part.num_dst, 3).index_add(0, part.dst, seen)
+    theirs = F.conv2d(images * there, weight, padding=1)
+    assert_close(ours, rows(theirs)[pixels], atol=1e-10)
+
+
 def test_edges_are_listed_by_output_and_then_by_type() -> None:
     shape, kernel, stride, padding, dilation = (4, 5), (2, 3), (2, 1), (1, 2), (1, 2)
     grid = topology.grid(shape, kernel, stride, padding, dilation, batch=2)
