@@ -121,7 +121,9 @@ class MessagePassing(nn.Module):
         }
         bound = Fields(graph, size, fields, asked, self.node_dim, self.flow)
         aggregate = partial(self.aggregate, **bound.lifted(asked["aggregate"]))
-        step = Step(bound, self.message, bound.bind(asked["message"]), aggregate)
+        own = type(self).aggregate is not MessagePassing.aggregate
+        aggregator = None if own else self.aggr_module
+        step = Step(bound, self.message, bound.bind(asked["message"]), aggregate, aggregator)
         out = backends.current()(step)
         return self.update(out, **bound.lifted(asked["update"]))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mpnn.fields import Argument, Fields
 
@@ -22,3 +22,4 @@ class Step:
     message: Callable[..., Any]
     arguments: dict[str, Argument]
     aggregate: Callable[[Any], Tensor]
+    aggregator: nn.Module | None  # what `aggregate` calls; None when the layer has an `aggregate` of its own

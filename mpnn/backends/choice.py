@@ -8,12 +8,12 @@ from contextvars import ContextVar
 
 from torch import Tensor
 
-from mpnn.backends import eager
+from mpnn.backends import cpu, eager
 from mpnn.step import Step
 
 Backend = Callable[[Step], Tensor]
 
-BACKENDS: dict[str, Backend] = {"auto": eager.run, "eager": eager.run}
+BACKENDS: dict[str, Backend] = {"auto": eager.run, "eager": eager.run, "cpu": cpu.run}
 
 _chosen: ContextVar[str] = ContextVar("mpnn_backend", default="auto")
 

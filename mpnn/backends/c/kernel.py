@@ -1,0 +1,125 @@
+"""Compiled programs, called on the tensors' own memory."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpnn.backends.c.compiler import load
+from mpnn.backends.c.printer import print_kernel
+from mpnn.csr import CSR
+from mpnn.graph import Graph
+from mpnn.plan.homes import Home
+from mpnn.plan.ir import Program
+
+HEAVY_DEGREE = 8192  # a row with more edges is split, so that a hub does not leave the other cores idle
+EDGES_PER_TASK = 4096
+MOST_TASKS = 512
+SMALL = 1 << 15  # below this many numbers, waking other threads costs more than it brings
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """The rows of a graph in pieces of similar work: what each thread takes next."""
+
+    tasks: np.ndarray  # [num_tasks, 4], see rows.h
+    heavy: np.ndarray  # [num_heavy, 3]
+    num_parts: int
+
+
+def tasks_of(graph: Graph, by: Home) -> tuple[CSR, Tasks]:
+    """A graph's compressed rows by one end, and their division into tasks, both kept with the graph."""
+    csr = graph.by_dst if by is Home.DST else graph.by_src
+    return csr, graph.memo(("tasks", by), lambda: _divide(csr))
+
+
+def _divide(csr: CSR) -> Tasks:
+    indptr = csr.indptr.numpy().astype(np.int64)
+    num_rows, num_edges = len(indptr) - 1, int(indptr[-1])
+    # A row costs something even without edges, so rows count along with edges.
+    work = indptr + np.arange(num_rows + 1)
+    pieces = int(np.clip(num_edges // EDGES_PER_TASK, 1, MOST_TASKS))
+    bounds = np.unique(np.searchsorted(work, np.linspace(0, work[-1], pieces + 1)))
+    bounds[-1:] = num_rows
+    light = np.stack([np.full(len(bounds) - 1, -1), bounds[:-1], bounds[1:], np.zeros(len(bounds) - 1)], 1)
+    parts, heavy = [], []
+    for row in np.flatnonzero(np.diff(indptr) > HEAVY_DEGREE):
+        starts = np.arange(indptr[row], indptr[row + 1], HEAVY_DEGREE)
+        heavy.append((row, len(parts), len(parts) + len(starts)))
+        parts += [
+            (len(parts) + k, row, start, min(start + HEAVY_DEGREE, indptr[row + 1])) for k, start in enumerate(starts)
+        ]
+    tasks = np.concatenate([np.array(parts).reshape(-1, 4), light]).astype(np.int64)  # the heavy ones first
+    return Tasks(
+        np.ascontiguousarray(tasks), np.ascontiguousarray(np.array(heavy, dtype=np.int64).reshape(-1, 3)), len(parts)
+    )
+
+
+class Kernel:
+    """A program on the CPU: compiled on first use for each index type, then called."""
+
+    def __init__(self, program: Program, *, save: bool) -> None:
+        self.program, self.save = program, save
+        self._libraries: dict[torch.dtype, tuple[ctypes._NamedFuncPointer, int]] = {}  # type: ignore[name-defined]
+        self._lock = threading.Lock()
+        self._all = sum(o.value.size for o in program.outputs if o.kind == "all")
+        self._work = max([o.value.size for o in program.outputs] + [i.size for i in program.inputs])
+
+    def source(self, index_type: torch.dtype = torch.int32) -> str:
+        """The C that runs."""
+        return print_kernel(self.program, index_type, save=self.save)
+
+    def _library(self, index_type: torch.dtype) -> tuple[ctypes._NamedFuncPointer, int]:  # type: ignore[name-defined]
+        known = self._libraries.get(index_type)
+        if known is None:
+            with self._lock:
+                library = load(self.source(index_type))
+                library.state_bytes.restype = ctypes.c_int64
+                library.kernel.restype = None
+                library.kernel.argtypes = [ctypes.c_void_p] * 6 + [
+                    ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
+                    ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int,
+                ]  # fmt: skip
+                known = self._libraries[index_type] = (library.kernel, library.state_bytes())
+        return known
+
+    def __call__(self, graph: Graph, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Run over all rows: each output, followed by what it saves for the backward pass."""
+        program = self.program
+        csr, tasks = tasks_of(graph, program.by)
+        kernel, state_bytes = self._library(csr.indptr.dtype)
+        inputs = [t if t.is_contiguous() else t.contiguous() for t in inputs]
+        outputs = self._outputs(graph, csr)
+        ins = (ctypes.c_void_p * max(1, len(inputs)))(*[t.data_ptr() for t in inputs])
+        outs = (ctypes.c_void_p * max(1, len(outputs)))(*[t.data_ptr() for t in outputs])
+        num_tasks = len(tasks.tasks)
+        parts = torch.empty(max(1, tasks.num_parts * state_bytes), dtype=torch.uint8)
+        total = torch.empty(max(1, num_tasks * self._all), dtype=_compute_type(program.dtype))
+        threads = 1 if graph.num_edges * self._work < SMALL else torch.get_num_threads()
+        kernel(
+            ins, outs, csr.indptr.data_ptr(), csr.indices.data_ptr(), csr.edge_ids.data_ptr(),
+            tasks.tasks.ctypes.data, num_tasks, tasks.heavy.ctypes.data, len(tasks.heavy), HEAVY_DEGREE,
+            parts.data_ptr(), total.data_ptr(), threads,
+        )  # fmt: skip
+        return outputs
+
+    def _outputs(self, graph: Graph, csr: CSR) -> list[Tensor]:
+        outputs = []
+        for output in self.program.outputs:
+            rows = {"all": (), "edge": (graph.num_edges,)}.get(output.kind, (csr.num_rows,))
+            outputs.append(torch.empty((*rows, *output.value.shape), dtype=self.program.dtype))
+            if output.kind in ("max", "min", "softmax"):
+                saved = output.value if output.score is None else output.score
+                shape = (csr.num_rows, *saved.shape) if self.save else (0,)
+                outputs.append(torch.empty(shape, dtype=_compute_type(self.program.dtype)))
+        return outputs
+
+
+def _compute_type(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32

@@ -1,0 +1,496 @@
+"""A per-edge program as C: one loop over the edges of a row, the row's accumulators beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from math import isinf, isnan, prod
+
+import torch
+
+from mpnn.plan.homes import Home
+from mpnn.plan.ir import Program, Value
+from mpnn.plan.schedule import Item, Nest, Shape, base_of, make_schedule
+
+STORAGE = {
+    torch.float32: "float",
+    torch.float64: "double",
+    torch.bfloat16: "bfloat16",
+    torch.float16: "_Float16",
+    torch.bool: "uint8_t",
+}
+
+# Element-by-element arithmetic; R() is the compute type's own variant of a C function.
+POINT = {
+    "add": "({0} + {1})",
+    "sub": "({0} - {1})",
+    "mul": "({0} * {1})",
+    "div": "({0} / {1})",
+    "neg": "(-{0})",
+    "abs": "R(fabs)({0})",
+    "exp": "real_exp({0})",
+    "expm1": "R(expm1)({0})",
+    "log": "R(log)({0})",
+    "log1p": "R(log1p)({0})",
+    "sqrt": "R(sqrt)({0})",
+    "rsqrt": "(1 / R(sqrt)({0}))",
+    "reciprocal": "(1 / {0})",
+    "square": "({0} * {0})",
+    "relu": "({0} < 0 ? 0 : {0})",
+    "sigmoid": "(1 / (1 + real_exp(-{0})))",
+    "tanh": "R(tanh)({0})",
+    "sin": "R(sin)({0})",
+    "cos": "R(cos)({0})",
+    "erf": "R(erf)({0})",
+    "sign": "(real)(({0} > 0) - ({0} < 0))",
+    "sgn": "(real)(({0} > 0) - ({0} < 0))",
+    "pow": "R(pow)({0}, {1})",
+    "maximum": "({0} > {1} || {0} != {0} ? {0} : {1})",
+    "minimum": "({0} < {1} || {0} != {0} ? {0} : {1})",
+    "where": "({0} ? {1} : {2})",
+    "masked_fill": "({1} ? {2} : {0})",
+    "float": "(real)({0})",
+    "gt": "({0} > {1})",
+    "ge": "({0} >= {1})",
+    "lt": "({0} < {1})",
+    "le": "({0} <= {1})",
+    "eq": "({0} == {1})",
+    "ne": "({0} != {1})",
+    "isnan": "({0} != {0})",
+    "logical_and": "({0} && {1})",
+    "logical_or": "({0} || {1})",
+    "logical_not": "(!{0})",
+    "bitwise_and": "({0} & {1})",
+    "bitwise_or": "({0} | {1})",
+    "bitwise_not": "(!{0})",
+}
+
+# How two partial reductions of the same row become one, and what an empty one is.
+IDENTITY = {"sum": "0", "max": "-INFINITY", "min": "INFINITY"}
+
+
+def print_kernel(program: Program, index_type: torch.dtype, *, save: bool) -> str:
+    """The C source of a program.
+
+    Args:
+        program: what to do.
+        index_type: int32 or int64, the type of the graph's compressed rows.
+        save: whether to write what the backward pass needs besides the outputs.
+    """
+    return _Printer(program, index_type, save).source()
+
+
+class _Printer:
+    def __init__(self, program: Program, index_type: torch.dtype, save: bool) -> None:
+        self.program, self.save = program, save
+        self.index = "int32_t" if index_type == torch.int32 else "int64_t"
+        self.real = "double" if program.dtype == torch.float64 else "float"
+        self.schedule = make_schedule(program)
+        self.names = {}
+        for nest in self.schedule.nests:
+            for item in nest.items:
+                if item.value is not None and item.value not in self.names:
+                    self.names[item.value] = f"v{len(self.names)}"
+        self.nest: Nest | None = None
+        self.flat = False
+        self.used = {base_of(r).detail for n in self.schedule.nests for i in n.items for r in i.reads
+                     if base_of(r).op == "load"}  # fmt: skip
+
+    # The file -----------------------------------------------------------------------------------------
+
+    def source(self) -> str:
+        edges = self._edges()
+        return "\n".join(
+            [
+                f"/* {self.program.source.strip()} */" if self.program.source else "",
+                files("mpnn.backends.c").joinpath("prelude.h").read_text(),
+                f"typedef {self.real} real;",
+                f"typedef {self.index} index_t;",
+                f"#define R(name) name{'' if self.real == 'double' else '##f'}",
+                self._state(),
+                self._arguments(),
+                edges,
+                self._finish(),
+                self._combine(),
+                self._all(),
+                files("mpnn.backends.c").joinpath("rows.h").read_text(),
+            ]
+        )
+
+    def _state(self) -> str:
+        fields, initial = [], []
+        for k, output in enumerate(self.program.outputs):
+            size = output.value.size
+            if output.kind in ("sum", "max", "min"):
+                fields.append(f"real a{k}[{size}];")
+                initial.append(f"FILL(s->a{k}, {size}, {IDENTITY[output.kind]});")
+            if output.kind in ("max", "min") and self.save:
+                fields.append(f"real n{k}[{size}];")
+                initial.append(f"FILL(s->n{k}, {size}, 0);")
+            if output.score is not None:
+                heads = output.score.size
+                fields.append(f"real a{k}[{size}], top{k}[{heads}], total{k}[{heads}];")
+                initial.append(
+                    f"FILL(s->a{k}, {size}, 0); FILL(s->top{k}, {heads}, -INFINITY); "
+                    f"FILL(s->total{k}, {heads}, 0);"
+                )
+        return (
+            "/* what a row has gathered so far */\n"
+            f"typedef struct {{ {' '.join(fields) or 'char nothing;'} }} State;\n"
+            f"static inline void start(State *restrict s) {{ {' '.join(initial)} }}\n"
+        )
+
+    def _arguments(self) -> str:
+        return (
+            "typedef struct {\n"
+            "    void *const *in, *const *out;\n"
+            "    const index_t *indptr, *indices, *edge_ids;\n"
+            "} Args;\n"
+        )
+
+    # One edge after another ---------------------------------------------------------------------------
+
+    def _edges(self) -> str:
+        program = self.program
+        lines = []
+        for k, given in enumerate(program.inputs):
+            if k in self.used:
+                lines.append(f"    const {STORAGE[given.dtype]} *restrict base{k} = a->in[{k}];")
+                if self._role(given.home) == "row":
+                    lines.append(f"    const {STORAGE[given.dtype]} *restrict in{k} = base{k} + (size_t)row * {given.size};")
+                elif given.home is Home.SHARED:
+                    lines.append(f"    const {STORAGE[given.dtype]} *restrict in{k} = base{k};")
+        body = []
+        for k, given in enumerate(program.inputs):
+            if k in self.used and given.home is not Home.SHARED and self._role(given.home) != "row":
+                role = self._role(given.home)
+                body.append(f"        const {STORAGE[given.dtype]} *restrict in{k} = base{k} + (size_t){role} * {given.size};")
+                if role == "neighbour":
+                    body.append(f"        PREFETCH(base{k} + (size_t)ahead * {given.size}, sizeof(*base{k}) * {given.size});")
+        for value in sorted(self.schedule.stored, key=lambda v: int(self.names[v][1:])):
+            zero = " = {0}" if value.op == "join" else ""
+            body.append(f"        real {self.names[value]}s[{max(1, value.size)}]{zero};")
+        for nest in self.schedule.nests:
+            body += ["        " + line for line in self._nest(nest)]
+        return (
+            "/* the edges of one row, from slot `begin` to slot `end` */\n"
+            "static inline __attribute__((always_inline)) void edges(\n"
+            "    const Args *restrict a, State *restrict s, real *restrict all, int64_t row, int64_t begin, int64_t end)\n"
+            "{\n" + "\n".join(lines) + "\n"
+            "    for (int64_t slot = begin; slot < end; slot++) {\n"
+            "        const int64_t neighbour = a->indices[slot]; (void)neighbour;\n"
+            "        const int64_t edge = a->edge_ids[slot]; (void)edge;\n"
+            "        const int64_t ahead = a->indices[slot + AHEAD < end ? slot + AHEAD : end - 1]; (void)ahead;\n"
+            + "\n".join(body)
+            + "\n    }\n    (void)s; (void)all; (void)row;\n}\n"
+        )
+
+    def _role(self, home: Home) -> str:
+        if home is Home.EDGE:
+            return "edge"
+        return "row" if home is self.program.by else "neighbour"
+
+    def _nest(self, nest: Nest) -> list[str]:
+        self.nest = nest
+        if nest.items[0].kind == "weight":
+            return self._weights(nest.items[0])
+        self.flat = nest.reduced is None and all(self._reads_flat(i) for i in nest.items)
+        if self.flat:
+            return self._loops([(0, prod(nest.domain))], [s for i in nest.items for s in self._item(i, ["i0"])], True)
+        indices = [f"i{d}" if n > 1 else "0" for d, n in enumerate(nest.domain)]
+        statements = [s for i in nest.items for s in self._item(i, indices)]
+        dims = [(d, n) for d, n in enumerate(nest.domain) if n > 1]
+        opening, closing = [], []
+        for item in nest.items:
+            if item.kind == "reduce":
+                opening, closing = self._accumulator(item, indices, opening, closing)
+        if nest.reduced is None:
+            return opening + self._loops(dims, statements, True)
+        inner = [(d, n) for d, n in dims if d in nest.reduced]
+        outer = [(d, n) for d, n in dims if d not in nest.reduced]
+        accumulators = [
+            f"r{self.names[i.value][1:]}" for i in nest.items if i.kind == "reduce" and i.value is not None
+            and i.value.name == "sum"
+        ]  # fmt: skip
+        pragma = f"reduction(+:{', '.join(accumulators)})" if accumulators and len(inner) == 1 else ""
+        whole = all(i.value is None or i.kind != "reduce" or i.value.name == "sum" for i in nest.items)
+        return self._loops(outer, opening + self._loops(inner, statements, bool(pragma) and whole, pragma) + closing, False)
+
+    def _accumulator(
+        self, item: Item, indices: Sequence[str], opening: list[str], closing: list[str]
+    ) -> tuple[list[str], list[str]]:
+        value = item.value
+        assert value is not None
+        assert self.nest is not None
+        name = self.names[value]
+        identity = IDENTITY[value.name]
+        if self.nest.reduced is None:
+            return [*opening, f"FILL({name}s, {value.size}, {identity});"], closing
+        at = self._linear([("0" if d in value.detail else i) for d, i in enumerate(indices)], value.shape)
+        return [*opening, f"real r{name[1:]} = {identity};"], [*closing, f"{name}s[{at}] = r{name[1:]};"]
+
+    def _loops(self, dims: Sequence[tuple[int, int]], body: list[str], simd: bool, clause: str = "") -> list[str]:
+        lines = list(body)
+        for depth, (d, n) in enumerate(reversed(dims)):
+            pragma = [f"#pragma omp simd {clause}".rstrip()] if simd and depth == 0 else []
+            head = f"for (int i{d} = 0; i{d} < {n}; i{d}++) {{"
+            lines = [*pragma, head, *("    " + line for line in lines), "}"]
+        return lines if dims else ["{", *("    " + line for line in lines), "}"]
+
+    def _item(self, item: Item, indices: Sequence[str]) -> list[str]:
+        here = "i0" if self.flat else self._linear(indices, item.domain)
+        value = item.value
+        if item.kind == "point":
+            assert value is not None
+            operands = [self._operand(a, item, indices) for a in item.reads]
+            kind = "const int" if value.boolean else "const real"
+            line = f"{kind} {self.names[value]} = {POINT[value.name].format(*operands)};"
+            return [line, f"{self.names[value]}s[{here}] = {self.names[value]};"] if value in self.schedule.stored else [line]
+        what = self._operand(item.reads[0], item, indices)
+        if item.kind == "reduce":
+            assert value is not None
+            assert self.nest is not None
+            if self.nest.reduced is None:
+                at = [("0" if d in value.detail else i) for d, i in enumerate(indices)]
+                target = f"{self.names[value]}s[{self._linear(at, value.shape)}]"
+            else:
+                target = f"r{self.names[value][1:]}"
+            return [f"{target} = {_fold(value.name, target, what)};"]
+        if item.kind == "join":
+            assert value is not None
+            at = [f"{i} + {o}" if o else i for i, o in zip(indices, item.offset, strict=True)]
+            return [f"{self.names[value]}s[{self._linear(at, value.shape)}] = {what};"]
+        k = item.output
+        match item.kind:
+            case "sum":
+                return [f"s->a{k}[{here}] += {what};"]
+            case "all":
+                return [f"all[{self._all_offset(k)} + {here}] += {what};"]
+            case "edge":
+                size = item.reads[0].size
+                return [f"STORE((({STORAGE[self.program.dtype]} *)a->out[{self._out(k)}])[(size_t)edge * {size} + {here}], {what});"]
+            case "weighted":
+                output = self.program.outputs[k]
+                assert output.score is not None
+                rank = len(output.score.shape)
+                at = self._linear(indices[:rank], output.score.shape)
+                return [f"s->a{k}[{here}] += w{k}[{at}] * {what};"]
+            case _:
+                better = ">" if item.kind == "max" else "<"
+                lines = [f"const real x{k} = {what};", f"const int better{k} = x{k} {better} s->a{k}[{here}] || x{k} != x{k};"]
+                if self.save:
+                    count = f"s->n{k}[{here}]"
+                    lines.append(f"{count} = better{k} ? 1 : {count} + (x{k} == s->a{k}[{here}]);")
+                return [*lines, f"s->a{k}[{here}] = better{k} ? x{k} : s->a{k}[{here}];"]
+
+    def _weights(self, item: Item) -> list[str]:
+        """Softmax in one pass: when a score exceeds the row's top, what was summed so far is scaled down."""
+        k, output = item.output, self.program.outputs[item.output]
+        assert output.score is not None
+        heads, size = output.score.size, output.value.size
+        self.flat = self._reads_flat(item)
+        dims = [(0, heads)] if self.flat else [(d, n) for d, n in enumerate(item.domain) if n > 1]
+        indices = ["i0"] if self.flat else [f"i{d}" if n > 1 else "0" for d, n in enumerate(item.domain)]
+        here = "i0" if self.flat else self._linear(indices, item.domain)
+        score = self._operand(item.reads[0], item, indices)
+        return [
+            f"real w{k}[{heads}]; int higher{k} = 0;",
+            *self._loops(dims, [f"w{k}[{here}] = {score}; higher{k} |= w{k}[{here}] > s->top{k}[{here}];"], True,
+                         f"reduction(|:higher{k})"),
+            f"if (higher{k}) {{",
+            f"    for (int h = 0; h < {heads}; h++) {{",
+            f"        const real top = w{k}[h] > s->top{k}[h] ? w{k}[h] : s->top{k}[h];",
+            f"        const real down = s->top{k}[h] == top ? 1 : real_exp(s->top{k}[h] - top);",
+            f"        s->top{k}[h] = top; s->total{k}[h] *= down;",
+            f"        for (int c = 0; c < {size // max(heads, 1)}; c++) s->a{k}[h * {size // max(heads, 1)} + c] *= down;",
+            "    }",
+            "}",
+            "#pragma omp simd",
+            f"for (int h = 0; h < {heads}; h++) {{",
+            f"    w{k}[h] = w{k}[h] == -INFINITY ? 0 : real_exp(w{k}[h] - s->top{k}[h]); s->total{k}[h] += w{k}[h];",
+            "}",
+        ]  # fmt: skip
+
+    # Reading values -----------------------------------------------------------------------------------
+
+    def _reads_flat(self, item: Item) -> bool:
+        """Whether every operand of an item stands at the same place of a contiguous array as its result."""
+        if item.kind in ("reduce", "join", "weighted"):
+            return False
+        return all(self._is_flat(read, item) for read in item.reads)
+
+    def _is_flat(self, read: Value, item: Item) -> bool:
+        while read.op == "view" and read.name == "reshape":
+            read = read.args[0]
+        return (read.op == "const") or (read.op != "view" and read.size == prod(item.domain))
+
+    def _operand(self, value: Value, item: Item, indices: Sequence[str]) -> str:
+        if value.op == "point" and value in self.names and self._local(value, item):
+            return self.names[value]
+        if self.flat:
+            return self._flat_read(value, "i0")
+        offset = len(indices) - len(value.shape)
+        own = ["0" if n == 1 else indices[offset + d] for d, n in enumerate(value.shape)]
+        return self._read(value, own)
+
+    def _local(self, value: Value, item: Item) -> bool:
+        """Whether a value is a variable of the loop that is being printed."""
+        assert self.nest is not None
+        return value.shape == item.domain and any(i.value is value for i in self.nest.items)
+
+    def _read(self, value: Value, at: Sequence[str]) -> str:
+        if value.op == "view":
+            source = value.args[0]
+            match value.name:
+                case "reshape":
+                    return self._read_reshaped(source, at, value.shape)
+                case "expand":
+                    own = at[len(at) - len(source.shape) :]
+                    return self._read(source, ["0" if n == 1 else i for i, n in zip(own, source.shape, strict=True)])
+                case "permute":
+                    own = [""] * len(at)
+                    for position, dim in enumerate(value.detail):
+                        own[dim] = at[position]
+                    return self._read(source, own)
+                case _:  # slice
+                    dim, start = value.detail
+                    return self._read(source, [f"({i} + {start})" if d == dim and start else i for d, i in enumerate(at)])
+        return self._flat_read(value, self._linear(at, value.shape))
+
+    def _read_reshaped(self, source: Value, at: Sequence[str], shape: Shape) -> str:
+        squeezed = [(i, n) for i, n in zip(at, shape, strict=True) if n > 1]
+        if [n for _, n in squeezed] == [n for n in source.shape if n > 1]:
+            rest = iter(squeezed)
+            return self._read(source, [next(rest)[0] if n > 1 else "0" for n in source.shape])
+        return self._flat_read(source, self._linear(at, shape))
+
+    def _flat_read(self, value: Value, at: str) -> str:
+        match value.op:
+            case "const":
+                return _number(value.detail)
+            case "load":
+                given = self.program.inputs[value.detail]
+                return f"in{value.detail}[{at}]" if given.dtype == torch.bool else f"LOAD(in{value.detail}[{at}])"
+            case "view" if value.name == "reshape":
+                return self._flat_read(value.args[0], at)
+            case "view":
+                indices, rest = [], value.size
+                for n in value.shape:
+                    rest //= max(n, 1)
+                    indices.append("0" if n == 1 else f"(({at}) / {rest} % {n})")
+                return self._read(value, indices)
+            case _:
+                return f"{self.names[value]}s[{at}]"
+
+    def _linear(self, at: Sequence[str], shape: Shape) -> str:
+        terms, stride = [], 1
+        for i, n in zip(reversed(at), reversed(shape), strict=True):
+            if n > 1:
+                terms.append(i if stride == 1 else f"({i}) * {stride}")
+            stride *= n
+        return " + ".join(reversed(terms)) or "0"
+
+    # A finished row -----------------------------------------------------------------------------------
+
+    def _out(self, k: int) -> int:
+        """Which output tensor an output writes first."""
+        return sum(2 if o.kind in ("max", "min", "softmax") else 1 for o in self.program.outputs[:k])
+
+    def _finish(self) -> str:
+        storage = STORAGE[self.program.dtype]
+        lines = []
+        for k, output in enumerate(self.program.outputs):
+            if output.kind in ("edge", "all"):
+                continue
+            size = output.value.size
+            value = f"s->a{k}[i]"
+            if output.kind in ("max", "min"):
+                value = f"(count ? {value} : 0)"
+            if output.score is not None:
+                width = size // max(output.score.size, 1)
+                value = f"(count ? {value} / s->total{k}[i / {width}] : 0)"
+            lines.append(f"    {storage} *restrict o{k} = ({storage} *)a->out[{self._out(k)}] + (size_t)row * {size};")
+            lines.append(f"    for (int i = 0; i < {size}; i++) STORE(o{k}[i], {value});")
+            if self.save and output.kind in ("max", "min"):
+                lines.append(f"    real *restrict t{k} = (real *)a->out[{self._out(k) + 1}] + (size_t)row * {size};")
+                lines.append(f"    for (int i = 0; i < {size}; i++) t{k}[i] = count ? s->n{k}[i] : 1;")
+            if self.save and output.score is not None:
+                heads = output.score.size
+                lines.append(f"    real *restrict t{k} = (real *)a->out[{self._out(k) + 1}] + (size_t)row * {heads};")
+                lines.append(
+                    f"    for (int i = 0; i < {heads}; i++) "
+                    f"t{k}[i] = count ? s->top{k}[i] + R(log)(s->total{k}[i]) : 0;"
+                )
+        return (
+            "/* write a row that has seen all of its `count` edges */\n"
+            "static inline void finish(const Args *restrict a, const State *restrict s, int64_t row, int64_t count)\n{\n"
+            + "\n".join(lines)
+            + "\n    (void)a; (void)s; (void)row; (void)count;\n}\n"
+        )
+
+    def _combine(self) -> str:
+        lines = []
+        for k, output in enumerate(self.program.outputs):
+            size = output.value.size
+            if output.kind == "sum":
+                lines.append(f"    for (int i = 0; i < {size}; i++) s->a{k}[i] += t->a{k}[i];")
+            elif output.kind in ("max", "min"):
+                better = ">" if output.kind == "max" else "<"
+                lines.append(f"    for (int i = 0; i < {size}; i++) {{")
+                lines.append(f"        const int better = t->a{k}[i] {better} s->a{k}[i] || t->a{k}[i] != t->a{k}[i];")
+                if self.save:
+                    lines.append(f"        if (t->a{k}[i] == s->a{k}[i]) s->n{k}[i] += t->n{k}[i]; else if (better) s->n{k}[i] = t->n{k}[i];")
+                lines.append(f"        if (better) s->a{k}[i] = t->a{k}[i];")
+                lines.append("    }")
+            elif output.score is not None:
+                heads, width = output.score.size, size // max(output.score.size, 1)
+                lines += [
+                    f"    for (int h = 0; h < {heads}; h++) {{",
+                    f"        const real top = s->top{k}[h] > t->top{k}[h] ? s->top{k}[h] : t->top{k}[h];",
+                    f"        const real p = s->top{k}[h] == top ? 1 : real_exp(s->top{k}[h] - top);",
+                    f"        const real q = t->top{k}[h] == top ? 1 : real_exp(t->top{k}[h] - top);",
+                    f"        s->top{k}[h] = top; s->total{k}[h] = s->total{k}[h] * p + t->total{k}[h] * q;",
+                    f"        for (int c = h * {width}; c < (h + 1) * {width}; c++) s->a{k}[c] = s->a{k}[c] * p + t->a{k}[c] * q;",
+                    "    }",
+                ]
+        return (
+            "/* two parts of one row become one */\n"
+            "static inline void combine(State *restrict s, const State *restrict t)\n{\n"
+            + "\n".join(lines)
+            + "\n    (void)s; (void)t;\n}\n"
+        )
+
+    def _all_offset(self, k: int) -> int:
+        return sum(o.value.size for o in self.program.outputs[:k] if o.kind == "all")
+
+    def _all(self) -> str:
+        storage = STORAGE[self.program.dtype]
+        size = sum(o.value.size for o in self.program.outputs if o.kind == "all")
+        lines = [
+            f"    for (int i = 0; i < {o.value.size}; i++) STORE((({storage} *)a->out[{self._out(k)}])[i], all[{self._all_offset(k)} + i]);"
+            for k, o in enumerate(self.program.outputs)
+            if o.kind == "all"
+        ]
+        return (
+            f"enum {{ ALL = {size} }};\n"
+            "/* write what is summed over all edges */\n"
+            "static inline void finish_all(const Args *restrict a, const real *restrict all)\n{\n"
+            + "\n".join(lines)
+            + "\n    (void)a; (void)all;\n}\n"
+        )
+
+
+def _fold(kind: str, a: str, b: str) -> str:
+    if kind == "sum":
+        return f"{a} + {b}"
+    better = ">" if kind == "max" else "<"
+    return f"({b} {better} {a} || {b} != {b}) ? {b} : {a}"
+
+
+def _number(value: float | bool) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    number = float(value)
+    if isinf(number):
+        return "INFINITY" if number > 0 else "(-INFINITY)"
+    return "NAN" if isnan(number) else f"((real){number!r})"

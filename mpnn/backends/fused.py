@@ -1,0 +1,283 @@
+"""Run a step as a plan: per-node work in PyTorch, per-edge work in kernels, forward and backward."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from mpnn.aggregate import Aggregator, Custom, Several
+from mpnn.fields import Residency
+from mpnn.graph import Graph
+from mpnn.plan.capture import fetch, fingerprint
+from mpnn.plan.homes import Home, NotFusableError
+from mpnn.plan.plan import Backward, Plan, make_plan
+from mpnn.step import Step
+
+__all__ = ["NotFusableError", "find_plan", "run", "trace_count"]
+
+
+class Kernel(Protocol):
+    """A program made runnable by a backend."""
+
+    def __call__(self, graph: Graph, inputs: Sequence[Tensor]) -> list[Tensor]: ...
+
+
+MakeKernel = Callable[..., Kernel]
+
+MOST_PLANS = 1024
+
+
+@dataclass
+class Fused:
+    """A plan and its kernels."""
+
+    plan: Plan
+    make: MakeKernel
+    kernels: dict[Hashable, list[Kernel]] = field(default_factory=dict)
+
+    def forward_kernel(self, save: bool) -> Kernel:
+        """The kernel of the forward pass."""
+        if save not in self.kernels:
+            self.kernels[save] = [self.make(self.plan.program, save=save)]
+        return self.kernels[save][0]
+
+    def backward_kernels(self, backward: Backward) -> list[Kernel]:
+        """The kernels of a backward pass."""
+        key = backward.wanted
+        if key not in self.kernels:
+            self.kernels[key] = [self.make(program, save=False) for program in backward.programs]
+        return self.kernels[key]
+
+
+_plans: OrderedDict[Hashable, list[Fused] | str] = OrderedDict()
+_lock = Lock()
+_traced = 0
+
+
+def trace_count() -> int:
+    """How many messages have been traced in this process; the numbers of nodes and edges never add to it."""
+    return _traced
+
+
+def find_plan(step: Step, make: MakeKernel) -> Fused:
+    """The plan of a step, from the cache or traced now.
+
+    Raises:
+        NotFusableError: the step cannot become a kernel.
+    """
+    global _traced
+    aggregator = step.aggregator
+    if not _fusible(aggregator):
+        raise NotFusableError(f"the aggregator {aggregator} is not made of primitive reductions")
+    if step.fields.node_dim != 0:
+        raise NotFusableError(f"node_dim is {step.fields.node_dim}: kernels need the nodes in dimension 0")
+    key = (make, _key(step))
+    known = _plans.get(key)
+    if isinstance(known, str):
+        raise NotFusableError(known)
+    for fused in known or ():
+        if _captures_fit(fused.plan, step):
+            return fused
+    with _lock:
+        try:
+            fused = Fused(_make(step), make)
+        except NotFusableError as error:
+            _plans[key] = str(error)
+            raise
+        finally:
+            _traced += 1
+        plans = cast(list[Fused], _plans.setdefault(key, []))
+        plans.append(fused)
+        while len(_plans) > MOST_PLANS:
+            _plans.popitem(last=False)
+    return fused
+
+
+def _fusible(aggregator: Any) -> bool:
+    if isinstance(aggregator, Several):
+        return all(map(_fusible, aggregator.aggrs))
+    return isinstance(aggregator, Aggregator) and not isinstance(aggregator, Custom)
+
+
+def _key(step: Step) -> Hashable:
+    num_edges = step.fields.graph.num_edges
+    arguments = []
+    for name, (residency, value) in step.arguments.items():
+        if isinstance(value, Tensor):
+            home = _home(residency, value, num_edges)
+            shape = value.shape if home is Home.SHARED else value.shape[1:]
+            arguments.append((name, home, shape, value.dtype, value.device.type))
+        elif isinstance(value, bool | int | float | str | None):
+            arguments.append((name, type(value), value))
+        else:
+            raise NotFusableError(f"the argument {name!r} is a {type(value).__name__}")
+    return (fingerprint(step.message, cast(Aggregator, step.aggregator)), tuple(arguments))
+
+
+def _home(residency: Residency, value: Tensor, num_edges: int) -> Home:
+    if residency is Residency.DST:
+        return Home.DST
+    if residency is Residency.SRC:
+        return Home.SRC
+    # One row per edge, or shared by all? With a single edge both readings of a row give the same numbers.
+    return Home.EDGE if value.dim() > 0 and value.size(0) == num_edges else Home.SHARED
+
+
+def _captures_fit(plan: Plan, step: Step) -> bool:
+    for path, shape, dtype in plan.captured:
+        tensor = fetch(path, step.message, cast(Aggregator, step.aggregator))
+        if tensor.shape != shape or tensor.dtype != dtype:
+            return False
+    return True
+
+
+def _tensor_arguments(step: Step) -> list[tuple[str, Home, Tensor]]:
+    num_edges = step.fields.graph.num_edges
+    return [
+        (name, _home(residency, value, num_edges), value)
+        for name, (residency, value) in step.arguments.items()
+        if isinstance(value, Tensor)
+    ]
+
+
+def _make(step: Step) -> Plan:
+    tensors = _tensor_arguments(step)
+    names = [name for name, *_ in tensors]
+    fixed = {name: value for name, (_, value) in step.arguments.items() if not isinstance(value, Tensor)}
+    placed = [(home, value) for _, home, value in tensors]
+    return make_plan(step.message, cast(Aggregator, step.aggregator), names, placed, fixed)
+
+
+def run(step: Step, make: MakeKernel) -> Tensor:
+    """Compute a step by its plan.
+
+    Raises:
+        NotFusableError: the step cannot become a kernel.
+    """
+    fused = find_plan(step, make)
+    plan, graph = fused.plan, step.fields.graph
+    aggregator = cast(Aggregator, step.aggregator)
+    inputs = [value for _, value in step.arguments.values() if isinstance(value, Tensor)]
+    values = plan.values(inputs, step.message, aggregator, graph.size)
+    wanted = tuple([v.requires_grad for v in values])
+    if True in wanted and torch.is_grad_enabled():
+        plan.backward(wanted)  # known now to exist: a gradient without a kernel runs eagerly both ways
+        reduced = list(_Rows.apply(fused, graph, *values))
+    else:
+        made = fused.forward_kernel(save=False)(graph, values)
+        reduced = [made[k] for k in _positions(plan)]
+    shared = [reduced[k] for k in plan.shares]
+    return aggregator.merge(shared, _counts(graph, shared[0]))
+
+
+def _counts(graph: Graph, like: Tensor) -> Tensor:
+    key = ("message counts", like.dtype)
+    counts = graph.memo(key, lambda: graph.in_degree.clamp(min=1).to(like.dtype))
+    return counts.view(-1, *[1] * (like.dim() - 1))
+
+
+def _positions(plan: Plan) -> list[int]:
+    """Where each reduction stands among a kernel's outputs, some of which are followed by what they save."""
+    positions, at = [], 0
+    for kind in plan.kinds:
+        positions.append(at)
+        at += 1 if kind == "sum" else 2
+    return positions
+
+
+class _Rows(torch.autograd.Function):
+    """The per-edge program as one differentiable operation on per-node tensors."""
+
+    @staticmethod
+    def forward(ctx: Any, fused: Fused, graph: Graph, *values: Tensor) -> tuple[Tensor, ...]:
+        made = fused.forward_kernel(save=True)(graph, values)
+        ctx.fused, ctx.graph = fused, graph
+        ctx.save_for_backward(*values, *made)
+        ctx.num_values = len(values)
+        return tuple(made[k] for k in _positions(fused.plan))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        values, made = ctx.saved_tensors[: ctx.num_values], ctx.saved_tensors[ctx.num_values :]
+        wanted = tuple(ctx.needs_input_grad[2:])
+        if torch.is_grad_enabled():
+            found = _differentiable_gradients(ctx.fused.plan, ctx.graph, values, gradients, wanted)
+        else:
+            found = _gradients(ctx.fused, ctx.graph, values, made, gradients, wanted)
+        return (None, None, *found)
+
+
+def _gradients(
+    fused: Fused,
+    graph: Graph,
+    values: Sequence[Tensor],
+    made: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    wanted: tuple[bool, ...],
+) -> list[Tensor | None]:
+    plan = fused.plan
+    backward = plan.backward(wanted)
+    numbers = list(values)
+    for k, (kind, at) in enumerate(zip(plan.kinds, _positions(plan), strict=True)):
+        gradient = gradients[k]
+        numbers.append(torch.zeros_like(made[at]) if gradient is None else gradient)
+        if kind != "sum":
+            numbers += [made[at], made[at + 1].to(made[at].dtype)]
+    num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}
+    inputs = backward.hoisted.before(numbers, num_rows)
+    results: list[Tensor | None] = [None] * sum(wanted)
+    totals: dict[int, Tensor] = {}
+    for kernel, targets in zip(fused.backward_kernels(backward), backward.targets, strict=True):
+        for target, tensor in zip(targets, kernel(graph, inputs), strict=True):
+            if target >= 0:
+                results[target] = tensor
+            else:
+                totals[-1 - target] = tensor
+    if backward.shared:
+        late = backward.after([totals[k] for k in range(len(totals))], inputs)
+        for target, tensor in zip(backward.shared, late, strict=True):
+            results[target] = tensor
+    found = iter(results)
+    return [next(found) if want else None for want in wanted]
+
+
+def _differentiable_gradients(
+    plan: Plan,
+    graph: Graph,
+    values: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    wanted: tuple[bool, ...],
+) -> list[Tensor | None]:
+    """Gradients that can be differentiated again: the same program on one tensor row per edge."""
+    with torch.enable_grad():
+        index = {Home.SRC: graph.src, Home.DST: graph.dst}
+        lifted = [
+            v.index_select(0, index[home]) if home in index else v for v, home in zip(values, plan.homes, strict=True)
+        ]
+        outputs = reduce_eagerly(plan, graph, lifted)
+        pairs = [(o, g) for o, g in zip(outputs, gradients, strict=True) if g is not None and o.requires_grad]
+        asked = [v for v, want in zip(values, wanted, strict=True) if want]
+        found = torch.autograd.grad(
+            [o for o, _ in pairs], asked, [g for _, g in pairs], create_graph=True, allow_unused=True
+        )
+    each = iter(found)
+    return [next(each) if want else None for want in wanted]
+
+
+def reduce_eagerly(plan: Plan, graph: Graph, lifted: Sequence[Tensor]) -> list[Tensor]:
+    """The plan's reductions in plain PyTorch, from inputs lifted to the edges."""
+    from mpnn.aggregate import Reduction
+
+    values = plan.per_edge(lifted, graph.num_edges)
+    reduced = []
+    for kind in plan.kinds:
+        value = values.pop(0)
+        score = values.pop(0) if kind == "softmax" else None
+        reduced.append(Reduction(kind, value, score).reduce(graph.dst, graph.num_dst, 0))
+    return reduced

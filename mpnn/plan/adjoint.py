@@ -1,0 +1,82 @@
+"""The gradient of message passing is message passing.
+
+With g_i the gradient at the aggregate a_i, every primitive reduction sends a gradient back to each of its
+messages that depends on that edge and on a few numbers per node only:
+
+    sum       g_i
+    max, min  g_i / (how many messages tie) where m = a_i, else 0
+    softmax   α g_i to the value, α (g_i · value - g_i · a_i) to the score, with α = exp(score - lse_i)
+
+From there PyTorch's own derivative of the message function leads to its inputs. All of it is traced as one
+per-edge program, whose results are summed over the edges that leave a node (for what the message read at its
+source), over those that enter it (at its destination), over all edges (for shared parameters), or kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+# What each reduction keeps per node for the way back, besides the aggregate itself.
+SAVED = {"sum": 0, "max": 1, "min": 1, "softmax": 1}
+
+
+def message_gradients(kind: str, value: Tensor, score: Tensor | None, node: Sequence[Tensor]) -> list[Tensor]:
+    """The gradient at a value (and at its score), from `node`: gradient, aggregate, saved numbers per edge."""
+    gradient = node[0]
+    if kind == "sum":
+        return [gradient]
+    aggregate, saved = node[1], node[2]
+    if kind in ("max", "min"):
+        return [torch.where(value == aggregate, gradient / saved, 0.0)]
+    assert score is not None
+    weight = torch.exp(score - saved)
+    extra = tuple(range(score.dim(), value.dim()))
+    weight_wide = weight.reshape(weight.shape + (1,) * len(extra))
+    slope = gradient * value - gradient * aggregate
+    if extra:
+        # Two sums, so that the second, which is the same for all edges of a node, is done once per node.
+        slope = (gradient * value).sum(extra) - (gradient * aggregate).sum(extra)
+    return [weight_wide * gradient, weight * slope]
+
+
+def adjoint(
+    core: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+    kinds: Sequence[str],
+    wanted: Sequence[bool],
+) -> Callable[..., list[Tensor | None]]:
+    """The function from (core inputs, per-node numbers lifted to the edges) to the gradients of the inputs.
+
+    Args:
+        core: per-edge inputs to the reduced values: for a softmax its value, then its score.
+        kinds: the reductions.
+        wanted: which inputs a gradient is asked for.
+    """
+
+    def gradients(*tensors: Tensor) -> list[Tensor | None]:
+        given = list(tensors)
+        inputs = [
+            given.pop(0).detach().requires_grad_(want) if want else given.pop(0).detach() for want in wanted
+        ]
+        with torch.enable_grad():
+            values = list(core(inputs))
+        outputs, cotangents = [], []
+        with torch.no_grad():
+            for kind in kinds:
+                value = values.pop(0)
+                score = values.pop(0) if kind == "softmax" else None
+                node = [given.pop(0) for _ in range(1 if kind == "sum" else 3)]
+                found = message_gradients(kind, value, score, node)
+                for output, cotangent in zip([value, score], found, strict=False):
+                    if output is not None and output.requires_grad:
+                        outputs.append(output)
+                        cotangents.append(cotangent.expand_as(output))
+        asked = [t for t, want in zip(inputs, wanted, strict=True) if want]
+        if not outputs:
+            return [None] * len(asked)
+        return list(torch.autograd.grad(outputs, asked, cotangents, allow_unused=True))
+
+    return gradients
+

@@ -1,0 +1,212 @@
+"""Move work from the edges to the nodes.
+
+A linear map of a sum, difference or concatenation of values with different homes is split into one map for
+each; then everything that lives at one end of the edge only is cut out of the per-edge program and computed
+once per node, before the kernel, in plain PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from mpnn.plan.homes import (
+    COPIES,
+    Home,
+    annotate,
+    has_rows,
+    is_view,
+    op_name,
+    shape_of,
+    with_rows,
+)
+
+aten = torch.ops.aten
+
+
+# Linear maps over values of several homes ---------------------------------------------------------------
+
+
+def split_linear_maps(graph: fx.Graph, homes: dict[str, Home]) -> None:
+    """Rewrite W(a ± b) as Wa ± Wb and W[a; b] as W₁a + W₂b where a and b have different homes."""
+    annotate(graph, homes)
+    for node in list(graph.nodes):
+        if node.op != "call_function" or op_name(node) not in ("mm", "addmm"):
+            continue
+        *bias, left, weight = node.args
+        if left.meta["home"] is not Home.EDGE or weight.meta["home"] is not Home.SHARED:
+            continue
+        terms = _terms(left)
+        if len(terms) < 2 or all(term.value.meta["home"] is Home.EDGE for term in terms):
+            continue
+        with graph.inserting_before(node):
+            total = None
+            # A node-level term first: it takes the bias, which is then added once per node.
+            for term in sorted(terms, key=lambda t: t.value.meta["home"] is Home.EDGE):
+                part = _mapped(graph, term, weight)
+                if total is None:
+                    if term.sign < 0:
+                        part = _emit(graph, aten.neg.default, part)
+                    total = _emit(graph, aten.add.Tensor, part, *bias) if bias else part
+                else:
+                    add = aten.add.Tensor if term.sign > 0 else aten.sub.Tensor
+                    total = _emit(graph, add, total, part)
+        assert total is not None
+        node.replace_all_uses_with(total)
+        graph.erase_node(node)
+    graph.eliminate_dead_code()
+    annotate(graph, homes)
+
+
+@dataclass(frozen=True)
+class _Term:
+    value: fx.Node
+    sign: int
+    columns: tuple[int, int] | None  # which part of a concatenation, as rows of the weight
+
+
+def _terms(value: fx.Node, sign: int = 1) -> list[_Term]:
+    name = op_name(value) if value.op == "call_function" else ""
+    args: Any = value.args
+    if name in COPIES:
+        return _terms(args[0], sign)
+    if name in ("add", "sub") and not value.kwargs:
+        both = all(isinstance(a, fx.Node) and shape_of(a) == shape_of(value) for a in args)
+        if both and value.meta["home"] is Home.EDGE:
+            return _terms(args[0], sign) + _terms(args[1], sign if name == "add" else -sign)
+    if name == "cat" and len(shape_of(value)) == 2:
+        terms, start = [], 0
+        for part in args[0]:
+            width = shape_of(part)[1]
+            terms += [
+                _Term(t.value, t.sign, (start, start + width) if t.columns is None else _nested(t, start))
+                for t in _terms(part, sign)
+            ]
+            start += width
+        return terms
+    return [_Term(value, sign, None)]
+
+
+def _nested(term: _Term, start: int) -> tuple[int, int]:
+    assert term.columns is not None
+    return term.columns[0] + start, term.columns[1] + start
+
+
+def _mapped(graph: fx.Graph, term: _Term, weight: fx.Node) -> fx.Node:
+    if term.columns is not None:
+        weight = _emit(graph, aten.slice.Tensor, weight, 0, *term.columns)
+    return _emit(graph, aten.mm.default, term.value, weight)
+
+
+def _emit(graph: fx.Graph, target: Any, *args: Any) -> fx.Node:
+    """Add an operation, with the shape and the home that a trace would have given it."""
+    node = graph.call_function(target, args)
+    fakes = [a.meta["val"] if isinstance(a, fx.Node) else a for a in args]
+    with torch.no_grad():
+        node.meta["val"] = target(*fakes)
+    return node
+
+
+# What is left per edge ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hoisted:
+    """A trace in two parts: `before` gives values per node, `core` is what must be done per edge."""
+
+    before: Callable[[Sequence[Tensor], dict[Home, int]], list[Tensor]]
+    inputs: list[fx.Node]  # the values that `before` returns, which are the inputs of the core
+    core: list[fx.Node]  # operations, in order
+    outputs: list[fx.Node]
+    moved: list[fx.Node]  # operations done per node
+
+
+def hoist(module: fx.GraphModule, outputs: Sequence[fx.Node], extra: Sequence[fx.Node] = ()) -> Hoisted:
+    """Cut the operations that live at one end of the edges, or are shared, out of the per-edge program.
+
+    `extra` are shared values that `before` must give besides what the core needs.
+    """
+    graph = module.graph
+    operations = [n for n in graph.nodes if n.op == "call_function"]
+    needed = _ancestors([*outputs, *extra])
+    operations = [n for n in operations if n in needed]
+    # Views cost nothing in a kernel; they move to the nodes only when real work there needs them.
+    work = [n for n in operations if n.meta["home"] is not Home.EDGE and not is_view(n) and not _constant(n)]
+    at_nodes = _ancestors([*work, *extra])
+    moved = [n for n in operations if n in at_nodes]
+    core = [n for n in operations if n not in at_nodes]
+    used = {arg for n in core for arg in n.all_input_nodes} | {*outputs, *extra}
+    inputs = [n for n in graph.nodes if n in used and (n.op in ("placeholder", "get_attr") or n in at_nodes)]
+    return Hoisted(_evaluator(module, moved, inputs), inputs, core, list(outputs), moved)
+
+
+def _constant(node: fx.Node) -> bool:
+    """Whether a node has no input at all, such as a tensor of zeros."""
+    return not node.all_input_nodes
+
+
+def _ancestors(nodes: Sequence[fx.Node]) -> set[fx.Node]:
+    seen: set[fx.Node] = set()
+    stack = list(nodes)
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            stack.extend(node.all_input_nodes)
+    return seen
+
+
+def _evaluator(
+    module: fx.GraphModule, moved: Sequence[fx.Node], results: Sequence[fx.Node]
+) -> Callable[[Sequence[Tensor], dict[Home, int]], list[Tensor]]:
+    """Run operations of a trace on real tensors, with the real numbers of nodes."""
+    placeholders = [n for n in module.graph.nodes if n.op == "placeholder"]
+    constants = {n: getattr(module, n.target) for n in module.graph.nodes if n.op == "get_attr"}
+
+    if not moved:
+        positions = [placeholders.index(n) if n.op == "placeholder" else -1 for n in results]
+        fixed = [constants.get(n) for n in results]
+
+        def pick(inputs: Sequence[Tensor], num_rows: dict[Home, int]) -> list[Tensor]:
+            return [inputs[p] if p >= 0 else c for p, c in zip(positions, fixed, strict=True)]
+
+        return pick
+
+    return Evaluator(placeholders, constants, moved, results)
+
+
+class Evaluator:
+    """An interpreter for the operations of a trace."""
+
+    def __init__(
+        self,
+        placeholders: Sequence[fx.Node],
+        constants: dict[fx.Node, Tensor],
+        operations: Sequence[fx.Node],
+        results: Sequence[fx.Node],
+    ) -> None:
+        self.placeholders, self.constants = placeholders, constants
+        self.results = results
+        self.steps = [
+            (n, n.target, n.args, n.kwargs, n.meta["home"], _mentions_rows(n)) for n in operations
+        ]
+
+    def __call__(self, inputs: Sequence[Tensor], num_rows: dict[Home, int]) -> list[Tensor]:
+        """The values of `results`."""
+        values: dict[fx.Node, Any] = dict(zip(self.placeholders, inputs, strict=True))
+        values.update(self.constants)
+        for node, target, args, kwargs, home, mentions_rows in self.steps:
+            if mentions_rows:
+                args = with_rows(args, num_rows[home])
+            values[node] = target(  # type: ignore[operator]
+                *fx.node.map_arg(args, values.__getitem__), **fx.node.map_arg(kwargs, values.__getitem__)
+            )
+        return [values[n] for n in self.results]
+
+
+def _mentions_rows(node: fx.Node) -> bool:
+    return with_rows(node.args, 1) != node.args and has_rows(node)

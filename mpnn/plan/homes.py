@@ -1,0 +1,199 @@
+"""Where each value of a traced message lives, and which operations keep its rows apart.
+
+A value computed from source nodes alone needs computing once per node, not once per edge; so every value of
+a trace gets a home. Rows are independent of each other, or the message cannot be run row by row at all.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import fx
+
+# The number of edges during a trace. It is a prime that no feature width has as a factor, so that wherever a
+# multiple of it stands in a shape, the rows are meant.
+ROWS = 10007
+
+
+class Home(Enum):
+    """Where a value lives: `EDGE` when it differs from edge to edge; `SHARED` when it is the same for all."""
+
+    SHARED = "shared"
+    DST = "destination"
+    SRC = "source"
+    EDGE = "edge"
+
+
+class NotFusableError(Exception):
+    """This message cannot become a kernel; the text says why, for `explain`."""
+
+
+def join(homes: set[Home]) -> Home:
+    """The home of what is computed from values with these homes."""
+    homes = homes - {Home.SHARED}
+    if not homes:
+        return Home.SHARED
+    return homes.pop() if len(homes) == 1 else Home.EDGE
+
+
+def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """The shape that a node had in the trace."""
+    return tuple(node.meta["val"].shape)
+
+
+def has_rows(node: fx.Node) -> bool:
+    """Whether dimension 0 counts edges, alone or merged with feature dimensions behind it."""
+    shape = shape_of(node)
+    return bool(shape) and shape[0] > 0 and shape[0] % ROWS == 0
+
+
+def op_name(node: fx.Node) -> str:
+    """`mul` of `aten.mul.Tensor`."""
+    packet = getattr(node.target, "overloadpacket", None)
+    return packet.__name__ if packet is not None else getattr(node.target, "__name__", str(node.target))
+
+
+POINTWISE = frozenset(
+    "add sub rsub mul div neg abs exp expm1 log log1p sqrt rsqrt reciprocal relu sigmoid tanh sin cos erf sign "
+    "sgn pow maximum minimum clamp clamp_min clamp_max where gt ge lt le eq ne logical_and logical_or "
+    "logical_not bitwise_and bitwise_or bitwise_not masked_fill square isnan "
+    "clone alias detach _to_copy lift_fresh_copy zeros_like ones_like full_like".split()
+)
+COPIES = frozenset("clone alias detach _to_copy lift_fresh_copy".split())
+VIEWS = frozenset(
+    "view _unsafe_view reshape unsqueeze squeeze expand permute transpose t select slice alias detach "
+    "lift_fresh_copy".split()
+)
+REDUCTIONS = frozenset("sum mean amax amin".split())
+PRODUCTS = frozenset("mm addmm bmm".split())
+
+
+def annotate(graph: fx.Graph, placeholders: dict[str, Home], *, allow_totals: bool = False) -> None:
+    """Write the home of every value into `node.meta["home"]`.
+
+    With `allow_totals`, a sum over all edges is a shared value with `node.meta["total"]` set to its kind, and
+    what follows from it has `node.meta["late"]`.
+
+    Raises:
+        NotFusableError: an operation that mixes rows, or that is not known to keep them apart.
+    """
+    for node in graph.nodes:
+        inputs = node.all_input_nodes
+        node.meta["total"] = ""
+        node.meta["late"] = any(n.meta["late"] or n.meta["total"] for n in inputs)
+        if node.op == "placeholder":
+            node.meta["home"] = placeholders[node.name]
+        elif node.op == "get_attr":
+            node.meta["home"] = Home.SHARED
+        elif node.op == "call_function":
+            node.meta["home"] = join({n.meta["home"] for n in inputs})
+            if node.meta["home"] is Home.SHARED:
+                continue
+            if node.meta["late"]:
+                raise NotFusableError(f"{op_name(node)} joins a sum over all edges with a value per edge")
+            if allow_totals and _turns(node):
+                continue
+            node.meta["total"] = total_kind(node) if allow_totals else ""
+            if node.meta["total"]:
+                node.meta["home"] = Home.SHARED
+            else:
+                check_rowwise(node)
+
+
+def _turns(node: fx.Node) -> bool:
+    """Whether a transposition brings the rows behind, as the left factor of Aᵀ B, and serves nothing else."""
+    turns = op_name(node) in ("permute", "t", "transpose") and not has_rows(node)
+    return turns and all(total_kind(user) == "outer" and user.args[0] is node for user in node.users)
+
+
+def total_kind(node: fx.Node) -> str:
+    """How a node sums over all edges: "sum", "outer" (Aᵀ B), or "" when it does not."""
+    name = op_name(node)
+    if name == "sum" and has_rows(node.all_input_nodes[0]):
+        return "sum" if 0 in reduced_dims(node) else ""
+    if name == "mm":
+        left, right = node.args
+        assert isinstance(left, fx.Node)
+        assert isinstance(right, fx.Node)
+        turned = op_name(left) in ("permute", "t", "transpose") and not has_rows(left)
+        if turned and has_rows(left.all_input_nodes[0]) and has_rows(right):
+            return "outer"
+    return ""
+
+
+def check_rowwise(node: fx.Node) -> None:
+    """Refuse an operation whose result in one row depends on another row."""
+    name, args = op_name(node), node.args
+    if name in POINTWISE or name == "getitem":
+        return
+    if name in VIEWS:
+        if has_rows(node) and not _touches_rows(node, name):
+            return
+    elif name in REDUCTIONS:
+        if 0 not in reduced_dims(node):
+            return
+    elif name in ("cat", "split", "split_with_sizes"):
+        default = 0
+        position = 1 if name == "cat" else 2
+        dim = args[position] if len(args) > position else default
+        first = args[0][0] if name == "cat" else args[0]  # type: ignore[index]
+        if int(dim) % len(shape_of(first)) != 0:  # type: ignore[arg-type, call-overload]
+            return
+    elif name in ("slice_backward", "select_backward"):
+        if int(args[2]) % len(args[1]) != 0:  # type: ignore[arg-type]
+            return
+    elif name in PRODUCTS:
+        left = args[1] if name == "addmm" else args[0]
+        right = args[2] if name == "addmm" else args[1]
+        assert isinstance(left, fx.Node)
+        assert isinstance(right, fx.Node)
+        if has_rows(left) and (name == "bmm") == has_rows(right):
+            return
+    raise NotFusableError(f"{name} mixes the messages of different edges, or is not known to keep them apart")
+
+
+def _touches_rows(node: fx.Node, name: str) -> bool:
+    args: Any = node.args
+    source = args[0]
+    rank = len(shape_of(source))
+    match name:
+        case "permute":
+            return bool(args[1][0] % rank != 0)
+        case "transpose":
+            return 0 in (args[1] % rank, args[2] % rank)
+        case "t":
+            return True
+        case "select":
+            return bool(args[1] % rank == 0)
+        case "slice":
+            return bool((args[1] if len(args) > 1 else 0) % rank == 0)
+        case "unsqueeze":
+            return bool(args[1] % (rank + 1) == 0)
+        case _:
+            return False
+
+
+def reduced_dims(node: fx.Node) -> list[int]:
+    """The dimensions that a reduction reduces, none negative."""
+    args: Any = node.args
+    rank = len(shape_of(args[0]))
+    dims = args[1] if len(args) > 1 else None
+    if dims is None or dims == []:
+        return list(range(rank))
+    return [d % rank for d in ([dims] if isinstance(dims, int) else dims)]
+
+
+def is_view(node: fx.Node) -> bool:
+    """Whether a node only looks at its input in another way, at no cost in a kernel."""
+    return node.op == "call_function" and (op_name(node) in VIEWS or node.target is getattr)
+
+
+def with_rows(value: Any, num_rows: int) -> Any:
+    """Arguments of a traced operation, for another number of rows than the trace had."""
+    if isinstance(value, int) and not isinstance(value, bool) and value and value % ROWS == 0:
+        return value // ROWS * num_rows
+    if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
+        return type(value)(with_rows(v, num_rows) for v in value)
+    return value

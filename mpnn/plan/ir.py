@@ -1,0 +1,91 @@
+"""The per-edge program: a small typed language that every kernel printer knows.
+
+A value has a feature shape, without the row that a tensor would have in front. An operation is one of
+
+    load     an input: `index` says which
+    const    a number
+    point    arithmetic, element by element, operands broadcast from the right
+    view     another look at a value: "reshape", "permute", "expand", "slice" with their arguments
+    join     values side by side in a larger one, zeros elsewhere: `where` gives each operand's first index
+    reduce   "sum", "max" or "min" over feature dimensions, which stay with length one
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import torch
+
+from mpnn.plan.homes import Home
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """One value of the program."""
+
+    op: str
+    args: tuple[Value, ...]
+    shape: tuple[int, ...]
+    name: str = ""
+    detail: Any = None
+    home: Home = Home.SHARED
+    boolean: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A tensor that the kernel reads: `[rows of its home, *shape]`."""
+
+    home: Home
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def size(self) -> int:
+        """Numbers per row."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What becomes of a per-edge value.
+
+    `kind` is "sum", "max", "min" (over the edges of a row), "softmax" (`score` and `value`), "edge" (written as
+    it is, one row per edge) or "all" (summed over all edges).
+    """
+
+    kind: str
+    value: Value
+    score: Value | None = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is done for each edge of a row, and how the rows are reduced.
+
+    `by` is the end of the edges that owns a row: `Home.DST` runs over the edges that enter a node, `Home.SRC`
+    over those that leave it.
+    """
+
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    by: Home
+    dtype: torch.dtype
+    source: str = field(default="", compare=False)  # the formula, for the comment above the kernel
+
+
+def view_reshape(value: Value, shape: tuple[int, ...]) -> Value:
+    """The same numbers in another shape."""
+    return value if shape == value.shape else Value("view", (value,), shape, "reshape", None, value.home, value.boolean)
+
+
+def view_expand(value: Value, shape: tuple[int, ...]) -> Value:
+    """Repeat along dimensions of length one, and along new ones in front."""
+    return value if shape == value.shape else Value("view", (value,), shape, "expand", None, value.home, value.boolean)

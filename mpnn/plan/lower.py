@@ -1,0 +1,360 @@
+"""From the ATen operations of a trace to the per-edge program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+from mpnn.plan.homes import (
+    COPIES,
+    POINTWISE,
+    ROWS,
+    Home,
+    NotFusableError,
+    has_rows,
+    op_name,
+    reduced_dims,
+    shape_of,
+)
+from mpnn.plan.ir import Input, Value, view_expand, view_reshape
+
+Shape = tuple[int, ...]
+
+
+def feature_shape(node: fx.Node) -> Shape:
+    """The shape of one row: without the edges, whether they are a dimension of their own or merged."""
+    shape = shape_of(node)
+    if not has_rows(node):
+        return shape
+    merged = shape[0] // ROWS
+    return shape[1:] if merged == 1 else (merged, *shape[1:])
+
+
+def input_of(node: fx.Node) -> Input:
+    """The kernel's view of a value that is computed before it."""
+    home = node.meta["home"]
+    shape = shape_of(node) if home is Home.SHARED else feature_shape(node)
+    return Input(home, shape, node.meta["val"].dtype)
+
+
+class Lowering:
+    """Turns the nodes of a trace into values, each once."""
+
+    def __init__(self, inputs: Sequence[fx.Node]) -> None:
+        self._values: dict[fx.Node, Value] = {}
+        for index, node in enumerate(inputs):
+            given = input_of(node)
+            boolean = given.dtype == torch.bool
+            self._values[node] = Value("load", (), given.shape, "", index, given.home, boolean)
+
+    def __call__(self, node: fx.Node) -> Value:
+        """The value of a node."""
+        known = self._values.get(node)
+        if known is None:
+            known = self._values[node] = self._lower(node)
+        return known
+
+    def _lower(self, node: fx.Node) -> Value:
+        name = op_name(node)
+        handler = _HANDLERS.get(name)
+        if handler is not None:
+            return handler(self, node)
+        if name in POINTWISE:
+            return self._pointwise(node, name)
+        raise NotFusableError(f"{name} has no kernel")
+
+    # Arithmetic ---------------------------------------------------------------------------------------
+
+    def _pointwise(self, node: fx.Node, name: str) -> Value:
+        args: list[Any] = list(node.args)
+        if name in COPIES:
+            return self._copied(node)
+        if name.endswith("_like"):
+            number = {"zeros_like": 0.0, "ones_like": 1.0}.get(name)
+            return constant(args[1] if number is None else number, feature_shape(node))
+        alpha = node.kwargs.get("alpha", 1)
+        rounding = node.kwargs.get("rounding_mode")
+        if rounding is not None:
+            raise NotFusableError(f"{name} with rounding_mode={rounding!r} has no kernel")
+        if name == "rsub":
+            name, args = "sub", [args[1], args[0]]
+        if name in ("clamp", "clamp_min", "clamp_max"):
+            return self._clamp(node, name)
+        if name == "pow":
+            return self._power(node)
+        values = [self.operand(a, node) for a in args]
+        if alpha != 1:
+            assert isinstance(alpha, int | float)
+            values[1] = point("mul", [values[1], constant(alpha)])
+        return self._shaped(point(name, values), node)
+
+    def _copied(self, node: fx.Node) -> Value:
+        value = self._aligned(node.args[0], node)
+        target = node.meta["val"].dtype
+        if value.boolean and target.is_floating_point:
+            return point("float", [value])
+        if not value.boolean and target == torch.bool:
+            return point("ne", [value, constant(0.0)])
+        if not (target.is_floating_point or target == torch.bool):
+            raise NotFusableError(f"a conversion to {target} has no kernel")
+        return value
+
+    def _clamp(self, node: fx.Node, name: str) -> Value:
+        args = dict(zip(("value", "low", "high"), node.args, strict=False)) | {
+            {"min": "low", "max": "high"}[k]: v for k, v in node.kwargs.items()
+        }
+        if name == "clamp_max":
+            args = {"value": node.args[0], "high": node.args[1]}
+        value = self.operand(args["value"], node)
+        for bound, op in (("low", "maximum"), ("high", "minimum")):
+            if args.get(bound) is not None:
+                value = point(op, [value, self.operand(args[bound], node)])
+        return self._shaped(value, node)
+
+    def _power(self, node: fx.Node) -> Value:
+        base, exponent = node.args
+        if not isinstance(exponent, int | float):
+            return point("pow", [self.operand(base, node), self.operand(exponent, node)])
+        value = self.operand(base, node)
+        match exponent:
+            case 0:
+                return constant(1.0, value.shape)
+            case 1:
+                return value
+            case 2:
+                return point("mul", [value, value])
+            case 3:
+                return point("mul", [value, point("mul", [value, value])])
+            case 0.5:
+                return point("sqrt", [value])
+            case -0.5:
+                return point("rsqrt", [value])
+            case -1:
+                return point("reciprocal", [value])
+            case _:
+                return point("pow", [value, constant(float(exponent))])
+
+    def operand(self, argument: Any, user: fx.Node) -> Value:
+        """An operand of an element-by-element operation, in feature dimensions."""
+        if isinstance(argument, bool | int | float):
+            return constant(argument)
+        return self._aligned(argument, user)
+
+    def _aligned(self, argument: Any, user: fx.Node) -> Value:
+        value = self(argument)
+        # Beside rows, a shared tensor of the same rank has a dimension of length one where the rows are.
+        rowless = not has_rows(argument) and has_rows(user)
+        if rowless and len(shape_of(argument)) == len(shape_of(user)) and shape_of(user)[0] == ROWS:
+            if shape_of(argument)[0] != 1:
+                raise NotFusableError(f"a tensor of shape {list(shape_of(argument))} does not say which row is whose")
+            return view_reshape(value, value.shape[1:])
+        return value
+
+    def _shaped(self, value: Value, node: fx.Node) -> Value:
+        return value if value.shape == feature_shape(node) else view_expand(value, feature_shape(node))
+
+    # Views --------------------------------------------------------------------------------------------
+
+    def _reshaped(self, node: fx.Node) -> Value:
+        return view_reshape(self(_source(node)), feature_shape(node))
+
+    def _expanded(self, node: fx.Node) -> Value:
+        return view_expand(self._aligned(_source(node), node), feature_shape(node))
+
+    def _permuted(self, node: fx.Node) -> Value:
+        args: Any = node.args
+        rank = len(shape_of(_source(node)))
+        if op_name(node) == "permute":
+            dims = [d % rank for d in args[1]]
+        else:
+            a, b = (0, 1) if op_name(node) == "t" else (args[1] % rank, args[2] % rank)
+            dims = list(range(rank))
+            dims[a], dims[b] = b, a
+        value = self(_source(node))
+        if has_rows(node):
+            if shape_of(node)[0] != ROWS:
+                raise NotFusableError("a transposition of merged rows has no kernel")
+            dims = [d - 1 for d in dims[1:]]
+        return Value("view", (value,), feature_shape(node), "permute", tuple(dims), value.home, value.boolean)
+
+    def _selected(self, node: fx.Node) -> Value:
+        _, dim, index = node.args
+        dim, length = self._feature_dim(_source(node), dim)
+        start = int(index) % length  # type: ignore[arg-type]
+        return view_reshape(sliced(self(_source(node)), dim, start, start + 1), feature_shape(node))
+
+    def _sliced(self, node: fx.Node) -> Value:
+        defaults = (None, 0, None, None, 1)
+        _, dim, start, end, step = (*node.args, *defaults[len(node.args) :])
+        if step != 1:
+            raise NotFusableError("a slice with a step has no kernel")
+        dim, length = self._feature_dim(_source(node), dim)
+        first, last, _ = slice(start, end).indices(length)
+        return sliced(self(_source(node)), dim, first, max(first, last))
+
+    def _item(self, node: fx.Node) -> Value:
+        split, index = node.args
+        assert isinstance(split, fx.Node)
+        if op_name(split) not in ("split", "split_with_sizes"):
+            raise NotFusableError(f"{op_name(split)} has no kernel")
+        sizes = split.args[1]
+        dim, length = self._feature_dim(_source(split), split.args[2] if len(split.args) > 2 else 0)
+        if isinstance(sizes, int):
+            sizes = [min(sizes, length - k) for k in range(0, length, sizes)]
+        start = sum(sizes[: int(index)])  # type: ignore[index, arg-type]
+        return sliced(self(_source(split)), dim, start, start + sizes[int(index)])  # type: ignore[index, arg-type]
+
+    def _feature_dim(self, source: fx.Node, dim: Any) -> tuple[int, int]:
+        shape = shape_of(source)
+        dim = int(dim) % len(shape)
+        if not has_rows(source):
+            return dim, shape[dim]
+        return (dim - 1 if shape[0] == ROWS else dim), shape[dim]
+
+    def _concatenated(self, node: fx.Node) -> Value:
+        args: Any = node.args
+        dim, _ = self._feature_dim(node, args[1] if len(args) > 1 else 0)
+        values = [self(a) for a in args[0]]
+        starts, start = [], 0
+        for value in values:
+            starts.append(tuple(start if d == dim else 0 for d in range(len(value.shape))))
+            start += value.shape[dim]
+        return joined(values, starts, feature_shape(node))
+
+    def _slice_backward(self, node: fx.Node) -> Value:
+        _, _, dim, start, end, step = node.args
+        if step != 1:
+            raise NotFusableError("a slice with a step has no kernel")
+        dim, length = self._feature_dim(node, dim)
+        first = slice(start, end).indices(length)[0]
+        value = self(_source(node))
+        where = tuple(first if d == dim else 0 for d in range(len(value.shape)))
+        return joined([value], [where], feature_shape(node))
+
+    def _select_backward(self, node: fx.Node) -> Value:
+        _, _, dim, index = node.args
+        dim, length = self._feature_dim(node, dim)
+        value = self(_source(node))
+        value = view_reshape(value, (*value.shape[:dim], 1, *value.shape[dim:]))
+        where = tuple(int(index) % length if d == dim else 0 for d in range(len(value.shape)))  # type: ignore[arg-type]
+        return joined([value], [where], feature_shape(node))
+
+    # Reductions over features, and products -----------------------------------------------------------
+
+    def _reduced(self, node: fx.Node) -> Value:
+        source = _source(node)
+        dims = [self._feature_dim(source, d)[0] for d in reduced_dims(node)]
+        value = self(source)
+        kind = {"sum": "sum", "mean": "sum", "amax": "max", "amin": "min"}[op_name(node)]
+        out = reduced(kind, value, dims)
+        if op_name(node) == "mean":
+            out = point("mul", [out, constant(out.size / value.size)])
+        return view_reshape(out, feature_shape(node))
+
+    def _product(self, node: fx.Node) -> Value:
+        *bias, left, right = node.args
+        assert isinstance(left, fx.Node)
+        assert isinstance(right, fx.Node)
+        product = self._shaped(contracted(self(left), self(right)), node)
+        return point("add", [product, self.operand(bias[0], node)]) if bias else product
+
+    def outer(self, node: fx.Node) -> Value:
+        """One row's share of Aᵀ B, a sum over rows: the outer product of the two rows."""
+        turned, right = node.args
+        assert isinstance(turned, fx.Node)
+        assert isinstance(right, fx.Node)
+        a, b = self(_source(turned)), self(right)
+        out = point("mul", [view_reshape(a, (*a.shape, 1)), view_reshape(b, (*b.shape[:-1], 1, b.shape[-1]))])
+        leading = list(range(len(out.shape) - 2))  # feature dimensions that were merged with the rows
+        return view_reshape(reduced("sum", out, leading), out.shape[-2:])
+
+    def summed(self, node: fx.Node) -> Value:
+        """One row's share of a sum whose dimensions include the rows."""
+        source = _source(node)
+        value = self(source)
+        offset = 1 if shape_of(source)[0] == ROWS else 0
+        dims = [d - offset for d in reduced_dims(node) if d >= offset]
+        return view_reshape(reduced("sum", value, dims), shape_of(node))
+
+
+def _source(node: fx.Node) -> fx.Node:
+    source = node.args[0]
+    assert isinstance(source, fx.Node)
+    return source
+
+
+# Building values ----------------------------------------------------------------------------------------
+
+_COMPARISONS = frozenset("gt ge lt le eq ne logical_and logical_or logical_not bitwise_and bitwise_or bitwise_not isnan".split())
+
+
+def constant(number: Any, shape: Shape = ()) -> Value:
+    """A number, wherever it is asked for."""
+    return Value("const", (), shape, "", number, Home.SHARED, isinstance(number, bool))
+
+
+def point(name: str, args: Sequence[Value]) -> Value:
+    """Element-by-element arithmetic on broadcast operands."""
+    shape = torch.broadcast_shapes(*(a.shape for a in args))
+    return Value("point", tuple(args), tuple(shape), name, None, _home(args), name in _COMPARISONS)
+
+
+def sliced(value: Value, dim: int, start: int, end: int) -> Value:
+    """A range of one dimension."""
+    shape = tuple(end - start if d == dim else n for d, n in enumerate(value.shape))
+    if shape == value.shape:
+        return value
+    return Value("view", (value,), shape, "slice", (dim, start), value.home, value.boolean)
+
+
+def joined(values: Sequence[Value], where: Sequence[Shape], shape: Shape) -> Value:
+    """Values side by side in a larger one that is zero elsewhere."""
+    return Value("join", tuple(values), shape, "", tuple(where), _home(values))
+
+
+def reduced(kind: str, value: Value, dims: Sequence[int]) -> Value:
+    """A reduction over feature dimensions, which keep length one."""
+    if all(value.shape[d] == 1 for d in dims):
+        return value
+    shape = tuple(1 if d in dims else n for d, n in enumerate(value.shape))
+    return Value("reduce", (value,), shape, kind, tuple(sorted(dims)), value.home)
+
+
+def contracted(left: Value, right: Value) -> Value:
+    """[..., k] times [k, n], or [..., m, k] times [..., k, n], row by row."""
+    if len(right.shape) == 2 and right.home is Home.SHARED:
+        product = point("mul", [view_reshape(left, (*left.shape, 1)), right])
+    else:
+        grown = view_reshape(right, (*right.shape[:-2], 1, *right.shape[-2:]))
+        product = point("mul", [view_reshape(left, (*left.shape, 1)), grown])
+    axis = len(product.shape) - 2
+    out = reduced("sum", product, [axis])
+    return view_reshape(out, (*out.shape[:axis], out.shape[-1]))
+
+
+def _home(values: Sequence[Value]) -> Home:
+    from mpnn.plan.homes import join
+
+    return join({v.home for v in values})
+
+
+_HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value]] = {
+    **dict.fromkeys(("view", "_unsafe_view", "reshape", "unsqueeze", "squeeze"), Lowering._reshaped),
+    **dict.fromkeys(("permute", "transpose", "t"), Lowering._permuted),
+    **dict.fromkeys(("sum", "mean", "amax", "amin"), Lowering._reduced),
+    **dict.fromkeys(("mm", "addmm", "bmm"), Lowering._product),
+    "expand": Lowering._expanded,
+    "select": Lowering._selected,
+    "slice": Lowering._sliced,
+    "getitem": Lowering._item,
+    "cat": Lowering._concatenated,
+    "slice_backward": Lowering._slice_backward,
+    "select_backward": Lowering._select_backward,
+    "full": lambda _, node: constant(node.args[1], feature_shape(node)),
+    "zeros": lambda _, node: constant(0.0, feature_shape(node)),
+    "ones": lambda _, node: constant(1.0, feature_shape(node)),
+    "scalar_tensor": lambda _, node: constant(node.args[0]),
+}

@@ -1,0 +1,269 @@
+"""A plan: what to compute per node in PyTorch, and what to compute per edge in a kernel, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from mpnn.aggregate import Aggregator, Reduction
+from mpnn.plan.adjoint import SAVED, adjoint
+from mpnn.plan.capture import Path, fetch, find
+from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
+from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, has_rows
+from mpnn.plan.ir import Input, Output, Program
+from mpnn.plan.lower import Lowering, input_of
+from mpnn.plan.trace import fake_inputs, trace
+
+Placed = tuple[Home, Tensor]  # a tensor and where its rows live
+
+
+@dataclass(frozen=True)
+class Backward:
+    """How the gradients of one set of core inputs are computed."""
+
+    hoisted: Hoisted
+    programs: tuple[Program, ...]
+    targets: tuple[tuple[int, ...], ...]  # per program and output: which gradient, or -1 - k for total k
+    after: Callable[[Sequence[Tensor], Sequence[Tensor]], list[Tensor]]  # from totals to shared gradients
+    shared: tuple[int, ...]  # which gradients `after` gives
+    wanted: tuple[bool, ...]
+
+
+@dataclass
+class Plan:
+    """The traced form of `aggregate(message(...))` for one class of shapes."""
+
+    captured: list[tuple[Path, torch.Size, torch.dtype]]
+    hoisted: Hoisted
+    kinds: list[str]
+    program: Program
+    shares: list[int]  # the aggregator's k-th reduction is the program's shares[k]-th
+    core: Evaluator
+    backwards: dict[tuple[bool, ...], Backward | str] = field(default_factory=dict)
+
+    def values(
+        self, inputs: Sequence[Tensor], message: Callable[..., Any], aggregator: nn.Module, size: tuple[int, int]
+    ) -> list[Tensor]:
+        """What the kernel reads: the arguments, or what is computed from them once per node."""
+        captured = [fetch(path, message, aggregator) for path, *_ in self.captured]
+        num_rows = {Home.SRC: size[0], Home.DST: size[1], Home.SHARED: 1}
+        return self.hoisted.before([*inputs, *captured], num_rows)
+
+    @cached_property
+    def homes(self) -> list[Home]:
+        """Where the rows of each of the kernel's inputs live."""
+        return [i.home for i in self.program.inputs]
+
+    def per_edge(self, inputs: Sequence[Tensor], num_edges: int) -> list[Tensor]:
+        """The reduced values as plain tensors with one row per edge, from inputs lifted to the edges."""
+        return self.core(inputs, dict.fromkeys(Home, num_edges))
+
+    def backward(self, wanted: tuple[bool, ...]) -> Backward:
+        """The programs for the gradients of some of the kernel's inputs.
+
+        Raises:
+            NotFusableError: the gradient of this message has no kernel.
+        """
+        known = self.backwards.get(wanted)
+        if known is None:
+            try:
+                known = self.backwards[wanted] = _backward(self, wanted)
+            except NotFusableError as error:
+                known = self.backwards[wanted] = str(error)
+        if isinstance(known, str):
+            raise NotFusableError(known)
+        return known
+
+
+def make_plan(
+    message: Callable[..., Any],
+    aggregator: Aggregator,
+    names: Sequence[str],
+    examples: Sequence[Placed],
+    fixed: dict[str, Any],
+) -> Plan:
+    """Trace a message and its aggregator.
+
+    Args:
+        message: the user's function.
+        aggregator: what reduces the messages.
+        names: the parameters of `message` that get tensors.
+        examples: for each of these a tensor, and where its rows live.
+        fixed: the arguments that are no tensors.
+
+    Raises:
+        NotFusableError: with the reason in words.
+    """
+    kinds: list[str] = []
+
+    def reduced(*tensors: Tensor) -> list[Tensor]:
+        kinds.clear()
+        values: list[Tensor] = []
+        for reduction in aggregator.split(message(**dict(zip(names, tensors, strict=True)), **fixed)):
+            kinds.append(reduction.kind)
+            values += _values_of(reduction)
+        return values
+
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    inputs = fake_inputs(mode, [t for _, t in examples], [home is not Home.SHARED for home, _ in examples])
+    with torch.no_grad(), mode:
+        module = trace(reduced, inputs)
+    captured = _lift_captured(module, message, aggregator)
+    placeholders = [n for n in module.graph.nodes if n.op == "placeholder"]
+    homes = {n.name: home for n, (home, _) in zip(placeholders, examples, strict=False)}
+    homes.update({n.name: Home.SHARED for n in placeholders[len(examples) :]})
+    with mode:
+        split_linear_maps(module.graph, homes)
+    outputs = _outputs(module.graph)
+    for node in outputs:
+        if not has_rows(node):
+            raise NotFusableError("the message has no row per edge")
+
+    hoisted = hoist(module, outputs)
+    lowering = Lowering(hoisted.inputs)
+    found: dict[tuple[Any, ...], int] = {}
+    program_outputs, distinct_kinds, core_outputs, shares = [], [], [], []
+    nodes = list(outputs)
+    for kind in kinds:
+        if kind not in SAVED:
+            raise NotFusableError(f"the aggregator {kind!r} has no kernel")
+        value = nodes.pop(0)
+        score = nodes.pop(0) if kind == "softmax" else None
+        if (kind, value, score) not in found:
+            found[kind, value, score] = len(program_outputs)
+            program_outputs.append(Output(kind, lowering(value), None if score is None else lowering(score)))
+            distinct_kinds.append(kind)
+            core_outputs += [value] if score is None else [value, score]
+        shares.append(found[kind, value, score])
+    program = Program(
+        tuple(map(input_of, hoisted.inputs)), tuple(program_outputs), Home.DST, _dtype(hoisted.inputs, outputs)
+    )
+    core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
+    return Plan(captured, hoisted, distinct_kinds, program, shares, core)
+
+
+def _values_of(reduction: Reduction) -> list[Tensor]:
+    return [reduction.value] if reduction.score is None else [reduction.value, reduction.score]
+
+
+def _outputs(graph: fx.Graph) -> list[fx.Node]:
+    (output,) = (n for n in graph.nodes if n.op == "output")
+    flat = output.args[0]
+    assert isinstance(flat, list | tuple)
+    return list(flat)  # type: ignore[arg-type]
+
+
+def _dtype(inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> torch.dtype:
+    """The one floating type of a program."""
+    types = {n.meta["val"].dtype for n in (*inputs, *outputs)}
+    floating = {t for t in types if t.is_floating_point}
+    others = types - floating - {torch.bool}
+    if others:
+        raise NotFusableError(f"values of type {others.pop()} have no kernel")
+    if len(floating) != 1:
+        raise NotFusableError(f"the message mixes {', '.join(sorted(map(str, floating)))}")
+    return floating.pop()
+
+
+def _lift_captured(
+    module: fx.GraphModule, message: Callable[..., Any], aggregator: nn.Module
+) -> list[tuple[Path, torch.Size, torch.dtype]]:
+    """Turn the tensors that the function reached by itself into inputs of the trace."""
+    captured: list[tuple[Path, torch.Size, torch.dtype]] = []
+    last = [n for n in module.graph.nodes if n.op == "placeholder"]
+    known: dict[Path, fx.Node] = {}
+    for node in [n for n in module.graph.nodes if n.op == "get_attr"]:
+        tensor = getattr(module, str(node.target))
+        path = find(tensor, message, aggregator)
+        if path is None:
+            if any("lift_fresh" in str(user.target) for user in node.users):
+                node.meta["val"] = tensor
+                continue  # a literal that the function makes anew each time
+            raise NotFusableError(f"the message uses a tensor of shape {list(tensor.shape)} from nowhere known")
+        if path not in known:
+            after = [*last, *known.values()]
+            with (
+                module.graph.inserting_after(after[-1])
+                if after
+                else module.graph.inserting_before(next(iter(module.graph.nodes)))
+            ):
+                known[path] = module.graph.placeholder("captured_" + "_".join(path).replace(".", "_"))
+            known[path].meta["val"] = tensor.detach()
+            captured.append((path, tensor.shape, tensor.dtype))
+        node.replace_all_uses_with(known[path])
+        module.graph.erase_node(node)
+    return captured
+
+
+# The way back -------------------------------------------------------------------------------------------
+
+
+def _backward(plan: Plan, wanted: tuple[bool, ...]) -> Backward:
+    inputs = plan.hoisted.inputs
+    input_homes = [n.meta["home"] for n in inputs]
+    homes = list(input_homes)
+    shapes = [(tuple(n.meta["val"].shape), n.meta["val"].dtype) for n in inputs]
+    for output in plan.program.outputs:
+        saved = [output.value] if output.kind == "sum" else [output.value, output.value, output.score or output.value]
+        shapes += [((ROWS, *value.shape), plan.program.dtype) for value in saved]
+        homes += [Home.DST] * len(saved)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with mode:
+        fakes = [torch.empty(shape, dtype=dtype) for shape, dtype in shapes]
+    function = adjoint(lambda t: plan.per_edge(t, ROWS), plan.kinds, wanted)
+    with torch.no_grad(), mode:
+        module = trace(function, fakes)
+    graph = module.graph
+    placeholders = [n for n in graph.nodes if n.op == "placeholder"]
+    placed = {n.name: home for n, home in zip(placeholders, homes, strict=True)}
+    annotate(graph, placed, allow_totals=True)
+    asked = [home for home, want in zip(input_homes, wanted, strict=True) if want]
+    gradients = _outputs(graph)
+
+    totals = [n for n in graph.nodes if n.meta.get("total")]
+    per_edge = [g for g, home in zip(gradients, asked, strict=True) if g is not None and home is not Home.SHARED]
+    shared = [
+        k for k, (g, home) in enumerate(zip(gradients, asked, strict=True)) if home is Home.SHARED and g is not None
+    ]
+    late = [n for n in graph.nodes if n.op == "call_function" and n.meta["late"]]
+    early = list(dict.fromkeys(
+        n for n in [m for node in late for m in node.all_input_nodes] + [gradients[k] for k in shared]
+        if not n.meta["late"] and not n.meta["total"]
+    ))
+    sources = [_unturned(n) for t in totals for n in t.all_input_nodes]
+    hoisted = hoist(module, [*per_edge, *sources], early)
+    lowering = Lowering(hoisted.inputs)
+    by: dict[Home, list[tuple[int, Output]]] = {Home.DST: [], Home.SRC: []}
+    for k, (gradient, home) in enumerate(zip(gradients, asked, strict=True)):
+        if gradient is None or home is Home.SHARED:
+            continue
+        kind = "edge" if home is Home.EDGE else "sum"
+        by[Home.SRC if home is Home.SRC else Home.DST].append((k, Output(kind, lowering(gradient))))
+    side = Home.SRC if by[Home.SRC] and not by[Home.DST] else Home.DST
+    for k, total in enumerate(totals):
+        value = lowering.outer(total) if total.meta["total"] == "outer" else lowering.summed(total)
+        by[side].append((-1 - k, Output("all", value)))
+    program_inputs = tuple(map(input_of, hoisted.inputs))
+    programs = tuple(
+        Program(program_inputs, tuple(output for _, output in outputs), end, plan.program.dtype)
+        for end, outputs in by.items()
+        if outputs
+    )
+    targets = tuple(tuple(k for k, _ in outputs) for outputs in by.values() if outputs)
+    evaluate = Evaluator([*totals, *early], {}, late, [gradients[k] for k in shared])
+    picked = [hoisted.inputs.index(n) for n in early]
+
+    def after(sums: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
+        return evaluate([*sums, *(given[k] for k in picked)], dict.fromkeys(Home, 1))
+
+    return Backward(hoisted, programs, targets, after, tuple(shared), wanted)
+
+
+def _unturned(node: fx.Node) -> fx.Node:
+    return node if has_rows(node) else node.all_input_nodes[0]

@@ -1,0 +1,63 @@
+"""From a message function to a graph of ATen operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._decomp import core_aten_decompositions, get_decompositions
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from mpnn.plan.homes import ROWS, NotFusableError
+
+aten = torch.ops.aten
+
+# What a message may be written with, in terms of the few operations that every kernel printer knows.
+_DECOMPOSED = [
+    aten.leaky_relu, aten.leaky_relu_backward, aten.elu, aten.elu_backward, aten.silu, aten.silu_backward,
+    aten.gelu, aten.gelu_backward, aten.softplus, aten.softplus_backward, aten.hardtanh, aten.hardtanh_backward,
+    aten.threshold_backward, aten.sigmoid_backward, aten.tanh_backward, aten.mish, aten.mish_backward,
+    aten.log_sigmoid_forward, aten.log_sigmoid_backward, aten.hardswish, aten.hardswish_backward,
+    aten.hardsigmoid, aten.hardsigmoid_backward, aten.native_layer_norm, aten.native_layer_norm_backward,
+    aten._softmax, aten._softmax_backward_data, aten._log_softmax, aten._log_softmax_backward_data,
+    aten.logsumexp, aten.linalg_vector_norm, aten.norm, aten.var, aten.std, aten.addcmul, aten.addcdiv,
+    aten.new_zeros, aten.new_ones, aten.new_full, aten.mean, aten.square, aten.stack, aten.narrow,
+    aten.unbind, aten.softplus, aten.xlogy, aten.lerp, aten.fill, aten.masked_fill, aten.dot, aten.mv,
+]  # fmt: skip
+
+
+def _decompositions() -> dict[Any, Callable[..., Any]]:
+    table: dict[Any, Callable[..., Any]] = dict(core_aten_decompositions())
+    table.update(get_decompositions(_DECOMPOSED))
+    for kept in (aten.slice_backward.default, aten.select_backward.default):
+        table.pop(kept, None)  # a part of a larger tensor says more than zeros that are written into
+    return table
+
+
+def fake_inputs(mode: FakeTensorMode, examples: Sequence[Tensor], has_rows: Sequence[bool]) -> list[Tensor]:
+    """Stand-ins for the inputs of a trace: `ROWS` rows where the input has a row per edge."""
+    with mode:
+        return [
+            torch.empty((ROWS, *t.shape[1:]) if rows else t.shape, dtype=t.dtype, device=t.device)
+            for t, rows in zip(examples, has_rows, strict=True)
+        ]
+
+
+def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphModule:
+    """The ATen operations of `function`, which takes and returns flat sequences of tensors.
+
+    Raises:
+        NotFusableError: the function cannot be traced: it looks at values, or calls what PyTorch cannot see.
+    """
+    try:
+        module = make_fx(function, decomposition_table=_decompositions())(*inputs)
+    except NotFusableError:
+        raise
+    except Exception as error:
+        first = str(error).strip().splitlines()
+        raise NotFusableError(f"the message cannot be traced ({first[0] if first else error!r})") from error
+    module.graph.eliminate_dead_code()
+    return module
