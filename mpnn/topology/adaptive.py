@@ -63,6 +63,6 @@ def _longest(inputs: int, outputs: int) -> int:
     whole, rest = divmod(inputs, outputs)
     if rest == 0:
         return whole
-    # With a = rest / gcd and b = outputs / gcd, a window begins s / b behind a seam between two inputs, for any s
-    # of 0, ..., b - 1, and is whole + a / b long: it touches whole + 1 inputs, and one more where s + a > b.
+    # With a = rest / gcd and b = outputs / gcd, a window begins s / b behind a seam between two inputs, for
+    # any s of 0, ..., b - 1, and is whole + a / b long: it touches whole + 1 inputs, one more if s + a > b.
     return whole + (1 if rest == gcd(inputs, outputs) else 2)
