@@ -177,9 +177,8 @@ class Fields:
     def _side(self, value: Any, residency: Residency) -> Any:
         if not isinstance(value, tuple | list):
             return value
-        # Row 0 of edge_index is the first of a pair, also where the flow runs against the edges.
-        source_side = (residency is Residency.SRC) != self._reversed
-        return value[0 if source_side else 1]
+        # As in PyG, a pair is (senders, receivers), also where the flow runs against the edges.
+        return value[0 if residency is Residency.SRC else 1]
 
     def _topology(self, name: str) -> Any:
         graph = self.graph
@@ -207,11 +206,12 @@ class Fields:
                 value = self.given.get(field)
                 if residency is Residency.GIVEN or value is None:
                     continue
-                pair = value if isinstance(value, tuple | list) else (value, value)
-                wanted = (0, 1) if isinstance(value, tuple | list) else (self._row(residency),)
-                for row in wanted:
-                    if isinstance(pair[row], Tensor) and self._has_rows(pair[row]):
-                        sizes.setdefault(row, pair[row].size(self.node_dim))
+                # A pair tells both sizes, whichever half is asked for.
+                both = isinstance(value, tuple | list)
+                for side in (Residency.SRC, Residency.DST) if both else (residency,):
+                    half = self._side(value, side)
+                    if isinstance(half, Tensor) and self._has_rows(half):
+                        sizes.setdefault(self._row(side), half.size(self.node_dim))
         if not sizes:
             return None
         num_src, num_dst = sizes.get(0, sizes.get(1, 0)), sizes.get(1, sizes.get(0, 0))
