@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,10 +49,14 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         RunError: there is no such file, or it is damaged or something else.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a file of another kind gets a sentence below, and no warning
+            state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise RunError(f"{path} does not exist: there is no checkpoint to go on from") from None
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile):
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+    except (EOFError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile):
         raise RunError(f"{path} is not a checkpoint of mpnn, or is damaged") from None
     if not isinstance(state, dict):
         raise RunError(f"{path} is not a checkpoint of mpnn: it holds a {type(state).__name__}")

@@ -119,7 +119,7 @@ def _train(flags: dict[str, Any]) -> int:
         except KeyboardInterrupt:
             if display.folder is not None:
                 again = f"mpnn train {settings.task} --resume {display.folder}"
-                print(f"mpnn: the run is saved; go on with: {again}", file=sys.stderr)
+                print(f"mpnn: go on with: {again}", file=sys.stderr)
             raise
     display.summary(report)
     return 0

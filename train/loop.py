@@ -80,6 +80,10 @@ def fit(
         if folder is None:
             raise RunError("folder is None, but resume needs the one of the run that was interrupted")
         state.load(folder)
+        if state.epoch > recipe.epochs:
+            raise RunError(
+                f"epochs is {recipe.epochs}, but the run in {folder} has done {state.epoch} already"
+            )
 
     with Interrupt() as interrupt:
         saved_at = time.monotonic()
@@ -139,10 +143,8 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if not isinstance(convs, nn.ModuleList):
         raise RunError(f"decayed is 'first', but {type(model).__name__} has no list `convs`: use 'all'")
     first = {id(parameter) for parameter in convs[0].parameters()}
-    decayed = [p for p in parameters if id(p) in first]
-    free = [p for p in parameters if id(p) not in first]
     groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": free},
+        {"params": [p for p in parameters if id(p) in first], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if id(p) not in first]},
     ]
     return torch.optim.Adam([group for group in groups if group["params"]], lr=recipe.lr)

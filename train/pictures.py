@@ -60,7 +60,8 @@ def training_curves(results: Sequence[Result], title: str = "") -> Figure:
         losses.set_ylim(bottom=0)
         accuracies.set_ylabel("accuracy [%]")
         accuracies.set_ylim(0, 102)
-        accuracies.legend(loc="lower right")
+        handles, names = losses.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names))
         if title:
             figure.suptitle(title, fontsize=9)
     return figure
@@ -95,34 +96,23 @@ def embedding_picture(
     wrong = np.zeros(len(chosen), bool) if predicted is None else predicted.cpu().numpy()[chosen] != truth
     wrong &= ~known
 
-    horizontal, vertical = (
-        TSNE(
-            init="random" if points.shape[1] < 2 else "pca",
-            perplexity=min(30.0, max(1.0, (len(chosen) - 1) / 3)),
-            random_state=seed,
-        )
-        .fit_transform(points)
-        .T
+    place = TSNE(
+        init="random" if points.shape[1] < 2 else "pca",
+        perplexity=min(30.0, max(1.0, (len(chosen) - 1) / 3)),
+        random_state=seed,
+    ).fit_transform(points)
+    size = float(np.clip(4000 / len(chosen), 6, 45))
+    looks: tuple[tuple[Any, dict[str, Any]], ...] = (
+        (~wrong & ~known, {"marker": "o", "s": size, "linewidths": 0, "alpha": 0.8}),
+        (wrong, {"marker": "x", "s": 1.4 * size, "linewidths": 0.9}),
+        (known, {"marker": "*", "s": 4 * size + 20, "linewidths": 0.6, "edgecolors": "black"}),
     )
     with rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.6), layout="constrained")
         axes = figure.subplots()
-        size = float(np.clip(4000 / len(chosen), 6, 45))
         colours = np.array([COLOURS[label % len(COLOURS)] for label in truth])
-        right = ~wrong & ~known
-        axes.scatter(horizontal[right], vertical[right], s=size, c=colours[right], linewidths=0, alpha=0.8)
-        axes.scatter(
-            horizontal[wrong], vertical[wrong], s=1.4 * size, c=colours[wrong], marker="x", linewidths=0.9
-        )
-        axes.scatter(
-            horizontal[known],
-            vertical[known],
-            s=4 * size + 20,
-            c=colours[known],
-            marker="*",
-            edgecolors="black",
-            linewidths=0.6,
-        )
+        for which, look in looks:
+            axes.scatter(place[which, 0], place[which, 1], c=colours[which], **look)
         axes.set_axis_off()
         handles = [_key("o", COLOURS[k % len(COLOURS)], name) for k, name in enumerate(class_names)]
         handles += [_key("*", "0.6", "labelled in training")] if known.any() else []

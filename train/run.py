@@ -59,8 +59,10 @@ class Report:
 
     def __str__(self) -> str:
         mean, deviation = self.test_accuracy
-        spread = f" ± {100 * deviation:.1f}, {len(self.results)} runs" if len(self.results) > 1 else ""
-        return f"{self.settings.model} on {self.settings.dataset}: test accuracy {100 * mean:.1f} %{spread}"
+        who = f"{self.settings.model} on {self.settings.dataset}"
+        if len(self.results) == 1:
+            return f"{who}: test accuracy {100 * mean:.1f} %"
+        return f"{who}: test accuracy {100 * mean:.1f} ± {100 * deviation:.1f} % ({len(self.results)} runs)"
 
 
 def train(
@@ -104,7 +106,7 @@ def train(
     settings = settings or Settings()
     device = find_device(settings.device)
     data = load(settings.dataset, settings.data).to(device)
-    task = NodeClassification(data)
+    task = NodeClassification(data, input_dropout=settings.dropout)
     with _own_random_numbers(device):
         build_model(settings, data)  # so that a model that cannot be built leaves no folder behind
         if resume is None:

@@ -100,9 +100,10 @@ class Settings(Recipe):
     def from_dict(cls, values: Any) -> Settings:
         """Read what `to_json` or a checkpoint holds, after checking every name and type in it."""
         known = {field.name: str(field.type) for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) - set(known):
-            unknown = sorted(set(values) - set(known)) if isinstance(values, dict) else type(values).__name__
-            raise RunError(f"settings hold {unknown}, but should hold only {', '.join(known)}")
+        if not isinstance(values, dict):
+            raise RunError(f"settings are of type {type(values).__name__}, but should be a dictionary")
+        for name in values.keys() - known:
+            raise RunError(f"settings hold {name!r}, which is none of {', '.join(known)}")
         for name, value in values.items():
             if type(value).__name__ not in _json_types(known[name]):
                 raise RunError(f"setting {name} is {value!r}, but should be of type {known[name]}")

@@ -1,0 +1,91 @@
+"""Settings survive a file, and refuse what makes no sense."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpnn.models import CONVS
+from mpnn.train import PRESETS, Recipe, RunError, Settings, preset
+
+POSITIVE = st.integers(1, 10**9)
+SETTINGS = st.builds(
+    Settings,
+    lr=st.floats(0, 10),
+    patience=st.none() | POSITIVE,
+    hidden=POSITIVE,
+    heads=st.none() | POSITIVE,
+    dropout=st.floats(0, 0.99),
+    data=st.none() | st.text(),
+    residual=st.booleans(),
+)
+
+
+@given(SETTINGS)
+def test_settings_survive_a_file(settings: Settings) -> None:
+    assert Settings.from_dict(json.loads(settings.to_json())) == settings
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("epochs", 0, "epochs is 0, but should be at least 1"),
+        ("lr", -0.1, "lr is -0.1, but should be at least 0"),
+        ("lr", float("nan"), "lr is nan"),
+        ("weight_decay", float("inf"), "weight_decay is inf"),
+        ("patience", 0, "patience is 0"),
+        ("runs", 0, "runs is 0"),
+        ("seed", -1, "seed is -1"),
+        ("dropout", 1.0, "dropout is 1.0, but should be below 1"),
+        ("monitor", "f1", "monitor is 'f1', but should be one of loss, accuracy, both"),
+        ("decayed", "last", "decayed is 'last', but should be one of all, first"),
+        ("task", "graph", "task is 'graph', but should be one of node"),
+    ],
+)
+def test_a_value_out_of_range_is_named(field: str, value: Any, sentence: str) -> None:
+    with pytest.raises(RunError, match=sentence):
+        Settings(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ([1], "settings are of type list"),
+        ({"epoch": 3}, "settings hold 'epoch', which is none of lr,"),
+        ({"epochs": "3"}, "setting epochs is '3', but should be of type int"),
+        ({"epochs": True}, "setting epochs is True, but should be of type int"),
+        ({"lr": None}, "setting lr is None, but should be of type float"),
+    ],
+)
+def test_a_file_with_other_content_is_refused(content: Any, sentence: str) -> None:
+    with pytest.raises(RunError, match=sentence):
+        Settings.from_dict(content)
+
+
+@pytest.mark.parametrize("model", CONVS)
+def test_every_model_has_settings_to_start_from(model: str) -> None:
+    assert preset(model).model == model
+    assert preset(model, lr=0.5).lr == 0.5
+
+
+def test_presets_are_of_models_that_exist() -> None:
+    assert set(PRESETS) <= set(CONVS)
+
+
+def test_presets_are_as_published() -> None:
+    gcn, gat = preset("gcn"), preset("gat")
+    assert (gcn.hidden, gcn.layers, gcn.dropout, gcn.lr, gcn.weight_decay, gcn.decayed, gcn.epochs) == (
+        *(16, 2, 0.5, 0.01, 5e-4, "first", 200),
+    )
+    assert (gat.hidden, gat.heads, gat.out_heads, gat.dropout, gat.lr, gat.weight_decay, gat.act) == (
+        *(8, 8, 1, 0.6, 0.005, 5e-4, "elu"),
+    )
+    assert (gat.patience, gat.monitor) == (100, "both")
+
+
+def test_a_recipe_is_part_of_settings() -> None:
+    assert isinstance(preset("gcn"), Recipe)
