@@ -226,10 +226,10 @@ class Fields:
     # Checks -------------------------------------------------------------------------------------------
 
     def _check_asked(self, functions: Mapping[str, tuple[Parameter, ...]]) -> None:
-        taken = TOPOLOGY_NAMES.intersection(self.given)
+        taken = [name for name in self.given if name in TOPOLOGY_NAMES]
         if taken:
             raise TypeError(
-                f"propagate() was given {', '.join(map(repr, sorted(taken)))}, a name that stands for a fact "
+                f"propagate() was given {', '.join(map(repr, taken))}, a name that stands for a fact "
                 "about the graph: call the field something else."
             )
         asked = set()
