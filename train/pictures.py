@@ -52,8 +52,9 @@ def training_curves(results: Sequence[Result], title: str = "") -> Figure:
                 losses.plot(epochs, [row[f"{part}_loss"] for row in rows], color=colour, label=name, **look)
                 percent = [100 * row[f"{part}_accuracy"] for row in rows]
                 accuracies.plot(epochs, percent, color=colour, label=name, **look)
+        marked = "best epoch" if len(results) == 1 else "best epoch of the first run (bold)"
         for axes in (losses, accuracies):
-            axes.axvline(results[0].best_epoch, color="0.5", linestyle=":", linewidth=1, label="best epoch")
+            axes.axvline(results[0].best_epoch, color="0.5", linestyle=":", linewidth=1, label=marked)
             axes.set_xlabel("epoch")
             axes.margins(x=0.01)
         losses.set_ylabel("loss (cross-entropy)")
@@ -105,7 +106,7 @@ def embedding_picture(
     looks: tuple[tuple[Any, dict[str, Any]], ...] = (
         (~wrong & ~known, {"marker": "o", "s": size, "linewidths": 0, "alpha": 0.8}),
         (wrong, {"marker": "x", "s": 1.4 * size, "linewidths": 0.9}),
-        (known, {"marker": "*", "s": 4 * size + 20, "linewidths": 0.6, "edgecolors": "black"}),
+        (known, {"marker": "*", "s": 3 * size + 10, "linewidths": 0.6, "edgecolors": "black"}),
     )
     with rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.6), layout="constrained")
@@ -124,7 +125,7 @@ def embedding_picture(
 
 
 def _key(marker: str, colour: str, label: str) -> Line2D:
-    edge = "black" if marker == "*" else colour
-    return Line2D(
-        [], [], linestyle="", marker=marker, color=colour, markeredgecolor=edge, label=label, markersize=6
-    )
+    key = Line2D([], [], linestyle="", marker=marker, color=colour, label=label, markersize=6)
+    if marker == "*":
+        key.set(markersize=9, markeredgecolor="black", markeredgewidth=0.6)
+    return key
