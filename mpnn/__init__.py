@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from mpnn import topology
 from mpnn.adjacency import as_graph
 from mpnn.aggregate import Aggregator, scatter, softmax
 from mpnn.backends import backend
@@ -22,6 +23,7 @@ __all__ = [
     "propagate",
     "scatter",
     "softmax",
+    "topology",
 ]
 __version__ = "0.1.0"
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from mpnn import backends
 from mpnn.adjacency import Topology
-from mpnn.aggregate import Aggr, resolve
+from mpnn.aggregate import Aggr, apply, resolve
 from mpnn.fields import Fields, parameters_of
 from mpnn.graph import Size
 from mpnn.step import Step
@@ -61,7 +60,8 @@ class MessagePassing(nn.Module):
         super().__init__()
         if flow not in FLOWS:
             raise ValueError(f"flow is {flow!r}, but must be one of {', '.join(FLOWS)}.")
-        self.aggr = aggr
+        # As in PyG a description; the module itself stands once in the state_dict, as `aggr_module`.
+        self.aggr = [str(a) for a in aggr] if isinstance(aggr, list | tuple) else aggr and str(aggr)
         self.aggr_module = resolve(aggr, **(aggr_kwargs or {}))
         self.flow = flow
         self.node_dim = node_dim
@@ -84,8 +84,7 @@ class MessagePassing(nn.Module):
         """What a node makes of its messages: by default what `aggr` says."""
         if self.aggr_module is None:
             raise ValueError(f"{type(self).__name__} was built with aggr=None and defines no aggregate().")
-        out: Tensor = self.aggr_module(inputs, index, ptr=ptr, dim_size=dim_size, dim=self.node_dim)
-        return out
+        return apply(self.aggr_module, inputs, index, ptr, dim_size, self.node_dim)
 
     def update(self, inputs: Tensor) -> Any:
         """What a node becomes: by default the aggregate."""
@@ -97,11 +96,11 @@ class MessagePassing(nn.Module):
 
     # How it is done -----------------------------------------------------------------------------------
 
-    def propagate(self, graph: Topology, size: Size | None = None, **fields: Any) -> Any:
+    def propagate(self, graph: Topology | None = None, size: Size | None = None, **fields: Any) -> Any:
         """One round of message passing.
 
         Args:
-            graph: a `Graph`, or an `edge_index` tensor `[2, num_edges]`.
+            graph: a `Graph`, or an `edge_index` tensor `[2, num_edges]` (also as `edge_index=`).
             size: `(num_src, num_dst)`, where the fields do not tell and `graph` is a tensor.
             **fields: what `message`, `aggregate` and `update` ask for: node features
                 `[num_nodes, ...]`, pairs of them `(sources, destinations)`, edge features
@@ -119,22 +118,27 @@ class MessagePassing(nn.Module):
             "aggregate": parameters_of(self.aggregate, skip=1),
             "update": parameters_of(self.update, skip=1),
         }
-        bound = Fields(graph, size, fields, asked, self.node_dim, self.flow)
-        aggregate = partial(self.aggregate, **bound.lifted(asked["aggregate"]))
+        bound = Fields(_topology(graph, fields), size, fields, asked, self.node_dim, self.flow)
         own = type(self).aggregate is not MessagePassing.aggregate
-        aggregator = None if own else self.aggr_module
-        step = Step(bound, self.message, bound.bind(asked["message"]), aggregate, aggregator)
-        out = backends.current()(step)
+        out = backends.current()(
+            Step(
+                bound,
+                self.message,
+                bound.bind(asked["message"]),
+                aggregate=lambda messages: self.aggregate(messages, **bound.lifted(asked["aggregate"])),
+                aggregator=None if own else self.aggr_module,
+            )
+        )
         return self.update(out, **bound.lifted(asked["update"]))
 
-    def edge_updater(self, graph: Topology, size: Size | None = None, **fields: Any) -> Any:
+    def edge_updater(self, graph: Topology | None = None, size: Size | None = None, **fields: Any) -> Any:
         """One new value per edge: `edge_update` on fields lifted as for `message`.
 
         Args and errors are those of `propagate`; returns what `edge_update` returns, `[num_edges, ...]`.
         """
         asked = {"edge_update": parameters_of(self.edge_update)}
-        bound = Fields(graph, size, fields, asked, self.node_dim, self.flow)
-        return self.edge_update(**bound.lifted(asked["edge_update"]))
+        bound = Fields(_topology(graph, fields), size, fields, asked, self.node_dim, self.flow)
+        return bound.call(self.edge_update, bound.bind(asked["edge_update"]))
 
     def extra_repr(self) -> str:
         """The widths, where the layer has PyG's names for them."""
@@ -143,12 +147,23 @@ class MessagePassing(nn.Module):
         return ""
 
 
+def _topology(graph: Topology | None, fields: dict[str, Any]) -> Topology:
+    """The graph of a call, which code written for PyG may also name `edge_index`."""
+    if graph is not None:
+        return graph
+    if fields.get("edge_index") is None:
+        raise TypeError("graph is missing: give a Graph or an edge_index tensor [2, num_edges].")
+    edge_index: Topology = fields.pop("edge_index")
+    return edge_index
+
+
 class _Function(MessagePassing):
     """A message function without a class around it."""
 
     def __init__(self, function: Callable[..., Any], aggr: Aggr, node_dim: int) -> None:
         super().__init__(aggr, node_dim=node_dim)
-        self.message = function  # type: ignore[method-assign]
+        # Past the module's own bookkeeping, which would make a module that is a message a child instead.
+        self.__dict__["message"] = function
 
 
 def propagate(

@@ -13,7 +13,7 @@ from mpnn.step import Step
 
 Backend = Callable[[Step], Tensor]
 
-BACKENDS: dict[str, Backend] = {"auto": eager.run, "eager": eager.run, "cpu": cpu.run}
+BACKENDS: dict[str, Backend] = {"auto": cpu.run, "eager": eager.run, "cpu": cpu.run}
 
 _chosen: ContextVar[str] = ContextVar("mpnn_backend", default="auto")
 

@@ -9,5 +9,4 @@ from mpnn.step import Step
 
 def run(step: Step) -> Tensor:
     """Compute a step with one tensor row per edge."""
-    lifted = {name: step.fields.lift(argument) for name, argument in step.arguments.items()}
-    return step.aggregate(step.message(**lifted))
+    return step.aggregate(step.fields.call(step.message, step.arguments))

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from mpnn.aggregate import Aggregator, Custom, Several
+from mpnn.aggregate import Aggregator, Custom, Reduction, Several
 from mpnn.fields import Residency
 from mpnn.graph import Graph
 from mpnn.plan.capture import fetch, fingerprint
@@ -107,7 +107,7 @@ def _fusible(aggregator: Any) -> bool:
 
 def _key(step: Step) -> Hashable:
     num_edges = step.fields.graph.num_edges
-    arguments = []
+    arguments: list[Hashable] = []
     for name, (residency, value) in step.arguments.items():
         if isinstance(value, Tensor):
             home = _home(residency, value, num_edges)
@@ -168,7 +168,7 @@ def run(step: Step, make: MakeKernel) -> Tensor:
     wanted = tuple([v.requires_grad for v in values])
     if True in wanted and torch.is_grad_enabled():
         plan.backward(wanted)  # known now to exist: a gradient without a kernel runs eagerly both ways
-        reduced = list(_Rows.apply(fused, graph, *values))
+        reduced = list(cast(Any, _Rows.apply)(fused, graph, *values))
     else:
         made = fused.forward_kernel(save=False)(graph, values)
         reduced = [made[k] for k in _positions(plan)]
@@ -258,7 +258,8 @@ def _differentiable_gradients(
     with torch.enable_grad():
         index = {Home.SRC: graph.src, Home.DST: graph.dst}
         lifted = [
-            v.index_select(0, index[home]) if home in index else v for v, home in zip(values, plan.homes, strict=True)
+            v.index_select(0, index[home]) if home in index else v
+            for v, home in zip(values, plan.homes, strict=True)
         ]
         outputs = reduce_eagerly(plan, graph, lifted)
         pairs = [(o, g) for o, g in zip(outputs, gradients, strict=True) if g is not None and o.requires_grad]
@@ -272,8 +273,6 @@ def _differentiable_gradients(
 
 def reduce_eagerly(plan: Plan, graph: Graph, lifted: Sequence[Tensor]) -> list[Tensor]:
     """The plan's reductions in plain PyTorch, from inputs lifted to the edges."""
-    from mpnn.aggregate import Reduction
-
     values = plan.per_edge(lifted, graph.num_edges)
     reduced = []
     for kind in plan.kinds:

@@ -24,7 +24,7 @@ SAVED = {"sum": 0, "max": 1, "min": 1, "softmax": 1}
 
 
 def message_gradients(kind: str, value: Tensor, score: Tensor | None, node: Sequence[Tensor]) -> list[Tensor]:
-    """The gradient at a value (and at its score), from `node`: gradient, aggregate, saved numbers per edge."""
+    """The gradient at a value and its score, from `node`: gradient, aggregate, saved numbers, lifted."""
     gradient = node[0]
     if kind == "sum":
         return [gradient]
@@ -79,4 +79,3 @@ def adjoint(
         return list(torch.autograd.grad(outputs, asked, cotangents, allow_unused=True))
 
     return gradients
-

@@ -8,8 +8,8 @@ parameter that was replaced, moved or swapped by `functional_call` is never stal
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from types import CodeType
-from typing import Any
+from types import CellType, CodeType
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -64,7 +64,7 @@ def _of_value(value: Any) -> Hashable:
     if isinstance(value, tuple | list):
         return (type(value), *map(_of_value, value))
     if isinstance(value, type) or type(value).__name__ == "module":
-        return value
+        return cast(Hashable, value)
     if callable(value) and hasattr(value, "__code__"):
         return _of_function(value)
     if callable(value) and type(value).__name__ in ("builtin_function_or_method", "OpOverloadPacket"):
@@ -88,15 +88,16 @@ def _same_memory(a: Tensor, b: Tensor) -> bool:
 def fetch(path: Path, function: Callable[..., Any], aggregator: nn.Module) -> Tensor:
     """The tensor at a path now."""
     root, *rest = path
+    plain: Any = getattr(function, "__func__", function)
     value: Any
     if root == "self":
         value = getattr(function, "__self__", function)
     elif root == "aggregator":
         value = aggregator
     elif root == "global":
-        value = getattr(function, "__func__", function).__globals__[rest.pop(0)]
+        value = plain.__globals__[rest.pop(0)]
     else:
-        value = getattr(function, "__func__", function).__closure__[int(rest.pop(0))].cell_contents
+        value = plain.__closure__[int(rest.pop(0))].cell_contents
     for name in rest:
         value = value[int(name)] if isinstance(value, tuple | list) else getattr(value, name)
     assert isinstance(value, Tensor)
@@ -109,7 +110,8 @@ def _reachable(function: Callable[..., Any], aggregator: nn.Module) -> Iterator[
         yield from _tensors_of(("self",), owner)
     yield from _tensors_of(("aggregator",), aggregator)
     plain = getattr(function, "__func__", function)
-    for k, cell in enumerate(getattr(plain, "__closure__", None) or ()):
+    cells: tuple[CellType, ...] = getattr(plain, "__closure__", None) or ()
+    for k, cell in enumerate(cells):
         yield from _tensors_of(("closure", str(k)), cell.cell_contents)
     code, names = getattr(plain, "__code__", None), getattr(plain, "__globals__", {})
     for name in _names(code) if code is not None else ():

@@ -18,6 +18,7 @@ from mpnn.plan.homes import (
     COPIES,
     Home,
     annotate,
+    args_of,
     has_rows,
     is_view,
     op_name,
@@ -37,7 +38,7 @@ def split_linear_maps(graph: fx.Graph, homes: dict[str, Home]) -> None:
     for node in list(graph.nodes):
         if node.op != "call_function" or op_name(node) not in ("mm", "addmm"):
             continue
-        *bias, left, weight = node.args
+        *bias, left, weight = args_of(node)
         if left.meta["home"] is not Home.EDGE or weight.meta["home"] is not Home.SHARED:
             continue
         terms = _terms(left)
@@ -71,7 +72,7 @@ class _Term:
 
 def _terms(value: fx.Node, sign: int = 1) -> list[_Term]:
     name = op_name(value) if value.op == "call_function" else ""
-    args: Any = value.args
+    args = args_of(value)
     if name in COPIES:
         return _terms(args[0], sign)
     if name in ("add", "sub") and not value.kwargs:
@@ -135,7 +136,7 @@ def hoist(module: fx.GraphModule, outputs: Sequence[fx.Node], extra: Sequence[fx
     needed = _ancestors([*outputs, *extra])
     operations = [n for n in operations if n in needed]
     # Views cost nothing in a kernel; they move to the nodes only when real work there needs them.
-    work = [n for n in operations if n.meta["home"] is not Home.EDGE and not is_view(n) and not _constant(n)]
+    work = [n for n in operations if n.meta["home"] is not Home.EDGE and _is_work(n)]
     at_nodes = _ancestors([*work, *extra])
     moved = [n for n in operations if n in at_nodes]
     core = [n for n in operations if n not in at_nodes]
@@ -144,9 +145,12 @@ def hoist(module: fx.GraphModule, outputs: Sequence[fx.Node], extra: Sequence[fx
     return Hoisted(_evaluator(module, moved, inputs), inputs, core, list(outputs), moved)
 
 
-def _constant(node: fx.Node) -> bool:
-    """Whether a node has no input at all, such as a tensor of zeros."""
-    return not node.all_input_nodes
+def _is_work(node: fx.Node) -> bool:
+    if not node.all_input_nodes:
+        return False  # a tensor of one number
+    # A transposed weight is worth a copy: the kernel then reads it along its rows.
+    turned_weight = node.meta["home"] is Home.SHARED and op_name(node) in ("permute", "t", "transpose")
+    return turned_weight or not is_view(node)
 
 
 def _ancestors(nodes: Sequence[fx.Node]) -> set[fx.Node]:
@@ -168,8 +172,9 @@ def _evaluator(
     constants = {n: getattr(module, n.target) for n in module.graph.nodes if n.op == "get_attr"}
 
     if not moved:
+        nothing = torch.empty(0)
         positions = [placeholders.index(n) if n.op == "placeholder" else -1 for n in results]
-        fixed = [constants.get(n) for n in results]
+        fixed = [constants.get(n, nothing) for n in results]
 
         def pick(inputs: Sequence[Tensor], num_rows: dict[Home, int]) -> list[Tensor]:
             return [inputs[p] if p >= 0 else c for p, c in zip(positions, fixed, strict=True)]
@@ -191,9 +196,7 @@ class Evaluator:
     ) -> None:
         self.placeholders, self.constants = placeholders, constants
         self.results = results
-        self.steps = [
-            (n, n.target, n.args, n.kwargs, n.meta["home"], _mentions_rows(n)) for n in operations
-        ]
+        self.steps = [(n, n.target, n.args, n.kwargs, n.meta["home"], _mentions_rows(n)) for n in operations]
 
     def __call__(self, inputs: Sequence[Tensor], num_rows: dict[Home, int]) -> list[Tensor]:
         """The values of `results`."""

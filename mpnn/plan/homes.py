@@ -49,6 +49,11 @@ def has_rows(node: fx.Node) -> bool:
     return bool(shape) and shape[0] > 0 and shape[0] % ROWS == 0
 
 
+def args_of(node: fx.Node) -> Any:
+    """The arguments of an operation, each of the type that its ATen schema says."""
+    return node.args
+
+
 def op_name(node: fx.Node) -> str:
     """`mul` of `aten.mul.Tensor`."""
     packet = getattr(node.target, "overloadpacket", None)
@@ -56,18 +61,82 @@ def op_name(node: fx.Node) -> str:
 
 
 POINTWISE = frozenset(
-    "add sub rsub mul div neg abs exp expm1 log log1p sqrt rsqrt reciprocal relu sigmoid tanh sin cos erf sign "
-    "sgn pow maximum minimum clamp clamp_min clamp_max where gt ge lt le eq ne logical_and logical_or "
-    "logical_not bitwise_and bitwise_or bitwise_not masked_fill square isnan "
-    "clone alias detach _to_copy lift_fresh_copy zeros_like ones_like full_like".split()
+    [
+        "add",
+        "sub",
+        "rsub",
+        "mul",
+        "div",
+        "neg",
+        "abs",
+        "exp",
+        "expm1",
+        "log",
+        "log1p",
+        "sqrt",
+        "rsqrt",
+        "reciprocal",
+        "relu",
+        "sigmoid",
+        "tanh",
+        "sin",
+        "cos",
+        "erf",
+        "sign",
+        "sgn",
+        "pow",
+        "maximum",
+        "minimum",
+        "clamp",
+        "clamp_min",
+        "clamp_max",
+        "where",
+        "gt",
+        "ge",
+        "lt",
+        "le",
+        "eq",
+        "ne",
+        "logical_and",
+        "logical_or",
+        "logical_not",
+        "bitwise_and",
+        "bitwise_or",
+        "bitwise_not",
+        "masked_fill",
+        "square",
+        "isnan",
+        "clone",
+        "alias",
+        "detach",
+        "_to_copy",
+        "lift_fresh_copy",
+        "zeros_like",
+        "ones_like",
+        "full_like",
+    ]
 )
-COPIES = frozenset("clone alias detach _to_copy lift_fresh_copy".split())
+COPIES = frozenset(["clone", "alias", "detach", "_to_copy", "lift_fresh_copy"])
 VIEWS = frozenset(
-    "view _unsafe_view reshape unsqueeze squeeze expand permute transpose t select slice alias detach "
-    "lift_fresh_copy".split()
+    [
+        "view",
+        "_unsafe_view",
+        "reshape",
+        "unsqueeze",
+        "squeeze",
+        "expand",
+        "permute",
+        "transpose",
+        "t",
+        "select",
+        "slice",
+        "alias",
+        "detach",
+        "lift_fresh_copy",
+    ]
 )
-REDUCTIONS = frozenset("sum mean amax amin".split())
-PRODUCTS = frozenset("mm addmm bmm".split())
+REDUCTIONS = frozenset(["sum", "mean", "amax", "amin"])
+PRODUCTS = frozenset(["mm", "addmm", "bmm"])
 
 
 def annotate(graph: fx.Graph, placeholders: dict[str, Home], *, allow_totals: bool = False) -> None:
@@ -114,9 +183,7 @@ def total_kind(node: fx.Node) -> str:
     if name == "sum" and has_rows(node.all_input_nodes[0]):
         return "sum" if 0 in reduced_dims(node) else ""
     if name == "mm":
-        left, right = node.args
-        assert isinstance(left, fx.Node)
-        assert isinstance(right, fx.Node)
+        left, right = args_of(node)
         turned = op_name(left) in ("permute", "t", "transpose") and not has_rows(left)
         if turned and has_rows(left.all_input_nodes[0]) and has_rows(right):
             return "outer"
@@ -125,7 +192,7 @@ def total_kind(node: fx.Node) -> str:
 
 def check_rowwise(node: fx.Node) -> None:
     """Refuse an operation whose result in one row depends on another row."""
-    name, args = op_name(node), node.args
+    name, args = op_name(node), args_of(node)
     if name in POINTWISE or name == "getitem":
         return
     if name in VIEWS:
@@ -138,24 +205,22 @@ def check_rowwise(node: fx.Node) -> None:
         default = 0
         position = 1 if name == "cat" else 2
         dim = args[position] if len(args) > position else default
-        first = args[0][0] if name == "cat" else args[0]  # type: ignore[index]
-        if int(dim) % len(shape_of(first)) != 0:  # type: ignore[arg-type, call-overload]
+        first = args[0][0] if name == "cat" else args[0]
+        if dim % len(shape_of(first)) != 0:
             return
     elif name in ("slice_backward", "select_backward"):
-        if int(args[2]) % len(args[1]) != 0:  # type: ignore[arg-type]
+        if args[2] % len(args[1]) != 0:
             return
     elif name in PRODUCTS:
         left = args[1] if name == "addmm" else args[0]
         right = args[2] if name == "addmm" else args[1]
-        assert isinstance(left, fx.Node)
-        assert isinstance(right, fx.Node)
         if has_rows(left) and (name == "bmm") == has_rows(right):
             return
     raise NotFusableError(f"{name} mixes the messages of different edges, or is not known to keep them apart")
 
 
 def _touches_rows(node: fx.Node, name: str) -> bool:
-    args: Any = node.args
+    args = args_of(node)
     source = args[0]
     rank = len(shape_of(source))
     match name:
@@ -177,7 +242,7 @@ def _touches_rows(node: fx.Node, name: str) -> bool:
 
 def reduced_dims(node: fx.Node) -> list[int]:
     """The dimensions that a reduction reduces, none negative."""
-    args: Any = node.args
+    args = args_of(node)
     rank = len(shape_of(args[0]))
     dims = args[1] if len(args) > 1 else None
     if dims is None or dims == []:
@@ -187,7 +252,7 @@ def reduced_dims(node: fx.Node) -> list[int]:
 
 def is_view(node: fx.Node) -> bool:
     """Whether a node only looks at its input in another way, at no cost in a kernel."""
-    return node.op == "call_function" and (op_name(node) in VIEWS or node.target is getattr)
+    return node.op == "call_function" and op_name(node) in VIEWS
 
 
 def with_rows(value: Any, num_rows: int) -> Any:

@@ -57,8 +57,8 @@ class Input:
 class Output:
     """What becomes of a per-edge value.
 
-    `kind` is "sum", "max", "min" (over the edges of a row), "softmax" (`score` and `value`), "edge" (written as
-    it is, one row per edge) or "all" (summed over all edges).
+    `kind` is "sum", "max", "min" (over the edges of a row), "softmax" (`score` and `value`), "edge" (written
+    as it is, one row per edge) or "all" (summed over all edges).
     """
 
     kind: str
@@ -83,9 +83,13 @@ class Program:
 
 def view_reshape(value: Value, shape: tuple[int, ...]) -> Value:
     """The same numbers in another shape."""
-    return value if shape == value.shape else Value("view", (value,), shape, "reshape", None, value.home, value.boolean)
+    if shape == value.shape:
+        return value
+    return Value("view", (value,), shape, "reshape", None, value.home, value.boolean)
 
 
 def view_expand(value: Value, shape: tuple[int, ...]) -> Value:
     """Repeat along dimensions of length one, and along new ones in front."""
-    return value if shape == value.shape else Value("view", (value,), shape, "expand", None, value.home, value.boolean)
+    if shape == value.shape:
+        return value
+    return Value("view", (value,), shape, "expand", None, value.home, value.boolean)

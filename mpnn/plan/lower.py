@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx
 
@@ -14,7 +15,9 @@ from mpnn.plan.homes import (
     ROWS,
     Home,
     NotFusableError,
+    args_of,
     has_rows,
+    join,
     op_name,
     reduced_dims,
     shape_of,
@@ -69,7 +72,7 @@ class Lowering:
     # Arithmetic ---------------------------------------------------------------------------------------
 
     def _pointwise(self, node: fx.Node, name: str) -> Value:
-        args: list[Any] = list(node.args)
+        args = list(args_of(node))
         if name in COPIES:
             return self._copied(node)
         if name.endswith("_like"):
@@ -115,7 +118,7 @@ class Lowering:
         return self._shaped(value, node)
 
     def _power(self, node: fx.Node) -> Value:
-        base, exponent = node.args
+        base, exponent = args_of(node)
         if not isinstance(exponent, int | float):
             return point("pow", [self.operand(base, node), self.operand(exponent, node)])
         value = self.operand(base, node)
@@ -149,7 +152,8 @@ class Lowering:
         rowless = not has_rows(argument) and has_rows(user)
         if rowless and len(shape_of(argument)) == len(shape_of(user)) and shape_of(user)[0] == ROWS:
             if shape_of(argument)[0] != 1:
-                raise NotFusableError(f"a tensor of shape {list(shape_of(argument))} does not say which row is whose")
+                shape = list(shape_of(argument))
+                raise NotFusableError(f"a tensor of shape {shape} does not say which row is whose")
             return view_reshape(value, value.shape[1:])
         return value
 
@@ -165,7 +169,7 @@ class Lowering:
         return view_expand(self._aligned(_source(node), node), feature_shape(node))
 
     def _permuted(self, node: fx.Node) -> Value:
-        args: Any = node.args
+        args = args_of(node)
         rank = len(shape_of(_source(node)))
         if op_name(node) == "permute":
             dims = [d % rank for d in args[1]]
@@ -181,14 +185,15 @@ class Lowering:
         return Value("view", (value,), feature_shape(node), "permute", tuple(dims), value.home, value.boolean)
 
     def _selected(self, node: fx.Node) -> Value:
-        _, dim, index = node.args
+        _, dim, index = args_of(node)
         dim, length = self._feature_dim(_source(node), dim)
-        start = int(index) % length  # type: ignore[arg-type]
+        start = index % length
         return view_reshape(sliced(self(_source(node)), dim, start, start + 1), feature_shape(node))
 
     def _sliced(self, node: fx.Node) -> Value:
         defaults = (None, 0, None, None, 1)
-        _, dim, start, end, step = (*node.args, *defaults[len(node.args) :])
+        args = args_of(node)
+        _, dim, start, end, step = tuple(args) + defaults[len(args) :]
         if step != 1:
             raise NotFusableError("a slice with a step has no kernel")
         dim, length = self._feature_dim(_source(node), dim)
@@ -196,16 +201,15 @@ class Lowering:
         return sliced(self(_source(node)), dim, first, max(first, last))
 
     def _item(self, node: fx.Node) -> Value:
-        split, index = node.args
-        assert isinstance(split, fx.Node)
+        split, index = args_of(node)
         if op_name(split) not in ("split", "split_with_sizes"):
             raise NotFusableError(f"{op_name(split)} has no kernel")
-        sizes = split.args[1]
-        dim, length = self._feature_dim(_source(split), split.args[2] if len(split.args) > 2 else 0)
+        _, sizes, *rest = args_of(split)
+        dim, length = self._feature_dim(_source(split), rest[0] if rest else 0)
         if isinstance(sizes, int):
             sizes = [min(sizes, length - k) for k in range(0, length, sizes)]
-        start = sum(sizes[: int(index)])  # type: ignore[index, arg-type]
-        return sliced(self(_source(split)), dim, start, start + sizes[int(index)])  # type: ignore[index, arg-type]
+        start = sum(sizes[:index])
+        return sliced(self(_source(split)), dim, start, start + sizes[index])
 
     def _feature_dim(self, source: fx.Node, dim: Any) -> tuple[int, int]:
         shape = shape_of(source)
@@ -215,7 +219,7 @@ class Lowering:
         return (dim - 1 if shape[0] == ROWS else dim), shape[dim]
 
     def _concatenated(self, node: fx.Node) -> Value:
-        args: Any = node.args
+        args = args_of(node)
         dim, _ = self._feature_dim(node, args[1] if len(args) > 1 else 0)
         values = [self(a) for a in args[0]]
         starts, start = [], 0
@@ -225,7 +229,7 @@ class Lowering:
         return joined(values, starts, feature_shape(node))
 
     def _slice_backward(self, node: fx.Node) -> Value:
-        _, _, dim, start, end, step = node.args
+        _, _, dim, start, end, step = args_of(node)
         if step != 1:
             raise NotFusableError("a slice with a step has no kernel")
         dim, length = self._feature_dim(node, dim)
@@ -235,11 +239,11 @@ class Lowering:
         return joined([value], [where], feature_shape(node))
 
     def _select_backward(self, node: fx.Node) -> Value:
-        _, _, dim, index = node.args
+        _, _, dim, index = args_of(node)
         dim, length = self._feature_dim(node, dim)
         value = self(_source(node))
         value = view_reshape(value, (*value.shape[:dim], 1, *value.shape[dim:]))
-        where = tuple(int(index) % length if d == dim else 0 for d in range(len(value.shape)))  # type: ignore[arg-type]
+        where = tuple(index % length if d == dim else 0 for d in range(len(value.shape)))
         return joined([value], [where], feature_shape(node))
 
     # Reductions over features, and products -----------------------------------------------------------
@@ -255,17 +259,13 @@ class Lowering:
         return view_reshape(out, feature_shape(node))
 
     def _product(self, node: fx.Node) -> Value:
-        *bias, left, right = node.args
-        assert isinstance(left, fx.Node)
-        assert isinstance(right, fx.Node)
+        *bias, left, right = args_of(node)
         product = self._shaped(contracted(self(left), self(right)), node)
         return point("add", [product, self.operand(bias[0], node)]) if bias else product
 
     def outer(self, node: fx.Node) -> Value:
         """One row's share of Aᵀ B, a sum over rows: the outer product of the two rows."""
-        turned, right = node.args
-        assert isinstance(turned, fx.Node)
-        assert isinstance(right, fx.Node)
+        turned, right = args_of(node)
         a, b = self(_source(turned)), self(right)
         out = point("mul", [view_reshape(a, (*a.shape, 1)), view_reshape(b, (*b.shape[:-1], 1, b.shape[-1]))])
         leading = list(range(len(out.shape) - 2))  # feature dimensions that were merged with the rows
@@ -281,14 +281,29 @@ class Lowering:
 
 
 def _source(node: fx.Node) -> fx.Node:
-    source = node.args[0]
-    assert isinstance(source, fx.Node)
+    source: fx.Node = args_of(node)[0]
     return source
 
 
 # Building values ----------------------------------------------------------------------------------------
 
-_COMPARISONS = frozenset("gt ge lt le eq ne logical_and logical_or logical_not bitwise_and bitwise_or bitwise_not isnan".split())
+_COMPARISONS = frozenset(
+    [
+        "gt",
+        "ge",
+        "lt",
+        "le",
+        "eq",
+        "ne",
+        "logical_and",
+        "logical_or",
+        "logical_not",
+        "bitwise_and",
+        "bitwise_or",
+        "bitwise_not",
+        "isnan",
+    ]
+)
 
 
 def constant(number: Any, shape: Shape = ()) -> Value:
@@ -298,7 +313,7 @@ def constant(number: Any, shape: Shape = ()) -> Value:
 
 def point(name: str, args: Sequence[Value]) -> Value:
     """Element-by-element arithmetic on broadcast operands."""
-    shape = torch.broadcast_shapes(*(a.shape for a in args))
+    shape = np.broadcast_shapes(*(a.shape for a in args))
     return Value("point", tuple(args), tuple(shape), name, None, _home(args), name in _COMPARISONS)
 
 
@@ -336,8 +351,6 @@ def contracted(left: Value, right: Value) -> Value:
 
 
 def _home(values: Sequence[Value]) -> Home:
-    from mpnn.plan.homes import join
-
     return join({v.home for v in values})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,7 +16,7 @@ from mpnn.plan.adjoint import SAVED, adjoint
 from mpnn.plan.capture import Path, fetch, find
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
 from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, has_rows
-from mpnn.plan.ir import Input, Output, Program
+from mpnn.plan.ir import Output, Program
 from mpnn.plan.lower import Lowering, input_of
 from mpnn.plan.trace import fake_inputs, trace
 
@@ -48,7 +48,11 @@ class Plan:
     backwards: dict[tuple[bool, ...], Backward | str] = field(default_factory=dict)
 
     def values(
-        self, inputs: Sequence[Tensor], message: Callable[..., Any], aggregator: nn.Module, size: tuple[int, int]
+        self,
+        inputs: Sequence[Tensor],
+        message: Callable[..., Any],
+        aggregator: nn.Module,
+        size: tuple[int, int],
     ) -> list[Tensor]:
         """What the kernel reads: the arguments, or what is computed from them once per node."""
         captured = [fetch(path, message, aggregator) for path, *_ in self.captured]
@@ -128,7 +132,8 @@ def make_plan(
     hoisted = hoist(module, outputs)
     lowering = Lowering(hoisted.inputs)
     found: dict[tuple[Any, ...], int] = {}
-    program_outputs, distinct_kinds, core_outputs, shares = [], [], [], []
+    program_outputs: list[Output] = []
+    distinct_kinds, core_outputs, shares = [], [], []
     nodes = list(outputs)
     for kind in kinds:
         if kind not in SAVED:
@@ -142,7 +147,10 @@ def make_plan(
             core_outputs += [value] if score is None else [value, score]
         shares.append(found[kind, value, score])
     program = Program(
-        tuple(map(input_of, hoisted.inputs)), tuple(program_outputs), Home.DST, _dtype(hoisted.inputs, outputs)
+        tuple(map(input_of, hoisted.inputs)),
+        tuple(program_outputs),
+        Home.DST,
+        _dtype(hoisted.inputs, outputs),
     )
     core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
     return Plan(captured, hoisted, distinct_kinds, program, shares, core)
@@ -156,7 +164,7 @@ def _outputs(graph: fx.Graph) -> list[fx.Node]:
     (output,) = (n for n in graph.nodes if n.op == "output")
     flat = output.args[0]
     assert isinstance(flat, list | tuple)
-    return list(flat)  # type: ignore[arg-type]
+    return cast(list[fx.Node], list(flat))
 
 
 def _dtype(inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> torch.dtype:
@@ -168,7 +176,8 @@ def _dtype(inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> torch.dtype
         raise NotFusableError(f"values of type {others.pop()} have no kernel")
     if len(floating) != 1:
         raise NotFusableError(f"the message mixes {', '.join(sorted(map(str, floating)))}")
-    return floating.pop()
+    dtype: torch.dtype = floating.pop()
+    return dtype
 
 
 def _lift_captured(
@@ -185,7 +194,9 @@ def _lift_captured(
             if any("lift_fresh" in str(user.target) for user in node.users):
                 node.meta["val"] = tensor
                 continue  # a literal that the function makes anew each time
-            raise NotFusableError(f"the message uses a tensor of shape {list(tensor.shape)} from nowhere known")
+            raise NotFusableError(
+                f"the message uses a tensor of shape {list(tensor.shape)} from nowhere known"
+            )
         if path not in known:
             after = [*last, *known.values()]
             with (
@@ -210,7 +221,11 @@ def _backward(plan: Plan, wanted: tuple[bool, ...]) -> Backward:
     homes = list(input_homes)
     shapes = [(tuple(n.meta["val"].shape), n.meta["val"].dtype) for n in inputs]
     for output in plan.program.outputs:
-        saved = [output.value] if output.kind == "sum" else [output.value, output.value, output.score or output.value]
+        saved = (
+            [output.value]
+            if output.kind == "sum"
+            else [output.value, output.value, output.score or output.value]
+        )
         shapes += [((ROWS, *value.shape), plan.program.dtype) for value in saved]
         homes += [Home.DST] * len(saved)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -227,15 +242,22 @@ def _backward(plan: Plan, wanted: tuple[bool, ...]) -> Backward:
     gradients = _outputs(graph)
 
     totals = [n for n in graph.nodes if n.meta.get("total")]
-    per_edge = [g for g, home in zip(gradients, asked, strict=True) if g is not None and home is not Home.SHARED]
+    per_edge = [
+        g for g, home in zip(gradients, asked, strict=True) if g is not None and home is not Home.SHARED
+    ]
     shared = [
-        k for k, (g, home) in enumerate(zip(gradients, asked, strict=True)) if home is Home.SHARED and g is not None
+        k
+        for k, (g, home) in enumerate(zip(gradients, asked, strict=True))
+        if home is Home.SHARED and g is not None
     ]
     late = [n for n in graph.nodes if n.op == "call_function" and n.meta["late"]]
-    early = list(dict.fromkeys(
-        n for n in [m for node in late for m in node.all_input_nodes] + [gradients[k] for k in shared]
-        if not n.meta["late"] and not n.meta["total"]
-    ))
+    early = list(
+        dict.fromkeys(
+            n
+            for n in [m for node in late for m in node.all_input_nodes] + [gradients[k] for k in shared]
+            if not n.meta["late"] and not n.meta["total"]
+        )
+    )
     sources = [_unturned(n) for t in totals for n in t.all_input_nodes]
     hoisted = hoist(module, [*per_edge, *sources], early)
     lowering = Lowering(hoisted.inputs)

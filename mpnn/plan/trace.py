@@ -18,7 +18,8 @@ aten = torch.ops.aten
 # What a message may be written with, in terms of the few operations that every kernel printer knows.
 _DECOMPOSED = [
     aten.leaky_relu, aten.leaky_relu_backward, aten.elu, aten.elu_backward, aten.silu, aten.silu_backward,
-    aten.gelu, aten.gelu_backward, aten.softplus, aten.softplus_backward, aten.hardtanh, aten.hardtanh_backward,
+    aten.gelu, aten.gelu_backward, aten.softplus, aten.softplus_backward, aten.hardtanh,
+    aten.hardtanh_backward,
     aten.threshold_backward, aten.sigmoid_backward, aten.tanh_backward, aten.mish, aten.mish_backward,
     aten.log_sigmoid_forward, aten.log_sigmoid_backward, aten.hardswish, aten.hardswish_backward,
     aten.hardsigmoid, aten.hardsigmoid_backward, aten.native_layer_norm, aten.native_layer_norm_backward,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,16 +48,20 @@ def _divide(csr: CSR) -> Tasks:
     bounds = np.unique(np.searchsorted(work, np.linspace(0, work[-1], pieces + 1)))
     bounds[-1:] = num_rows
     light = np.stack([np.full(len(bounds) - 1, -1), bounds[:-1], bounds[1:], np.zeros(len(bounds) - 1)], 1)
-    parts, heavy = [], []
-    for row in np.flatnonzero(np.diff(indptr) > HEAVY_DEGREE):
-        starts = np.arange(indptr[row], indptr[row + 1], HEAVY_DEGREE)
+    parts: list[tuple[int, ...]] = []
+    heavy: list[tuple[int, ...]] = []
+    for row in np.flatnonzero(np.diff(indptr) > HEAVY_DEGREE).tolist():
+        end = int(indptr[row + 1])
+        starts = range(int(indptr[row]), end, HEAVY_DEGREE)
         heavy.append((row, len(parts), len(parts) + len(starts)))
         parts += [
-            (len(parts) + k, row, start, min(start + HEAVY_DEGREE, indptr[row + 1])) for k, start in enumerate(starts)
+            (len(parts) + k, row, start, min(start + HEAVY_DEGREE, end)) for k, start in enumerate(starts)
         ]
     tasks = np.concatenate([np.array(parts).reshape(-1, 4), light]).astype(np.int64)  # the heavy ones first
     return Tasks(
-        np.ascontiguousarray(tasks), np.ascontiguousarray(np.array(heavy, dtype=np.int64).reshape(-1, 3)), len(parts)
+        np.ascontiguousarray(tasks),
+        np.ascontiguousarray(np.array(heavy, dtype=np.int64).reshape(-1, 3)),
+        len(parts),
     )
 
 
@@ -66,7 +70,7 @@ class Kernel:
 
     def __init__(self, program: Program, *, save: bool) -> None:
         self.program, self.save = program, save
-        self._libraries: dict[torch.dtype, tuple[ctypes._NamedFuncPointer, int]] = {}  # type: ignore[name-defined]
+        self._libraries: dict[torch.dtype, tuple[Callable[..., None], int]] = {}
         self._lock = threading.Lock()
         self._all = sum(o.value.size for o in program.outputs if o.kind == "all")
         self._work = max([o.value.size for o in program.outputs] + [i.size for i in program.inputs])
@@ -75,7 +79,7 @@ class Kernel:
         """The C that runs."""
         return print_kernel(self.program, index_type, save=self.save)
 
-    def _library(self, index_type: torch.dtype) -> tuple[ctypes._NamedFuncPointer, int]:  # type: ignore[name-defined]
+    def _library(self, index_type: torch.dtype) -> tuple[Callable[..., None], int]:
         known = self._libraries.get(index_type)
         if known is None:
             with self._lock:

@@ -1,5 +1,7 @@
 """A per-edge program as C: one loop over the edges of a row, the row's accumulators beside it."""
 
+# ruff: noqa: E501 (a line of C stays a line)
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -86,7 +88,7 @@ class _Printer:
         self.index = "int32_t" if index_type == torch.int32 else "int64_t"
         self.real = "double" if program.dtype == torch.float64 else "float"
         self.schedule = make_schedule(program)
-        self.names = {}
+        self.names: dict[Value, str] = {}
         for nest in self.schedule.nests:
             for item in nest.items:
                 if item.value is not None and item.value not in self.names:
@@ -157,16 +159,22 @@ class _Printer:
             if k in self.used:
                 lines.append(f"    const {STORAGE[given.dtype]} *restrict base{k} = a->in[{k}];")
                 if self._role(given.home) == "row":
-                    lines.append(f"    const {STORAGE[given.dtype]} *restrict in{k} = base{k} + (size_t)row * {given.size};")
+                    lines.append(
+                        f"    const {STORAGE[given.dtype]} *restrict in{k} = base{k} + (size_t)row * {given.size};"
+                    )
                 elif given.home is Home.SHARED:
                     lines.append(f"    const {STORAGE[given.dtype]} *restrict in{k} = base{k};")
         body = []
         for k, given in enumerate(program.inputs):
             if k in self.used and given.home is not Home.SHARED and self._role(given.home) != "row":
                 role = self._role(given.home)
-                body.append(f"        const {STORAGE[given.dtype]} *restrict in{k} = base{k} + (size_t){role} * {given.size};")
+                body.append(
+                    f"        const {STORAGE[given.dtype]} *restrict in{k} = base{k} + (size_t){role} * {given.size};"
+                )
                 if role == "neighbour":
-                    body.append(f"        PREFETCH(base{k} + (size_t)ahead * {given.size}, sizeof(*base{k}) * {given.size});")
+                    body.append(
+                        f"        PREFETCH(base{k} + (size_t)ahead * {given.size}, sizeof(*base{k}) * {given.size});"
+                    )
         for value in sorted(self.schedule.stored, key=lambda v: int(self.names[v][1:])):
             zero = " = {0}" if value.op == "join" else ""
             body.append(f"        real {self.names[value]}s[{max(1, value.size)}]{zero};")
@@ -196,11 +204,14 @@ class _Printer:
             return self._weights(nest.items[0])
         self.flat = nest.reduced is None and all(self._reads_flat(i) for i in nest.items)
         if self.flat:
-            return self._loops([(0, prod(nest.domain))], [s for i in nest.items for s in self._item(i, ["i0"])], True)
+            return self._loops(
+                [(0, prod(nest.domain))], [s for i in nest.items for s in self._item(i, ["i0"])], True
+            )
         indices = [f"i{d}" if n > 1 else "0" for d, n in enumerate(nest.domain)]
         statements = [s for i in nest.items for s in self._item(i, indices)]
         dims = [(d, n) for d, n in enumerate(nest.domain) if n > 1]
-        opening, closing = [], []
+        opening: list[str] = []
+        closing: list[str] = []
         for item in nest.items:
             if item.kind == "reduce":
                 opening, closing = self._accumulator(item, indices, opening, closing)
@@ -214,7 +225,9 @@ class _Printer:
         ]  # fmt: skip
         pragma = f"reduction(+:{', '.join(accumulators)})" if accumulators and len(inner) == 1 else ""
         whole = all(i.value is None or i.kind != "reduce" or i.value.name == "sum" for i in nest.items)
-        return self._loops(outer, opening + self._loops(inner, statements, bool(pragma) and whole, pragma) + closing, False)
+        return self._loops(
+            outer, opening + self._loops(inner, statements, bool(pragma) and whole, pragma) + closing, False
+        )
 
     def _accumulator(
         self, item: Item, indices: Sequence[str], opening: list[str], closing: list[str]
@@ -229,7 +242,9 @@ class _Printer:
         at = self._linear([("0" if d in value.detail else i) for d, i in enumerate(indices)], value.shape)
         return [*opening, f"real r{name[1:]} = {identity};"], [*closing, f"{name}s[{at}] = r{name[1:]};"]
 
-    def _loops(self, dims: Sequence[tuple[int, int]], body: list[str], simd: bool, clause: str = "") -> list[str]:
+    def _loops(
+        self, dims: Sequence[tuple[int, int]], body: list[str], simd: bool, clause: str = ""
+    ) -> list[str]:
         lines = list(body)
         for depth, (d, n) in enumerate(reversed(dims)):
             pragma = [f"#pragma omp simd {clause}".rstrip()] if simd and depth == 0 else []
@@ -245,21 +260,25 @@ class _Printer:
             operands = [self._operand(a, item, indices) for a in item.reads]
             kind = "const int" if value.boolean else "const real"
             line = f"{kind} {self.names[value]} = {POINT[value.name].format(*operands)};"
-            return [line, f"{self.names[value]}s[{here}] = {self.names[value]};"] if value in self.schedule.stored else [line]
+            return (
+                [line, f"{self.names[value]}s[{here}] = {self.names[value]};"]
+                if value in self.schedule.stored
+                else [line]
+            )
         what = self._operand(item.reads[0], item, indices)
         if item.kind == "reduce":
             assert value is not None
             assert self.nest is not None
             if self.nest.reduced is None:
-                at = [("0" if d in value.detail else i) for d, i in enumerate(indices)]
-                target = f"{self.names[value]}s[{self._linear(at, value.shape)}]"
+                kept = [("0" if d in value.detail else i) for d, i in enumerate(indices)]
+                target = f"{self.names[value]}s[{self._linear(kept, value.shape)}]"
             else:
                 target = f"r{self.names[value][1:]}"
             return [f"{target} = {_fold(value.name, target, what)};"]
         if item.kind == "join":
             assert value is not None
-            at = [f"{i} + {o}" if o else i for i, o in zip(indices, item.offset, strict=True)]
-            return [f"{self.names[value]}s[{self._linear(at, value.shape)}] = {what};"]
+            moved = [f"{i} + {o}" if o else i for i, o in zip(indices, item.offset, strict=True)]
+            return [f"{self.names[value]}s[{self._linear(moved, value.shape)}] = {what};"]
         k = item.output
         match item.kind:
             case "sum":
@@ -268,7 +287,9 @@ class _Printer:
                 return [f"all[{self._all_offset(k)} + {here}] += {what};"]
             case "edge":
                 size = item.reads[0].size
-                return [f"STORE((({STORAGE[self.program.dtype]} *)a->out[{self._out(k)}])[(size_t)edge * {size} + {here}], {what});"]
+                return [
+                    f"STORE((({STORAGE[self.program.dtype]} *)a->out[{self._out(k)}])[(size_t)edge * {size} + {here}], {what});"
+                ]
             case "weighted":
                 output = self.program.outputs[k]
                 assert output.score is not None
@@ -277,7 +298,10 @@ class _Printer:
                 return [f"s->a{k}[{here}] += w{k}[{at}] * {what};"]
             case _:
                 better = ">" if item.kind == "max" else "<"
-                lines = [f"const real x{k} = {what};", f"const int better{k} = x{k} {better} s->a{k}[{here}] || x{k} != x{k};"]
+                lines = [
+                    f"const real x{k} = {what};",
+                    f"const int better{k} = x{k} {better} s->a{k}[{here}] || x{k} != x{k};",
+                ]
                 if self.save:
                     count = f"s->n{k}[{here}]"
                     lines.append(f"{count} = better{k} ? 1 : {count} + (x{k} == s->a{k}[{here}]);")
@@ -346,7 +370,9 @@ class _Printer:
                     return self._read_reshaped(source, at, value.shape)
                 case "expand":
                     own = at[len(at) - len(source.shape) :]
-                    return self._read(source, ["0" if n == 1 else i for i, n in zip(own, source.shape, strict=True)])
+                    return self._read(
+                        source, ["0" if n == 1 else i for i, n in zip(own, source.shape, strict=True)]
+                    )
                 case "permute":
                     own = [""] * len(at)
                     for position, dim in enumerate(value.detail):
@@ -354,7 +380,9 @@ class _Printer:
                     return self._read(source, own)
                 case _:  # slice
                     dim, start = value.detail
-                    return self._read(source, [f"({i} + {start})" if d == dim and start else i for d, i in enumerate(at)])
+                    return self._read(
+                        source, [f"({i} + {start})" if d == dim and start else i for d, i in enumerate(at)]
+                    )
         return self._flat_read(value, self._linear(at, value.shape))
 
     def _read_reshaped(self, source: Value, at: Sequence[str], shape: Shape) -> str:
@@ -370,7 +398,11 @@ class _Printer:
                 return _number(value.detail)
             case "load":
                 given = self.program.inputs[value.detail]
-                return f"in{value.detail}[{at}]" if given.dtype == torch.bool else f"LOAD(in{value.detail}[{at}])"
+                return (
+                    f"in{value.detail}[{at}]"
+                    if given.dtype == torch.bool
+                    else f"LOAD(in{value.detail}[{at}])"
+                )
             case "view" if value.name == "reshape":
                 return self._flat_read(value.args[0], at)
             case "view":
@@ -409,14 +441,20 @@ class _Printer:
             if output.score is not None:
                 width = size // max(output.score.size, 1)
                 value = f"(count ? {value} / s->total{k}[i / {width}] : 0)"
-            lines.append(f"    {storage} *restrict o{k} = ({storage} *)a->out[{self._out(k)}] + (size_t)row * {size};")
+            lines.append(
+                f"    {storage} *restrict o{k} = ({storage} *)a->out[{self._out(k)}] + (size_t)row * {size};"
+            )
             lines.append(f"    for (int i = 0; i < {size}; i++) STORE(o{k}[i], {value});")
             if self.save and output.kind in ("max", "min"):
-                lines.append(f"    real *restrict t{k} = (real *)a->out[{self._out(k) + 1}] + (size_t)row * {size};")
+                lines.append(
+                    f"    real *restrict t{k} = (real *)a->out[{self._out(k) + 1}] + (size_t)row * {size};"
+                )
                 lines.append(f"    for (int i = 0; i < {size}; i++) t{k}[i] = count ? s->n{k}[i] : 1;")
             if self.save and output.score is not None:
                 heads = output.score.size
-                lines.append(f"    real *restrict t{k} = (real *)a->out[{self._out(k) + 1}] + (size_t)row * {heads};")
+                lines.append(
+                    f"    real *restrict t{k} = (real *)a->out[{self._out(k) + 1}] + (size_t)row * {heads};"
+                )
                 lines.append(
                     f"    for (int i = 0; i < {heads}; i++) "
                     f"t{k}[i] = count ? s->top{k}[i] + R(log)(s->total{k}[i]) : 0;"
@@ -437,9 +475,13 @@ class _Printer:
             elif output.kind in ("max", "min"):
                 better = ">" if output.kind == "max" else "<"
                 lines.append(f"    for (int i = 0; i < {size}; i++) {{")
-                lines.append(f"        const int better = t->a{k}[i] {better} s->a{k}[i] || t->a{k}[i] != t->a{k}[i];")
+                lines.append(
+                    f"        const int better = t->a{k}[i] {better} s->a{k}[i] || t->a{k}[i] != t->a{k}[i];"
+                )
                 if self.save:
-                    lines.append(f"        if (t->a{k}[i] == s->a{k}[i]) s->n{k}[i] += t->n{k}[i]; else if (better) s->n{k}[i] = t->n{k}[i];")
+                    lines.append(
+                        f"        if (t->a{k}[i] == s->a{k}[i]) s->n{k}[i] += t->n{k}[i]; else if (better) s->n{k}[i] = t->n{k}[i];"
+                    )
                 lines.append(f"        if (better) s->a{k}[i] = t->a{k}[i];")
                 lines.append("    }")
             elif output.score is not None:
