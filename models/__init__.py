@@ -19,10 +19,18 @@ from mpnn.models.nn_conv import NNConv
 from mpnn.models.normalize import gcn_norm, scaled_laplacian
 from mpnn.models.norms import NORMS, BatchNorm, GraphNorm, LayerNorm, PairNorm
 from mpnn.models.pna_conv import PNAConv
+from mpnn.models.pooling import (
+    AttentionalAggregation,
+    GlobalPool,
+    global_add_pool,
+    global_max_pool,
+    global_mean_pool,
+)
 from mpnn.models.rgcn_conv import RGCNConv
 from mpnn.models.sage_conv import SAGEConv
 from mpnn.models.sg_conv import SGConv
 from mpnn.models.tag_conv import TAGConv
+from mpnn.models.topk_pooling import TopKPooling
 from mpnn.models.transformer_conv import TransformerConv
 
 __all__ = [
@@ -30,6 +38,7 @@ __all__ = [
     "CONVS",
     "GNN",
     "NORMS",
+    "AttentionalAggregation",
     "BatchNorm",
     "ChebConv",
     "Conv",
@@ -42,6 +51,7 @@ __all__ = [
     "GINEConv",
     "GNNConv",
     "GatedGraphConv",
+    "GlobalPool",
     "GraphConv",
     "GraphNorm",
     "JumpingKnowledge",
@@ -54,8 +64,12 @@ __all__ = [
     "SAGEConv",
     "SGConv",
     "TAGConv",
+    "TopKPooling",
     "TransformerConv",
     "degree_histogram",
     "gcn_norm",
+    "global_add_pool",
+    "global_max_pool",
+    "global_mean_pool",
     "scaled_laplacian",
 ]

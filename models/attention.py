@@ -12,7 +12,7 @@ from mpnn import Graph, softmax
 from mpnn.adjacency import Topology
 from mpnn.models.layer import Layer, Widths, pair
 from mpnn.models.linear import Linear, zeros_
-from mpnn.models.self_loops import FillValue, with_new_self_loops
+from mpnn.models.self_loops import FILL_VALUES, FillValue, with_new_self_loops
 
 Weights = tuple[Topology, Tensor]
 
@@ -91,6 +91,11 @@ class LoopedAttention(Attention):
         super().__init__(in_channels, out_channels, heads, concat, dropout, edge_dim, **kwargs)
         self.negative_slope, self.add_self_loops, self.fill_value = negative_slope, add_self_loops, fill_value
         self.residual = residual
+        if isinstance(fill_value, str) and fill_value not in FILL_VALUES:
+            raise ValueError(
+                f"fill_value is {fill_value!r}, but must be a number, a tensor or one of "
+                f"{', '.join(FILL_VALUES)}."
+            )
         width = heads * out_channels
         self.lin_edge = None if edge_dim is None else Linear(edge_dim, width, bias=False, init="glorot")
         dst_channels = pair(in_channels)[1]

@@ -76,7 +76,7 @@ class Linear(nn.Module):
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         given = state_dict.get(prefix + "weight")
         if given is not None and is_lazy(given) and not is_lazy(self.weight):
-            self.in_channels, self.weight = -1, UninitializedParameter(dtype=self.weight.dtype)
+            self.in_channels, self.weight = -1, UninitializedParameter()
         elif given is not None and is_lazy(self.weight):
             self._materialize(given.size(1))
         super()._load_from_state_dict(state_dict, prefix, *args)

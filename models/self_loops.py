@@ -8,6 +8,7 @@ from torch import Tensor
 from mpnn import Graph, scatter
 
 FillValue = float | Tensor | str
+FILL_VALUES = ("mean", "sum", "add", "max", "min", "mul")
 
 
 def without_self_loops(graph: Graph, values: Tensor) -> tuple[Graph, Tensor]:

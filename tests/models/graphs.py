@@ -14,9 +14,7 @@ WIDTH, EDGE_WIDTH, RELATIONS = 6, 3, 3
 def edges(num_src: int, num_dst: int, num_edges: int, *, seed: int = 0) -> Tensor:
     """Random edges among all but the last two nodes of each side, which stay isolated."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.stack(
-        [torch.randint(n - 2, (num_edges,), generator=generator) for n in (num_src, num_dst)]
-    )
+    return torch.stack([torch.randint(n - 2, (num_edges,), generator=generator) for n in (num_src, num_dst)])
 
 
 def plain() -> Tensor:
@@ -42,15 +40,16 @@ GRAPHS: dict[str, Graph] = {
 
 
 def features(rows: int, width: int = WIDTH, *, seed: int = 3, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Normally distributed features."""
-    return torch.randn(rows, width, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    """Normally distributed features, the same numbers in every precision."""
+    drawn = torch.randn(rows, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return drawn.to(dtype)
 
 
 def edge_input(name: str, num_edges: int, dtype: torch.dtype = torch.float64) -> Tensor:
     """What a layer's argument `edge_weight`, `edge_attr` or `edge_type` may hold."""
     generator = torch.Generator().manual_seed(4)
     if name == "edge_weight":
-        return torch.rand(num_edges, generator=generator, dtype=dtype) + 0.5
+        return torch.rand(num_edges, generator=generator, dtype=torch.float64).to(dtype) + 0.5
     if name == "edge_type":
         return torch.randint(RELATIONS, (num_edges,), generator=generator)
     return features(num_edges, EDGE_WIDTH, seed=5, dtype=dtype)

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from torch import Tensor, nn
+from torch import nn
 
 from mpnn import Graph, models
-from tests.compare import assert_close, assert_same
-from tests.models.graphs import DST, EDGE_WIDTH, GRAPHS, RELATIONS, SRC, WIDTH, edge_input, features
+from tests.compare import assert_same
+from tests.models.graphs import GRAPHS, WIDTH, edge_input, features
 
 HISTOGRAM = torch.tensor([2, 3, 4, 2, 1])
 
@@ -148,7 +148,10 @@ CASES = [
     Case("PNAConv(6, 4, ['mean', 'min', 'max', 'std'], ['identity', 'amplification', 'attenuation'], deg)"),
     Case("PNAConv(6, 4, ['sum', 'var'], ['linear', 'inverse_linear'], deg, edge_dim=3)", "edge_attr"),
     Case("PNAConv(6, 4, ['sum'], ['identity'], deg, towers=2, pre_layers=2, post_layers=3, act='elu')"),
-    Case("PNAConv(6, 4, ['mean', 'max'], ['linear'], deg, towers=2, divide_input=True, edge_dim=3)", "edge_attr"),
+    Case(
+        "PNAConv(6, 4, ['mean', 'max'], ['linear'], deg, towers=2, divide_input=True, edge_dim=3)",
+        "edge_attr",
+    ),
     Case("PNAConv(6, 4, ['mean'], ['linear', 'amplification'], deg, train_norm=True)"),
     Case(
         "PNAConv(6, 4, ['mean'], ['identity'], deg, pre_layers=2, act='leaky_relu', "
