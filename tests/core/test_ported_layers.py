@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -10,6 +10,7 @@ import torch
 import torch_geometric.nn.conv as conv
 from torch import Tensor, nn
 
+import mpnn
 from tests.compare import assert_same
 from tests.core.graphs import random_graph
 from tests.core.ported import ported
@@ -19,6 +20,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Unable to retrieve source for @t
 
 DTYPE = torch.float64
 NUM_NODES, NUM_EDGES, IN, OUT, EDGE = 9, 30, 4, 6, 3
+
+
+@pytest.fixture(autouse=True, params=["eager", "cpu"])
+def _backend(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test runs on the oracle and on compiled kernels."""
+    with mpnn.backend(request.param):
+        yield
+
 
 generator = torch.Generator().manual_seed(3)
 
