@@ -234,7 +234,7 @@ def training_after_inference_mode_works(subject: Subject) -> None:
     with torch.inference_mode():
         expected = subject.call(module, data).clone()
     out = subject.call(module, data)
-    assert_close(out, expected, atol=0.0)
+    assert_close(out, expected, atol=1e-12)  # a kernel that also keeps what backward needs may sum otherwise
     out.sum().backward()
 
 

@@ -12,7 +12,7 @@ import torch
 import torch_geometric.nn as pyg
 from torch import nn
 
-from mpnn import Graph, models
+from mpnn import Graph, backend, models
 from tests.compare import assert_same
 from tests.models.graphs import GRAPHS, WIDTH, edge_input, features
 
@@ -86,7 +86,6 @@ CASES = [
     *(Case(f"SAGEConv(6, 5, aggr='{name}')", bipartite=True) for name in ("sum", "max", "min", "mul", "std")),
     *(Case(f"SAGEConv(6, 5, aggr='{name}')") for name in ("var", "softmax", "median", "powermean")),
     Case("SAGEConv(6, 5, aggr='softmax', aggr_kwargs=dict(t=0.5, learn=True))"),
-    Case("SAGEConv(6, 5, aggr='lstm')"),
     Case("SAGEConv(6, 5, aggr=['mean', 'max', 'std'])", bipartite=True),
     Case("SAGEConv(6, 5, aggr=['mean', 'softmax'], aggr_kwargs=dict(aggrs_kwargs=[{}, dict(learn=True)]))"),
     Case("SAGEConv(6, 5, aggr=['mean', 'max'], aggr_kwargs=dict(mode='sum'))"),
@@ -182,7 +181,6 @@ CASES = [
 # Where PyG gives NaN or dies; the laws see to it that ours do not.
 THEIRS_FAIL = {
     ("ChebConv(6, 4, 3, normalization=None)", "no edges"),  # divides by a largest eigenvalue of zero
-    ("SAGEConv(6, 5, aggr='lstm')", "no edges"),
     ("SAGEConv(6, 5, aggr='median')", "no edges"),
 }
 
@@ -202,7 +200,9 @@ def on_graphs(cases: list[Case]) -> list[Any]:
 def test_a_layer_equals_pyg(case: Case, kind: str) -> None:
     graph = GRAPHS[kind]
     ours, theirs = both(case)
-    assert_same(ours, theirs, inputs(case, graph))
+    # Dropout draws PyTorch's own numbers on the eager backend alone.
+    with backend("eager" if case.training else "auto"):
+        assert_same(ours, theirs, inputs(case, graph))
 
 
 LAZY = [
