@@ -15,6 +15,7 @@ from mpnn.aggregate import Aggregator, Custom, Reduction, Several
 from mpnn.fields import Residency
 from mpnn.graph import Graph
 from mpnn.plan.capture import fetch, fingerprint
+from mpnn.plan.dropout import draw_seed, seeded
 from mpnn.plan.homes import Home, NotFusableError
 from mpnn.plan.plan import Backward, Plan, make_plan
 from mpnn.step import Step
@@ -25,7 +26,7 @@ __all__ = ["NotFusableError", "find_plan", "run", "trace_count"]
 class Kernel(Protocol):
     """A program made runnable by a backend."""
 
-    def __call__(self, graph: Graph, inputs: Sequence[Tensor]) -> list[Tensor]: ...
+    def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: int = 0) -> list[Tensor]: ...
 
 
 MakeKernel = Callable[..., Kernel]
@@ -165,12 +166,13 @@ def run(step: Step, make: MakeKernel) -> Tensor:
     aggregator = cast(Aggregator, step.aggregator)
     inputs = [value for _, value in step.arguments.values() if isinstance(value, Tensor)]
     values = plan.values(inputs, step.message, aggregator, graph.size)
+    seed = draw_seed() if plan.drops else 0
     wanted = tuple([v.requires_grad for v in values])
     if True in wanted and torch.is_grad_enabled():
         plan.backward(wanted)  # known now to exist: a gradient without a kernel runs eagerly both ways
-        reduced = list(cast(Any, _Rows.apply)(fused, graph, *values))
+        reduced = list(cast(Any, _Rows.apply)(fused, graph, seed, *values))
     else:
-        made = fused.forward_kernel(save=False)(graph, values)
+        made = fused.forward_kernel(save=False)(graph, values, seed)
         reduced = [made[k] for k in _positions(plan)]
     shared = [reduced[k] for k in plan.shares]
     return aggregator.merge(shared, _counts(graph, shared[0]))
@@ -191,50 +193,63 @@ def _positions(plan: Plan) -> list[int]:
     return positions
 
 
+def _needed_again(plan: Plan) -> list[bool]:
+    """Which of a kernel's outputs the backward pass reads."""
+    return [needed for kind in plan.kinds for needed in ([False] if kind == "sum" else [True, True])]
+
+
 class _Rows(torch.autograd.Function):
     """The per-edge program as one differentiable operation on per-node tensors."""
 
     @staticmethod
-    def forward(ctx: Any, fused: Fused, graph: Graph, *values: Tensor) -> tuple[Tensor, ...]:
-        made = fused.forward_kernel(save=True)(graph, values)
-        ctx.fused, ctx.graph = fused, graph
-        ctx.save_for_backward(*values, *made)
+    def forward(ctx: Any, fused: Fused, graph: Graph, seed: int, *values: Tensor) -> tuple[Tensor, ...]:
+        made = fused.forward_kernel(save=True)(graph, values, seed)
+        ctx.fused, ctx.graph, ctx.seed = fused, graph, seed
+        # A sum is not needed again, and may be written into by its reader.
+        needed = [m for m, keep in zip(made, _needed_again(fused.plan), strict=True) if keep]
+        ctx.save_for_backward(*values, *needed)
         ctx.num_values = len(values)
         return tuple(made[k] for k in _positions(fused.plan))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        values, made = ctx.saved_tensors[: ctx.num_values], ctx.saved_tensors[ctx.num_values :]
-        wanted = tuple(ctx.needs_input_grad[2:])
+        values, saved = ctx.saved_tensors[: ctx.num_values], ctx.saved_tensors[ctx.num_values :]
+        wanted = tuple(ctx.needs_input_grad[3:])
         if torch.is_grad_enabled():
-            found = _differentiable_gradients(ctx.fused.plan, ctx.graph, values, gradients, wanted)
+            with seeded(ctx.seed):
+                found = _differentiable_gradients(ctx.fused.plan, ctx.graph, values, gradients, wanted)
         else:
-            found = _gradients(ctx.fused, ctx.graph, values, made, gradients, wanted)
-        return (None, None, *found)
+            found = _gradients(ctx.fused, ctx.graph, ctx.seed, values, saved, gradients, wanted)
+        return (None, None, None, *found)
 
 
 def _gradients(
     fused: Fused,
     graph: Graph,
+    seed: int,
     values: Sequence[Tensor],
-    made: Sequence[Tensor],
+    saved: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
     wanted: tuple[bool, ...],
 ) -> list[Tensor | None]:
     plan = fused.plan
     backward = plan.backward(wanted)
     numbers = list(values)
-    for k, (kind, at) in enumerate(zip(plan.kinds, _positions(plan), strict=True)):
-        gradient = gradients[k]
-        numbers.append(torch.zeros_like(made[at]) if gradient is None else gradient)
-        if kind != "sum":
-            numbers += [made[at], made[at + 1].to(made[at].dtype)]
+    remaining = iter(saved)
+    for output, gradient in zip(plan.program.outputs, gradients, strict=True):
+        if gradient is None:
+            shape = (graph.num_dst, *output.value.shape)
+            gradient = values[0].new_zeros(shape, dtype=plan.program.dtype)
+        numbers.append(gradient)
+        if output.kind != "sum":
+            aggregate = next(remaining)
+            numbers += [aggregate, next(remaining).to(aggregate.dtype)]
     num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}
     inputs = backward.hoisted.before(numbers, num_rows)
     results: list[Tensor | None] = [None] * sum(wanted)
     totals: dict[int, Tensor] = {}
     for kernel, targets in zip(fused.backward_kernels(backward), backward.targets, strict=True):
-        for target, tensor in zip(targets, kernel(graph, inputs), strict=True):
+        for target, tensor in zip(targets, kernel(graph, inputs, seed), strict=True):
             if target >= 0:
                 results[target] = tensor
             else:

@@ -157,7 +157,14 @@ def annotate(graph: fx.Graph, placeholders: dict[str, Home], *, allow_totals: bo
         elif node.op == "get_attr":
             node.meta["home"] = Home.SHARED
         elif node.op == "call_function":
+            if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+                raise NotFusableError(
+                    f"{op_name(node)} draws random numbers that a second pass would not see"
+                )
             node.meta["home"] = join({n.meta["home"] for n in inputs})
+            if op_name(node) == "kept":
+                node.meta["home"] = Home.EDGE  # a mask of its own for each edge, whatever it multiplies
+                continue
             if node.meta["home"] is Home.SHARED:
                 continue
             if node.meta["late"]:
@@ -216,6 +223,8 @@ def check_rowwise(node: fx.Node) -> None:
         right = args[2] if name == "addmm" else args[1]
         if has_rows(left) and (name == "bmm") == has_rows(right):
             return
+    elif name == "index" and len(args[1]) == 1 and not has_rows(args[0]):
+        return  # rows of a table that all edges share, each picked by its own edge
     raise NotFusableError(f"{name} mixes the messages of different edges, or is not known to keep them apart")
 
 

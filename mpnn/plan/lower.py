@@ -369,5 +369,8 @@ _HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value]] = {
     "full": lambda _, node: constant(node.args[1], feature_shape(node)),
     "zeros": lambda _, node: constant(0.0, feature_shape(node)),
     "ones": lambda _, node: constant(1.0, feature_shape(node)),
+    "kept": lambda _, node: Value(
+        "point", (), feature_shape(node), "kept", (args_of(node)[1], args_of(node)[2]), Home.EDGE
+    ),
     "scalar_tensor": lambda _, node: constant(node.args[0]),
 }

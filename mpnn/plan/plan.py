@@ -15,7 +15,7 @@ from mpnn.aggregate import Aggregator, Reduction
 from mpnn.plan.adjoint import SAVED, adjoint
 from mpnn.plan.capture import Path, fetch, find
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
-from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, has_rows
+from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, has_rows, op_name
 from mpnn.plan.ir import Output, Program
 from mpnn.plan.lower import Lowering, input_of
 from mpnn.plan.trace import fake_inputs, trace
@@ -45,6 +45,7 @@ class Plan:
     program: Program
     shares: list[int]  # the aggregator's k-th reduction is the program's shares[k]-th
     core: Evaluator
+    drops: bool  # whether there is dropout in the message
     backwards: dict[tuple[bool, ...], Backward | str] = field(default_factory=dict)
 
     def values(
@@ -126,7 +127,7 @@ def make_plan(
         split_linear_maps(module.graph, homes)
     outputs = _outputs(module.graph)
     for node in outputs:
-        if not has_rows(node):
+        if not isinstance(node, fx.Node) or not has_rows(node):
             raise NotFusableError("the message has no row per edge")
 
     hoisted = hoist(module, outputs)
@@ -153,7 +154,8 @@ def make_plan(
         _dtype(hoisted.inputs, outputs),
     )
     core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
-    return Plan(captured, hoisted, distinct_kinds, program, shares, core)
+    drops = any(op_name(n) == "kept" for n in hoisted.core)
+    return Plan(captured, hoisted, distinct_kinds, program, shares, core, drops)
 
 
 def _values_of(reduction: Reduction) -> list[Tensor]:

@@ -11,6 +11,7 @@ from torch._decomp import core_aten_decompositions, get_decompositions
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from mpnn.plan.dropout import CountedDropout
 from mpnn.plan.homes import ROWS, NotFusableError
 
 aten = torch.ops.aten
@@ -54,7 +55,8 @@ def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphMod
         NotFusableError: the function cannot be traced: it looks at values, or calls what PyTorch cannot see.
     """
     try:
-        module = make_fx(function, decomposition_table=_decompositions())(*inputs)
+        with CountedDropout():
+            module = make_fx(function, decomposition_table=_decompositions())(*inputs)
     except NotFusableError:
         raise
     except Exception as error:

@@ -1,7 +1,8 @@
 """C source to a loaded library, through the system's compiler and a private cache on disk.
 
 The cache is keyed by content: the source, the compiler and its flags, and the processor, so that a home
-folder shared between machines never serves a kernel to a processor that it was not made for. A library is written
+folder shared between machines never serves a kernel to a processor that it was not made for. A library is
+written
 under a temporary name and renamed, so processes that compile the same kernel at once do not meet.
 """
 

@@ -88,13 +88,16 @@ class Kernel:
                 library.kernel.restype = None
                 library.kernel.argtypes = [ctypes.c_void_p] * 6 + [
                     ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
-                    ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int,
+                    ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int,
                 ]  # fmt: skip
                 known = self._libraries[index_type] = (library.kernel, library.state_bytes())
         return known
 
-    def __call__(self, graph: Graph, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Run over all rows: each output, followed by what it saves for the backward pass."""
+    def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: int = 0) -> list[Tensor]:
+        """Run over all rows: each output, followed by what it saves for the backward pass.
+
+        `seed` decides the dropout inside the message.
+        """
         program = self.program
         csr, tasks = tasks_of(graph, program.by)
         kernel, state_bytes = self._library(csr.indptr.dtype)
@@ -109,7 +112,7 @@ class Kernel:
         kernel(
             ins, outs, csr.indptr.data_ptr(), csr.indices.data_ptr(), csr.edge_ids.data_ptr(),
             tasks.tasks.ctypes.data, num_tasks, tasks.heavy.ctypes.data, len(tasks.heavy), HEAVY_DEGREE,
-            parts.data_ptr(), total.data_ptr(), threads,
+            parts.data_ptr(), total.data_ptr(), seed, threads,
         )  # fmt: skip
         return outputs
 

@@ -88,4 +88,15 @@ static inline double exp_double(double x)
     return p * a * b;
 }
 
+/* Dropout by counter: which of 2^32 numbers an edge and a lane draw decides; the same as in dropout.py. */
+static inline uint32_t mix(uint32_t x)
+{
+    x = (x ^ (x >> 16)) * 0x7feb352du;
+    x = (x ^ (x >> 15)) * 0x846ca68bu;
+    return x ^ (x >> 16);
+}
+
+#define kept(seed, edge, lane, threshold, scale) \
+    (mix(mix((edge) * 0x9e3779b1u ^ (seed)) ^ (uint32_t)(lane) * 0x85ebca77u) < (threshold) ? 0 : (real)(scale))
+
 #define real_exp(x) _Generic((real)0, float: exp_float, double: exp_double)(x)

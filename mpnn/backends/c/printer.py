@@ -10,6 +10,7 @@ from math import isinf, isnan, prod
 
 import torch
 
+from mpnn.plan.dropout import threshold
 from mpnn.plan.homes import Home
 from mpnn.plan.ir import Program, Value
 from mpnn.plan.schedule import Item, Nest, Shape, base_of, make_schedule
@@ -147,6 +148,7 @@ class _Printer:
             "typedef struct {\n"
             "    void *const *in, *const *out;\n"
             "    const index_t *indptr, *indices, *edge_ids;\n"
+            "    uint32_t seed;\n"
             "} Args;\n"
         )
 
@@ -257,6 +259,12 @@ class _Printer:
         value = item.value
         if item.kind == "point":
             assert value is not None
+            if value.name == "kept":
+                p, stream = value.detail
+                text = f"kept(a->seed + {stream}u, (uint32_t)edge, {here}, {threshold(p)}u, {0.0 if p >= 1 else 1 / (1 - p)!r})"
+                line = f"const real {self.names[value]} = {text};"
+                store = [f"{self.names[value]}s[{here}] = {self.names[value]};"]
+                return [line, *(store if value in self.schedule.stored else [])]
             operands = [self._operand(a, item, indices) for a in item.reads]
             kind = "const int" if value.boolean else "const real"
             line = f"{kind} {self.names[value]} = {POINT[value.name].format(*operands)};"

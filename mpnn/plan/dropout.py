@@ -1,0 +1,93 @@
+"""Dropout inside a message, by counter: the mask follows from (seed, edge, lane) and is never stored.
+
+The backward pass computes the same mask again, on whichever end of the edge it runs, and so does any number
+of threads. The seed of a call is drawn from PyTorch's generator, which `torch.manual_seed` sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+_seed: ContextVar[int] = ContextVar("mpnn_dropout_seed")
+
+MASK = 0xFFFFFFFF
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Compute the masks of one call of a plan in plain PyTorch."""
+    token = _seed.set(seed)
+    try:
+        yield
+    finally:
+        _seed.reset(token)
+
+
+def draw_seed() -> int:
+    """A new seed from PyTorch's generator."""
+    return int(torch.randint(2**31, ()).item())
+
+
+@torch.library.custom_op("mpnn::kept", mutates_args=())
+def kept(like: Tensor, p: float, stream: int) -> Tensor:
+    """What dropout multiplies `like [num_edges, ...]` with: 0 with probability p, else 1 / (1 - p)."""
+    num_edges, lanes = like.shape[0], like[:1].numel()
+    edge = torch.arange(num_edges, device=like.device).reshape(-1, 1)
+    lane = torch.arange(lanes, device=like.device)
+    drawn = _mix(
+        _mix((edge * 0x9E3779B1) & MASK ^ ((_seed.get() + stream) & MASK)) ^ ((lane * 0x85EBCA77) & MASK)
+    )
+    scale = 0.0 if p >= 1 else 1 / (1 - p)
+    return torch.where(drawn < threshold(p), 0.0, scale).to(like.dtype).reshape(like.shape)
+
+
+@kept.register_fake
+def _(like: Tensor, p: float, stream: int) -> Tensor:
+    return torch.empty_like(like)
+
+
+def threshold(p: float) -> int:
+    """The numbers below it, of the 2^32 that can be drawn, are dropped."""
+    return min(int(p * 2**32), 2**32)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """A bijection of 32 bits with little bias (Wellons, "lowbias32")."""
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & MASK
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & MASK
+    return x ^ (x >> 16)
+
+
+class CountedDropout(TorchFunctionMode):
+    """While a message is traced, its dropout is the one above."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._streams = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Replace `torch.nn.functional.dropout` and `torch.dropout`; call anything else."""
+        kwargs = kwargs or {}
+        if func not in (F.dropout, torch.dropout):
+            return func(*args, **kwargs)
+        x, p, training = _arguments(*args, **kwargs)
+        if not training or p == 0:
+            return x
+        self._streams += 1
+        return x * kept(x.detach(), p, self._streams * 0x68E31DA4 & 0x7FFFFFFF)
+
+
+def _arguments(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, train: bool | None = None
+) -> tuple[Tensor, float, bool]:
+    return input, p, training if train is None else train
