@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -46,6 +47,17 @@ class Argument(NamedTuple):
 
     residency: Residency
     value: Any
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """The type of every edge, which a kernel for a regular topology knows without enumerating the edges."""
+
+    graph: Graph
+
+    def resolve(self) -> Tensor | None:
+        """`[num_edges]` int64."""
+        return self.graph.edge_type
 
 
 _signatures: WeakKeyDictionary[Callable[..., Any], tuple[Parameter, ...]] = WeakKeyDictionary()
@@ -111,6 +123,7 @@ class Fields:
         self.given = fields
         self.node_dim = node_dim
         self._reversed = flow == "target_to_source"
+        self._is_typed = isinstance(topology, Graph) and topology.is_typed
         self._check_asked(functions)
         self._check_pairs(functions)
         if size is not None:
@@ -138,13 +151,15 @@ class Fields:
                 else:
                     self._check_rows(name, field, residency, value)
                 bound[name] = Argument(residency, value)
+            elif name == "edge_type" and self._is_typed:
+                bound[name] = Argument(residency, Deferred(self.graph))
         return bound
 
     def lift(self, argument: Argument) -> Any:
         """One row per edge of what lives at the nodes."""
         residency, value = argument
         if residency is Residency.GIVEN:
-            return value
+            return value.resolve() if isinstance(value, Deferred) else value
         index = self.graph.dst if residency is Residency.DST else self.graph.src
         return value.index_select(self.node_dim, index)
 
@@ -237,7 +252,8 @@ class Fields:
             for parameter in parameters:
                 asked.add(parameter.field)
                 known = parameter.field in self.given or (
-                    parameter.residency is Residency.GIVEN and parameter.field in TOPOLOGY_NAMES
+                    parameter.residency is Residency.GIVEN
+                    and (parameter.field in TOPOLOGY_NAMES or (self._is_typed and parameter.name == "edge_type"))
                 )
                 if parameter.required and not known:
                     raise TypeError(

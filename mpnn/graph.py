@@ -89,6 +89,11 @@ class Graph:
         return self._edge_type
 
     @property
+    def is_typed(self) -> bool:
+        """Whether the edges have types."""
+        return self._edge_type is not None
+
+    @property
     def num_edge_types(self) -> int:
         """How many relations there are; 1 for a graph without edge types."""
         return self._num_edge_types

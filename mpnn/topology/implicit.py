@@ -105,6 +105,11 @@ class Implicit(Graph):
         return self.memo("edge_type", self._forward_types) if self._is_typed else None
 
     @property
+    def is_typed(self) -> bool:
+        """Whether the edges have types."""
+        return self._is_typed
+
+    @property
     def in_degree(self) -> Tensor:
         """`[num_dst]` int64: how many edges enter each node."""
         count = self._forward_out_degree if self.is_reversed else self._forward_in_degree
