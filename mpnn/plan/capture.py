@@ -7,69 +7,166 @@ parameter that was replaced, moved or swapped by `functional_call` is never stal
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Iterator
-from types import CellType, CodeType
-from typing import Any, cast
+from enum import Enum
+from types import CellType, CodeType, ModuleType
+from typing import Any, NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 
 from mpnn.plan.homes import NotFusableError
 
 SCALARS = (bool, int, float, str, type(None))
+PLAIN = (*SCALARS, complex, bytes, Enum, torch.dtype, torch.device, type, ModuleType)
 Path = tuple[str, ...]
+
+# What every module keeps for itself, and no message looks at.
+_INTERNAL = frozenset(nn.Module().__dict__) - {"training"}
+_DEEPEST = 8  # how far functions that call functions are followed
 
 
 def fingerprint(function: Callable[..., Any], aggregator: nn.Module) -> Hashable:
     """Everything that could change the trace of a function, as far as it is not a tensor.
 
+    That is its code, its defaults and what it closes over, and of its layer and its module's globals what
+    the code names.
+
     Raises:
-        NotFusableError: the function closes over something that has no fingerprint.
+        NotFusableError: the function reads something that has no fingerprint.
     """
-    return (_of_function(function), _of_module(aggregator))
+    return (_of_function(function), _of_module(aggregator), torch.get_default_dtype())
 
 
-def _of_function(function: Callable[..., Any]) -> Hashable:
+class _Reads(NamedTuple):
+    """What a piece of code may read, by name."""
+
+    attributes: tuple[str, ...] | None  # of its `self`; None when any may be
+    globals: tuple[tuple[dict[str, Any], str], ...]
+
+
+_reads: dict[tuple[CodeType, int, type | None], _Reads] = {}
+
+
+def _reads_of(plain: Any, owner: type | None) -> _Reads:
+    key = (plain.__code__, id(plain.__globals__), owner)
+    known = _reads.get(key)
+    if known is None:
+        if len(_reads) > 4096:
+            _reads.clear()
+        known = _reads[key] = _find_reads(plain, owner)
+    return known
+
+
+def _find_reads(plain: Any, owner: type | None) -> _Reads:
+    # The code of the function, and of every method of the same class that it names.
+    functions, names = [plain], dict.fromkeys(_names(plain.__code__))
+    for name in _visited(names):
+        for cls in owner.__mro__ if owner is not None else ():
+            method = cls.__dict__.get(name)
+            method = getattr(method, "fget", None) or getattr(method, "__func__", method)
+            if hasattr(method, "__code__") and cls is not nn.Module and method not in functions:
+                functions.append(method)
+                names.update(dict.fromkeys(_names(method.__code__)))
+    dynamic = not names.keys().isdisjoint(("getattr", "vars", "__dict__", "__getattr__"))
+    attributes = None if dynamic else tuple(names) if owner is not None else ()
+    found = {
+        (id(f.__globals__), name): (f.__globals__, name)
+        for f in functions
+        if not _is_library(f.__module__)
+        for name in _names(f.__code__)
+        if name in f.__globals__
+    }
+    return _Reads(attributes, tuple(found.values()))
+
+
+def _visited(names: dict[str, None]) -> Iterator[str]:
+    """The names of a dictionary that grows meanwhile."""
+    seen = 0
+    while seen < len(names):
+        yield (name := list(names)[seen])
+        seen += 1
+
+
+def _is_library(module: str | None) -> bool:
+    return (module or "").partition(".")[0] in ("torch", "torch_geometric", "mpnn", "numpy", "builtins")
+
+
+def _of_function(function: Callable[..., Any], depth: int = 0) -> Hashable:
+    if isinstance(function, nn.Module):
+        return _of_module(function, depth)
     owner = getattr(function, "__self__", None)
     plain = getattr(function, "__func__", function)
-    if isinstance(function, nn.Module):
-        return _of_module(function)
     code = getattr(plain, "__code__", None)
     if code is None:
         raise NotFusableError(f"the message is a {type(function).__name__}, not a Python function")
-    parts: list[Hashable] = [code]
-    if isinstance(owner, nn.Module):
-        parts.append(_of_module(owner))
-    elif owner is not None:
+    if depth > _DEEPEST:
+        return cast(Hashable, code)
+    if owner is not None and not isinstance(owner, nn.Module):
         raise NotFusableError(f"the message is a method of a {type(owner).__name__}, which is not a module")
+    reads = _reads_of(plain, None if owner is None else type(owner))
+    parts: list[Hashable] = [code]
+    if owner is not None:
+        if reads.attributes is None:
+            parts.append(_of_module(owner, depth))
+        else:
+            parts += [type(owner), *[_of_attribute(owner, name, depth) for name in reads.attributes]]
+    parts += [_of_value(namespace.get(name), depth) for namespace, name in reads.globals]
     if plain.__closure__:
-        parts += [_of_value(cell.cell_contents) for cell in plain.__closure__]
+        parts += [_of_value(cell.cell_contents, depth) for cell in plain.__closure__]
     if plain.__defaults__:
-        parts += [_of_value(default) for default in plain.__defaults__]
+        parts += [_of_value(default, depth) for default in plain.__defaults__]
+    if plain.__kwdefaults__:
+        parts.append(_of_value(plain.__kwdefaults__, depth))
     return tuple(parts)
 
 
-def _of_module(module: nn.Module) -> Hashable:
-    own = tuple([(k, v) for k, v in module.__dict__.items() if isinstance(v, SCALARS)])
-    children = tuple([_of_module(m) for m in module._modules.values() if m is not None])
-    return (type(module), own, children) if children else (type(module), own)
+def _of_attribute(module: nn.Module, name: str, depth: int) -> Hashable:
+    own = module.__dict__
+    if name in own:
+        return None if name in _INTERNAL else _of_value(own[name], depth)
+    if name in own["_modules"]:
+        return _of_value(own["_modules"][name], depth)
+    for tensors in (own["_parameters"], own["_buffers"]):
+        if name in tensors:
+            return tensors[name] is None
+    shared = getattr(type(module), name, None)
+    return _of_value(shared, depth) if isinstance(shared, (*PLAIN, tuple, list, dict)) else None
 
 
-def _of_value(value: Any) -> Hashable:
-    if isinstance(value, SCALARS):
+def _of_module(module: nn.Module, depth: int = 0) -> Hashable:
+    parts: list[Hashable] = [type(module)]
+    for name, value in module.__dict__.items():
+        if name not in _INTERNAL:
+            parts.append((name, _of_value(value, depth)))
+    for tensors in (module._parameters, module._buffers):
+        parts += [name for name, tensor in tensors.items() if tensor is None]
+    parts += [_of_module(m, depth) for m in module._modules.values() if m is not None]
+    if not _is_library(type(module).__module__) and hasattr(type(module).forward, "__code__"):
+        reads = _reads_of(type(module).forward, type(module))
+        parts += [_of_value(namespace.get(name), depth + 1) for namespace, name in reads.globals]
+    return tuple(parts)
+
+
+def _of_value(value: Any, depth: int = 0) -> Hashable:
+    if isinstance(value, PLAIN):
         return (type(value), value)
     if isinstance(value, Tensor):
         return Tensor
     if isinstance(value, nn.Module):
-        return _of_module(value)
+        return _of_module(value, depth + 1)
     if isinstance(value, tuple | list):
-        return (type(value), *map(_of_value, value))
-    if isinstance(value, type) or type(value).__name__ == "module":
-        return cast(Hashable, value)
+        return (type(value), *[_of_value(v, depth) for v in value])
+    if isinstance(value, dict):
+        return (type(value), *[(key, _of_value(v, depth)) for key, v in value.items()])
+    if isinstance(value, functools.partial):
+        return (_of_value(value.func, depth), _of_value(value.args, depth), _of_value(value.keywords, depth))
     if callable(value) and hasattr(value, "__code__"):
-        return _of_function(value)
+        return _of_function(value, depth + 1)
     if callable(value) and type(value).__name__ in ("builtin_function_or_method", "OpOverloadPacket"):
         return id(value)
-    raise NotFusableError(f"the message closes over a {type(value).__name__}")
+    raise NotFusableError(f"the message reads a {type(value).__name__}, which may change unseen")
 
 
 def find(tensor: Tensor, function: Callable[..., Any], aggregator: nn.Module) -> Path | None:

@@ -78,6 +78,9 @@ class Program:
     outputs: tuple[Output, ...]
     by: Home
     dtype: torch.dtype
+    exact: bool = (
+        False  # whether the same number must come out bit by bit of another kernel, as a maximum's does
+    )
     source: str = field(default="", compare=False)  # the formula, for the comment above the kernel
 
 

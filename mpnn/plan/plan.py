@@ -152,6 +152,7 @@ def make_plan(
         tuple(program_outputs),
         Home.DST,
         _dtype(hoisted.inputs, outputs),
+        exact=any(kind in ("max", "min") for kind in kinds),
     )
     core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
     drops = any(op_name(n) == "kept" for n in hoisted.core)
@@ -275,7 +276,13 @@ def _backward(plan: Plan, wanted: tuple[bool, ...]) -> Backward:
         by[side].append((-1 - k, Output("all", value)))
     program_inputs = tuple(map(input_of, hoisted.inputs))
     programs = tuple(
-        Program(program_inputs, tuple(output for _, output in outputs), end, plan.program.dtype)
+        Program(
+            program_inputs,
+            tuple(output for _, output in outputs),
+            end,
+            plan.program.dtype,
+            plan.program.exact,
+        )
         for end, outputs in by.items()
         if outputs
     )

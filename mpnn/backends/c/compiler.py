@@ -23,8 +23,7 @@ from typing import NamedTuple
 
 FLAGS = (
     "-std=gnu11", "-O3", "-fPIC", "-w",
-    # No contraction: a maximum is found again in the backward pass by computing the same bits.
-    "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",
+    "-fno-math-errno", "-fno-trapping-math",
     # These turn a choice between two numbers into a branch, and a loop with a branch is not vectorised:
     # the gradient of relu(x_i - x_j) ran ten times slower with them.
     "-fno-thread-jumps", "-fno-ssa-phiopt", "-fno-tree-pre", "-fno-code-hoisting", "-fno-tree-sink",
@@ -46,13 +45,17 @@ class CompilerError(RuntimeError):
     """No kernel can be made here; the text says why."""
 
 
-def load(source: str) -> ctypes.CDLL:
+def load(source: str, *, exact: bool = False) -> ctypes.CDLL:
     """The library of a source, compiled unless it is in the cache.
+
+    `exact` keeps a multiplication and an addition two operations, each rounded: the same formula then gives
+    the same bits in every kernel. A maximum is found again in the backward pass by comparing such bits.
 
     Raises:
         CompilerError: there is no compiler, or it fails, or nothing can be written anywhere.
     """
     tools = toolchain()
+    tools = tools._replace(flags=(*tools.flags, f"-ffp-contract={'off' if exact else 'fast'}"))
     identity = "\n".join([source, tools.compiler, tools.version, *tools.flags, processor()])
     key = hashlib.sha256(identity.encode()).hexdigest()[:32]
     last: Exception | None = None

@@ -83,7 +83,7 @@ class Kernel:
         known = self._libraries.get(index_type)
         if known is None:
             with self._lock:
-                library = load(self.source(index_type))
+                library = load(self.source(index_type), exact=self.program.exact)
                 library.state_bytes.restype = ctypes.c_int64
                 library.kernel.restype = None
                 library.kernel.argtypes = [ctypes.c_void_p] * 6 + [

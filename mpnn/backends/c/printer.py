@@ -110,6 +110,8 @@ class _Printer:
                 f"typedef {self.real} real;",
                 f"typedef {self.index} index_t;",
                 f"#define R(name) name{'' if self.real == 'double' else '##f'}",
+                "typedef real vector __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));",
+                "#define VECTOR(pointer) (*(vector *)(pointer))",
                 self._state(),
                 self._arguments(),
                 edges,
@@ -204,6 +206,9 @@ class _Printer:
         self.nest = nest
         if nest.items[0].kind == "weight":
             return self._weights(nest.items[0])
+        product = self._product(nest)
+        if product:
+            return product
         self.flat = nest.reduced is None and all(self._reads_flat(i) for i in nest.items)
         if self.flat:
             return self._loops(
@@ -230,6 +235,53 @@ class _Printer:
         return self._loops(
             outer, opening + self._loops(inner, statements, bool(pragma) and whole, pragma) + closing, False
         )
+
+    def _product(self, nest: Nest) -> list[str]:
+        """A row vector times a matrix, with the sums in vector registers: the inner loop of a small GEMM."""
+        if len(nest.items) != 2 or len(nest.domain) != 2 or nest.reduced is not None:
+            return []
+        multiply, total = nest.items
+        value, out = multiply.value, total.value
+        if value is None or out is None or value.name != "mul" or value in self.schedule.stored:
+            return []
+        if total.kind != "reduce" or out.name != "sum" or out.detail != (0,) or total.reads[0] is not value:
+            return []
+        depth, width = nest.domain
+        lanes = 64 // (8 if self.real == "double" else 4)
+        left, right = multiply.reads
+        whole_rows = right.shape == nest.domain and base_of(right) is right and self._is_real_array(right)
+        if width % lanes or not whole_rows or left.shape != (depth, 1):
+            return []
+        self.flat = False
+        blocks = width // lanes
+        # Independent sums hide the latency of the addition where the row is short.
+        step = 1
+        while step * blocks < 8 and depth % (2 * step) == 0:
+            step *= 2
+        lines: list[str] = []
+        closing: list[str] = []
+        for first in range(0, blocks, 8):
+            some = range(first, min(first + 8, blocks))
+            names = [[f"p{b}_{u}" for u in range(step)] for b in some]
+            lines.append(f"vector {', '.join(f'{n} = {{0}}' for group in names for n in group)};")
+            lines.append(f"for (int i0 = 0; i0 < {depth}; i0 += {step}) {{")
+            for u in range(step):
+                row = f"(i0 + {u})" if u else "i0"
+                lines.append(f"    const real x{u} = {self._operand(left, multiply, [row, '0'])};")
+                lines += [
+                    f"    {group[u]} += x{u} * VECTOR(&{self._operand(right, multiply, [row, str(b * lanes)])});"
+                    for b, group in zip(some, names, strict=True)
+                ]
+            lines.append("}")
+            for b, group in zip(some, names, strict=True):
+                closing.append(f"VECTOR(&{self.names[out]}s[{b * lanes}]) = {' + '.join(group)};")
+        return ["{", *("    " + line for line in [*lines, *closing]), "}"]
+
+    def _is_real_array(self, value: Value) -> bool:
+        """Whether a value lies in memory as numbers of the compute type."""
+        if value.op == "load":
+            return STORAGE[self.program.inputs[value.detail].dtype] == self.real
+        return value in self.schedule.stored
 
     def _accumulator(
         self, item: Item, indices: Sequence[str], opening: list[str], closing: list[str]
@@ -406,11 +458,8 @@ class _Printer:
                 return _number(value.detail)
             case "load":
                 given = self.program.inputs[value.detail]
-                return (
-                    f"in{value.detail}[{at}]"
-                    if given.dtype == torch.bool
-                    else f"LOAD(in{value.detail}[{at}])"
-                )
+                plain = given.dtype == torch.bool or STORAGE[given.dtype] == self.real
+                return f"in{value.detail}[{at}]" if plain else f"LOAD(in{value.detail}[{at}])"
             case "view" if value.name == "reshape":
                 return self._flat_read(value.args[0], at)
             case "view":
