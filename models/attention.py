@@ -36,7 +36,7 @@ class Attention(Layer):
     ) -> None:
         if kwargs.pop("aggr", "sum") not in ("sum", "add"):
             raise ValueError(f"{self._name} sums by its attention weights: leave out aggr.")
-        super().__init__("softmax", node_dim=0, **kwargs)
+        super().__init__("softmax", **kwargs)
         self.in_channels, self.out_channels, self.heads = in_channels, out_channels, heads
         self.concat, self.dropout, self.edge_dim = concat, dropout, edge_dim
 

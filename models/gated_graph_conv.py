@@ -33,7 +33,7 @@ class GatedGraphConv(Weighted):
     def __init__(
         self, out_channels: int, num_layers: int, aggr: str = "sum", bias: bool = True, **kwargs: Any
     ) -> None:
-        super().__init__(aggr, node_dim=0, **kwargs)
+        super().__init__(aggr, **kwargs)
         self.out_channels, self.num_layers = out_channels, num_layers
         self.weight = nn.Parameter(torch.empty(num_layers, out_channels, out_channels))
         self.rnn = nn.GRUCell(out_channels, out_channels, bias)

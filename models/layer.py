@@ -18,14 +18,14 @@ Widths = int | tuple[int, int]
 
 
 class Layer(MessagePassing):
-    """A `MessagePassing` layer on node features `[..., num_nodes, channels]`.
+    """A `MessagePassing` layer on node features `[num_nodes, channels]`.
 
-    With `node_dim=0` they must be `[num_nodes, channels]`.
+    With `node_dim=-2` they may be `[..., num_nodes, channels]`: several sets of features on one graph.
     """
 
     in_channels: Widths
 
-    def __init__(self, aggr: Aggr | None = "sum", *, node_dim: int = -2, **kwargs: Any) -> None:
+    def __init__(self, aggr: Aggr | None = "sum", *, node_dim: int = 0, **kwargs: Any) -> None:
         super().__init__(aggr, node_dim=node_dim, **kwargs)
 
     # Nodes --------------------------------------------------------------------------------------------
@@ -48,6 +48,8 @@ class Layer(MessagePassing):
                     f"size is {tuple(size)}, but x has {num_nodes} rows for sources and destinations."
                 )
             return x, x, as_graph(graph, num_nodes)
+        if not isinstance(x, tuple | list) or len(x) != 2:
+            raise TypeError(f"{self._name} needs x, a tensor or a pair of tensors, got {type(x).__name__}.")
         x_src, x_dst = x
         if self.flow != "source_to_target":
             raise ValueError(
@@ -74,7 +76,10 @@ class Layer(MessagePassing):
 
     def _check_nodes(self, name: str, x: Tensor, side: int) -> None:
         if x.dim() < 2 or (self.node_dim == 0 and x.dim() > 2):
-            raise ValueError(f"{self._name} needs {name} [num_nodes, channels], got shape {list(x.shape)}.")
+            raise ValueError(
+                f"{self._name} needs {name} [num_nodes, channels], or with node_dim=-2 several of them, got "
+                f"shape {list(x.shape)}."
+            )
         if pair(getattr(self, "in_channels", -1))[side] not in (-1, x.size(-1)):
             raise ValueError(
                 f"{self._name} got {name} of width {x.size(-1)} but was built with "

@@ -45,7 +45,7 @@ class NNConv(Layer):
         bias: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(aggr, node_dim=0, **kwargs)
+        super().__init__(aggr, **kwargs)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.nn = nn
         self.root_weight = root_weight

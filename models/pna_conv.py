@@ -61,7 +61,7 @@ class PNAConv(Layer):
         train_norm: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(DegreeScaler(aggregators, scalers, deg, train_norm), node_dim=0, **kwargs)
+        super().__init__(DegreeScaler(aggregators, scalers, deg, train_norm), **kwargs)
         if out_channels % towers or (divide_input and in_channels % towers):
             raise ValueError(f"towers={towers} must divide {'in_channels and ' * divide_input}out_channels.")
         self.in_channels, self.out_channels, self.edge_dim = in_channels, out_channels, edge_dim

@@ -60,7 +60,7 @@ class RGCNConv(Layer):
         bias: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(aggr, node_dim=0, **kwargs)
+        super().__init__(aggr, **kwargs)
         self.in_channels, self.out_channels, self.num_relations = in_channels, out_channels, num_relations
         self.num_bases, self.num_blocks, self.is_sorted = num_bases, num_blocks, is_sorted
         src_channels, dst_channels = pair(in_channels)

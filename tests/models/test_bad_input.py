@@ -38,7 +38,12 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "one dimension": (
         lambda: models.SAGEConv(6, 4)(torch.ones(6), EDGES),
         ValueError,
-        "SAGEConv needs x [num_nodes, channels], got shape [6].",
+        "SAGEConv needs x [num_nodes, channels], or with node_dim=-2 several of them, got shape [6].",
+    ),
+    "no tensor": (
+        lambda: models.SAGEConv(6, 4)([[1.0] * 6] * 4, EDGES),
+        TypeError,
+        "SAGEConv needs x, a tensor or a pair of tensors, got list.",
     ),
     "another precision": (
         lambda: models.SAGEConv(6, 4)(X.double(), EDGES),

@@ -73,7 +73,13 @@ def test_destinations_may_have_no_features(layer: str) -> None:
 
 @pytest.mark.parametrize(
     "layer",
-    ["GCNConv(6, 4)", "SAGEConv(6, 4, 'max')", "ChebConv(6, 4, 3)", "TAGConv(6, 4)", "APPNP(3, 0.1)"],
+    [
+        "GCNConv(6, 4, node_dim=-2)",
+        "SAGEConv(6, 4, 'max', node_dim=-2)",
+        "ChebConv(6, 4, 3, node_dim=-2)",
+        "APPNP(3, 0.1, node_dim=-2)",
+        "GraphConv(6, 4, node_dim=-2)",
+    ],
 )
 def test_several_sets_of_features_on_one_graph(layer: str) -> None:
     x = features(3 * NODES).view(3, NODES, 6)
@@ -89,7 +95,10 @@ def test_sage_brings_the_edges_in_the_order_that_an_aggregator_needs(aggr: str) 
     theirs(features(NODES), by_destination).sum().backward()
     ours(features(NODES), PLAIN).sum().backward()
     for name, parameter in ours.named_parameters():
-        assert_close(parameter.grad, parameters[name].grad, name=name)
+        ours_grad, theirs_grad = parameter.grad, parameters[name].grad
+        assert ours_grad is not None
+        assert theirs_grad is not None
+        assert_close(ours_grad, theirs_grad, name=name)
 
 
 @pytest.mark.parametrize("aggr", ["lstm", "median"])
