@@ -14,7 +14,7 @@ from torch import Tensor
 from mpnn.aggregate import Aggregator, Custom, Reduction, Several
 from mpnn.fields import Residency
 from mpnn.graph import Graph
-from mpnn.plan.capture import fetch, fingerprint
+from mpnn.plan.capture import fetch, fingerprint, same_tensor
 from mpnn.plan.dropout import draw_seed, seeded
 from mpnn.plan.homes import Home, NotFusableError
 from mpnn.plan.plan import Backward, Plan, make_plan
@@ -135,7 +135,8 @@ def _captures_fit(plan: Plan, step: Step) -> bool:
         tensor = fetch(path, step.message, cast(Aggregator, step.aggregator))
         if tensor.shape != shape or tensor.dtype != dtype:
             return False
-    return True
+    aggregator = cast(Aggregator, step.aggregator)
+    return all(same_tensor(paths, step.message, aggregator) for paths in plan.aliases)
 
 
 def _tensor_arguments(step: Step) -> list[tuple[str, Home, Tensor]]:

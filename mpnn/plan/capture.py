@@ -7,8 +7,9 @@ parameter that was replaced, moved or swapped by `functional_call` is never stal
 
 from __future__ import annotations
 
+import dis
 import functools
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from enum import Enum
 from types import CellType, CodeType, ModuleType
 from typing import Any, NamedTuple, cast
@@ -75,17 +76,24 @@ def _find_reads(plain: Any, owner: type | None) -> _Reads:
         (id(f.__globals__), name): (f.__globals__, name)
         for f in functions
         if not _is_library(f.__module__)
-        for name in _names(f.__code__)
+        for name in _globals(f.__code__)
         if name in f.__globals__
     }
     return _Reads(attributes, tuple(found.values()))
+
+
+def _globals(code: CodeType) -> Iterator[str]:
+    yield from (i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _globals(constant)
 
 
 def _visited(names: dict[str, None]) -> Iterator[str]:
     """The names of a dictionary that grows meanwhile."""
     seen = 0
     while seen < len(names):
-        yield (name := list(names)[seen])
+        yield list(names)[seen]
         seen += 1
 
 
@@ -101,7 +109,7 @@ def _of_function(function: Callable[..., Any], depth: int = 0) -> Hashable:
     code = getattr(plain, "__code__", None)
     if code is None:
         raise NotFusableError(f"the message is a {type(function).__name__}, not a Python function")
-    if depth > _DEEPEST:
+    if depth > _DEEPEST or (owner is None and depth and _is_library(plain.__module__)):
         return cast(Hashable, code)
     if owner is not None and not isinstance(owner, nn.Module):
         raise NotFusableError(f"the message is a method of a {type(owner).__name__}, which is not a module")
@@ -169,12 +177,19 @@ def _of_value(value: Any, depth: int = 0) -> Hashable:
     raise NotFusableError(f"the message reads a {type(value).__name__}, which may change unseen")
 
 
-def find(tensor: Tensor, function: Callable[..., Any], aggregator: nn.Module) -> Path | None:
-    """The path by which a function reaches a tensor; None for one that it makes itself."""
-    for path, candidate in _reachable(function, aggregator):
-        if candidate is tensor or _same_memory(candidate, tensor):
-            return path
-    return None
+def find(tensor: Tensor, function: Callable[..., Any], aggregator: nn.Module) -> list[Path]:
+    """The paths by which a function reaches a tensor; none for one that it makes itself."""
+    return [
+        path
+        for path, candidate in _reachable(function, aggregator)
+        if candidate is tensor or _same_memory(candidate, tensor)
+    ]
+
+
+def same_tensor(paths: Sequence[Path], function: Callable[..., Any], aggregator: nn.Module) -> bool:
+    """Whether several paths, like those of a weight that is used under two names, still end at one tensor."""
+    first, *others = [fetch(path, function, aggregator) for path in paths]
+    return all(tensor is first or _same_memory(tensor, first) for tensor in others)
 
 
 def _same_memory(a: Tensor, b: Tensor) -> bool:

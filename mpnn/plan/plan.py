@@ -40,6 +40,7 @@ class Plan:
     """The traced form of `aggregate(message(...))` for one class of shapes."""
 
     captured: list[tuple[Path, torch.Size, torch.dtype]]
+    aliases: list[list[Path]]  # paths that led to one tensor when the message was traced, and still must
     hoisted: Hoisted
     kinds: list[str]
     program: Program
@@ -119,7 +120,7 @@ def make_plan(
     inputs = fake_inputs(mode, [t for _, t in examples], [home is not Home.SHARED for home, _ in examples])
     with torch.no_grad(), mode:
         module = trace(reduced, inputs)
-    captured = _lift_captured(module, message, aggregator)
+    captured, aliases = _lift_captured(module, message, aggregator)
     placeholders = [n for n in module.graph.nodes if n.op == "placeholder"]
     homes = {n.name: home for n, (home, _) in zip(placeholders, examples, strict=False)}
     homes.update({n.name: Home.SHARED for n in placeholders[len(examples) :]})
@@ -156,7 +157,7 @@ def make_plan(
     )
     core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
     drops = any(op_name(n) == "kept" for n in hoisted.core)
-    return Plan(captured, hoisted, distinct_kinds, program, shares, core, drops)
+    return Plan(captured, aliases, hoisted, distinct_kinds, program, shares, core, drops)
 
 
 def _values_of(reduction: Reduction) -> list[Tensor]:
@@ -185,21 +186,25 @@ def _dtype(inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> torch.dtype
 
 def _lift_captured(
     module: fx.GraphModule, message: Callable[..., Any], aggregator: nn.Module
-) -> list[tuple[Path, torch.Size, torch.dtype]]:
+) -> tuple[list[tuple[Path, torch.Size, torch.dtype]], list[list[Path]]]:
     """Turn the tensors that the function reached by itself into inputs of the trace."""
     captured: list[tuple[Path, torch.Size, torch.dtype]] = []
+    aliases: list[list[Path]] = []
     last = [n for n in module.graph.nodes if n.op == "placeholder"]
     known: dict[Path, fx.Node] = {}
     for node in [n for n in module.graph.nodes if n.op == "get_attr"]:
         tensor = getattr(module, str(node.target))
-        path = find(tensor, message, aggregator)
-        if path is None:
+        paths = find(tensor, message, aggregator)
+        if not paths:
             if any("lift_fresh" in str(user.target) for user in node.users):
                 node.meta["val"] = tensor
                 continue  # a literal that the function makes anew each time
             raise NotFusableError(
                 f"the message uses a tensor of shape {list(tensor.shape)} from nowhere known"
             )
+        path = paths[0]
+        if len(paths) > 1 and paths not in aliases:
+            aliases.append(paths)
         if path not in known:
             after = [*last, *known.values()]
             with (
@@ -212,7 +217,7 @@ def _lift_captured(
             captured.append((path, tensor.shape, tensor.dtype))
         node.replace_all_uses_with(known[path])
         module.graph.erase_node(node)
-    return captured
+    return captured, aliases
 
 
 # The way back -------------------------------------------------------------------------------------------

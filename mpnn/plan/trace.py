@@ -10,6 +10,7 @@ from torch import Tensor, fx
 from torch._decomp import core_aten_decompositions, get_decompositions
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
 
 from mpnn.plan.dropout import CountedDropout
 from mpnn.plan.homes import ROWS, NotFusableError
@@ -48,6 +49,22 @@ def fake_inputs(mode: FakeTensorMode, examples: Sequence[Tensor], has_rows: Sequ
         ]
 
 
+class _Blind(TorchFunctionMode):
+    """What a tensor holds must not become part of a trace, which outlives it."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in _LOOKS:
+            raise NotFusableError(f"the message looks at the value of a tensor ({func.__name__})")
+        return func(*args, **(kwargs or {}))
+
+
+_LOOKS = frozenset(
+    [Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__bool__, Tensor.__float__, Tensor.__int__]
+)
+
+
 def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphModule:
     """The ATen operations of `function`, which takes and returns flat sequences of tensors.
 
@@ -55,7 +72,7 @@ def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphMod
         NotFusableError: the function cannot be traced: it looks at values, or calls what PyTorch cannot see.
     """
     try:
-        with CountedDropout():
+        with _Blind(), CountedDropout():
             module = make_fx(function, decomposition_table=_decompositions())(*inputs)
     except NotFusableError:
         raise
