@@ -1,4 +1,4 @@
-"""A wheel holds every module, and nothing else."""
+"""A wheel holds every module and the C that kernels are made of, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 HOME = Path(__file__).parents[1]
 # Where each folder is installed.
 INSTALLED = {"mpnn": "mpnn", "models": "mpnn/models", "datasets": "mpnn/datasets", "train": "mpnn/train"}
+SOURCES = ("*.py", "*.h", "py.typed")
 
 
-def test_a_wheel_holds_every_module_and_nothing_else(tmp_path: Path) -> None:
+def test_a_wheel_holds_every_source_and_nothing_else(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for folder in INSTALLED:
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -24,12 +25,13 @@ def test_a_wheel_holds_every_module_and_nothing_else(tmp_path: Path) -> None:
     build = subprocess.run([*command, str(source)], capture_output=True, text=True)
     assert build.returncode == 0, build.stdout + build.stderr
 
-    modules = {
+    sources = {
         f"{place}/{file.relative_to(HOME / folder)}"
         for folder, place in INSTALLED.items()
-        for file in (HOME / folder).rglob("*.py")  # which does not enter the links from mpnn/ to the wings
+        for pattern in SOURCES
+        for file in (HOME / folder).rglob(pattern)  # which does not enter the links from mpnn/ to the wings
     }
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert held == modules | {"mpnn/py.typed"}
+    assert held == sources
