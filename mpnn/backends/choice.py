@@ -8,12 +8,18 @@ from contextvars import ContextVar
 
 from torch import Tensor
 
-from mpnn.backends import cpu, eager
+from mpnn.backends import cpu, dense, eager
 from mpnn.step import Step
 
 Backend = Callable[[Step], Tensor]
 
-BACKENDS: dict[str, Backend] = {"auto": cpu.run, "eager": eager.run, "cpu": cpu.run}
+
+def _auto(step: Step) -> Tensor:
+    out = dense.run_if_known(step)
+    return cpu.run(step) if out is None else out
+
+
+BACKENDS: dict[str, Backend] = {"auto": _auto, "dense": dense.run, "eager": eager.run, "cpu": cpu.run}
 
 _chosen: ContextVar[str] = ContextVar("mpnn_backend", default="auto")
 
@@ -40,3 +46,8 @@ def backend(name: str) -> Iterator[None]:
 def current() -> Backend:
     """The backend that is in force."""
     return BACKENDS[_chosen.get()]
+
+
+def wants_dense() -> bool:
+    """Whether a layer may run on the kernel that is known for it."""
+    return _chosen.get() in ("auto", "dense")

@@ -1,0 +1,243 @@
+"""A softmax of dot products on complete graphs and sequences is scaled dot-product attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from math import ceil
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mpnn.graph import Graph
+from mpnn.lowering.batch import Batch
+from mpnn.lowering.match import fit, foreign, is_source_field, probe
+from mpnn.lowering.reading import Given, Reading
+from mpnn.lowering.rule import Lowered, NoMatchError
+from mpnn.plan.homes import Home
+from mpnn.topology import Band, Causal, Complete, CompleteBipartite
+
+
+def match_attention(reading: Reading, graph: Graph) -> Lowered:
+    """Score = scale · q_i·k_j + biases, value = v_j, in any number of heads."""
+    if reading.kinds != ("softmax",):
+        raise NoMatchError("the messages are not reduced by one softmax")
+    if foreign(reading):
+        raise NoMatchError(f"the message uses {foreign(reading)}")
+    value_shape, score_shape = reading.shapes
+    heads = torch.Size(score_shape).numel()
+    if value_shape[: len(score_shape)] != score_shape and value_shape[-1:] != (1,):
+        raise NoMatchError(f"the score is {list(score_shape)}, the value {list(value_shape)} per edge")
+    rows = probe(reading)
+    value, score = reading.per_edge(rows, len(rows[0]))
+    v = is_source_field(reading, rows, value)
+    if v is None:
+        raise NoMatchError("the value is no field of the source")
+    score = score.reshape(len(score), heads)
+    for q, k in product(reading.of(Home.DST), reading.of(Home.SRC)):
+        if q.size != k.size or q.size % heads:
+            continue
+        dot = (rows[q.index] * rows[k.index]).reshape(len(score), heads, -1).sum(-1)
+        biases = [g for g in reading.given if g not in (q, k) and g.home is not Home.SHARED]
+        biases = [g for g in biases if g.size in (1, heads) and g.dtype.is_floating_point]
+        terms = [rows[g.index].reshape(len(score), -1).expand(-1, heads) for g in biases]
+        found = fit(score, [dot, *terms, torch.ones_like(dot)])
+        if found is not None:
+            scale, *weights, _ = found
+            # What all messages to a node have in common cancels in its softmax.
+            kept = [(g, w) for g, w in zip(biases, weights, strict=True) if w and g.home is not Home.DST]
+            if isinstance(graph, Band) and any(g.home is Home.EDGE for g, _ in kept):
+                raise NoMatchError("a bias per edge of a band has no kernel")
+            return _lowered(q, k, v, scale, kept, heads, value_shape)
+    raise NoMatchError("the score is no scaled dot product with biases")
+
+
+def fits_attention(graph: Graph) -> None:
+    """Every receiver must hear somebody: a softmax over nothing is zero here, and undefined in the kernel."""
+    src, dst = lengths_of(graph)
+    fewest = 2 if isinstance(graph, Complete) and not graph.self_loops else 1
+    if min(src, default=0) < fewest or min(dst, default=0) < 1:
+        raise NoMatchError("the graph has receivers without senders")
+
+
+def _lowered(
+    q: Given,
+    k: Given,
+    v: Given,
+    scale: float,
+    biases: Sequence[tuple[Given, float]],
+    heads: int,
+    value_shape: tuple[int, ...],
+) -> Lowered:
+    def run(graph: Graph, values: Sequence[Tensor]) -> list[Tensor]:
+        query, key, value = (values[g.index].reshape(-1, heads, g.size // heads) for g in (q, k, v))
+        per_key: list[Tensor] = []
+        per_edge: list[Tensor] = []
+        for given, weight in biases:
+            bias = values[given.index].reshape(-1, given.size)
+            (per_edge if given.home is Home.EDGE else per_key).append(bias if weight == 1 else weight * bias)
+        out = attend(graph, query, key, value, scale, _total(per_key), _total(per_edge))
+        return [out.reshape(-1, *value_shape)]
+
+    return run
+
+
+def _total(terms: Sequence[Tensor]) -> Tensor | None:
+    total = None
+    for term in terms:
+        total = term if total is None else total + term
+    return total
+
+
+def lengths_of(graph: Graph) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The numbers of senders and of receivers of each graph."""
+    if isinstance(graph, CompleteBipartite):
+        both = graph.src_lengths, graph.dst_lengths
+        return both[::-1] if graph.is_reversed else both
+    assert isinstance(graph, Complete | Causal | Band)
+    return graph.lengths, graph.lengths
+
+
+def attend(
+    graph: Graph,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    key_bias: Tensor | None = None,
+    edge_bias: Tensor | None = None,
+) -> Tensor:
+    """Softmax over j of (scale · query_i·key_j + biases) times value_j.
+
+    Shapes: query `[num_dst, heads, channels]`, key and value `[num_src, heads, channels]`, key_bias
+    `[num_src, 1 or heads]`, edge_bias `[num_edges, 1 or heads]`.
+    """
+    src_lengths, dst_lengths = lengths_of(graph)
+    device = query.device
+    src: Batch = graph.memo(("batch of sources", device), lambda: Batch.of(src_lengths, device))
+    dst: Batch = graph.memo(("batch of destinations", device), lambda: Batch.of(dst_lengths, device))
+    # [batch, heads, length, channels]
+    q, k, v = (b.pad(x).transpose(1, 2) for b, x in ((dst, query), (src, key), (src, value)))
+    bias = None if key_bias is None else src.pad(key_bias).transpose(1, 2)[:, :, None]
+    if isinstance(graph, Band):
+        lengths = None if src.is_padding is None else (~src.is_padding).sum(1)
+        out = banded_attention(q, k, v, _reach(graph), graph.dilation, scale, lengths, bias)
+        return dst.unpad(out.transpose(1, 2))
+    backwards = isinstance(graph, Causal) and graph.is_reversed
+    if backwards and bias is None and edge_bias is None and src.is_padding is None:
+        turned = F.scaled_dot_product_attention(q.flip(2), k.flip(2), v.flip(2), is_causal=True, scale=scale)
+        out = turned.flip(2)
+        return dst.unpad(out.transpose(1, 2))
+    is_causal = isinstance(graph, Causal) and not backwards
+    if edge_bias is not None:
+        bias = _plus(bias, _dense_bias(graph, edge_bias, src, dst))
+    elif not (is_causal and bias is None):
+        # A causal flag needs no mask of lengths: the padding is behind all that look at it in earnest.
+        if src.is_padding is not None:
+            hidden = src.is_padding[:, None, None]
+            if backwards:  # else the padding, which is cut off, would see nothing: its gradient would be NaN
+                hidden = hidden & ~src.is_padding[:, None, :, None]
+            bias = _plus(bias, _forbidden(hidden, q))
+        if isinstance(graph, Complete) and not graph.self_loops:
+            bias = _plus(bias, _forbidden(torch.eye(src.longest, dtype=torch.bool, device=device), q))
+        if isinstance(graph, Causal):
+            later = torch.ones(src.longest, src.longest, dtype=torch.bool, device=device)
+            bias = _plus(bias, _forbidden(later.tril(-1) if backwards else later.triu(1), q))
+    flag = is_causal and bias is None
+    out = F.scaled_dot_product_attention(q, k, v, bias, is_causal=flag, scale=scale)
+    return dst.unpad(out.transpose(1, 2))
+
+
+def _reach(graph: Band) -> tuple[int, int]:
+    return (graph.right, graph.left) if graph.is_reversed else (graph.left, graph.right)
+
+
+def _plus(a: Tensor | None, b: Tensor) -> Tensor:
+    return b if a is None else a + b
+
+
+def _forbidden(where: Tensor, like: Tensor) -> Tensor:
+    return like.new_zeros(where.shape).masked_fill(where, -torch.inf)
+
+
+def _dense_bias(graph: Graph, bias: Tensor, src: Batch, dst: Batch) -> Tensor:
+    """`[num_edges, heads]` -> `[batch, heads, queries, keys]`, -inf where there is no edge."""
+    shape = (len(dst.lengths), dst.longest, src.longest, bias.size(1))
+    slots = graph.memo("slots of the edges", lambda: _slots(graph, src, dst))
+    if slots is None:
+        return bias.view(shape).permute(0, 3, 1, 2)
+    dense = bias.new_full((shape[0] * shape[1] * shape[2], shape[3]), -torch.inf)
+    if dst.is_padding is not None:
+        # The rows of the padding, which are cut off, must not be empty: their gradient would be NaN.
+        dense = dense.masked_fill(dst.is_padding.flatten().repeat_interleave(src.longest)[:, None], 0)
+    return dense.index_copy(0, slots, bias).view(shape).permute(0, 3, 1, 2)
+
+
+def _slots(graph: Graph, src: Batch, dst: Batch) -> Tensor | None:
+    everybody = src.slots is None and dst.slots is None and not isinstance(graph, Causal)
+    if everybody and not graph.is_reversed and not (isinstance(graph, Complete) and not graph.self_loops):  # type: ignore[attr-defined]
+        return None  # the edges are the entries of the matrix, in their order
+    sender = graph.src if src.slots is None else src.slots[graph.src]
+    receiver = graph.dst if dst.slots is None else dst.slots[graph.dst]
+    return receiver * src.longest + sender % src.longest
+
+
+def banded_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    reach: tuple[int, int],
+    dilation: int,
+    scale: float,
+    lengths: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Attention to the neighbours in a sequence, in blocks: memory grows with length times window.
+
+    A block of queries sees its own stretch of keys and the `reach` before and behind it. Of a dilated band,
+    every residue of the position by the dilation is a sequence of its own.
+
+    Shapes: q, k, v `[batch, heads, length, channels]`, lengths `[batch]`, bias `[batch, heads or 1, 1,
+    length]`.
+    """
+    batch, heads, length, channels = q.shape
+    left, right = reach
+    block = min(max(left + right, 64), ceil(length / dilation))
+    blocks = ceil(ceil(length / dilation) / block)
+    left, right = min(left, block * blocks), min(right, block * blocks)
+    span = left + block + right
+    padding = blocks * block * dilation - length
+
+    def strands(x: Tensor) -> Tensor:
+        """`[batch, heads, length, channels]` -> `[batch, heads, dilation, blocks * block, channels]`."""
+        x = F.pad(x, (0, 0, 0, padding))
+        return x.view(batch, x.size(1), blocks * block, dilation, x.size(-1)).transpose(2, 3)
+
+    def stretches(x: Tensor) -> Tensor:
+        """... -> `[batch * heads, dilation * blocks, span, channels]`."""
+        wide = F.pad(strands(x), (0, 0, left, right)).unfold(3, span, block)
+        return wide.transpose(-1, -2).reshape(-1, dilation * blocks, span, x.size(-1))
+
+    query = strands(q).reshape(batch * heads, dilation * blocks, block, channels)
+    position = torch.arange(length, device=q.device)
+    exists = (position < length)[None] if lengths is None else position < lengths[:, None]
+    present = F.pad(exists, (0, padding)).view(-1, blocks * block, dilation).transpose(1, 2)
+    seen = F.pad(present, (left, right)).unfold(2, span, block)[
+        :, :, :, None
+    ]  # [., dilation, blocks, 1, span]
+    asking = present.reshape(-1, dilation, blocks, block, 1)
+    row = torch.arange(block, device=q.device)[:, None]
+    column = torch.arange(span, device=q.device)
+    near = (column >= row) & (column <= row + left + right)
+    # Queries of the padding are cut off, but must see something: their gradient would be NaN.
+    allowed = (near & (seen | ~asking)).flatten(1, 2)
+    mask = _forbidden(~allowed, q)
+    if bias is not None:
+        mask = mask[:, None] + stretches(bias.transpose(2, 3)).view(batch, -1, dilation * blocks, 1, span)
+        mask = mask.expand(-1, heads, -1, -1, -1).flatten(0, 1)
+    elif len(mask) > 1:
+        mask = mask.repeat_interleave(heads, 0)
+    out = F.scaled_dot_product_attention(query, stretches(k), stretches(v), mask, scale=scale)
+    out = out.view(batch, heads, dilation, blocks * block, -1).transpose(2, 3)
+    return out.reshape(batch, heads, blocks * block * dilation, -1)[:, :, :length]

@@ -1,0 +1,45 @@
+"""Rows of graphs of unequal sizes, as the padded batches that dense kernels take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`[sum(lengths), ...]` <-> `[num_graphs, longest, ...]`; a view where all lengths are equal."""
+
+    lengths: tuple[int, ...]
+    slots: Tensor | None  # of each row in the flattened padded batch; None if there is no padding
+    is_padding: Tensor | None  # [num_graphs, longest]
+
+    @classmethod
+    def of(cls, lengths: tuple[int, ...], device: torch.device) -> Batch:
+        """Lay out graphs of these sizes."""
+        if len(set(lengths)) == 1:
+            return cls(lengths, None, None)
+        sizes = torch.tensor(lengths, device=device)
+        position = torch.arange(max(lengths), device=device)
+        is_padding = position >= sizes[:, None]
+        return cls(lengths, (~is_padding).flatten().nonzero().squeeze(1), is_padding)
+
+    @property
+    def longest(self) -> int:
+        """Rows of each graph, with its padding."""
+        return max(self.lengths)
+
+    def pad(self, rows: Tensor) -> Tensor:
+        """Give every graph the length of the longest; zeros are put behind the others."""
+        shape = (len(self.lengths), self.longest, *rows.shape[1:])
+        if self.slots is None:
+            return rows.reshape(shape)
+        flat = rows.new_zeros(shape[0] * shape[1], *rows.shape[1:])
+        return flat.index_copy(0, self.slots, rows).view(shape)
+
+    def unpad(self, padded: Tensor) -> Tensor:
+        """The rows, graph by graph."""
+        flat = padded.flatten(0, 1)
+        return flat if self.slots is None else flat.index_select(0, self.slots)

@@ -1,0 +1,81 @@
+"""A sum of typed linear messages on a grid is a convolution; on a reversed grid, a transposed one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mpnn.graph import Graph
+from mpnn.lowering.images import common_padding, padded, to_image, to_rows
+from mpnn.lowering.match import foreign, probe, typed_matrices
+from mpnn.lowering.reading import Reading
+from mpnn.lowering.rule import Lowered, NoMatchError
+from mpnn.topology import Grid
+
+CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+def match_convolution(reading: Reading, graph: Graph) -> Lowered:
+    """The message x_j W[type]; a dimension of x_j in front of its channels counts groups."""
+    assert isinstance(graph, Grid)
+    if reading.kinds != ("sum",):
+        raise NoMatchError("the messages are not reduced by one sum")
+    if foreign(reading):
+        raise NoMatchError(f"the message uses {foreign(reading)}")
+    num_types = graph.num_edge_types
+    rows = probe(reading, num_types)
+    (message,) = reading.per_edge(rows, len(rows[0]))
+    found = typed_matrices(reading, rows, message, num_types)
+    if found is None:
+        raise NoMatchError("the message is no x_j W[edge_type]")
+    x, weight, order = found
+    out_shape, dims = reading.shapes[0], order.tolist()
+
+    def run(graph: Graph, values: Sequence[Tensor]) -> list[Tensor]:
+        assert isinstance(graph, Grid)
+        matrices = values[weight.index].permute(dims)
+        if len(x.shape) == 1:
+            matrices = matrices.unsqueeze(1)
+        image = to_image(values[x.index].reshape(-1, x.size), graph.src_shape)
+        convolve = _transposed if graph.is_reversed else _forward
+        return [to_rows(convolve(image, matrices, graph)).reshape(-1, *out_shape)]
+
+    return run
+
+
+def fits_convolution(graph: Graph) -> None:
+    """Kernels exist for up to three dimensions."""
+    assert isinstance(graph, Grid)
+    if len(graph.in_shape) > 3:
+        raise NoMatchError(f"the grid has {len(graph.in_shape)} dimensions")
+    if graph.is_reversed and any(graph.periodic):
+        raise NoMatchError("the grid is periodic and reversed")
+
+
+def _forward(image: Tensor, matrices: Tensor, grid: Grid) -> Tensor:
+    """Args: matrices `[types, groups, in, out]`."""
+    _, groups, width, out = matrices.shape
+    weight = matrices.permute(1, 3, 2, 0).reshape(groups * out, width, *grid.kernel_size)
+    border = common_padding(grid)
+    if border is None:
+        image, border = padded(image, grid), (0,) * len(grid.in_shape)
+    conv = CONV[len(grid.in_shape)]
+    result: Tensor = conv(image, weight, None, grid.stride, border, grid.dilation, groups)
+    return result
+
+
+def _transposed(image: Tensor, matrices: Tensor, grid: Grid) -> Tensor:
+    _, groups, width, out = matrices.shape
+    weight = matrices.permute(1, 2, 3, 0).reshape(groups * width, out, *grid.kernel_size)
+    conv = CONV_TRANSPOSE[len(grid.in_shape)]
+    result: Tensor = conv(image, weight, None, grid.stride, 0, 0, groups, grid.dilation)
+    # Cut off what lies in the padding; inputs that no window reached hear nothing.
+    for d, (extent, (front, _)) in enumerate(zip(grid.in_shape, grid.padding, strict=True)):
+        missing = front + extent - result.size(2 + d)
+        if missing > 0:
+            result = F.pad(result, [0, 0] * (result.dim() - 3 - d) + [0, missing])
+        result = result.narrow(2 + d, front, extent)
+    return result

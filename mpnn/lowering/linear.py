@@ -1,0 +1,54 @@
+"""A weight per edge between two full layers of neurons is a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from mpnn.graph import Graph
+from mpnn.lowering.attention import fits_attention, lengths_of
+from mpnn.lowering.match import fit, foreign, probe
+from mpnn.lowering.reading import Given, Reading
+from mpnn.lowering.rule import Lowered, NoMatchError
+from mpnn.plan.homes import Home
+from mpnn.topology import Complete
+
+
+def match_linear(reading: Reading, graph: Graph) -> Lowered:
+    """The message w_e x_j, with one number w_e per edge."""
+    if reading.kinds != ("sum",):
+        raise NoMatchError("the messages are not reduced by one sum")
+    if foreign(reading):
+        raise NoMatchError(f"the message uses {foreign(reading)}")
+    rows = probe(reading)
+    (message,) = reading.per_edge(rows, len(rows[0]))
+    message = message.flatten(1) if message.dim() > 1 else message[:, None]
+    for weight in reading.of(Home.EDGE):
+        for x in reading.of(Home.SRC):
+            if weight.size != 1 or x.size != message.size(1) or not weight.dtype.is_floating_point:
+                continue
+            product = rows[weight.index].reshape(-1, 1) * rows[x.index].reshape(len(message), -1)
+            found = fit(message, [product])
+            if found is not None:
+                return _lowered(weight, x, found[0], reading.shapes[0])
+    raise NoMatchError("the message is no w_e x_j")
+
+
+def _lowered(weight: Given, x: Given, factor: float, shape: tuple[int, ...]) -> Lowered:
+    def run(graph: Graph, values: Sequence[Tensor]) -> list[Tensor]:
+        (sources, *_), (destinations, *_) = lengths_of(graph)
+        matrix = values[weight.index].reshape(graph.num_graphs, destinations, sources)
+        out = matrix @ values[x.index].reshape(graph.num_graphs, sources, x.size)
+        return [(out if factor == 1 else factor * out).reshape(-1, *shape)]
+
+    return run
+
+
+def fits_linear(graph: Graph) -> None:
+    """The edges must be the entries of a matrix, in their order."""
+    fits_attention(graph)
+    if any(len(set(lengths)) > 1 for lengths in lengths_of(graph)):
+        raise NoMatchError("the graphs of the batch differ in size")
+    if graph.is_reversed or (isinstance(graph, Complete) and not graph.self_loops):  # type: ignore[attr-defined]
+        raise NoMatchError("the edges are not the entries of a matrix, row by row")
