@@ -1,4 +1,4 @@
-"""The C backend."""
+"""The CPU backend: kernels in C; without a compiler, a bounded number of edges at a time in PyTorch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mpnn.step import Step
 
 
 def run(step: Step) -> Tensor:
-    """Compute a step by kernels where it can become some, else eagerly."""
+    """Compute a step by its plan where it has one, else on all edges at once."""
     if not _applies(step):
         return eager.run(step)
     try:
-        return run_fused(step, Kernel)
+        return run_fused(step, Kernel if has_compiler() else None)
     except NotFusableError:
         return eager.run(step)
 
@@ -35,7 +35,6 @@ def _applies(step: Step) -> bool:
         and torch._C._functorch.maybe_current_level() is None
         and torch.autograd.forward_ad._current_level < 0
         and not torch.is_autocast_enabled("cpu")
-        and has_compiler()
     )
 
 

@@ -11,12 +11,14 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from mpnn.aggregate import Aggregator, Custom, Reduction, Several
+from mpnn.aggregate import Aggregator, Custom, Several
+from mpnn.backends import chunked
 from mpnn.fields import Residency
 from mpnn.graph import Graph
 from mpnn.plan.capture import fetch, fingerprint, same_tensor
-from mpnn.plan.dropout import draw_seed, seeded
+from mpnn.plan.dropout import draw_seed
 from mpnn.plan.homes import Home, NotFusableError
+from mpnn.plan.ir import Program
 from mpnn.plan.plan import Backward, Plan, make_plan
 from mpnn.step import Step
 
@@ -39,20 +41,22 @@ class Fused:
     """A plan and its kernels."""
 
     plan: Plan
-    make: MakeKernel
+    make: MakeKernel | None
     kernels: dict[Hashable, list[Kernel]] = field(default_factory=dict)
 
     def forward_kernel(self, save: bool) -> Kernel:
         """The kernel of the forward pass."""
         if save not in self.kernels:
-            self.kernels[save] = [self.make(self.plan.program, save=save)]
+            self.kernels[save] = [cast(MakeKernel, self.make)(self.plan.program, save=save)]
         return self.kernels[save][0]
 
     def backward_kernels(self, backward: Backward) -> list[Kernel]:
         """The kernels of a backward pass."""
         key = backward.wanted
         if key not in self.kernels:
-            self.kernels[key] = [self.make(program, save=False) for program in backward.programs]
+            self.kernels[key] = [
+                cast(MakeKernel, self.make)(program, save=False) for program in backward.programs
+            ]
         return self.kernels[key]
 
 
@@ -66,7 +70,7 @@ def trace_count() -> int:
     return _traced
 
 
-def find_plan(step: Step, make: MakeKernel) -> Fused:
+def find_plan(step: Step, make: MakeKernel | None) -> Fused:
     """The plan of a step, from the cache or traced now.
 
     Raises:
@@ -156,11 +160,11 @@ def _make(step: Step) -> Plan:
     return make_plan(step.message, cast(Aggregator, step.aggregator), names, placed, fixed)
 
 
-def run(step: Step, make: MakeKernel) -> Tensor:
-    """Compute a step by its plan.
+def run(step: Step, make: MakeKernel | None) -> Tensor:
+    """Compute a step by its plan: with kernels, or a bounded number of edges at a time without.
 
     Raises:
-        NotFusableError: the step cannot become a kernel.
+        NotFusableError: the step has no plan; only all of its edges at once will do.
     """
     fused = find_plan(step, make)
     plan, graph = fused.plan, step.fields.graph
@@ -168,15 +172,24 @@ def run(step: Step, make: MakeKernel) -> Tensor:
     inputs = [value for _, value in step.arguments.values() if isinstance(value, Tensor)]
     values = plan.values(inputs, step.message, aggregator, graph.size)
     seed = draw_seed() if plan.drops else 0
-    wanted = tuple([v.requires_grad for v in values])
-    if True in wanted and torch.is_grad_enabled():
-        plan.backward(wanted)  # known now to exist: a gradient without a kernel runs eagerly both ways
-        reduced = list(cast(Any, _Rows.apply)(fused, graph, seed, *values))
-    else:
-        made = fused.forward_kernel(save=False)(graph, values, seed)
-        reduced = [made[k] for k in _positions(plan)]
+    reduced = _reduced(fused, graph, seed, values)
     shared = [reduced[k] for k in plan.shares]
     return aggregator.merge(shared, _counts(graph, shared[0]))
+
+
+def _reduced(fused: Fused, graph: Graph, seed: int, values: Sequence[Tensor]) -> list[Tensor]:
+    plan = fused.plan
+    if fused.make is None or isinstance(plan.program, str):
+        return chunked.run(plan, graph, seed, values)
+    wanted = tuple([v.requires_grad for v in values])
+    if True not in wanted or not torch.is_grad_enabled():
+        made = fused.forward_kernel(save=False)(graph, values, seed)
+        return [made[k] for k in _positions(plan)]
+    try:
+        plan.backward(wanted)
+    except NotFusableError:  # a gradient without a kernel: then both ways without
+        return chunked.run(plan, graph, seed, values)
+    return list(cast(Any, _Rows.apply)(fused, graph, seed, *values))
 
 
 def _counts(graph: Graph, like: Tensor) -> Tensor:
@@ -217,8 +230,7 @@ class _Rows(torch.autograd.Function):
         values, saved = ctx.saved_tensors[: ctx.num_values], ctx.saved_tensors[ctx.num_values :]
         wanted = tuple(ctx.needs_input_grad[3:])
         if torch.is_grad_enabled():
-            with seeded(ctx.seed):
-                found = _differentiable_gradients(ctx.fused.plan, ctx.graph, values, gradients, wanted)
+            found = ctx.fused.plan.differentiable_gradients(ctx.graph, ctx.seed, values, gradients, wanted)
         else:
             found = _gradients(ctx.fused, ctx.graph, ctx.seed, values, saved, gradients, wanted)
         return (None, None, None, *found)
@@ -237,10 +249,11 @@ def _gradients(
     backward = plan.backward(wanted)
     numbers = list(values)
     remaining = iter(saved)
-    for output, gradient in zip(plan.program.outputs, gradients, strict=True):
+    program = cast(Program, plan.program)
+    for output, gradient in zip(program.outputs, gradients, strict=True):
         if gradient is None:
             shape = (graph.num_dst, *output.value.shape)
-            gradient = values[0].new_zeros(shape, dtype=plan.program.dtype)
+            gradient = values[0].new_zeros(shape, dtype=program.dtype)
         numbers.append(gradient)
         if output.kind != "sum":
             aggregate = next(remaining)
@@ -261,38 +274,3 @@ def _gradients(
             results[target] = tensor
     found = iter(results)
     return [next(found) if want else None for want in wanted]
-
-
-def _differentiable_gradients(
-    plan: Plan,
-    graph: Graph,
-    values: Sequence[Tensor],
-    gradients: Sequence[Tensor | None],
-    wanted: tuple[bool, ...],
-) -> list[Tensor | None]:
-    """Gradients that can be differentiated again: the same program on one tensor row per edge."""
-    with torch.enable_grad():
-        index = {Home.SRC: graph.src, Home.DST: graph.dst}
-        lifted = [
-            v.index_select(0, index[home]) if home in index else v
-            for v, home in zip(values, plan.homes, strict=True)
-        ]
-        outputs = reduce_eagerly(plan, graph, lifted)
-        pairs = [(o, g) for o, g in zip(outputs, gradients, strict=True) if g is not None and o.requires_grad]
-        asked = [v for v, want in zip(values, wanted, strict=True) if want]
-        found = torch.autograd.grad(
-            [o for o, _ in pairs], asked, [g for _, g in pairs], create_graph=True, allow_unused=True
-        )
-    each = iter(found)
-    return [next(each) if want else None for want in wanted]
-
-
-def reduce_eagerly(plan: Plan, graph: Graph, lifted: Sequence[Tensor]) -> list[Tensor]:
-    """The plan's reductions in plain PyTorch, from inputs lifted to the edges."""
-    values = plan.per_edge(lifted, graph.num_edges)
-    reduced = []
-    for kind in plan.kinds:
-        value = values.pop(0)
-        score = values.pop(0) if kind == "softmax" else None
-        reduced.append(Reduction(kind, value, score).reduce(graph.dst, graph.num_dst, 0))
-    return reduced

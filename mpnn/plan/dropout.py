@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from math import prod
 from typing import Any
 
 import torch
@@ -16,19 +17,19 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-_seed: ContextVar[int] = ContextVar("mpnn_dropout_seed")
+_drawn: ContextVar[tuple[int, Tensor | None]] = ContextVar("mpnn_dropout")
 
 MASK = 0xFFFFFFFF
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Compute the masks of one call of a plan in plain PyTorch."""
-    token = _seed.set(seed)
+def seeded(seed: int, edges: Tensor | None = None) -> Iterator[None]:
+    """Compute the masks of one call of a plan in plain PyTorch, on all edges or on some."""
+    token = _drawn.set((seed, edges))
     try:
         yield
     finally:
-        _seed.reset(token)
+        _drawn.reset(token)
 
 
 def draw_seed() -> int:
@@ -39,12 +40,12 @@ def draw_seed() -> int:
 @torch.library.custom_op("mpnn::kept", mutates_args=())
 def kept(like: Tensor, p: float, stream: int) -> Tensor:
     """What dropout multiplies `like [num_edges, ...]` with: 0 with probability p, else 1 / (1 - p)."""
-    num_edges, lanes = like.shape[0], like[:1].numel()
-    edge = torch.arange(num_edges, device=like.device).reshape(-1, 1)
+    seed, edges = _drawn.get()
+    num_edges, lanes = like.shape[0], prod(like.shape[1:])
+    edge = (torch.arange(num_edges, device=like.device) if edges is None else edges).reshape(-1, 1)
     lane = torch.arange(lanes, device=like.device)
-    drawn = _mix(
-        _mix((edge * 0x9E3779B1) & MASK ^ ((_seed.get() + stream) & MASK)) ^ ((lane * 0x85EBCA77) & MASK)
-    )
+    by_edge = _mix(((edge * 0x9E3779B1) & MASK) ^ ((seed + stream) & MASK))
+    drawn = _mix(by_edge ^ ((lane * 0x85EBCA77) & MASK))
     scale = 0.0 if p >= 1 else 1 / (1 - p)
     return torch.where(drawn < threshold(p), 0.0, scale).to(like.dtype).reshape(like.shape)
 

@@ -12,8 +12,10 @@ from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mpnn.aggregate import Aggregator, Reduction
+from mpnn.graph import Graph
 from mpnn.plan.adjoint import SAVED, adjoint
 from mpnn.plan.capture import Path, fetch, find
+from mpnn.plan.dropout import seeded
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
 from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, has_rows, op_name
 from mpnn.plan.ir import Output, Program
@@ -43,7 +45,7 @@ class Plan:
     aliases: list[list[Path]]  # paths that led to one tensor when the message was traced, and still must
     hoisted: Hoisted
     kinds: list[str]
-    program: Program
+    program: Program | str  # the kernel's; or why there is none, and the core runs in PyTorch
     shares: list[int]  # the aggregator's k-th reduction is the program's shares[k]-th
     core: Evaluator
     drops: bool  # whether there is dropout in the message
@@ -63,12 +65,46 @@ class Plan:
 
     @cached_property
     def homes(self) -> list[Home]:
-        """Where the rows of each of the kernel's inputs live."""
-        return [i.home for i in self.program.inputs]
+        """Where the rows of each of the core's inputs live."""
+        return [cast(Home, node.meta["home"]) for node in self.hoisted.inputs]
 
     def per_edge(self, inputs: Sequence[Tensor], num_edges: int) -> list[Tensor]:
         """The reduced values as plain tensors with one row per edge, from inputs lifted to the edges."""
         return self.core(inputs, dict.fromkeys(Home, num_edges))
+
+    def differentiable_gradients(
+        self,
+        graph: Graph,
+        seed: int,
+        values: Sequence[Tensor],
+        gradients: Sequence[Tensor | None],
+        wanted: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """Gradients that can be differentiated again: the same program on one tensor row per edge."""
+        index = {Home.SRC: graph.src, Home.DST: graph.dst}
+        with torch.enable_grad(), seeded(seed):
+            lifted = [
+                v.index_select(0, index[home]) if home in index else v
+                for v, home in zip(values, self.homes, strict=True)
+            ]
+            outputs = self.reduce(self.per_edge(lifted, graph.num_edges), graph.dst, graph.num_dst)
+            pairs = [
+                (o, g) for o, g in zip(outputs, gradients, strict=True) if g is not None and o.requires_grad
+            ]
+            asked = [v for v, want in zip(values, wanted, strict=True) if want]
+            found = torch.autograd.grad(
+                [o for o, _ in pairs], asked, [g for _, g in pairs], create_graph=True, allow_unused=True
+            )
+        each = iter(found)
+        return [next(each) if want else None for want in wanted]
+
+    def reduce(self, values: Sequence[Tensor], index: Tensor, num_rows: int) -> list[Tensor]:
+        """The plan's reductions of per-edge values in plain PyTorch."""
+        each = iter(values)
+        return [
+            Reduction(kind, next(each), next(each) if kind == "softmax" else None).reduce(index, num_rows, 0)
+            for kind in self.kinds
+        ]
 
     def backward(self, wanted: tuple[bool, ...]) -> Backward:
         """The programs for the gradients of some of the kernel's inputs.
@@ -76,10 +112,12 @@ class Plan:
         Raises:
             NotFusableError: the gradient of this message has no kernel.
         """
+        if isinstance(self.program, str):
+            raise NotFusableError(self.program)
         known = self.backwards.get(wanted)
         if known is None:
             try:
-                known = self.backwards[wanted] = _backward(self, wanted)
+                known = self.backwards[wanted] = _backward(self, self.program, wanted)
             except NotFusableError as error:
                 known = self.backwards[wanted] = str(error)
         if isinstance(known, str):
@@ -132,32 +170,44 @@ def make_plan(
             raise NotFusableError("the message has no row per edge")
 
     hoisted = hoist(module, outputs)
-    lowering = Lowering(hoisted.inputs)
-    found: dict[tuple[Any, ...], int] = {}
-    program_outputs: list[Output] = []
-    distinct_kinds, core_outputs, shares = [], [], []
-    nodes = list(outputs)
-    for kind in kinds:
-        if kind not in SAVED:
-            raise NotFusableError(f"the aggregator {kind!r} has no kernel")
-        value = nodes.pop(0)
-        score = nodes.pop(0) if kind == "softmax" else None
-        if (kind, value, score) not in found:
-            found[kind, value, score] = len(program_outputs)
-            program_outputs.append(Output(kind, lowering(value), None if score is None else lowering(score)))
-            distinct_kinds.append(kind)
-            core_outputs += [value] if score is None else [value, score]
-        shares.append(found[kind, value, score])
-    program = Program(
-        tuple(map(input_of, hoisted.inputs)),
-        tuple(program_outputs),
-        Home.DST,
-        _dtype(hoisted.inputs, outputs),
-        exact=any(kind in ("max", "min") for kind in kinds),
-    )
+    reductions, shares = _distinct(kinds, outputs)
+    program: Program | str
+    try:
+        program = _program(hoisted, reductions)
+    except NotFusableError as error:
+        program = str(error)
+    core_outputs = [n for _, value, score in reductions for n in (value, score) if n is not None]
     core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
     drops = any(op_name(n) == "kept" for n in hoisted.core)
-    return Plan(captured, aliases, hoisted, distinct_kinds, program, shares, core, drops)
+    names = [kind for kind, *_ in reductions]
+    return Plan(captured, aliases, hoisted, names, program, shares, core, drops)
+
+
+_Reduced = tuple[str, fx.Node, fx.Node | None]  # kind, value, score
+
+
+def _distinct(kinds: Sequence[str], outputs: Sequence[fx.Node]) -> tuple[list[_Reduced], list[int]]:
+    """The reductions without repeats, and which of them each of the aggregator's is."""
+    nodes = iter(outputs)
+    all_of_them = [(kind, next(nodes), next(nodes) if kind == "softmax" else None) for kind in kinds]
+    distinct = list(dict.fromkeys(all_of_them))
+    return distinct, [distinct.index(reduction) for reduction in all_of_them]
+
+
+def _program(hoisted: Hoisted, reductions: Sequence[_Reduced]) -> Program:
+    lowering = Lowering(hoisted.inputs)
+    outputs = []
+    for kind, value, score in reductions:
+        if kind not in SAVED:
+            raise NotFusableError(f"the reduction {kind!r} has no kernel")
+        outputs.append(Output(kind, lowering(value), None if score is None else lowering(score)))
+    return Program(
+        tuple(map(input_of, hoisted.inputs)),
+        tuple(outputs),
+        Home.DST,
+        _dtype(hoisted.inputs, hoisted.outputs),
+        exact=any(kind in ("max", "min") for kind, *_ in reductions),
+    )
 
 
 def _values_of(reduction: Reduction) -> list[Tensor]:
@@ -223,18 +273,18 @@ def _lift_captured(
 # The way back -------------------------------------------------------------------------------------------
 
 
-def _backward(plan: Plan, wanted: tuple[bool, ...]) -> Backward:
+def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backward:
     inputs = plan.hoisted.inputs
     input_homes = [n.meta["home"] for n in inputs]
     homes = list(input_homes)
     shapes = [(tuple(n.meta["val"].shape), n.meta["val"].dtype) for n in inputs]
-    for output in plan.program.outputs:
+    for output in forward.outputs:
         saved = (
             [output.value]
             if output.kind == "sum"
             else [output.value, output.value, output.score or output.value]
         )
-        shapes += [((ROWS, *value.shape), plan.program.dtype) for value in saved]
+        shapes += [((ROWS, *value.shape), forward.dtype) for value in saved]
         homes += [Home.DST] * len(saved)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
@@ -285,8 +335,8 @@ def _backward(plan: Plan, wanted: tuple[bool, ...]) -> Backward:
             program_inputs,
             tuple(output for _, output in outputs),
             end,
-            plan.program.dtype,
-            plan.program.exact,
+            forward.dtype,
+            forward.exact,
         )
         for end, outputs in by.items()
         if outputs

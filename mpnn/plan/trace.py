@@ -13,7 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
 from mpnn.plan.dropout import CountedDropout
-from mpnn.plan.homes import ROWS, NotFusableError
+from mpnn.plan.homes import ROWS, NotFusableError, op_name
 
 aten = torch.ops.aten
 
@@ -27,7 +27,7 @@ _DECOMPOSED = [
     aten.hardsigmoid, aten.hardsigmoid_backward, aten.native_layer_norm, aten.native_layer_norm_backward,
     aten._softmax, aten._softmax_backward_data, aten._log_softmax, aten._log_softmax_backward_data,
     aten.logsumexp, aten.linalg_vector_norm, aten.norm, aten.var, aten.std, aten.addcmul, aten.addcdiv,
-    aten.new_zeros, aten.new_ones, aten.new_full, aten.mean, aten.square, aten.stack, aten.narrow,
+    aten.new_zeros, aten.new_ones, aten.new_full, aten.square, aten.stack, aten.narrow,
     aten.unbind, aten.softplus, aten.xlogy, aten.lerp, aten.fill, aten.masked_fill, aten.dot, aten.mv,
 ]  # fmt: skip
 
@@ -80,4 +80,21 @@ def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphMod
         first = str(error).strip().splitlines()
         raise NotFusableError(f"the message cannot be traced ({first[0] if first else error!r})") from error
     module.graph.eliminate_dead_code()
+    for node in module.graph.nodes:
+        if node.op == "call_function" and getattr(node.target, "namespace", "") == "prims":
+            _from_prims(node)
     return module
+
+
+def _from_prims(node: fx.Node) -> None:
+    """Write an operation of PyTorch's inner language, which has no derivatives, as its ATen equal."""
+    name = op_name(node)
+    if name == "convert_element_type":
+        source, dtype = node.args
+        node.target, node.args, node.kwargs = aten._to_copy.default, (source,), {"dtype": dtype}
+        return
+    overloads = getattr(aten, name, None)
+    target = getattr(overloads, "Tensor", None) or getattr(overloads, "default", None)
+    if target is None:
+        raise NotFusableError(f"{name} has no kernel")
+    node.target = target

@@ -1,0 +1,125 @@
+"""A plan without a kernel: its per-edge part on a bounded number of edges at a time, in plain PyTorch.
+
+For messages with dense work on a pair of nodes that no kernel should do, and for machines without a compiler.
+Rows of the graph are taken in blocks, so that every reduction sees all of its messages; the backward pass
+computes each block again instead of keeping it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from mpnn.graph import Graph
+from mpnn.plan.dropout import seeded
+from mpnn.plan.homes import Home
+from mpnn.plan.plan import Plan
+
+NUMBERS_PER_CHUNK = 1 << 22  # lifted at a time: 16 MB of float32, which a processor's cache about holds
+
+
+class _Block(NamedTuple):
+    """Some rows and all of their edges."""
+
+    rows: slice
+    src: Tensor
+    dst: Tensor  # numbers of nodes
+    edges: Tensor
+
+    def lift(self, value: Tensor, home: Home) -> Tensor:
+        index = {Home.SRC: self.src, Home.DST: self.dst, Home.EDGE: self.edges}.get(home)
+        return value if index is None else value.index_select(0, index)
+
+
+def run(plan: Plan, graph: Graph, seed: int, values: Sequence[Tensor]) -> list[Tensor]:
+    """The plan's reductions, each `[num_dst, ...]`."""
+    if torch.is_grad_enabled() and any(v.requires_grad for v in values):
+        return list(cast(Any, _Chunks.apply)(plan, graph, seed, *values))
+    return _reduce(plan, graph, seed, values)
+
+
+def _blocks(plan: Plan, graph: Graph, values: Sequence[Tensor]) -> Iterator[_Block]:
+    per_edge = sum(
+        v[:1].numel() for v, home in zip(values, plan.homes, strict=True) if home is not Home.SHARED
+    )
+    most = max(1, NUMBERS_PER_CHUNK // max(1, per_edge))
+    csr = graph.by_dst
+    indptr = csr.indptr.to(torch.int64)
+    row = 0
+    while row < csr.num_rows:
+        # As many whole rows as fit, and at least one, however long it is.
+        last = int(torch.searchsorted(indptr, int(indptr[row]) + most, right=True)) - 1
+        last = min(max(last, row + 1), csr.num_rows)
+        slots = slice(int(indptr[row]), int(indptr[last]))
+        counts = indptr[row : last + 1].diff()
+        dst = torch.repeat_interleave(torch.arange(row, last, device=indptr.device), counts)
+        yield _Block(slice(row, last), csr.indices[slots].long(), dst, csr.edge_ids[slots].long())
+        row = last
+
+
+def _reduce_block(plan: Plan, block: _Block, seed: int, lifted: Sequence[Tensor]) -> list[Tensor]:
+    with seeded(seed, block.edges):
+        values = plan.per_edge(lifted, block.src.numel())
+    return plan.reduce(values, block.dst - block.rows.start, block.rows.stop - block.rows.start)
+
+
+def _reduce(plan: Plan, graph: Graph, seed: int, values: Sequence[Tensor]) -> list[Tensor]:
+    parts = [
+        _reduce_block(plan, b, seed, [b.lift(v, h) for v, h in zip(values, plan.homes, strict=True)])
+        for b in _blocks(plan, graph, values)
+    ]
+    if not parts:  # a graph without rows still tells the shapes
+        empty = graph.src.new_empty(0)
+        nothing = _Block(slice(0, 0), empty, empty, empty)
+        return _reduce_block(
+            plan, nothing, seed, [nothing.lift(v, h) for v, h in zip(values, plan.homes, strict=True)]
+        )
+    return [torch.cat(columns) for columns in zip(*parts, strict=True)]
+
+
+class _Chunks(torch.autograd.Function):
+    """Forward block by block; backward the same blocks again."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, graph: Graph, seed: int, *values: Tensor) -> tuple[Tensor, ...]:
+        ctx.plan, ctx.graph, ctx.seed = plan, graph, seed
+        ctx.save_for_backward(*values)
+        return tuple(_reduce(plan, graph, seed, values))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        plan, graph, values = ctx.plan, ctx.graph, ctx.saved_tensors
+        wanted = ctx.needs_input_grad[3:]
+        if torch.is_grad_enabled():
+            found = plan.differentiable_gradients(graph, ctx.seed, values, gradients, wanted)
+            return (None, None, None, *found)
+        totals = [torch.zeros_like(v) if want else None for v, want in zip(values, wanted, strict=True)]
+        for block in _blocks(plan, graph, values):
+            with torch.enable_grad():
+                lifted = [
+                    block.lift(v.detach(), home).requires_grad_(want)
+                    for v, home, want in zip(values, plan.homes, wanted, strict=True)
+                ]
+                outputs = _reduce_block(plan, block, ctx.seed, lifted)
+            pairs = [
+                (output, gradient[block.rows])
+                for output, gradient in zip(outputs, gradients, strict=True)
+                if gradient is not None and output.requires_grad
+            ]
+            asked = [t for t, want in zip(lifted, wanted, strict=True) if want]
+            outputs, sent = [output for output, _ in pairs], [gradient for _, gradient in pairs]
+            found = iter(torch.autograd.grad(outputs, asked, sent, allow_unused=True))
+            for total, home, want in zip(totals, plan.homes, wanted, strict=True):
+                gradient = next(found) if want else None
+                if total is None or gradient is None:
+                    continue
+                if home is Home.SHARED:
+                    total += gradient
+                else:
+                    total.index_add_(
+                        0, {Home.SRC: block.src, Home.DST: block.dst, Home.EDGE: block.edges}[home], gradient
+                    )
+        return (None, None, None, *totals)
