@@ -65,7 +65,7 @@ def _find_reads(plain: Any, owner: type | None) -> _Reads:
     functions, names = [plain], dict.fromkeys(_names(plain.__code__))
     for name in _visited(names):
         for cls in owner.__mro__ if owner is not None else ():
-            method = cls.__dict__.get(name)
+            method: Any = cls.__dict__.get(name)
             method = getattr(method, "fget", None) or getattr(method, "__func__", method)
             if hasattr(method, "__code__") and cls is not nn.Module and method not in functions:
                 functions.append(method)
@@ -119,7 +119,8 @@ def _of_function(function: Callable[..., Any], depth: int = 0) -> Hashable:
         if reads.attributes is None:
             parts.append(_of_module(owner, depth))
         else:
-            parts += [type(owner), *[_of_attribute(owner, name, depth) for name in reads.attributes]]
+            parts.append(cast(Hashable, type(owner)))
+            parts += [_of_attribute(owner, name, depth) for name in reads.attributes]
     parts += [_of_value(namespace.get(name), depth) for namespace, name in reads.globals]
     if plain.__closure__:
         parts += [_of_value(cell.cell_contents, depth) for cell in plain.__closure__]
@@ -144,7 +145,7 @@ def _of_attribute(module: nn.Module, name: str, depth: int) -> Hashable:
 
 
 def _of_module(module: nn.Module, depth: int = 0) -> Hashable:
-    parts: list[Hashable] = [type(module)]
+    parts: list[Hashable] = [cast(Hashable, type(module))]
     for name, value in module.__dict__.items():
         if name not in _INTERNAL:
             parts.append((name, _of_value(value, depth)))
