@@ -55,6 +55,13 @@ def _(like: Tensor, p: float, stream: int) -> Tensor:
     return torch.empty_like(like)
 
 
+def _no_gradient(context: Any, gradient: Tensor) -> tuple[None, None, None]:
+    return None, None, None
+
+
+kept.register_autograd(_no_gradient)
+
+
 def threshold(p: float) -> int:
     """The numbers below it, of the 2^32 that can be drawn, are dropped."""
     return min(int(p * 2**32), 2**32)
