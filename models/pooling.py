@@ -98,8 +98,10 @@ class AttentionalAggregation(MessagePassing):
                 reset(network)
 
     def forward(self, x: Tensor, graph: Membership = None, size: int | None = None) -> Tensor:
-        value = x if self.nn is None else self.nn(x)
-        pooled: Tensor = self.propagate(membership(x, graph, size), gate=self.gate_nn(x), value=value)
+        gate, value = self.gate_nn(x), x if self.nn is None else self.nn(x)
+        if gate.size(-1) == 1:
+            gate = gate.squeeze(-1)  # one score for the whole value
+        pooled: Tensor = self.propagate(membership(x, graph, size), gate=gate, value=value)
         return pooled
 
     def message(self, gate_j: Tensor, value_j: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
