@@ -28,7 +28,7 @@ $(READY): pyproject.toml constraints.txt
 	and $(PYTHON) is %d.%d: name another, as in make PYTHON=python3.12" % v[:2])'
 	@echo "Setting up $(VENV): once, a few minutes"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 clean:

@@ -1,0 +1,128 @@
+"""The front door: what README, CONTRIBUTING and the set-up files say is so."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from mpnn import models, topology
+from mpnn.aggregate import AGGREGATORS
+from mpnn.backends.choice import BACKENDS
+from mpnn.datasets import DATASETS
+from mpnn.train import cli
+
+HOME = Path(__file__).parents[1]
+PAGES = ("README.md", "CONTRIBUTING.md")
+TEXT = {page: (HOME / page).read_text() for page in PAGES}
+README = TEXT["README.md"]
+PROJECT: dict[str, Any] = tomllib.loads((HOME / "pyproject.toml").read_text())
+# Where each folder is installed.
+WINGS = {"mpnn": "mpnn", "models": "mpnn.models", "datasets": "mpnn.datasets", "train": "mpnn.train"}
+
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"^    mpnn (.+?)(?:  +#.*)?$", re.MULTILINE)
+QUOTED = re.compile(r"`([^`\n]+)`")
+FILE = re.compile(r"\w[\w/]*(/|\.(py|md|txt|toml))")
+LINK = re.compile(r"\]\(([^)]+)\)")
+PRINTED = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
+
+
+# The README ----------------------------------------------------------------------------------------------
+
+
+def test_the_readmes_python_runs_from_top_to_bottom_and_prints_what_it_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = "".join(BLOCK.findall(README))
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    assert capsys.readouterr().out.splitlines() == PRINTED.findall(code)
+
+
+def test_the_custom_layer_of_the_readme_has_at_most_fifteen_lines() -> None:
+    lines = [line for line in BLOCK.findall(README)[0].splitlines() if line.strip()]
+    assert len(lines) <= 15
+
+
+@pytest.mark.parametrize("command", COMMAND.findall(README))
+def test_a_command_of_the_readme_is_understood(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        given = cli._parser().parse_args(command.split())
+    except SystemExit as stop:  # after --help
+        assert stop.code == 0
+    else:
+        assert getattr(given, "dataset", "karate") in DATASETS
+        assert getattr(given, "model", "gcn") in models.CONVS
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param([conv.layer.__name__ for conv in models.CONVS.values()], id="layers"),
+        pytest.param(models.CONVS, id="names of layers"),
+        pytest.param(AGGREGATORS, id="aggregators"),
+        pytest.param([name for name in topology.__all__ if name.islower()], id="topologies"),
+        pytest.param(BACKENDS, id="backends"),
+        pytest.param(DATASETS, id="data sets"),
+    ],
+)
+def test_the_readme_lists_all_there_is(names: list[str]) -> None:
+    assert set(names) <= set(QUOTED.findall(README))
+
+
+def test_the_readmes_table_says_what_a_layer_reads_from_edges() -> None:
+    words = {"edge_weight": "weight", "edge_attr": "features", "edge_type": "type"}
+    for name, conv in models.CONVS.items():
+        (row,) = re.findall(rf"^\| `{conv.layer.__name__}` \| `{name}` \|.*$", README, re.MULTILINE)
+        assert row.split("|")[4].strip() == ", ".join(words[kind] for kind in conv.edge_inputs)
+
+
+# Files and folders ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_a_page_names_is_there(page: str) -> None:
+    quoted = {name for name in QUOTED.findall(TEXT[page]) if FILE.fullmatch(name)}
+    linked = {target for target in LINK.findall(TEXT[page]) if "://" not in target}
+    assert quoted
+    assert [name for name in quoted | linked if not (HOME / name).exists()] == []
+
+
+def test_a_picture_is_light_enough_for_a_front_page() -> None:
+    pictures = list((HOME / "docs/images").iterdir())
+    assert pictures
+    for picture in pictures:
+        assert picture.stat().st_size < 150_000, picture.name
+
+
+def test_every_command_of_the_makefile_that_a_page_names_is_there() -> None:
+    targets = set(re.findall(r"^(\w+):", (HOME / "Makefile").read_text(), re.MULTILINE))
+    for page, text in TEXT.items():
+        named = set(re.findall(r"(?:^    |`|&& )make (\w+)", text, re.MULTILINE))
+        assert named <= targets, page
+
+
+# The set-up ----------------------------------------------------------------------------------------------
+
+
+def test_every_folder_of_modules_is_named_as_a_package() -> None:
+    folders = {
+        ".".join([package, *module.parent.relative_to(HOME / wing).parts])
+        for wing, package in WINGS.items()
+        for module in (HOME / wing).rglob("*.py")  # which does not enter the links from mpnn/ to the wings
+    }
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == folders
+
+
+def test_every_dependency_is_pinned_inside_its_range() -> None:
+    lines = (HOME / "constraints.txt").read_text().splitlines()
+    pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    project = PROJECT["project"]
+    for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+        requirement = Requirement(text)
+        assert pins[canonicalize_name(requirement.name)] in requirement.specifier, text
