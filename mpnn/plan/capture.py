@@ -70,6 +70,10 @@ def _find_reads(plain: Any, owner: type | None) -> _Reads:
             if hasattr(method, "__code__") and cls is not nn.Module and method not in functions:
                 functions.append(method)
                 names.update(dict.fromkeys(_names(method.__code__)))
+    for code in [f.__code__ for f in functions]:
+        written = _written(code)
+        if written:
+            raise NotFusableError(f"{plain.__name__}() writes {written}, which a kernel would not")
     dynamic = not names.keys().isdisjoint(("getattr", "vars", "__dict__", "__getattr__"))
     attributes = None if dynamic else tuple(names) if owner is not None else ()
     found = {
@@ -80,6 +84,15 @@ def _find_reads(plain: Any, owner: type | None) -> _Reads:
         if name in f.__globals__
     }
     return _Reads(attributes, tuple(found.values()))
+
+
+def _written(code: CodeType) -> str:
+    """A name outside the function that its code assigns to, or nothing."""
+    for instruction in dis.get_instructions(code):
+        nonlocal_ = instruction.opname == "STORE_DEREF" and instruction.argval in code.co_freevars
+        if nonlocal_ or instruction.opname in ("STORE_ATTR", "STORE_GLOBAL"):
+            return repr(instruction.argval)
+    return ""
 
 
 def _globals(code: CodeType) -> Iterator[str]:

@@ -135,7 +135,7 @@ VIEWS = frozenset(
         "lift_fresh_copy",
     ]
 )
-REDUCTIONS = frozenset(["sum", "mean", "amax", "amin"])
+REDUCTIONS = frozenset(["sum", "mean", "amax", "amin", "linalg_vector_norm"])
 PRODUCTS = frozenset(["mm", "addmm", "bmm"])
 
 
@@ -253,7 +253,8 @@ def reduced_dims(node: fx.Node) -> list[int]:
     """The dimensions that a reduction reduces, none negative."""
     args = args_of(node)
     rank = len(shape_of(args[0]))
-    dims = args[1] if len(args) > 1 else None
+    position = 2 if op_name(node) == "linalg_vector_norm" else 1
+    dims = args[position] if len(args) > position else None
     if dims is None or dims == []:
         return list(range(rank))
     return [d % rank for d in ([dims] if isinstance(dims, int) else dims)]

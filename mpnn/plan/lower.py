@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -258,6 +259,18 @@ class Lowering:
             out = point("mul", [out, constant(out.size / value.size)])
         return view_reshape(out, feature_shape(node))
 
+    def _norm(self, node: fx.Node) -> Value:
+        source, order = _source(node), (*args_of(node)[1:2], 2)[0]
+        dims = [self._feature_dim(source, d)[0] for d in reduced_dims(node)]
+        value = self(source)
+        if order == 2:
+            out = point("sqrt", [reduced("sum", point("mul", [value, value]), dims)])
+        elif order in (1, inf):
+            out = reduced("sum" if order == 1 else "max", point("abs", [value]), dims)
+        else:
+            raise NotFusableError(f"a norm of order {order} has no kernel")
+        return view_reshape(out, feature_shape(node))
+
     def _product(self, node: fx.Node) -> Value:
         *bias, left, right = args_of(node)
         product = self._shaped(contracted(self(left), self(right)), node)
@@ -359,6 +372,7 @@ _HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value]] = {
     **dict.fromkeys(("permute", "transpose", "t"), Lowering._permuted),
     **dict.fromkeys(("sum", "mean", "amax", "amin"), Lowering._reduced),
     **dict.fromkeys(("mm", "addmm", "bmm"), Lowering._product),
+    "linalg_vector_norm": Lowering._norm,
     "expand": Lowering._expanded,
     "select": Lowering._selected,
     "slice": Lowering._sliced,

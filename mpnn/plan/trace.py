@@ -26,7 +26,7 @@ _DECOMPOSED = [
     aten.log_sigmoid_forward, aten.log_sigmoid_backward, aten.hardswish, aten.hardswish_backward,
     aten.hardsigmoid, aten.hardsigmoid_backward, aten.native_layer_norm, aten.native_layer_norm_backward,
     aten._softmax, aten._softmax_backward_data, aten._log_softmax, aten._log_softmax_backward_data,
-    aten.logsumexp, aten.linalg_vector_norm, aten.norm, aten.var, aten.std, aten.addcmul, aten.addcdiv,
+    aten.logsumexp, aten.norm, aten.var, aten.std, aten.addcmul, aten.addcdiv,
     aten.new_zeros, aten.new_ones, aten.new_full, aten.square, aten.stack, aten.narrow,
     aten.unbind, aten.softplus, aten.xlogy, aten.lerp, aten.fill, aten.masked_fill, aten.dot, aten.mv,
 ]  # fmt: skip
@@ -35,8 +35,10 @@ _DECOMPOSED = [
 def _decompositions() -> dict[Any, Callable[..., Any]]:
     table: dict[Any, Callable[..., Any]] = dict(core_aten_decompositions())
     table.update(get_decompositions(_DECOMPOSED))
-    for kept in (aten.slice_backward.default, aten.select_backward.default):
-        table.pop(kept, None)  # a part of a larger tensor says more than zeros that are written into
+    # A part of a larger tensor says more than zeros that are written into, and the derivative of a norm is 0
+    # at 0, where that of the root of a sum is not a number.
+    for kept in (aten.slice_backward, aten.select_backward, aten.linalg_vector_norm):
+        table.pop(kept.default, None)
     return table
 
 
@@ -73,7 +75,8 @@ def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphMod
     """
     try:
         with _Blind(), CountedDropout():
-            module = make_fx(function, decomposition_table=_decompositions())(*inputs)
+            pure = torch.func.functionalize(function, remove="mutations")
+            module = make_fx(pure, decomposition_table=_decompositions())(*inputs)
     except NotFusableError:
         raise
     except Exception as error:
