@@ -291,7 +291,7 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
         fakes = [torch.empty(shape, dtype=dtype) for shape, dtype in shapes]
     function = adjoint(lambda t: plan.per_edge(t, ROWS), plan.kinds, wanted)
     with torch.no_grad(), mode:
-        module = trace(function, fakes)
+        module = trace(function, fakes, message=False)
     graph = module.graph
     placeholders = [n for n in graph.nodes if n.op == "placeholder"]
     placed = {n.name: home for n, home in zip(placeholders, homes, strict=True)}

@@ -35,9 +35,9 @@ _DECOMPOSED = [
 def _decompositions() -> dict[Any, Callable[..., Any]]:
     table: dict[Any, Callable[..., Any]] = dict(core_aten_decompositions())
     table.update(get_decompositions(_DECOMPOSED))
-    # A part of a larger tensor says more than zeros that are written into, and the derivative of a norm is 0
-    # at 0, where that of the root of a sum is not a number.
-    for kept in (aten.slice_backward, aten.select_backward, aten.linalg_vector_norm):
+    # A part of a larger tensor says more than zeros that are written into; the gradient of a norm at 0 is 0,
+    # that of the root of a sum not a number; an alias lets the gradient pass that `detach` stops.
+    for kept in (aten.slice_backward, aten.select_backward, aten.linalg_vector_norm, aten.detach):
         table.pop(kept.default, None)
     return table
 
@@ -52,13 +52,19 @@ def fake_inputs(mode: FakeTensorMode, examples: Sequence[Tensor], has_rows: Sequ
 
 
 class _Blind(TorchFunctionMode):
-    """What a tensor holds must not become part of a trace, which outlives it."""
+    """What a tensor holds must not become part of a trace, which outlives it; nor where gradients stop."""
+
+    def __init__(self, message: bool) -> None:
+        super().__init__()
+        self._message = message
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func in _LOOKS:
             raise NotFusableError(f"the message looks at the value of a tensor ({func.__name__})")
+        if func is torch._C._set_grad_enabled and self._message:
+            raise NotFusableError("the message switches differentiation on or off by itself")
         return func(*args, **(kwargs or {}))
 
 
@@ -67,14 +73,18 @@ _LOOKS = frozenset(
 )
 
 
-def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphModule:
+def trace(function: Callable[..., Any], inputs: Sequence[Tensor], *, message: bool = True) -> fx.GraphModule:
     """The ATen operations of `function`, which takes and returns flat sequences of tensors.
+
+    With `message`, its derivative is to be that of the trace.
 
     Raises:
         NotFusableError: the function cannot be traced: it looks at values, or calls what PyTorch cannot see.
     """
     try:
-        with _Blind(), CountedDropout():
+        if message:
+            _refuse_own_derivatives(function, inputs)
+        with _Blind(message), CountedDropout():
             pure = torch.func.functionalize(function, remove="mutations")
             module = make_fx(pure, decomposition_table=_decompositions())(*inputs)
     except NotFusableError:
@@ -101,3 +111,18 @@ def _from_prims(node: fx.Node) -> None:
     if target is None:
         raise NotFusableError(f"{name} has no kernel")
     node.target = target
+
+
+def _refuse_own_derivatives(function: Callable[..., Any], inputs: Sequence[Tensor]) -> None:
+    """Raise where the message holds a `torch.autograd.Function`: a trace shows only its forward half."""
+    with torch.enable_grad(), CountedDropout():
+        outputs = function(*[x.detach().requires_grad_(x.is_floating_point()) for x in inputs])
+    stack = [x.grad_fn for x in outputs if x.grad_fn is not None]
+    seen = set(stack)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            raise NotFusableError(f"the message has a derivative of its own ({type(node).__name__})")
+        found = {following for following, _ in node.next_functions if following is not None} - seen
+        seen |= found
+        stack.extend(found)
