@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpnn.lowering import NoMatchError, lower
+from mpnn.backends.record import Ran, listener
+from mpnn.lowering import NoMatchError, explain, lower
 from mpnn.step import Step
 from mpnn.topology import Implicit
 
@@ -17,7 +18,7 @@ def run(step: Step) -> Tensor:
         ValueError: there is none; says why.
     """
     try:
-        return lower(step)
+        return _lower(step)
     except NoMatchError as error:
         raise ValueError(f'backend "dense" has no kernel for this step ({error}): take "auto".') from None
 
@@ -27,9 +28,17 @@ def run_if_known(step: Step) -> Tensor | None:
     if not isinstance(step.fields.graph, Implicit) or not _can_trace():
         return None
     try:
-        return lower(step)
+        return _lower(step)
     except NoMatchError:
         return None
+
+
+def _lower(step: Step) -> Tensor:
+    ran = listener()
+    out = lower(step)
+    if ran is not None:
+        ran.append(Ran(step, "dense", explain(step)))
+    return out
 
 
 def _can_trace() -> bool:

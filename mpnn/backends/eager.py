@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from mpnn.backends.record import Ran, listener
 from mpnn.step import Step
 
 
-def run(step: Step) -> Tensor:
+def run(step: Step, reason: str = "it was asked for") -> Tensor:
     """Compute a step with one tensor row per edge."""
+    ran = listener()
+    if ran is not None:
+        ran.append(Ran(step, "eager", reason))
     return step.aggregate(step.fields.call(step.message, step.arguments))

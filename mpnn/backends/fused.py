@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mpnn.aggregate import Aggregator, Custom, Several
 from mpnn.backends import chunked
+from mpnn.backends.record import Ran, listener
 from mpnn.fields import Residency
 from mpnn.graph import Graph
 from mpnn.plan.capture import fetch, fingerprint, same_tensor
@@ -171,6 +172,9 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
     aggregator = cast(Aggregator, step.aggregator)
     inputs = [value for _, value in step.arguments.values() if isinstance(value, Tensor)]
     values = plan.values(inputs, step.message, aggregator, graph.size)
+    ran = listener()
+    if ran is not None:
+        ran.append(Ran(step, "plan", "", fused, tuple([v.requires_grad for v in values])))
     seed = draw_seed() if plan.drops else 0
     reduced = _reduced(fused, graph, seed, values)
     shared = [reduced[k] for k in plan.shares]

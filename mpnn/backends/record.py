@@ -1,0 +1,39 @@
+"""What ran, for `mpnn.explain`: nobody listens otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from mpnn.step import Step
+
+
+class Ran(NamedTuple):
+    """A step that was computed."""
+
+    step: Step
+    how: str  # "plan", "eager", or "dense"
+    reason: str = ""  # why it is not a plan, or which rule it follows
+    fused: Any = None  # its plan and kernels
+    wanted: tuple[bool, ...] = ()  # which of the plan's inputs a gradient is asked for
+
+
+_listener: ContextVar[list[Ran] | None] = ContextVar("mpnn_record", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[list[Ran]]:
+    """The list to which every step of the block, in this thread, is added."""
+    ran: list[Ran] = []
+    token = _listener.set(ran)
+    try:
+        yield ran
+    finally:
+        _listener.reset(token)
+
+
+def listener() -> list[Ran] | None:
+    """Where to report what ran, if anywhere."""
+    return _listener.get()
