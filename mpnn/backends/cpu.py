@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mpnn.backends import eager
-from mpnn.backends.c.compiler import CompilerError, toolchain
+from mpnn.native.compiler import CompilerError, toolchain
 from mpnn.backends.c.kernel import Kernel
 from mpnn.backends.fused import NotFusableError
 from mpnn.backends.fused import run as run_fused
@@ -19,11 +19,11 @@ from mpnn.step import Step
 def run(step: Step) -> Tensor:
     """Compute a step by its plan where it has one, else on all edges at once."""
     if not _applies(step):
-        return eager.run(step)
+        return eager.run(step, "PyTorch itself must see every operation here (see mpnn.backends.cpu)")
     try:
         return run_fused(step, Kernel if has_compiler() else None)
-    except NotFusableError:
-        return eager.run(step)
+    except NotFusableError as error:
+        return eager.run(step, str(error))
 
 
 def _applies(step: Step) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpnn.backends.c.compiler import load
+from mpnn.native.compiler import load
 from mpnn.backends.c.printer import print_kernel
 from mpnn.csr import CSR
 from mpnn.graph import Graph
