@@ -12,9 +12,11 @@ from mpnn.models.gcn_conv import GCNConv
 from mpnn.models.gin_conv import GINConv, GINEConv
 from mpnn.models.gnn import GNN
 from mpnn.models.gnn_conv import GNNConv
+from mpnn.models.graph_classifier import GIN, GraphClassifier
 from mpnn.models.graph_conv import GraphConv
 from mpnn.models.jumping_knowledge import JumpingKnowledge
 from mpnn.models.mpnn_conv import MPNNConv
+from mpnn.models.multihead_attention import MultiheadAttention
 from mpnn.models.nn_conv import NNConv
 from mpnn.models.normalize import gcn_norm, scaled_laplacian
 from mpnn.models.norms import NORMS, BatchNorm, GraphNorm, LayerNorm, PairNorm
@@ -36,6 +38,7 @@ from mpnn.models.transformer_conv import TransformerConv
 __all__ = [
     "APPNP",
     "CONVS",
+    "GIN",
     "GNN",
     "NORMS",
     "AttentionalAggregation",
@@ -52,11 +55,13 @@ __all__ = [
     "GNNConv",
     "GatedGraphConv",
     "GlobalPool",
+    "GraphClassifier",
     "GraphConv",
     "GraphNorm",
     "JumpingKnowledge",
     "LayerNorm",
     "MPNNConv",
+    "MultiheadAttention",
     "NNConv",
     "PNAConv",
     "PairNorm",

@@ -1,6 +1,6 @@
 """How a step of message passing is computed: the same `Step` in, the same numbers out of each backend."""
 
-from mpnn.backends.choice import backend, current
+from mpnn.backends.choice import backend, current, wants_dense
 from mpnn.step import Step
 
-__all__ = ["Step", "backend", "current"]
+__all__ = ["Step", "backend", "current", "wants_dense"]
