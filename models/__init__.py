@@ -33,6 +33,14 @@ from mpnn.models.sage_conv import SAGEConv
 from mpnn.models.sg_conv import SGConv
 from mpnn.models.tag_conv import TAGConv
 from mpnn.models.topk_pooling import TopKPooling
+from mpnn.models.transformer import (
+    PositionalEncoding,
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from mpnn.models.transformer_conv import TransformerConv
 
 __all__ = [
@@ -65,12 +73,18 @@ __all__ = [
     "NNConv",
     "PNAConv",
     "PairNorm",
+    "PositionalEncoding",
     "RGCNConv",
     "SAGEConv",
     "SGConv",
     "TAGConv",
     "TopKPooling",
+    "Transformer",
     "TransformerConv",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "degree_histogram",
     "gcn_norm",
     "global_add_pool",

@@ -14,8 +14,8 @@ _known: dict[tuple[type, type], bool] = {}
 def goes_dense(layer: nn.Module, original: type[MessagePassing]) -> bool:
     """Whether a layer may hand its own tensors to the kernel that its messages would be lowered to.
 
-    That `original.message` on the layer's own topology is lowered to this kernel is a matter of the rules, and
-    of the tests; it is not decided again at every call. A subclass that says something else takes the way
+    That `original.message` on the layer's own topology is lowered to this kernel is a matter of the rules,
+    and of the tests; it is not decided again at every call. A subclass that says something else takes the way
     through `propagate`.
     """
     if not wants_dense():
