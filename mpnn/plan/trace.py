@@ -85,8 +85,11 @@ def trace(function: Callable[..., Any], inputs: Sequence[Tensor], *, message: bo
         if message:
             _refuse_own_derivatives(function, inputs)
         with _Blind(message), CountedDropout():
-            pure = torch.func.functionalize(function, remove="mutations")
-            module = make_fx(pure, decomposition_table=_decompositions())(*inputs)
+            module = make_fx(function, decomposition_table=_decompositions())(*inputs)
+            if any(_writes(node) for node in module.graph.nodes):
+                pure = torch.func.functionalize(module, remove="mutations")
+                module = make_fx(pure, decomposition_table=_decompositions())(*inputs)
+                _skip_copies(module.graph)
     except NotFusableError:
         raise
     except Exception as error:
@@ -111,6 +114,20 @@ def _from_prims(node: fx.Node) -> None:
     if target is None:
         raise NotFusableError(f"{name} has no kernel")
     node.target = target
+
+
+def _writes(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and schema.is_mutable
+
+
+def _skip_copies(graph: fx.Graph) -> None:
+    """Take the source of `copy`, what is left of writing over a whole tensor, and has no derivative."""
+    for node in graph.find_nodes(op="call_function", target=aten.copy.default):
+        source = node.args[1]
+        kept, made = source.meta["val"], node.meta["val"]
+        if kept.shape == made.shape and kept.dtype == made.dtype:
+            node.replace_all_uses_with(source)
 
 
 def _refuse_own_derivatives(function: Callable[..., Any], inputs: Sequence[Tensor]) -> None:

@@ -1,0 +1,73 @@
+"""Which way a step went, and a comparison of kernels with plain PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+import mpnn
+from mpnn import Graph
+from mpnn.backends.record import recording
+from tests.compare import assert_same
+
+KERNEL, CHUNKS, EAGER = "kernel", "chunks", "eager"
+
+
+def ways(run: Callable[[], object]) -> list[str]:
+    """How each step of a call was computed: by a kernel, in chunks of edges, or on all edges at once."""
+    with recording() as ran:
+        run()
+    found = []
+    for step in ran:
+        plan = None if step.fused is None else step.fused.plan
+        with_kernel = plan is not None and not isinstance(plan.program, str) and step.fused.make is not None
+        if with_kernel and True in step.wanted:
+            with_kernel = not isinstance(plan.backwards[step.wanted], str)
+        found.append(KERNEL if with_kernel else step.how if plan is None else CHUNKS)
+    return found
+
+
+def assert_runs(way: str, run: Callable[[], object]) -> None:
+    """Raise unless every step of a call, and there is one, went that way."""
+    found = ways(run)
+    if set(found) != {way}:
+        raise AssertionError(f"ran as {found or 'nothing'}, not as {way}.")
+
+
+def assert_like_eager(
+    graph: Graph | Tensor,
+    message: Callable[..., Any],
+    aggr: Any,
+    fields: Mapping[str, Any],
+    *,
+    atol: float = 1e-10,
+    gradients: bool = True,
+    way: str | None = KERNEL,
+    **options: Any,
+) -> None:
+    """Raise unless a message gives the same outputs and gradients on kernels as in plain PyTorch.
+
+    `way` is how it must have run; None where that is of no concern.
+    """
+
+    def kernels(*values: Any) -> Tensor:
+        return mpnn.propagate(graph, message, aggr, **options, **dict(zip(fields, values, strict=True)))
+
+    def eager(*values: Any) -> Tensor:
+        with mpnn.backend("eager"):
+            return kernels(*values)
+
+    with mpnn.backend("cpu"):
+        assert_same(kernels, eager, fields, atol, gradients=gradients)
+        if way is not None:
+            assert_runs(way, lambda: kernels(*map(_leaf, fields.values())))
+
+
+def _leaf(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return type(value)(map(_leaf, value))
+    if not isinstance(value, Tensor):
+        return value
+    return value.detach().requires_grad_(value.is_floating_point())
