@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from mpnn.backends import eager
-from mpnn.native.compiler import CompilerError, toolchain
 from mpnn.backends.c.kernel import Kernel
 from mpnn.backends.fused import NotFusableError
 from mpnn.backends.fused import run as run_fused
+from mpnn.native.compiler import CompilerError, toolchain
 from mpnn.step import Step
 
 

@@ -23,6 +23,12 @@ STORAGE = {
     torch.bool: "uint8_t",
 }
 
+# A number as it is after being stored: a maximum is recognised by it in the backward pass.
+ROUNDED = {
+    torch.bfloat16: "from_bfloat16(to_bfloat16((float)(x)))",
+    torch.float16: "((real)(_Float16)(x))",
+}
+
 # Element-by-element arithmetic; R() is the compute type's own variant of a C function.
 POINT = {
     "add": "({0} + {1})",
@@ -57,7 +63,7 @@ POINT = {
     "ge": "({0} >= {1})",
     "lt": "({0} < {1})",
     "le": "({0} <= {1})",
-    "eq": "({0} == {1})",
+    "eq": "(ROUND({0}) == ROUND({1}))",
     "ne": "({0} != {1})",
     "isnan": "({0} != {0})",
     "logical_and": "({0} && {1})",
@@ -110,6 +116,7 @@ class _Printer:
                 f"typedef {self.real} real;",
                 f"typedef {self.index} index_t;",
                 f"#define R(name) name{'' if self.real == 'double' else '##f'}",
+                f"#define ROUND(x) {ROUNDED.get(self.program.dtype, '(x)')}",
                 "typedef real vector __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));",
                 "#define VECTOR(pointer) (*(vector *)(pointer))",
                 self._state(),
@@ -359,7 +366,7 @@ class _Printer:
             case _:
                 better = ">" if item.kind == "max" else "<"
                 lines = [
-                    f"const real x{k} = {what};",
+                    f"const real x{k} = ROUND({what});",
                     f"const int better{k} = x{k} {better} s->a{k}[{here}] || x{k} != x{k};",
                 ]
                 if self.save:
