@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from torch import nn
 
 from mpnn import models, topology
 from mpnn.aggregate import AGGREGATORS
@@ -31,6 +32,12 @@ QUOTED = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"\w[\w/]*(/|\.(py|md|txt|toml))")
 LINK = re.compile(r"\]\(([^)]+)\)")
 PRINTED = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
+
+
+def is_module(name: str) -> bool:
+    """Whether `mpnn.models` has a layer or model of that name."""
+    public = getattr(models, name)
+    return isinstance(public, type) and issubclass(public, nn.Module)
 
 
 # The README ----------------------------------------------------------------------------------------------
@@ -63,7 +70,7 @@ def test_a_command_of_the_readme_is_understood(command: str, capsys: pytest.Capt
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param([conv.layer.__name__ for conv in models.CONVS.values()], id="layers"),
+        pytest.param([name for name in models.__all__ if is_module(name)], id="layers and models"),
         pytest.param(models.CONVS, id="names of layers"),
         pytest.param(AGGREGATORS, id="aggregators"),
         pytest.param([name for name in topology.__all__ if name.islower()], id="topologies"),
@@ -119,10 +126,20 @@ def test_every_folder_of_modules_is_named_as_a_package() -> None:
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == folders
 
 
-def test_every_dependency_is_pinned_inside_its_range() -> None:
+def pins() -> dict[str, str]:
+    """The pinned versions by name."""
     lines = (HOME / "constraints.txt").read_text().splitlines()
-    pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
-    project = PROJECT["project"]
+    pairs = (line.split("==") for line in lines if not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_every_dependency_is_pinned_inside_its_range() -> None:
+    pinned, project = pins(), PROJECT["project"]
     for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
         requirement = Requirement(text)
-        assert pins[canonicalize_name(requirement.name)] in requirement.specifier, text
+        assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, text
+
+
+def test_what_torch_pins_itself_is_not_pinned_again() -> None:
+    # The builds for CUDA want one version of triton and of each CUDA library; those for the CPU want none.
+    assert not [name for name in pins() if name == "triton" or name.startswith(("nvidia-", "cuda-"))]
