@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ def read_npz(path: Path, name: str, class_names: tuple[str, ...]) -> NodeDataset
             csr = (arrays["x_data"], arrays["x_indices"], arrays["x_indptr"])
             x = csr_matrix(csr, shape=tuple(arrays["x_shape"]))
             x.check_format(full_check=True)
-            rest = {
+            rest: dict[str, Any] = {
                 key: torch.from_numpy(arrays[key])
                 for key in ("edge_index", "y", "train_mask", "val_mask", "test_mask")
             }

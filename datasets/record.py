@@ -1,8 +1,8 @@
-"""One immutable record: a graph, what is known about its nodes, and which of them are for what."""
+"""One immutable record: a graph, what is known about its nodes and edges, and which nodes are for what."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -18,15 +18,21 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NodeDataset:
-    """A graph whose nodes are to be classified.
+    """One graph: classes, labels or numbers of its nodes, or of its edges.
 
     Args:
         name: what it is called in tables and pictures.
         graph: who is linked to whom.
         x: features `[num_nodes, channels]`.
-        y: classes `[num_nodes]`, int64, each an index into `class_names`.
-        train_mask, val_mask, test_mask: bool `[num_nodes]`; a node is in one of them at most.
-        class_names: the classes in the order of their numbers.
+        y: what is to be learned of the nodes: classes int64 `[num_nodes]`, or several labels each bool
+            `[num_nodes, num_labels]`, or numbers floating point `[num_nodes, num_targets]`, or None.
+        train_mask, val_mask, test_mask: bool `[num_nodes]`; a node is in one of them at most. None, all
+            three, where nobody has published a split.
+        class_names: the classes in the order of their numbers, the labels, or the targets.
+        edge_attr: features of the edges `[num_edges, channels]`, or None.
+        edge_y: what is to be learned of the edges, in one of the forms of y, or None.
+        edge_class_names: what its numbers or columns stand for.
+        node_names: what the nodes are called in the file that they come from; without it, by their numbers.
 
     Raises:
         DataError: shapes, types or class numbers do not fit together.
@@ -39,28 +45,35 @@ class NodeDataset:
     name: str
     graph: Graph
     x: Tensor
-    y: Tensor
-    train_mask: Tensor
-    val_mask: Tensor
-    test_mask: Tensor
-    class_names: tuple[str, ...]
+    y: Tensor | None = None
+    train_mask: Tensor | None = None
+    val_mask: Tensor | None = None
+    test_mask: Tensor | None = None
+    class_names: tuple[str, ...] = ()
+    edge_attr: Tensor | None = None
+    edge_y: Tensor | None = None
+    edge_class_names: tuple[str, ...] = ()
+    node_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        num_nodes = self.graph.num_nodes
-        if self.x.dim() != 2 or self.x.size(0) != num_nodes or not self.x.is_floating_point():
-            raise DataError(f"x is {_kind(self.x)}, but should be floating point [{num_nodes}, channels]")
-        if self.y.dtype != torch.int64 or self.y.shape != (num_nodes,):
-            raise DataError(f"y is {_kind(self.y)}, but should be torch.int64 [{num_nodes}]")
-        wrong = ((self.y < 0) | (self.y >= self.num_classes)).nonzero()
-        if wrong.numel():
-            node, last = int(wrong[0]), self.num_classes - 1
-            raise DataError(f"y[{node}] is {int(self.y[node])}, but should be a class, 0..{last}")
+        num_nodes, num_edges = self.graph.num_nodes, self.graph.num_edges
+        check_features("x", self.x, num_nodes)
+        check_target("y", self.y, num_nodes, self.class_names)
+        if self.edge_attr is not None:
+            check_features("edge_attr", self.edge_attr, num_edges)
+        check_target("edge_y", self.edge_y, num_edges, self.edge_class_names)
+        if len(self.node_names) not in (0, num_nodes):
+            raise DataError(f"node_names holds {len(self.node_names)} names, but should hold {num_nodes}")
+        if any(getattr(self, name) is not None for name in MASKS):
+            self._check_masks(num_nodes)
 
-        taken = torch.zeros(num_nodes, dtype=torch.int64, device=self.y.device)
+    def _check_masks(self, num_nodes: int) -> None:
+        taken = torch.zeros(num_nodes, dtype=torch.int64, device=self.x.device)
         for name in MASKS:
-            mask: Tensor = getattr(self, name)
-            if mask.dtype != torch.bool or mask.shape != (num_nodes,):
-                raise DataError(f"{name} is {_kind(mask)}, but should be torch.bool [{num_nodes}]")
+            mask: Tensor | None = getattr(self, name)
+            if mask is None or mask.dtype != torch.bool or mask.shape != (num_nodes,):
+                found = "None" if mask is None else kind_of(mask)
+                raise DataError(f"{name} is {found}, but should be torch.bool [{num_nodes}]")
             if not mask.any():
                 raise DataError(f"{name} selects no node, but should select at least one")
             taken += mask
@@ -85,23 +98,61 @@ class NodeDataset:
 
     def to(self, device: torch.device | str) -> NodeDataset:
         """Copy on another device."""
-        return replace(
-            self,
-            graph=self.graph.to(device),
-            x=self.x.to(device),
-            y=self.y.to(device),
-            train_mask=self.train_mask.to(device),
-            val_mask=self.val_mask.to(device),
-            test_mask=self.test_mask.to(device),
-        )
+        tensors = {
+            field.name: getattr(self, field.name).to(device)
+            for field in fields(self)
+            if isinstance(getattr(self, field.name), Tensor | Graph)
+        }
+        return replace(self, **tensors)
 
     def __repr__(self) -> str:
-        split = "/".join(str(int(getattr(self, name).sum())) for name in MASKS)
-        return (
-            f"{self.name}: {self.num_nodes} nodes, {self.graph.num_edges} edges, "
-            f"{self.num_features} features, {self.num_classes} classes, "
-            f"{split} nodes to train/validate/test on"
+        parts = [
+            f"{self.name}: {self.num_nodes} nodes",
+            f"{self.graph.num_edges} edges",
+            f"{self.num_features} features",
+        ]
+        if self.y is not None:
+            parts.append(wanted(self.y, self.class_names))
+        if self.edge_y is not None:
+            parts.append(f"{wanted(self.edge_y, self.edge_class_names)} of edges")
+        if self.train_mask is not None:
+            split = "/".join(str(int(getattr(self, name).sum())) for name in MASKS)
+            parts.append(f"{split} nodes to train/validate/test on")
+        return ", ".join(parts)
+
+
+def check_features(name: str, x: Tensor, rows: int) -> None:
+    """Raise DataError unless x is floating point `[rows, channels]`."""
+    if x.dim() != 2 or x.size(0) != rows or not x.is_floating_point():
+        raise DataError(f"{name} is {kind_of(x)}, but should be floating point [{rows}, channels]")
+
+
+def check_target(name: str, y: Tensor | None, rows: int, names: tuple[str, ...]) -> None:
+    """Raise DataError unless y is one of classes, labels and numbers, and `names` are as many as it needs."""
+    if y is None:
+        return
+    if y.dim() == 2 and y.size(0) == rows and (y.dtype == torch.bool or y.is_floating_point()):
+        if y.size(1) != len(names):
+            raise DataError(f"{name} has {y.size(1)} columns, but there are {len(names)} names for them")
+        if not y.isfinite().all():
+            row = int((~y.isfinite()).any(dim=1).nonzero()[0])
+            raise DataError(f"{name}[{row}] is {y[row].tolist()}, but should be finite")
+        return
+    if y.dtype != torch.int64 or y.shape != (rows,):
+        raise DataError(
+            f"{name} is {kind_of(y)}, but should be torch.int64 [{rows}], or torch.bool [{rows}, labels], or "
+            f"floating point [{rows}, targets]"
         )
+    wrong = ((y < 0) | (y >= len(names))).nonzero()
+    if wrong.numel():
+        row, last = int(wrong[0]), len(names) - 1
+        raise DataError(f"{name}[{row}] is {int(y[row])}, but should be a class, 0..{last}")
+
+
+def wanted(y: Tensor, names: tuple[str, ...]) -> str:
+    """How many classes, labels or targets there are, for sentences."""
+    kind = "classes" if y.dim() == 1 else "labels" if y.dtype == torch.bool else "targets"
+    return f"{len(names)} {kind}"
 
 
 def row_normalise(x: Tensor) -> Tensor:
@@ -115,5 +166,6 @@ def row_normalise(x: Tensor) -> Tensor:
     return x / torch.where(total == 0, torch.ones_like(total), total)
 
 
-def _kind(tensor: Tensor) -> str:
+def kind_of(tensor: Tensor) -> str:
+    """Type and shape, for sentences."""
     return f"{tensor.dtype} {list(tensor.shape)}"

@@ -7,18 +7,27 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.karate import load_karate
 from mpnn.datasets.planetoid import load_planetoid
 from mpnn.datasets.record import DataError, NodeDataset
+from mpnn.datasets.tu import load_tu
+
+Dataset = NodeDataset | GraphDataset
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A loader, one line about what it loads, and whether it reads files (then it takes `data`)."""
+    """A loader, one line about what it loads, whether it reads files (then it takes `data`), and for what."""
 
-    load: Callable[..., NodeDataset]
+    load: Callable[..., Dataset]
     about: str
     reads_files: bool
+    tasks: tuple[str, ...] = ("node", "edge")
+
+
+def _tu(name: str, about: str, attributes: bool = False) -> Entry:
+    return Entry(partial(load_tu, name, attributes=attributes), about, True, ("graph",))
 
 
 DATASETS = {
@@ -26,10 +35,15 @@ DATASETS = {
     "cora": Entry(partial(load_planetoid, "cora"), "2,708 papers on machine learning, 7 subjects", True),
     "citeseer": Entry(partial(load_planetoid, "citeseer"), "3,327 papers on computing, 6 subjects", True),
     "pubmed": Entry(partial(load_planetoid, "pubmed"), "19,717 papers on diabetes, 3 kinds of it", True),
+    "mutag": _tu("MUTAG", "188 molecules, mutagenic or not"),
+    "proteins": _tu("PROTEINS", "1,113 proteins, enzymes or not"),
+    "enzymes": _tu("ENZYMES", "600 enzymes, 6 classes of them; with node attributes", attributes=True),
+    "nci1": _tu("NCI1", "4,110 compounds, active against lung cancer or not"),
+    "imdb-binary": _tu("IMDB-BINARY", "1,000 casts, action or romance; features are degrees"),
 }
 
 
-def load(name: str, data: str | Path | None = None) -> NodeDataset:
+def load(name: str, data: str | Path | None = None) -> Dataset:
     """Return the data set called `name`, one of `DATASETS`.
 
     Args:

@@ -1,29 +1,42 @@
 """Training: tasks, the loop, run folders, pictures, and the command `mpnn`."""
 
-from mpnn.train.build import build_model
+from mpnn.train.build import build_model, models
 from mpnn.train.errors import RunError
+from mpnn.train.graph_task import GraphTask
 from mpnn.train.loop import Result, fit
+from mpnn.train.metrics import METRICS, Metric
+from mpnn.train.node_task import InputDropout, NodeTask
+from mpnn.train.objective import Objective, objective
 from mpnn.train.pictures import embedding_picture, save_picture, training_curves
 from mpnn.train.presets import PRESETS, preset
 from mpnn.train.run import Listener, Report, load_model, train
 from mpnn.train.settings import Recipe, Settings
-from mpnn.train.task import InputDropout, NodeClassification, Task
+from mpnn.train.split import Split
+from mpnn.train.task import SupervisedTask, Task
 
 __all__ = [
+    "METRICS",
     "PRESETS",
+    "GraphTask",
     "InputDropout",
     "Listener",
-    "NodeClassification",
+    "Metric",
+    "NodeTask",
+    "Objective",
     "Recipe",
     "Report",
     "Result",
     "RunError",
     "Settings",
+    "Split",
+    "SupervisedTask",
     "Task",
     "build_model",
     "embedding_picture",
     "fit",
     "load_model",
+    "models",
+    "objective",
     "preset",
     "save_picture",
     "train",

@@ -10,26 +10,56 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mpnn.datasets import NodeDataset
-from mpnn.models import CONVS, GNN
+from mpnn.models import CONVS, GIN, GNN, GraphClassifier
 from mpnn.train.errors import RunError
 from mpnn.train.settings import Settings
+from mpnn.train.task import SupervisedTask
 
 
-def build_model(settings: Settings, data: NodeDataset) -> GNN:
-    """Return an untrained model for the data, its parameters drawn from torch's generator.
+def models(task: str) -> dict[str, str]:
+    """Every model for a task by name, with a line about it.
 
-    It drops the inputs of all layers but the first: `NodeClassification` does that one, since it knows which
-    features are zero.
+    >>> models("graph")["gin"]
+    'GIN with its readout: sums over every layer (Xu et al., 2019)'
+    """
+    known = {name: conv.description for name, conv in CONVS.items()}
+    if task == "graph":
+        known["gin"] = "GIN with its readout: sums over every layer (Xu et al., 2019)"
+    return known
+
+
+def build_model(settings: Settings, task: SupervisedTask) -> nn.Module:
+    """Return an untrained model for the task, its parameters drawn from torch's generator.
 
     Raises:
         RunError: the model is unknown, or an option does not suit it.
     """
-    if settings.model not in CONVS:
-        raise RunError(f"model is {settings.model!r}, but should be one of {', '.join(CONVS)}")
-    options: dict[str, Any] = {}
-    if settings.model == "pna":  # the one layer that asks for the degrees of the training graph
-        options["deg"] = data.graph.in_degree.bincount()
+    known = models(settings.task)
+    if settings.model not in known:
+        raise RunError(f"model is {settings.model!r}, but should be one of {', '.join(known)}")
+    build = {"node": _node_model, "graph": _graph_model}[settings.task]
+    try:
+        model = build(settings, task, _options(settings, task)).to(task.device)
+        with torch.no_grad():
+            task.attempt(model.eval())
+    except (ValueError, TypeError) as error:
+        raise RunError(f"model {settings.model} cannot be used here: {error}") from error
+    return model
+
+
+def _options(settings: Settings, task: SupervisedTask) -> dict[str, Any]:
+    """What a stack of layers of this model takes."""
+    options: dict[str, Any] = {
+        "num_layers": settings.layers,
+        "conv": settings.model,
+        "norm": settings.norm,
+        "act": settings.act,
+        "residual": settings.residual,
+    }
+    if settings.model == "pna":  # the one layer that asks for the degrees of the training graphs
+        options["deg"] = task.degrees()
+    if task.edge_dim is not None:
+        options["edge_dim"] = task.edge_dim
     attentive = [name for name, conv in CONVS.items() if "heads" in inspect.signature(conv.build).parameters]
     if settings.model in attentive:
         options["attention_dropout"] = settings.dropout
@@ -42,26 +72,34 @@ def build_model(settings: Settings, data: NodeDataset) -> GNN:
                 f"{name} is {value}, but {settings.model} has no heads: {', '.join(attentive)} have"
             )
         options[name] = value
-    try:
-        model = GNN(
-            data.num_features,
-            settings.hidden * (settings.heads or 1),
-            data.num_classes,
-            num_layers=settings.layers,
-            conv=settings.model,
-            norm=settings.norm,
-            act=settings.act,
-            jk=settings.jk,
-            residual=settings.residual,
-            **options,
-        ).to(data.x.device)
-        for layer in [*model.convs[1:], *([] if model.lin is None else [model.lin])]:
-            layer.register_forward_pre_hook(partial(_drop_input, settings.dropout))
-        with torch.no_grad():
-            model.eval()(data.x, data.graph)
-    except (ValueError, TypeError) as error:
-        raise RunError(f"model {settings.model} cannot be used here: {error}") from error
+    return options
+
+
+def _node_model(settings: Settings, task: SupervisedTask, options: dict[str, Any]) -> nn.Module:
+    """It drops the inputs of all layers but the first: the task does that one, knowing which are zero."""
+    model = GNN(task.num_features, _width(settings), task.out_channels, jk=settings.jk, **options)
+    for layer in [*model.convs[1:], *([] if model.lin is None else [model.lin])]:
+        layer.register_forward_pre_hook(partial(_drop_input, settings.dropout))
     return model
+
+
+def _graph_model(settings: Settings, task: SupervisedTask, options: dict[str, Any]) -> nn.Module:
+    if settings.out_heads is not None:
+        raise RunError(f"out_heads is {settings.out_heads}, but all layers are hidden ones in graph tasks")
+    options |= {
+        "jk": settings.jk or "last",
+        "readout": settings.readout or "sum",
+        "dropout": settings.dropout,
+    }
+    kind: type[GraphClassifier] = GraphClassifier
+    if settings.model == "gin":
+        kind = GIN
+        del options["conv"]
+    return kind(task.num_features, _width(settings), task.out_channels, **options)
+
+
+def _width(settings: Settings) -> int:
+    return settings.hidden * (settings.heads or 1)
 
 
 def _drop_input(p: float, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

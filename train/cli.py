@@ -12,15 +12,21 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from mpnn.datasets import DATASETS, DataError
-from mpnn.models import CONVS
+from mpnn.train.build import models
 from mpnn.train.display import Display
 from mpnn.train.errors import RunError
 from mpnn.train.folder import read_config
+from mpnn.train.objective import LOSSES
 from mpnn.train.presets import preset
-from mpnn.train.run import train
-from mpnn.train.settings import DECAYED, MONITORS
+from mpnn.train.run import runs_of, train
+from mpnn.train.settings import DECAYED, MONITORS, OPTIMIZERS, SCHEDULES, SPLITS
 
 USER_ERROR, INTERRUPTED = 2, 130
+ABOUT = {
+    "node": "classify the nodes of a graph, or predict their numbers",
+    "graph": "classify graphs, or predict their numbers",
+}
+DEFAULTS = {"node": ("karate", "gcn"), "graph": ("mutag", "gin")}  # data set and model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,25 +61,36 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mpnn {version('mpnn')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     tasks = commands.add_parser("train", help="train a model").add_subparsers(required=True, metavar="TASK")
-    node = tasks.add_parser(
-        "node",
-        help="classify the nodes of a graph",
-        description="Train a model that classifies the nodes of a graph. What no flag says is as published.",
-        epilog=_lists(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,  # so that flags that were not given do not override a preset
-    )
-    node.set_defaults(command=_train, task="node")
-    _add_training_flags(node)
+    for task, about in ABOUT.items():
+        one = tasks.add_parser(
+            task,
+            help=about,
+            description=f"Train a model to {about}. What no flag says is as published.",
+            epilog=_lists(task),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            argument_default=argparse.SUPPRESS,  # so that flags that were not given do not override a preset
+        )
+        one.set_defaults(command=_train, task=task)
+        _add_training_flags(one)
     return parser
 
 
 def _add_training_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what").add_argument
-    add("--dataset", metavar="NAME", help="data set (default: karate)")
+    add("--dataset", metavar="NAME", help="data set (default: see below)")
     add("--data", metavar="DIR", help="folder with its files (default: $MPNN_DATA, else downloaded)")
-    add("--model", metavar="NAME", help="layer that the model is made of (default: gcn)")
-    add("--layers", type=int, metavar="N", help="number of layers (default: 2)")
+    add(
+        "--split",
+        choices=SPLITS,
+        help="which items are for what (default: public if there is one, else random)",
+    )
+    add("--val-share", type=float, metavar="X", help="share to validate on, of a random split")
+    add("--test-share", type=float, metavar="X", help="share to test on, of a random split")
+    add("--folds", type=int, metavar="N", help="cross-validation with N folds and an inner validation part")
+    add("--fold", type=int, metavar="N", help="only this fold, counted from 0")
+    add = parser.add_argument_group("model").add_argument
+    add("--model", metavar="NAME", help="layer that the model is made of (default: see below)")
+    add("--layers", type=int, metavar="N", help="number of layers")
     add("--hidden", type=int, metavar="N", help="channels of a hidden layer, of each head if it has heads")
     add("--heads", type=int, metavar="N", help="attention heads of hidden layers")
     add("--out-heads", type=int, metavar="N", help="attention heads of the last layer")
@@ -81,14 +98,27 @@ def _add_training_flags(parser: argparse.ArgumentParser) -> None:
     add("--norm", metavar="NAME", help="normalisation of hidden layers: batch, layer, graph, pair")
     add("--jk", metavar="NAME", help="jumping knowledge: last, cat, max, lstm")
     add("--residual", action="store_true", help="add the input of hidden layers to their output")
+    add("--readout", metavar="NAME", help="how nodes become a graph: sum, mean, max, ... (graph)")
     add = parser.add_argument_group("how").add_argument
+    add("--loss", choices=LOSSES, help="what is made small (default: the first that suits the data)")
+    add("--class-weights", metavar="W", help="balanced, or numbers divided by commas")
+    add("--batch-size", type=int, metavar="N", help="graphs in a batch (graph)")
     add("--epochs", type=int, metavar="N", help="how many at most")
+    add("--optimizer", choices=OPTIMIZERS, help="default: adam")
     add("--lr", type=float, metavar="X", help="learning rate")
+    add("--momentum", type=float, metavar="X", help="of sgd and rmsprop")
+    add("--nesterov", action="store_true", help="look ahead by the momentum, with sgd")
+    add("--schedule", choices=SCHEDULES, help="of the learning rate")
+    add("--decay", type=float, metavar="X", help="factor of step and plateau (default: 0.5)")
+    add("--decay-every", type=int, metavar="N", help="epochs of a step (50), or of waiting on a plateau (10)")
+    add("--warmup", type=int, metavar="N", help="epochs in which the learning rate rises")
     add("--weight-decay", type=float, metavar="X", help="L2 penalty")
     add("--decayed", choices=DECAYED, help="whose weights have the penalty")
+    add("--l1", type=float, metavar="X", help="L1 penalty")
+    add("--clip", type=float, metavar="X", help="largest norm of the gradient")
     add("--dropout", type=float, metavar="P", help="dropout of every layer's input and of attention")
     add("--patience", type=int, metavar="N", help="stop after N epochs without progress")
-    add("--monitor", choices=MONITORS, help="what progress on the validation nodes is")
+    add("--monitor", choices=MONITORS, help="what progress on the validation items is")
     add("--seed", type=int, metavar="N", help="of the first run (default: 0)")
     add("--runs", type=int, metavar="N", help="train N times, with seeds counting up (default: 1)")
     add("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")
@@ -98,9 +128,14 @@ def _add_training_flags(parser: argparse.ArgumentParser) -> None:
     add("--no-pictures", action="store_true", help="draw nothing")
 
 
-def _lists() -> str:
-    rows = ["data sets:", *(f"  {name:<12} {entry.about}" for name, entry in DATASETS.items())]
-    rows += ["models:", *(f"  {name:<12} {conv.description}" for name, conv in CONVS.items())]
+def _lists(task: str) -> str:
+    dataset, model = DEFAULTS[task]
+    rows = [f"data sets (default: {dataset}):"]
+    rows += [f"  {name:<12} {entry.about}" for name, entry in DATASETS.items() if task in entry.tasks]
+    rows += [
+        f"models (default: {model}):",
+        *(f"  {name:<12} {about}" for name, about in models(task).items()),
+    ]
     return "\n".join(rows)
 
 
@@ -110,10 +145,11 @@ def _train(flags: dict[str, Any]) -> int:
     if flags.get("data"):
         flags["data"] = str(Path(flags["data"]).absolute())  # so that the run can be resumed from anywhere
     if resume is None:
-        settings = preset(flags.pop("model", "gcn"), **flags)
+        dataset, model = DEFAULTS[flags["task"]]
+        settings = preset(**{"dataset": dataset, "model": model} | flags)
     else:
         settings = replace(read_config(Path(resume)), **flags)
-    with Display(settings.runs) as display:
+    with Display(len(list(runs_of(settings, Path())))) as display:
         try:
             report = train(settings, out, resume=resume, draw=draw, listener=display)
         except KeyboardInterrupt:

@@ -11,19 +11,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from torch import nn
 
-from mpnn.datasets import NodeDataset
-from mpnn.train import folder, run, state
+from mpnn.train import draw, folder, run, state
 from mpnn.train.loop import Result
+from mpnn.train.metrics import METRICS, Metric
 from mpnn.train.settings import Settings
+from mpnn.train.task import SupervisedTask
 
 ABOUT = {
     folder.CONFIG: "the settings: they reproduce this run",
-    folder.RESULTS: "accuracy of every run, mean and standard deviation",
-    state.METRICS: "loss and accuracy of every epoch",
+    folder.RESULTS: "the metrics of every run, mean and standard deviation",
+    state.METRICS: "loss and metrics of every epoch",
     state.BEST: "the best model",
     state.LAST: "what --resume goes on from",
-    run.CURVES: "training curves",
-    run.EMBEDDING: "the nodes as the model sees them (t-SNE)",
+    draw.CURVES: "training curves",
+    draw.EMBEDDING: "what is learned from, as the model sees it (t-SNE)",
 }
 
 
@@ -33,6 +34,7 @@ class Display(run.Listener):
     def __init__(self, runs: int = 1) -> None:
         self.out = Console(highlight=False, soft_wrap=True)
         self.runs, self.run = runs, 0
+        self.metric: Metric = METRICS["accuracy"]
         self.folder: Path | None = None
         terminal = Console(stderr=True)
         self.bar = Progress(
@@ -59,14 +61,15 @@ class Display(run.Listener):
         """Remember where everything is written."""
         self.folder = folder
 
-    def started(self, settings: Settings, data: NodeDataset, model: nn.Module) -> None:
+    def started(self, settings: Settings, task: SupervisedTask, model: nn.Module) -> None:
         """Say what is trained, and on what."""
+        self.metric = task.metrics[0]
         if self.run == 0:
             parameters = sum(parameter.numel() for parameter in model.parameters())
-            self.out.print(escape(repr(data)))
+            self.out.print(escape(repr(task.data)))
             self.out.print(
                 f"[bold]{settings.model}[/bold]: {settings.layers} layers, {parameters:,} parameters, "
-                f"on {data.x.device}"
+                f"on {task.device}"
             )
         self.run += 1
         name = f"run {self.run}/{self.runs}" if self.runs > 1 else "training"
@@ -74,7 +77,8 @@ class Display(run.Listener):
 
     def epoch(self, row: state.Row) -> None:
         """Move the bar."""
-        numbers = f"loss {row['train_loss']:.3f}  val accuracy {100 * row['val_accuracy']:5.1f} %"
+        value = self.metric.text(row[f"val_{self.metric.name}"])
+        numbers = f"loss {row['train_loss']:.3f}  val {self.metric.title} {value:>7}"
         self.bar.update(self.task, completed=row["epoch"], numbers=numbers)
 
     def finished(self, result: Result) -> None:
@@ -87,8 +91,9 @@ class Display(run.Listener):
             self.out.print(_table(report))
         for result in report.results[:1] if len(report.results) == 1 else []:
             self.out.print(
-                f"Best of {len(result.history)} epochs by validation {_monitored(report.settings)}: "
-                f"epoch {result.best_epoch}, validation accuracy {100 * result.best['val_accuracy']:.1f} %."
+                f"Best of {len(result.history)} epochs by validation {_monitored(report)}: epoch "
+                f"{result.best_epoch}, validation {self.metric.title} "
+                f"{self.metric.text(result.best[f'val_{self.metric.name}'])}."
             )
         self.out.print(f"[bold green]{report}[/bold green] ({seconds:.1f} s)")
         self.out.print(f"Written to [bold]{escape(str(report.folder))}[/bold]:")
@@ -96,21 +101,29 @@ class Display(run.Listener):
             if (report.folder / name).exists():
                 self.out.print(f"  {name:<15}{about}")
         if len(report.results) > 1:
-            self.out.print(f"  {'seed-N/':<15}each run's own metrics and checkpoints")
+            self.out.print(
+                f"  {'seed-N/' if report.settings.folds is None else 'fold-N/':<15}each run's own files"
+            )
 
 
-def _monitored(settings: Settings) -> str:
-    return "loss and accuracy" if settings.monitor == "both" else settings.monitor
+def _monitored(report: run.Report) -> str:
+    monitor, first = report.settings.monitor, report.metrics[0]
+    if monitor == "both":
+        return f"loss and {first.title}"
+    return METRICS[monitor].title if monitor in METRICS else monitor
 
 
 def _table(report: run.Report) -> Table:
-    table = Table("seed", "epochs", "best epoch", "val accuracy", "test accuracy", box=None)
-    for number, result in enumerate(report.results):
+    metric, name = report.metrics[0], report.metrics[0].name
+    folds = report.settings.folds is not None
+    who = ("seed", "fold") if folds else ("seed",)
+    table = Table(*who, "epochs", "best epoch", f"val {metric.title}", f"test {metric.title}", box=None)
+    for (one, _), result in zip(run.runs_of(report.settings, report.folder), report.results, strict=True):
         table.add_row(
-            str(report.settings.seed + number),
+            *((str(one.seed), str(one.fold)) if folds else (str(one.seed),)),
             str(len(result.history)),
             str(result.best_epoch),
-            f"{100 * result.best['val_accuracy']:.1f} %",
-            f"{100 * result.best['test_accuracy']:.1f} %",
+            metric.text(result.best[f"val_{name}"]),
+            metric.text(result.best[f"test_{name}"]),
         )
     return table

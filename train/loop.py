@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from mpnn.train.errors import RunError
 from mpnn.train.interrupt import Interrupt
+from mpnn.train.metrics import Metric
+from mpnn.train.optimizer import build_optimizer
+from mpnn.train.schedule import learning_rate
 from mpnn.train.settings import Recipe
 from mpnn.train.state import Row, State
 from mpnn.train.stopping import EarlyStopping
@@ -31,7 +33,7 @@ class Result:
 
     @property
     def best(self) -> Row:
-        """Numbers of the best epoch; those on the test nodes took no part in choosing it."""
+        """Numbers of the best epoch; those on the test items took no part in choosing it."""
         return self.history[self.best_epoch - 1]
 
 
@@ -66,16 +68,17 @@ def fit(
 
     >>> from mpnn.datasets import load
     >>> from mpnn.models import GNN
-    >>> from mpnn.train import NodeClassification, Recipe
+    >>> from mpnn.train import NodeTask, Recipe
     >>> data = load("karate")
     >>> model = GNN(data.num_features, 16, data.num_classes, conv="sage")
-    >>> result = fit(model, NodeClassification(data), Recipe(epochs=20))
+    >>> result = fit(model, NodeTask(data), Recipe(epochs=20))
     >>> sorted(result.best)
     ['epoch', 'test_accuracy', 'train_accuracy', 'train_loss', 'val_accuracy', 'val_loss']
     """
     recipe = recipe or Recipe()
+    watched = watched_metric(recipe, task)
     stopper = EarlyStopping(recipe.monitor, recipe.patience)
-    state = State(model, _optimizer(model, recipe), stopper, identity or {})
+    state = State(model, build_optimizer(model, recipe), stopper, identity or {})
     if resume:
         if folder is None:
             raise RunError("folder is None, but resume needs the one of the run that was interrupted")
@@ -89,7 +92,7 @@ def fit(
         saved_at = time.monotonic()
         while state.epoch < recipe.epochs and not stopper.exhausted:
             try:
-                row = _epoch(state, task)
+                row = _epoch(state, task, recipe, watched)
             except RunError:
                 if folder is not None and state.best_epoch:
                     state.save_best(folder)
@@ -108,20 +111,44 @@ def fit(
     return Result(state.history, state.best_epoch)
 
 
-def _epoch(state: State, task: Task) -> Row:
+def watched_metric(recipe: Recipe, task: Task) -> Metric:
+    """Return the metric of the task that the recipe's `monitor` looks at.
+
+    Raises:
+        RunError: the task has no such metric.
+    """
+    metrics = {metric.name: metric for metric in task.metrics}
+    if recipe.monitor in ("loss", "both"):
+        return task.metrics[0]
+    if recipe.monitor not in metrics:
+        raise RunError(
+            f"monitor is {recipe.monitor!r}, but this task is measured by {', '.join(metrics)}: take one of "
+            "them, loss or both"
+        )
+    return metrics[recipe.monitor]
+
+
+def _epoch(state: State, task: Task, recipe: Recipe, watched: Metric) -> Row:
     number = state.epoch + 1
+    lr = learning_rate(recipe, [row["val_loss"] for row in state.history])
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
     state.model.train()
     losses = []
     for batch in task.batches():
         state.optimizer.zero_grad()
         loss = task.loss(state.model, batch)
         losses.append(_finite(loss.item(), "loss", number))
+        if recipe.l1:
+            loss = loss + recipe.l1 * sum(weight.abs().sum() for weight in state.model.parameters())
         loss.backward()  # type: ignore[no-untyped-call]
+        if recipe.clip is not None:
+            nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip)
         state.optimizer.step()
     state.model.eval()
     row: Row = {"epoch": number, "train_loss": sum(losses) / len(losses), **task.evaluate(state.model)}
     _finite(row["val_loss"], "validation loss", number)
-    state.note(row)
+    state.note(row, watched.score(row[f"val_{watched.name}"]))
     return row
 
 
@@ -131,20 +158,3 @@ def _finite(loss: float, name: str, epoch: int) -> float:
             f"the {name} became {loss} in epoch {epoch}: check the features, or take a lower learning rate"
         )
     return loss
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = list(model.parameters())
-    if not parameters:
-        raise RunError(f"{type(model).__name__} has no parameters to train")
-    if recipe.decayed == "all":
-        return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    convs = getattr(model, "convs", None)
-    if not isinstance(convs, nn.ModuleList):
-        raise RunError(f"decayed is 'first', but {type(model).__name__} has no list `convs`: use 'all'")
-    first = {id(parameter) for parameter in convs[0].parameters()}
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if id(p) in first], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if id(p) not in first]},
-    ]
-    return torch.optim.Adam([group for group in groups if group["params"]], lr=recipe.lr)

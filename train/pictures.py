@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mpnn.train import checkpoint
 from mpnn.train.loop import Result
+from mpnn.train.metrics import METRICS, Metric
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, then darker ones for further classes.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C00", "#000000")
@@ -38,11 +39,17 @@ def save_picture(figure: Figure, path: Path) -> None:
     checkpoint.write(path, content.getvalue())
 
 
-def training_curves(results: Sequence[Result], title: str = "") -> Figure:
-    """Loss and accuracy by epoch; of several runs each is a thin line, and the first is drawn over them."""
+def training_curves(
+    results: Sequence[Result],
+    title: str = "",
+    metric: Metric = METRICS["accuracy"],
+    loss_title: str = "cross-entropy",
+) -> Figure:
+    """Loss and a metric by epoch; of several runs each is a thin line, and the first is drawn over them."""
+    scale = 100 if metric.percent else 1
     with rc_context(STYLE):
         figure = Figure(figsize=(6.8, 2.7), layout="constrained")
-        losses, accuracies = figure.subplots(1, 2)
+        losses, scores = figure.subplots(1, 2)
         for number in reversed(range(len(results))):
             rows = results[number].history
             epochs = [row["epoch"] for row in rows]
@@ -50,17 +57,18 @@ def training_curves(results: Sequence[Result], title: str = "") -> Figure:
             for part, colour in (("train", COLOURS[0]), ("val", COLOURS[3])):
                 name = {"train": "training", "val": "validation"}[part] if number == 0 else None
                 losses.plot(epochs, [row[f"{part}_loss"] for row in rows], color=colour, label=name, **look)
-                percent = [100 * row[f"{part}_accuracy"] for row in rows]
-                accuracies.plot(epochs, percent, color=colour, label=name, **look)
+                values = [scale * row[f"{part}_{metric.name}"] for row in rows]
+                scores.plot(epochs, values, color=colour, label=name, **look)
         marked = "best epoch" if len(results) == 1 else "best epoch of the first run (bold)"
-        for axes in (losses, accuracies):
+        for axes in (losses, scores):
             axes.axvline(results[0].best_epoch, color="0.5", linestyle=":", linewidth=1, label=marked)
             axes.set_xlabel("epoch")
             axes.margins(x=0.01)
-        losses.set_ylabel("loss (cross-entropy)")
+        losses.set_ylabel(f"loss ({loss_title})")
         losses.set_ylim(bottom=0)
-        accuracies.set_ylabel("accuracy [%]")
-        accuracies.set_ylim(0, 102)
+        scores.set_ylabel(f"{metric.title} [%]" if metric.percent else metric.title)
+        if metric.percent:
+            scores.set_ylim(0, 102)
         handles, names = losses.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(names))
         if title:
@@ -78,14 +86,14 @@ def embedding_picture(
     title: str = "",
     seed: int = 0,
 ) -> Figure:
-    """Draw node embeddings in the plane by t-SNE (van der Maaten & Hinton, 2008).
+    """Draw embeddings of nodes or graphs in the plane by t-SNE (van der Maaten & Hinton, 2008).
 
     Args:
-        embedding: `[num_nodes, channels]`; of more than 5000 nodes a random sample is drawn.
-        classes: `[num_nodes]` true classes, shown by colour.
+        embedding: `[count, channels]`; of more than 5000 a random sample is drawn.
+        classes: `[count]` true classes, shown by colour.
         class_names: the classes' names.
-        predicted: `[num_nodes]` predicted classes; nodes that are wrong become crosses.
-        labelled: bool `[num_nodes]`; nodes that were trained on become stars.
+        predicted: `[count]` predicted classes; those that are wrong become crosses.
+        labelled: bool `[count]`; those that were trained on become stars.
         title: text above the picture.
         seed: of t-SNE and of the sample.
     """

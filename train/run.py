@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,19 +12,20 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mpnn.datasets import NodeDataset, load
-from mpnn.models import GNN
-from mpnn.train import checkpoint, folder, pictures
+from mpnn.datasets import load
+from mpnn.train import checkpoint, folder
 from mpnn.train.build import build_model, find_device
+from mpnn.train.draw import draw_run
 from mpnn.train.errors import RunError
-from mpnn.train.loop import Result, fit
+from mpnn.train.kinds import make_task
+from mpnn.train.loop import Result, fit, watched_metric
+from mpnn.train.metrics import Metric
 from mpnn.train.settings import Settings
 from mpnn.train.state import BEST, LAST, Row
-from mpnn.train.task import NodeClassification
+from mpnn.train.task import SupervisedTask
 
 # What a resumed run may change; everything else decides its numbers.
 MAY_CHANGE = ("data", "device", "epochs")
-CURVES, EMBEDDING = "curves.png", "embedding.png"
 
 
 class Listener:
@@ -33,8 +34,8 @@ class Listener:
     def opened(self, folder: Path) -> None:
         """The run folder is there; from now on it can be resumed."""
 
-    def started(self, settings: Settings, data: NodeDataset, model: nn.Module) -> None:
-        """A run starts, its seed is `settings.seed`."""
+    def started(self, settings: Settings, task: SupervisedTask, model: nn.Module) -> None:
+        """A run starts, its seed and fold are those of `settings`."""
 
     def epoch(self, row: Row) -> None:
         """An epoch is done."""
@@ -45,24 +46,32 @@ class Listener:
 
 @dataclass(frozen=True)
 class Report:
-    """What `train` came to: a result per run, and the folder with all files."""
+    """What `train` came to: a result per run, how they are measured, and the folder with all files."""
 
     settings: Settings
     results: list[Result]
     folder: Path
+    metrics: Sequence[Metric]
 
-    @property
-    def test_accuracy(self) -> tuple[float, float]:
-        """Mean over the runs, and their standard deviation (of a sample; 0 for one run)."""
-        values = [result.best["test_accuracy"] for result in self.results]
+    def test(self, metric: str | None = None) -> tuple[float, float]:
+        """Mean of a test metric over the runs, and their standard deviation (of a sample; 0 for one run).
+
+        Without a name it is the task's first metric.
+        """
+        values = [result.best[f"test_{metric or self.metrics[0].name}"] for result in self.results]
         return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
     def __str__(self) -> str:
-        mean, deviation = self.test_accuracy
-        who = f"{self.settings.model} on {self.settings.dataset}"
-        if len(self.results) == 1:
-            return f"{who}: test accuracy {100 * mean:.1f} %"
-        return f"{who}: test accuracy {100 * mean:.1f} ± {100 * deviation:.1f} % ({len(self.results)} runs)"
+        settings, count = self.settings, len(self.results)
+        runs = f"{count} runs" if settings.folds is None else f"{count} of {settings.folds} folds"
+        if settings.folds is not None and count >= settings.folds:
+            runs = f"{settings.folds} folds" + (f", {settings.runs} times" if settings.runs > 1 else "")
+        parts = []
+        for metric in self.metrics:
+            mean, deviation = self.test(metric.name)
+            parts.append(f"{metric.title} {metric.text(mean, deviation if count > 1 else None)}")
+        text = f"{settings.model} on {settings.dataset}: test {', '.join(parts)}"
+        return text if count == 1 else f"{text} ({runs})"
 
 
 def train(
@@ -75,8 +84,8 @@ def train(
 ) -> Report:
     """Train as the settings say, and write everything into a run folder.
 
-    The folder holds `config.json`, `results.json`, `curves.png`, `embedding.png`, and of each run
-    `metrics.csv`, `best.pt` and `last.pt`; of several runs, each has these in its own folder `seed-N`.
+    The folder holds `config.json`, `results.json`, pictures, and of each run `metrics.csv`, `best.pt` and
+    `last.pt`; of several runs, each has these in its own folder, `seed-N`, `fold-N` or `seed-N-fold-N`.
 
     Args:
         settings: what to do; of a resumed run, those of its folder with changes of `data`, `device` or
@@ -106,50 +115,56 @@ def train(
     settings = settings or Settings()
     device = find_device(settings.device)
     data = load(settings.dataset, settings.data).to(device)
-    task = NodeClassification(data, input_dropout=settings.dropout)
+    task = make_task(settings, data)
+    watched_metric(settings, task)
     with _own_random_numbers(device):
-        build_model(settings, data)  # so that a model that cannot be built leaves no folder behind
+        build_model(settings, task)  # so that a model that cannot be built leaves no folder behind
         if resume is None:
             home = folder.new_folder(settings, None if out is None else Path(out))
         listener.opened(home)
-        runs = _runs(settings, home)
-        results = [_run(one, data, task, place, resume is not None, listener) for one, place in runs]
-        report = Report(settings, results, home)
+        results = []
+        for number, (one, place) in enumerate(runs_of(settings, home)):
+            task = task if number == 0 else make_task(one, data)
+            results.append(_run(one, task, place, resume is not None, listener))
+        report = Report(settings, results, home, task.metrics)
         _write_results(report)
         if draw:
-            _draw(report, settings.device)
+            _, first = next(runs_of(settings, home))
+            model, task, _ = load_model(first, settings.device)
+            draw_run(home, settings, results, str(report), model, task)
     return report
 
 
 def _continued(settings: Settings | None, home: Path) -> Settings:
     before = folder.read_config(home)
     after = settings or before
+    may_change = [name for name in MAY_CHANGE if name != "epochs" or before.schedule != "cosine"]
     for name, value in asdict(before).items():
-        if name not in MAY_CHANGE and getattr(after, name) != value:
+        if name not in may_change and getattr(after, name) != value:
             raise RunError(
                 f"{name} is {getattr(after, name)!r}, but the run in {home} has {value!r}: a resumed run may "
-                f"change only {', '.join(MAY_CHANGE)}"
+                f"change only {', '.join(may_change)}"
             )
     return after
 
 
-def _runs(settings: Settings, home: Path) -> Iterator[tuple[Settings, Path]]:
+def runs_of(settings: Settings, home: Path) -> Iterator[tuple[Settings, Path]]:
+    """The settings and the folder of every single run: each seed with each fold."""
+    folds: Sequence[int | None] = [settings.fold]
+    if settings.folds is not None and settings.fold is None:
+        folds = range(settings.folds)
     for seed in range(settings.seed, settings.seed + settings.runs):
-        yield replace(settings, seed=seed, runs=1), home / f"seed-{seed}" if settings.runs > 1 else home
+        for fold in folds:
+            names = [f"seed-{seed}"] if settings.runs > 1 else []
+            names += [f"fold-{fold}"] if len(folds) > 1 else []
+            yield replace(settings, seed=seed, runs=1, fold=fold), home / "-".join(names)
 
 
-def _run(
-    settings: Settings,
-    data: NodeDataset,
-    task: NodeClassification,
-    home: Path,
-    resume: bool,
-    listener: Listener,
-) -> Result:
+def _run(settings: Settings, task: SupervisedTask, home: Path, resume: bool, listener: Listener) -> Result:
     folder.write_config(home, settings)
     torch.manual_seed(settings.seed)
-    model = build_model(settings, data)
-    listener.started(settings, data, model)
+    model = build_model(settings, task)
+    listener.started(settings, task, model)
     result = fit(
         model,
         task,
@@ -163,8 +178,8 @@ def _run(
     return result
 
 
-def load_model(run: str | Path, device: str = "auto") -> tuple[GNN, NodeDataset, Settings]:
-    """Return the best model of a run folder, the data it was trained on, and its settings.
+def load_model(run: str | Path, device: str = "auto") -> tuple[nn.Module, SupervisedTask, Settings]:
+    """Return the best model of a run folder, the task that it was trained for, and its settings.
 
     Raises:
         RunError, DataError: the folder holds no such thing.
@@ -173,13 +188,14 @@ def load_model(run: str | Path, device: str = "auto") -> tuple[GNN, NodeDataset,
     data = load(settings.dataset, settings.data).to(find_device(device))
     path = Path(run) / BEST
     state = checkpoint.load(path)
-    with _own_random_numbers(data.x.device):
-        model = build_model(settings, data)
+    with _own_random_numbers(find_device(device)):
+        task = make_task(settings, data)
+        model = build_model(settings, task)
     try:
         model.load_state_dict(state["model"])
     except (KeyError, RuntimeError) as error:
         raise RunError(f"{path} is not a checkpoint of {settings.model} with these settings") from error
-    return model, data, settings
+    return model, task, settings
 
 
 @contextmanager
@@ -190,30 +206,15 @@ def _own_random_numbers(device: torch.device) -> Iterator[None]:
 
 
 def _write_results(report: Report) -> None:
-    mean, deviation = report.test_accuracy
-    runs = [
-        {"seed": report.settings.seed + number, "epochs": len(result.history), "best": result.best}
-        for number, result in enumerate(report.results)
+    content: dict[str, object] = {}
+    for metric in report.metrics:
+        mean, deviation = report.test(metric.name)
+        content[f"test_{metric.name}"] = {"mean": mean, "std": deviation}
+    single = (one for one, _ in runs_of(report.settings, report.folder))
+    content["runs"] = [
+        {"seed": one.seed}
+        | ({} if one.fold is None else {"fold": one.fold})
+        | {"epochs": len(result.history), "best": result.best}
+        for one, result in zip(single, report.results, strict=True)
     ]
-    content = {"test_accuracy": {"mean": mean, "std": deviation}, "runs": runs}
     checkpoint.write(report.folder / folder.RESULTS, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def _draw(report: Report, device: str) -> None:
-    settings = report.settings
-    _, first = next(_runs(settings, report.folder))
-    model, data, _ = load_model(first, device)
-    with torch.no_grad():
-        embedding, predicted = model.embed(data.x, data.graph), model(data.x, data.graph).argmax(dim=1)
-    curves = pictures.training_curves(report.results, title=str(report))
-    pictures.save_picture(curves, report.folder / CURVES)
-    nodes = pictures.embedding_picture(
-        embedding,
-        data.y,
-        data.class_names,
-        predicted=predicted,
-        labelled=data.train_mask,
-        title=f"{settings.dataset}: hidden layer of {settings.model}, t-SNE",
-        seed=settings.seed,
-    )
-    pictures.save_picture(nodes, report.folder / EMBEDDING)

@@ -8,9 +8,15 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from mpnn.train.errors import RunError
+from mpnn.train.metrics import METRICS
+from mpnn.train.objective import LOSSES
 
-MONITORS = ("loss", "accuracy", "both")
+TASKS = ("node", "graph")
+MONITORS = ("loss", "both", *METRICS)
 DECAYED = ("all", "first")
+OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
+SCHEDULES = ("constant", "step", "cosine", "plateau")
+SPLITS = ("public", "per-class", "random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,22 +24,41 @@ class Recipe:
     """How a model is trained, whatever it is and whatever it learns.
 
     Args:
-        lr: learning rate of Adam.
-        weight_decay: L2 penalty, added to the gradient as in the papers.
+        optimizer: `"adam"`, `"adamw"`, `"sgd"`, `"adagrad"` or `"rmsprop"`.
+        lr: learning rate.
+        momentum: of sgd and rmsprop.
+        nesterov: look ahead by the momentum; sgd only.
+        weight_decay: L2 penalty, added to the gradient as in the papers (by adamw: taken off the weights).
         decayed: whose weights it falls on: `"all"` layers', or the `"first"` layer's only.
+        l1: L1 penalty: this times the sum of all absolute weights is added to the loss.
+        clip: the largest norm of the gradient of all parameters together; None does not clip.
+        schedule: of the learning rate: `"constant"`; `"step"`: times `decay` every `decay_every` epochs;
+            `"cosine"`: down to zero at the last of `epochs`; `"plateau"`: times `decay` whenever the
+            validation loss has not fallen for `decay_every` epochs.
+        decay, decay_every: of `"step"` and `"plateau"`.
+        warmup: for so many epochs at the beginning the learning rate rises linearly.
         epochs: how many at most.
-        patience: stop after so many epochs without progress on the validation nodes; None never stops.
-        monitor: what progress is: `"loss"` falls, `"accuracy"` rises (ties: the lower loss), or `"both"` as
-            in the code of Veličković et al. (2018): one of them does not get worse than its best so far, and
-            a new best model needs it of both.
+        patience: stop after so many epochs without progress on the validation items; None never stops.
+        monitor: what progress is: `"loss"` falls; a metric such as `"accuracy"` gets better (ties: the lower
+            loss); or `"both"`, as in the code of Veličković et al. (2018): neither the loss nor the task's
+            first metric, whichever it is, gets worse than its best so far, and a new best model needs both.
 
     Raises:
-        RunError: a value out of its range.
+        RunError: a value out of its range, or one that another one leaves without effect.
     """
 
+    optimizer: str = "adam"
     lr: float = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
     weight_decay: float = 5e-4
     decayed: str = "all"
+    l1: float = 0.0
+    clip: float | None = None
+    schedule: str = "constant"
+    decay: float | None = None
+    decay_every: int | None = None
+    warmup: int = 0
     epochs: int = 200
     patience: int | None = None
     monitor: str = "loss"
@@ -43,8 +68,25 @@ class Recipe:
             value, low = getattr(self, field.name), LOWEST.get(field.name)
             if low is not None and value is not None and not (value >= low and math.isfinite(value)):
                 raise RunError(f"{field.name} is {value}, but should be at least {low}")
-        _check_choice("monitor", self.monitor, MONITORS)
-        _check_choice("decayed", self.decayed, DECAYED)
+            choices = CHOICES.get(field.name)
+            if choices is not None and value is not None and value not in choices:
+                raise RunError(f"{field.name} is {value!r}, but should be one of {', '.join(choices)}")
+            if field.name in BELOW_ONE and value is not None and value >= 1:
+                raise RunError(f"{field.name} is {value}, but should be below 1")
+        if self.clip == 0:
+            raise RunError("clip is 0.0, but should be above 0: nothing would be learned")
+        if self.momentum and self.optimizer not in ("sgd", "rmsprop"):
+            raise RunError(
+                f"momentum is {self.momentum}, but {self.optimizer} has none: sgd and rmsprop have"
+            )
+        if self.nesterov and not (self.optimizer == "sgd" and self.momentum):
+            raise RunError("nesterov is set, but needs optimizer sgd and a momentum above 0")
+        for name in ("decay", "decay_every"):
+            if getattr(self, name) is not None and self.schedule not in ("step", "plateau"):
+                raise RunError(
+                    f"{name} is {getattr(self, name)}, but schedule {self.schedule} has none: step and "
+                    "plateau have"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +94,25 @@ class Settings(Recipe):
     """A whole run: the data, the model, its recipe, and the seeds.
 
     Args:
-        task: `"node"`: classify the nodes of one graph.
+        task: what is told apart or predicted: `"node"` or `"graph"`.
         dataset, data: name of the data set, and the folder with its files.
         model: name of the convolution, see `mpnn.models`.
         hidden: channels of a hidden layer; of each head, where there are heads.
         layers: number of convolutions.
         heads, out_heads: attention heads of the hidden layers and of the output, for models that have them.
         norm, jk, residual: normalisation, jumping knowledge and skips, see `mpnn.models.GNN`.
+        readout: how nodes become a graph: `"sum"`, `"mean"`, `"max"`, ...; graph tasks only.
         dropout: probability, on the input of every layer and on attention weights.
         act: activation between the layers.
+        loss, class_weights: see `mpnn.train.objective`.
+        batch_size: graphs in a batch; graph tasks only.
+        split: `"public"`: the one that was published with the data; `"per-class"`: of each class 20 nodes to
+            train and 30 to validate on, as Shchur et al. (2018); `"random"`: by shares. None is public where
+            there is one, else random. All but the public one depend on the seed.
+        val_share, test_share: of a random split, the share of the items to validate and to test on.
+        folds: cross-validation: train so many times, each time another part is to test on; `val_share` is
+            then the share of the other parts.
+        fold: do only this one of them, counted from 0.
         seed: of the first run; the following runs count up from it.
         runs: how many runs, each from a new start.
         device: `"cpu"`, `"cuda"`, ..., or `"auto"`: the GPU if there is one.
@@ -80,17 +132,37 @@ class Settings(Recipe):
     norm: str | None = None
     jk: str | None = None
     residual: bool = False
+    readout: str | None = None
     dropout: float = 0.5
     act: str = "relu"
+    loss: str | None = None
+    class_weights: str | None = None
+    batch_size: int | None = None
+    split: str | None = None
+    val_share: float | None = None
+    test_share: float | None = None
+    folds: int | None = None
+    fold: int | None = None
     seed: int = 0
     runs: int = 1
     device: str = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_choice("task", self.task, ("node",))
-        if self.dropout >= 1:
-            raise RunError(f"dropout is {self.dropout}, but should be below 1")
+        for name, tasks in ONLY_FOR.items():
+            if getattr(self, name) is not None and self.task not in tasks:
+                raise RunError(
+                    f"{name} is {getattr(self, name)!r}, but {self.task} tasks have none: "
+                    f"{', '.join(tasks)} tasks have"
+                )
+        if self.folds is None:
+            if self.fold is not None:
+                raise RunError(f"fold is {self.fold}, but folds is not given: how many there are")
+        elif self.split not in (None, "random") or self.test_share is not None:
+            name = "test_share" if self.test_share is not None else "split"
+            raise RunError(f"{name} is {getattr(self, name)!r}, but with folds the fold is what is tested on")
+        elif self.fold is not None and self.fold >= self.folds:
+            raise RunError(f"fold is {self.fold}, but there are {self.folds} folds, 0..{self.folds - 1}")
 
     def to_json(self) -> str:
         """Text of `config.json`."""
@@ -99,20 +171,35 @@ class Settings(Recipe):
     @classmethod
     def from_dict(cls, values: Any) -> Settings:
         """Read what `to_json` or a checkpoint holds, after checking every name and type in it."""
-        known = {field.name: str(field.type) for field in fields(cls)}
-        if not isinstance(values, dict):
-            raise RunError(f"settings are of type {type(values).__name__}, but should be a dictionary")
-        for name in values.keys() - known:
-            raise RunError(f"settings hold {name!r}, which is none of {', '.join(known)}")
-        for name, value in values.items():
-            if type(value).__name__ not in _json_types(known[name]):
-                raise RunError(f"setting {name} is {value!r}, but should be of type {known[name]}")
-        return cls(**values)
+        return cls(**checked_values(values))
+
+
+def checked_values(values: Any) -> dict[str, Any]:
+    """Return a dictionary of settings read from a file if every name and type in it is right.
+
+    Raises:
+        RunError: one is not.
+    """
+    known = {field.name: str(field.type) for field in fields(Settings)}
+    if not isinstance(values, dict):
+        raise RunError(f"settings are of type {type(values).__name__}, but should be a dictionary")
+    for name in values.keys() - known:
+        raise RunError(f"settings hold {name!r}, which is none of {', '.join(known)}")
+    for name, value in values.items():
+        if type(value).__name__ not in _json_types(known[name]):
+            raise RunError(f"setting {name} is {value!r}, but should be of type {known[name]}")
+    return values
 
 
 LOWEST = {
     "lr": 0.0,
+    "momentum": 0.0,
     "weight_decay": 0.0,
+    "l1": 0.0,
+    "clip": 0.0,
+    "decay": 0.0,
+    "decay_every": 1,
+    "warmup": 0,
     "epochs": 1,
     "patience": 1,
     "hidden": 1,
@@ -120,14 +207,25 @@ LOWEST = {
     "heads": 1,
     "out_heads": 1,
     "dropout": 0.0,
+    "batch_size": 1,
+    "val_share": 0.0,
+    "test_share": 0.0,
+    "folds": 2,
+    "fold": 0,
     "seed": 0,
     "runs": 1,
 }
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise RunError(f"{name} is {value!r}, but should be one of {', '.join(choices)}")
+BELOW_ONE = ("dropout", "momentum", "val_share", "test_share")
+CHOICES = {
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "monitor": MONITORS,
+    "decayed": DECAYED,
+    "task": TASKS,
+    "loss": LOSSES,
+    "split": SPLITS,
+}
+ONLY_FOR = {"readout": ("graph",), "batch_size": ("graph",)}
 
 
 def _json_types(annotation: str) -> set[str]:

@@ -34,10 +34,10 @@ class State:
         """How many epochs are done."""
         return len(self.history)
 
-    def note(self, row: Row) -> None:
+    def note(self, row: Row, score: float) -> None:
         """Take in the numbers of an epoch, and a copy of the model if it is the best so far."""
         self.history.append(row)
-        if self.stopper.is_best(row["val_loss"], row["val_accuracy"]):
+        if self.stopper.is_best(row["val_loss"], score):
             self.best_epoch = self.epoch
             self.best_model = {name: value.clone() for name, value in self.model.state_dict().items()}
 

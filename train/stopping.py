@@ -8,42 +8,42 @@ from dataclasses import dataclass
 
 @dataclass
 class EarlyStopping:
-    """Watch validation loss and accuracy, as `monitor` of `Recipe` says.
+    """Watch the validation loss and a score, of which more is better, as `monitor` of `Recipe` says.
 
     >>> watch = EarlyStopping("loss", patience=2)
-    >>> [watch.is_best(loss, accuracy=0.5) for loss in (1.0, 0.8, 0.9, 0.9)], watch.exhausted
+    >>> [watch.is_best(loss, score=0.5) for loss in (1.0, 0.8, 0.9, 0.9)], watch.exhausted
     ([True, True, False, False], True)
     """
 
     monitor: str
     patience: int | None
     lowest_loss: float = math.inf
-    highest_accuracy: float = -math.inf
+    highest_score: float = -math.inf
     waited: int = 0
 
-    def is_best(self, loss: float, accuracy: float) -> bool:
+    def is_best(self, loss: float, score: float) -> bool:
         """Take note of an epoch; say whether its model is the best so far."""
         if self.monitor == "both":
-            fell, rose = loss <= self.lowest_loss, accuracy >= self.highest_accuracy
+            fell, rose = loss <= self.lowest_loss, score >= self.highest_score
             best, progress = fell and rose, fell or rose
             self.lowest_loss = min(loss, self.lowest_loss)
-            self.highest_accuracy = max(accuracy, self.highest_accuracy)
+            self.highest_score = max(score, self.highest_score)
         else:
             fell = loss < self.lowest_loss
-            better = (accuracy, -loss) > (self.highest_accuracy, -self.lowest_loss)
+            better = (score, -loss) > (self.highest_score, -self.lowest_loss)
             best = progress = fell if self.monitor == "loss" else better
             if best:
-                self.lowest_loss, self.highest_accuracy = loss, accuracy
+                self.lowest_loss, self.highest_score = loss, score
         self.waited = 0 if progress else self.waited + 1
         return best
 
     def memory(self) -> dict[str, float]:
         """What was seen so far, for a checkpoint; the rest are settings."""
-        return {name: getattr(self, name) for name in ("lowest_loss", "highest_accuracy", "waited")}
+        return {name: getattr(self, name) for name in ("lowest_loss", "highest_score", "waited")}
 
     def recall(self, memory: dict[str, float]) -> None:
         """Go on from what `memory` returned."""
-        self.lowest_loss, self.highest_accuracy = memory["lowest_loss"], memory["highest_accuracy"]
+        self.lowest_loss, self.highest_score = memory["lowest_loss"], memory["highest_score"]
         self.waited = int(memory["waited"])
 
     @property

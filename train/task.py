@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
-from sklearn.metrics import accuracy_score
 from torch import Tensor, nn
 
-from mpnn.datasets import NodeDataset
+from mpnn.train.metrics import Metric
+from mpnn.train.objective import Objective
+from mpnn.train.split import Split
 
 
 class Task(Protocol):
-    """The batches of an epoch, the loss of a batch, and how good a model is."""
+    """The batches of an epoch, the loss of a batch, and how good a model is.
+
+    `metrics` are what `evaluate` reports of each part; the first is the one that runs are summed up by.
+    """
+
+    metrics: Sequence[Metric]
 
     def batches(self) -> Iterable[Any]:
         """One pass through what there is to learn from."""
@@ -24,81 +30,104 @@ class Task(Protocol):
         """Return the loss of a batch, a scalar with a gradient."""
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Return `val_loss`, `val_accuracy`, `test_accuracy` and whatever else is worth a column."""
+        """Return `val_loss`, and `val_NAME` and `test_NAME` of every metric."""
 
 
-class NodeClassification:
-    """Classify the nodes of one graph, a few of which are labelled (Kipf & Welling, 2017).
-
-    The whole graph is the only batch. Models are called as `model(x, graph)` and return logits
-    `[num_nodes, num_classes]`; the loss is the cross-entropy over the training nodes.
+class SupervisedTask:
+    """A task whose items (nodes, edges, graphs) have known answers, and which a run can build a model for.
 
     Args:
-        data: graph, features, classes and masks.
-        input_dropout: probability to drop a feature of `x` in training, for models whose paper does so before
-            the first layer.
+        data: where it all comes from.
+        objective: what outputs are compared with.
+        y: the answers, one row for each item.
+        split: which items are to train, to validate and to test on.
+        num_features: width of the node features.
+        edge_dim: width of the edge features, None without.
     """
 
-    def __init__(self, data: NodeDataset, input_dropout: float = 0.0) -> None:
-        self.data = data
-        self._dropped = InputDropout(data.x, input_dropout)
-        self._nodes = {
-            split: getattr(data, f"{split}_mask").nonzero().flatten() for split in ("train", "val", "test")
-        }
-        self._classes = {split: data.y[nodes] for split, nodes in self._nodes.items()}
-        self._truth = {split: classes.cpu().numpy() for split, classes in self._classes.items()}
-        bad = (~data.x.isfinite()).nonzero()
-        if len(bad):
-            row, column = bad[0].tolist()
-            warnings.warn(
-                f"x of {data.name} holds {len(bad)} values that are NaN or infinite, the first at "
-                f"x[{row}, {column}]: the loss will be NaN unless the model never reads them",
-                stacklevel=2,
-            )
+    item = "item"
 
-    def batches(self) -> Iterable[None]:
-        """The whole graph at once."""
-        return (None,)
+    def __init__(
+        self,
+        data: Any,
+        objective: Objective,
+        y: Tensor,
+        split: Split,
+        num_features: int,
+        edge_dim: int | None,
+    ) -> None:
+        self.data, self.objective, self.y, self.split = data, objective, y, split
+        self.metrics: Sequence[Metric] = objective.metrics
+        self.num_features, self.edge_dim = num_features, edge_dim
 
-    def loss(self, model: nn.Module, batch: None) -> Tensor:
-        """Cross-entropy over the training nodes."""
-        logits = model(self._dropped(), self.data.graph)
-        return F.cross_entropy(logits[self._nodes["train"]], self._classes["train"])
+    @property
+    def out_channels(self) -> int:
+        """Width of the output that the objective wants."""
+        return self.objective.out_channels
+
+    @property
+    def device(self) -> torch.device:
+        """Where the answers are."""
+        return self.y.device
+
+    @abstractmethod
+    def batches(self) -> Iterable[Any]:
+        """One pass through the items to train on."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """The objective's loss of a batch."""
+
+    @abstractmethod
+    def outputs(self, model: nn.Module) -> Tensor:
+        """What the model says of every item, `[num_items, out_channels]`."""
+
+    @abstractmethod
+    def attempt(self, model: nn.Module) -> None:
+        """Call the model once on as little as possible, to find out whether it can be called."""
+
+    @abstractmethod
+    def degrees(self) -> Tensor:
+        """How many nodes have each in-degree, `[highest + 1]`."""
+
+    def embed(self, model: nn.Module) -> Tensor | None:
+        """What the model's output is read from, one row for each item; None where there is no such thing."""
+        return None
+
+    @property
+    def few_known(self) -> Tensor | None:
+        """Bool `[num_items]`: which items were trained on, where they are few enough to be shown."""
+        if 4 * len(self.split.train) > len(self.y):
+            return None
+        known = torch.zeros(len(self.y), dtype=torch.bool, device=self.device)
+        known[self.split.train] = True
+        return known
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Accuracy on each split and the validation loss, all from one forward pass."""
-        logits = model(self.data.x, self.data.graph)
-        predicted = logits.argmax(dim=1)
-        scores = {"val_loss": float(F.cross_entropy(logits[self._nodes["val"]], self._classes["val"]))}
-        for split, nodes in self._nodes.items():
-            scores[f"{split}_accuracy"] = float(
-                accuracy_score(self._truth[split], predicted[nodes].cpu().numpy())
-            )
+        """The validation loss, and every metric on each part."""
+        outputs = self.outputs(model)
+        val = self.split.val
+        scores = {"val_loss": float(self.objective.loss(outputs[val], self.y[val]))}
+        for part, where in self.split._asdict().items():
+            found = self.objective.scores(outputs[where], self.y[where])
+            scores.update({f"{part}_{name}": value for name, value in found.items()})
         return scores
 
 
-class InputDropout:
-    """Dropout of features that never change, at the cost of those that are not zero.
+def edge_features(edge_attr: Tensor | None) -> dict[str, Tensor]:
+    """The keyword that models take edge features by, if there are any."""
+    return {} if edge_attr is None else {"edge_attr": edge_attr}
 
-    What is zero stays zero whether it is dropped or not, so only the other entries are drawn: for a bag of
-    words, one in a hundred. Each call writes into the same buffer, so use its result before the next call.
 
-    >>> drop = InputDropout(torch.eye(8), p=0.5)
-    >>> drop().diagonal().unique().tolist()
-    [0.0, 2.0]
-    """
-
-    def __init__(self, x: Tensor, p: float) -> None:
-        self.x, self.p = x, p
-        self._where = x.flatten().nonzero().flatten()
-        self._sparse = p > 0 and 4 * self._where.numel() < x.numel()
-        if self._sparse:
-            self._values = x.flatten()[self._where]
-            self._buffer = torch.zeros_like(x, memory_format=torch.contiguous_format)
-
-    def __call__(self) -> Tensor:
-        if not self._sparse:
-            return F.dropout(self.x, self.p)
-        self._buffer.view(-1)[self._where] = F.dropout(self._values, self.p)
-        return self._buffer
+def warn_of_bad_features(name: str, x: Tensor, where: str = "x") -> bool:
+    """Warn of features that are no numbers; say whether there are any."""
+    bad = (~x.isfinite()).nonzero()
+    if len(bad):
+        row, column = bad[0].tolist()
+        warnings.warn(
+            f"{where} of {name} holds {len(bad)} values that are NaN or infinite, the first at "
+            f"{where}[{row}, {column}]: the loss will be NaN unless the model never reads them",
+            stacklevel=3,
+        )
+    return len(bad) > 0

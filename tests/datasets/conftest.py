@@ -56,3 +56,31 @@ def small_planetoid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in raw.iterdir()}
     monkeypatch.setitem(planetoid.SHA256, "cora", sums)
     return tmp_path
+
+
+@pytest.fixture
+def small_tu(tmp_path: Path) -> Path:
+    """A folder with random graphs in the TU format: labels and attributes of nodes, labels of edges."""
+    random = np.random.default_rng(5)
+    raw = tmp_path / "TOY" / "raw"
+    raw.mkdir(parents=True)
+    sizes = random.integers(2, 9, size=24)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    owner = np.repeat(np.arange(24), sizes)
+    pairs = [
+        start + random.integers(size, size=(3 * size, 2)) for start, size in zip(starts, sizes, strict=True)
+    ]
+    # Self loops among them, as real files have them.
+    edges = np.unique(np.concatenate(pairs), axis=0)
+    columns = {
+        "A": edges + 1,
+        "graph_indicator": owner + 1,
+        "graph_labels": np.tile([-1, 1, 5], 8),
+        "node_labels": random.integers(1, 4, size=len(owner)),
+        "node_attributes": random.random((len(owner), 2)).round(4),
+        "edge_labels": random.integers(0, 2, size=len(edges)),
+    }
+    for name, values in columns.items():
+        lines = (", ".join(map(str, np.atleast_1d(row).tolist())) + "\n" for row in values)
+        (raw / f"TOY_{name}.txt").write_text("".join(lines))
+    return tmp_path

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mpnn import Graph
 from mpnn.datasets import NodeDataset, load
 from mpnn.models import GNN
-from mpnn.train import NodeClassification, Recipe, RunError, fit
+from mpnn.train import NodeTask, Recipe, RunError, fit
 
 EPOCHS = 30
 
@@ -45,7 +45,7 @@ def test_every_epoch_is_that_of_a_plain_loop_around_pyg(decayed: str) -> None:
         expected.append((loss.item(), val_loss.item(), right.item()))
 
     recipe = Recipe(lr=0.02, weight_decay=0.1, decayed=decayed, epochs=EPOCHS)
-    result = fit(ours, NodeClassification(data), recipe)
+    result = fit(ours, NodeTask(data), recipe)
     found = [(row["train_loss"], row["val_loss"], row["test_accuracy"]) for row in result.history]
     torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=0, atol=1e-10)
     losses = [row[1] for row in expected]
@@ -62,7 +62,7 @@ def hopeless() -> NodeDataset:
 def test_the_model_ends_as_it_was_in_its_best_epoch(hopeless: NodeDataset) -> None:
     torch.manual_seed(1)
     model = GNN(34, 16, 2, dropout=0.5)
-    task = NodeClassification(hopeless)
+    task = NodeTask(hopeless)
     result = fit(model, task, Recipe(lr=0.1, epochs=40))
     assert result.best_epoch < 40
     assert not model.training
@@ -71,7 +71,7 @@ def test_the_model_ends_as_it_was_in_its_best_epoch(hopeless: NodeDataset) -> No
 
 def test_a_run_stops_when_its_patience_ends(hopeless: NodeDataset) -> None:
     torch.manual_seed(1)
-    result = fit(GNN(34, 16, 2), NodeClassification(hopeless), Recipe(epochs=500, patience=7))
+    result = fit(GNN(34, 16, 2), NodeTask(hopeless), Recipe(epochs=500, patience=7))
     assert len(result.history) == result.best_epoch + 7 < 500
 
 
@@ -94,7 +94,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_its_best(
     tmp_path: Path, when_training: bool, name: str
 ) -> None:
     with pytest.raises(RunError, match=f"the {name} became nan in epoch 5"):
-        fit(Explodes(when_training), NodeClassification(load("karate")), folder=tmp_path)
+        fit(Explodes(when_training), NodeTask(load("karate")), folder=tmp_path)
     best = torch.load(tmp_path / "best.pt", weights_only=True)
     assert best["epoch"] in range(1, 5)
     assert best["model"]["weight"].isfinite().all()
@@ -102,14 +102,14 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_its_best(
 
 def test_a_model_without_parameters_is_refused() -> None:
     with pytest.raises(RunError, match="Identity has no parameters to train"):
-        fit(nn.Identity(), NodeClassification(load("karate")))
+        fit(nn.Identity(), NodeTask(load("karate")))
 
 
 def test_decay_of_the_first_layer_needs_a_list_of_layers() -> None:
     with pytest.raises(RunError, match="decayed is 'first', but Linear has no list `convs`"):
-        fit(nn.Linear(2, 2), NodeClassification(load("karate")), Recipe(decayed="first"))
+        fit(nn.Linear(2, 2), NodeTask(load("karate")), Recipe(decayed="first"))
 
 
 def test_resuming_needs_a_folder() -> None:
     with pytest.raises(RunError, match="folder is None, but resume needs"):
-        fit(nn.Linear(2, 2), NodeClassification(load("karate")), resume=True)
+        fit(nn.Linear(2, 2), NodeTask(load("karate")), resume=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mpnn.datasets import load
 from mpnn.models import CONVS
-from mpnn.train import Listener, Report, RunError, Settings, build_model, load_model, preset, train
+from mpnn.train import Listener, NodeTask, Report, RunError, Settings, build_model, load_model, preset, train
 from mpnn.train.run import MAY_CHANGE
 
 SHORT = preset("gat", dataset="karate", epochs=25, patience=None, hidden=4)
@@ -192,7 +192,8 @@ def test_stacks_of_any_shape_train_and_are_drawn(tmp_path: Path, shape: dict[str
 def test_dropout_is_on_the_input_of_every_layer(jk: str | None) -> None:
     data = load("karate")
     for layers in (1, 3):
-        model = build_model(preset("gcn", dropout=0.999999, layers=layers, jk=jk), data).train()
+        settings = preset("gcn", dropout=0.999999, layers=layers, jk=jk)
+        model = build_model(settings, NodeTask(data)).train()
         torch.manual_seed(0)
         silent = model(torch.zeros_like(data.x), data.graph)
         dropped = model(data.x, data.graph)
@@ -201,7 +202,8 @@ def test_dropout_is_on_the_input_of_every_layer(jk: str | None) -> None:
 
 def test_the_best_model_can_be_loaded(tmp_path: Path) -> None:
     report = train(SHORT, tmp_path, draw=False)
-    model, data, settings = load_model(tmp_path)
+    model, task, settings = load_model(tmp_path)
+    data = task.data
     right = (model(data.x, data.graph).argmax(dim=1) == data.y)[data.test_mask].double().mean()
     assert float(right) == report.results[0].best["test_accuracy"]
     assert settings == SHORT

@@ -41,9 +41,9 @@ def test_settings_survive_a_file(settings: Settings) -> None:
         ("runs", 0, "runs is 0"),
         ("seed", -1, "seed is -1"),
         ("dropout", 1.0, "dropout is 1.0, but should be below 1"),
-        ("monitor", "f1", "monitor is 'f1', but should be one of loss, accuracy, both"),
+        ("monitor", "f1", "monitor is 'f1', but should be one of loss, both, accuracy, "),
         ("decayed", "last", "decayed is 'last', but should be one of all, first"),
-        ("task", "graph", "task is 'graph', but should be one of node"),
+        ("task", "tree", "task is 'tree', but should be one of node, "),
     ],
 )
 def test_a_value_out_of_range_is_named(field: str, value: Any, sentence: str) -> None:
@@ -55,7 +55,7 @@ def test_a_value_out_of_range_is_named(field: str, value: Any, sentence: str) ->
     ("content", "sentence"),
     [
         ([1], "settings are of type list"),
-        ({"epoch": 3}, "settings hold 'epoch', which is none of lr,"),
+        ({"epoch": 3}, "settings hold 'epoch', which is none of optimizer,"),
         ({"epochs": "3"}, "setting epochs is '3', but should be of type int"),
         ({"epochs": True}, "setting epochs is True, but should be of type int"),
         ({"lr": None}, "setting lr is None, but should be of type float"),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mpnn import Graph
 from mpnn.datasets import load
-from mpnn.train import InputDropout, NodeClassification
+from mpnn.train import InputDropout, NodeTask
 
 
 class Fixed(nn.Module):
@@ -32,7 +32,7 @@ def model() -> Fixed:
 
 def test_the_loss_is_over_the_training_nodes_only(model: Fixed) -> None:
     data = load("karate")
-    loss = NodeClassification(data).loss(model, None)
+    loss = NodeTask(data).loss(model, None)
     loss.backward()
     assert model.logits.grad is not None
     assert model.logits.grad.abs().sum(dim=1).nonzero().flatten().tolist() == [0, 33]
@@ -41,7 +41,7 @@ def test_the_loss_is_over_the_training_nodes_only(model: Fixed) -> None:
 
 def test_the_scores_are_those_of_each_split(model: Fixed) -> None:
     data = load("karate")
-    scores = NodeClassification(data).evaluate(model)
+    scores = NodeTask(data).evaluate(model)
     for split in ("train", "val", "test"):
         mask = getattr(data, f"{split}_mask")
         right = (model.logits.argmax(dim=1) == data.y)[mask].double().mean()
@@ -58,7 +58,7 @@ def test_features_that_are_not_numbers_are_warned_of_once_by_name(bad: float) ->
     with pytest.warns(
         UserWarning, match=r"x of karate holds 2 values that are NaN .* at x\[4, 2\]"
     ) as caught:
-        NodeClassification(replace(data, x=x), 0.5)
+        NodeTask(replace(data, x=x), 0.5)
     assert len(caught) == 1
 
 

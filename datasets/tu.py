@@ -1,0 +1,172 @@
+"""The TU collection of graphs to classify (Morris et al., 2020), and any folder in its text format."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mpnn.datasets.features import degree_one_hot
+from mpnn.datasets.files import VARIABLE, cache_folder, data_folder
+from mpnn.datasets.graph_record import GraphDataset
+from mpnn.datasets.record import DataError
+from mpnn.datasets.text import read_numbers
+from mpnn.graph import Graph
+
+Array = np.ndarray[Any, Any]
+
+
+def load_tu(name: str, data: str | Path | None = None, *, attributes: bool = False) -> GraphDataset:
+    """Return a data set of the TU collection, such as `"MUTAG"`.
+
+    Features are the one-hot labels of the nodes, behind their attributes where those are asked for; where
+    there are neither, the one-hot degrees (Xu et al., 2019). Self loops are dropped, and an edge that the
+    file lists twice is there once. Edge labels, one-hot, become `edge_attr`.
+
+    Args:
+        name: what its files are called: NAME_A.txt, NAME_graph_indicator.txt, ...
+        data: a folder that holds them in `tu/NAME/raw`, `NAME/raw`, `NAME`, `raw` or directly. By default
+            the folder that the environment variable `MPNN_DATA` names; without it they are downloaded once
+            into the user's cache.
+        attributes: whether to take node attributes (real numbers) too.
+
+    Raises:
+        DataError: a file is missing, or a line of one is wrong.
+    """
+    folder = data_folder(data)
+    if folder is None:
+        return read_tu(_download(name), name, attributes=attributes)
+    for place in (f"tu/{name}/raw", f"{name}/raw", name, "raw", "."):
+        if (folder / place / f"{name}_A.txt").is_file():
+            return read_tu(folder / place, name, attributes=attributes)
+    raise DataError(f"{folder} holds no {name}/raw/{name}_A.txt")
+
+
+def read_tu(raw: Path, name: str, *, attributes: bool = True) -> GraphDataset:
+    """Read the files NAME_*.txt of a folder; numbers of nodes and graphs begin at 1 in them.
+
+    `graph_attributes` are numbers to predict (regression); without them `graph_labels` are the classes.
+
+    Raises:
+        DataError: a file is missing, or a line of one is wrong.
+    """
+    owner = _column(raw / f"{name}_graph_indicator.txt") - 1
+    falls = np.flatnonzero(np.diff(owner, prepend=0) < 0)
+    if len(falls) or owner[0] < 0:
+        line = int(falls[0]) + 1 if len(falls) else 1
+        raise DataError(
+            f"{raw / f'{name}_graph_indicator.txt'} line {line}: graphs should be numbered 1, 2, ... in order"
+        )
+    num_nodes, num_graphs = len(owner), int(owner[-1]) + 1
+    edges, kept = _edges(raw / f"{name}_A.txt", owner)
+
+    x = _features(raw, name, "node", num_nodes, attributes)
+    edge_attr = _features(raw, name, "edge", None, True)
+    if edge_attr is not None:
+        if len(edge_attr) <= kept.max(initial=-1):
+            raise DataError(f"the files of edge labels of {name} have fewer lines than {name}_A.txt")
+        edge_attr = edge_attr[torch.from_numpy(kept)]
+    if x is None:
+        degree = torch.bincount(edges[1], minlength=num_nodes)
+        x = degree_one_hot(degree, int(degree.max()))
+
+    sizes = np.bincount(owner, minlength=num_graphs)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    counts = np.bincount(owner[edges[0].numpy()], minlength=num_graphs).tolist()
+    local = edges - torch.from_numpy(starts[owner[edges[0].numpy()]])
+    graphs = tuple(
+        Graph(part.contiguous(), int(size))
+        for part, size in zip(torch.split(local, counts, dim=1), sizes, strict=True)
+    )
+    y, class_names = _targets(raw, name, num_graphs)
+    return GraphDataset(
+        name=name,
+        graphs=graphs,
+        x=torch.split(x, sizes.tolist()),
+        y=y,
+        class_names=class_names,
+        edge_attr=None if edge_attr is None else torch.split(edge_attr, counts),
+    )
+
+
+def _edges(path: Path, owner: Array) -> tuple[Tensor, Array]:
+    """Edges sorted by source, each once, and which line each stands in."""
+    ends = read_numbers(path, int) - 1
+    bad = (ends < 0) | (ends >= len(owner))
+    if ends.shape[1] != 2 or bad.any():
+        line = int(bad.any(axis=1).argmax()) + 1
+        raise DataError(f"{path} line {line}: an edge should be two nodes out of 1..{len(owner)}")
+    apart = owner[ends[:, 0]] != owner[ends[:, 1]]
+    if apart.any():
+        raise DataError(f"{path} line {int(apart.argmax()) + 1}: the edge goes from one graph to another")
+    _, first = np.unique(ends[:, 0] * len(owner) + ends[:, 1], return_index=True)
+    kept = first[ends[first, 0] != ends[first, 1]]
+    return torch.from_numpy(ends[kept].T.copy()), kept
+
+
+def _features(raw: Path, name: str, of: str, rows: int | None, attributes: bool) -> Tensor | None:
+    """Attributes, then one-hot labels, of nodes or edges; None if there are none."""
+    parts = []
+    path = raw / f"{name}_{of}_attributes.txt"
+    if attributes and path.exists():
+        parts.append(torch.from_numpy(read_numbers(path, float)).float())
+    path = raw / f"{name}_{of}_labels.txt"
+    if path.exists():
+        labels = read_numbers(path, int)
+        columns = torch.from_numpy(labels - labels.min(axis=0)).T
+        parts += [F.one_hot(column).float() for column in columns]
+    for part in parts:
+        lines = rows or len(parts[0])
+        if len(part) != lines:
+            raise DataError(f"{name}_{of}_*.txt in {raw} have {len(part)} lines, but should have {lines}")
+    return torch.cat(parts, dim=1) if parts else None
+
+
+def _targets(raw: Path, name: str, num_graphs: int) -> tuple[Tensor, tuple[str, ...]]:
+    path = raw / f"{name}_graph_attributes.txt"
+    if path.exists():
+        numbers = torch.from_numpy(read_numbers(path, float)).float()
+        _check_count(path, len(numbers), num_graphs)
+        return numbers, tuple(f"target {number}" for number in range(numbers.size(1)))
+    path = raw / f"{name}_graph_labels.txt"
+    labels = _column(path)
+    _check_count(path, len(labels), num_graphs)
+    classes, y = np.unique(labels, return_inverse=True)
+    return torch.from_numpy(y.astype(np.int64)), tuple(f"class {label}" for label in classes.tolist())
+
+
+def _column(path: Path) -> Array:
+    numbers = read_numbers(path, int)
+    if numbers.shape[1] != 1:
+        raise DataError(f"{path} line 1: it holds {numbers.shape[1]} numbers, but should hold one")
+    return numbers[:, 0]
+
+
+def _check_count(path: Path, found: int, wanted: int) -> None:
+    if found != wanted:
+        raise DataError(f"{path} has {found} lines, but should have {wanted}, one for each graph")
+
+
+def _download(name: str) -> Path:
+    """Return the user's copy of the files, fetched from where PyG fetches them if they are not there."""
+    raw = cache_folder("tu") / name / "raw"
+    if not (raw / f"{name}_A.txt").exists():
+        from torch_geometric.datasets import TUDataset
+        from torch_geometric.io import fs
+
+        with tempfile.TemporaryDirectory(prefix="mpnn-") as private:
+            try:
+                fs.cp(f"{TUDataset.url}/{name}.zip", private, extract=True)
+                raw.parent.mkdir(parents=True, exist_ok=True)
+                (Path(private) / name).replace(raw)
+            except Exception as error:
+                raise DataError(
+                    f"{name} could not be downloaded ({type(error).__name__}: {error}): give the folder of "
+                    f"its files by data=..., --data or the environment variable {VARIABLE}"
+                ) from error
+    return raw

@@ -1,0 +1,107 @@
+"""What kinds of tasks there are: their data, how it is split, and the task that is made of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mpnn.datasets import Dataset, GraphDataset, NodeDataset
+from mpnn.models import CONVS
+from mpnn.train.errors import RunError
+from mpnn.train.graph_task import GraphTask
+from mpnn.train.node_task import NodeTask
+from mpnn.train.settings import Settings
+from mpnn.train.split import Split, class_split, fold_split, random_split
+from mpnn.train.task import SupervisedTask
+
+SHARES = {"node": (0.2, 0.2), "graph": (0.1, 0.1)}
+FOLD_VAL_SHARE = 0.1
+BATCH_SIZE = 32
+
+
+def make_task(settings: Settings, data: Dataset) -> SupervisedTask:
+    """Return the task of a run: the data, split as the settings and their seed say.
+
+    Edge features are left out where the model does not read any.
+
+    Raises:
+        RunError: the data set is not for such a task, or cannot be split so.
+    """
+    make = {"node": _node_task, "graph": _graph_task}[settings.task]
+    if settings.model not in CONVS or "edge_attr" not in CONVS[settings.model].edge_inputs:
+        data = replace(data, edge_attr=None)
+    return make(settings, data)
+
+
+def _node_task(settings: Settings, data: Dataset) -> NodeTask:
+    data = _one_graph(settings, data)
+    published = data.train_mask is not None
+    if settings.split == "public" and not published:
+        raise RunError(f"split is 'public', but {data.name} has none: take random or per-class")
+    if settings.split not in (None, "public") or settings.folds is not None or not published:
+        if data.y is None:
+            raise RunError(f"{data.name} has no classes, labels or numbers of nodes to learn")
+        split = _split(settings, data.num_nodes, data.y, "nodes")
+        masks = [torch.zeros(data.num_nodes, dtype=torch.bool, device=data.x.device) for _ in split]
+        for mask, part in zip(masks, split, strict=True):
+            mask[part] = True
+        data = replace(data, train_mask=masks[0], val_mask=masks[1], test_mask=masks[2])
+    elif settings.val_share is not None or settings.test_share is not None:
+        raise RunError(f"val_share and test_share are of a random split, but {data.name} has a public one")
+    return NodeTask(data, settings.dropout, loss=settings.loss, class_weights=settings.class_weights)
+
+
+def _graph_task(settings: Settings, data: Dataset) -> GraphTask:
+    if not isinstance(data, GraphDataset):
+        raise RunError(f"task is 'graph', but {data.name} is one graph: train node or edge on it")
+    return GraphTask(
+        data,
+        _split(settings, data.num_graphs, data.y, "graphs"),
+        batch_size=settings.batch_size or BATCH_SIZE,
+        loss=settings.loss,
+        class_weights=settings.class_weights,
+    )
+
+
+def _one_graph(settings: Settings, data: Dataset) -> NodeDataset:
+    if not isinstance(data, NodeDataset):
+        raise RunError(
+            f"task is {settings.task!r}, but {data.name} is {data.num_graphs} graphs: train graph on it"
+        )
+    return data
+
+
+def _split(settings: Settings, count: int, y: Tensor | None, what: str) -> Split:
+    """Draw the parts, with all classes in each where the items have one class each."""
+    classes = y.cpu() if y is not None and y.dim() == 1 else None
+    val_share, test_share = SHARES[settings.task]
+    if settings.split == "per-class":
+        if classes is None or settings.task != "node":
+            raise RunError("split is 'per-class', but that is for nodes that have one class each")
+        split = class_split(classes, seed=settings.seed)
+    elif settings.split == "public":
+        raise RunError(
+            f"split is 'public', but nobody has published one of these {what}: take random or folds"
+        )
+    elif settings.folds is not None:
+        split = fold_split(
+            count,
+            classes,
+            seed=settings.seed,
+            fold=settings.fold or 0,
+            folds=settings.folds,
+            val_share=FOLD_VAL_SHARE if settings.val_share is None else settings.val_share,
+            what=what,
+        )
+    else:
+        split = random_split(
+            count,
+            classes,
+            seed=settings.seed,
+            val_share=val_share if settings.val_share is None else settings.val_share,
+            test_share=test_share if settings.test_share is None else settings.test_share,
+            what=what,
+        )
+    return split if y is None else split.to(y.device)

@@ -1,0 +1,53 @@
+"""What a model is judged by: how it is called, which direction is better, and how it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that tells how good a model is.
+
+    Args:
+        name: in rows, files and flags; `val_NAME` is that of the validation part.
+        title: in tables and pictures.
+        higher: whether more is better.
+        percent: whether it is a share, to be written in percent.
+
+    >>> METRICS["accuracy"].text(0.815), METRICS["mae"].text(0.815)
+    ('81.5 %', '0.815')
+    """
+
+    name: str
+    title: str
+    higher: bool = True
+    percent: bool = True
+
+    def text(self, mean: float, deviation: float | None = None) -> str:
+        """The number, or mean and standard deviation, as a table shows it."""
+        if self.percent:
+            spread = "" if deviation is None else f" ± {100 * deviation:.1f}"
+            return f"{100 * mean:.1f}{spread} %"
+        return f"{mean:.4g}" + ("" if deviation is None else f" ± {deviation:.2g}")
+
+    def score(self, value: float) -> float:
+        """The number with its sign such that more is better."""
+        return value if self.higher else -value
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", "accuracy"),
+        Metric("f1_micro", "micro-F1"),
+        Metric("f1_macro", "macro-F1"),
+        Metric("auc", "AUC"),
+        Metric("ap", "AP"),
+        Metric("hits", "Hits@k"),
+        Metric("mrr", "MRR"),
+        Metric("mae", "MAE", higher=False, percent=False),
+        Metric("rmse", "RMSE", higher=False, percent=False),
+        Metric("r2", "R²", percent=False),
+    )
+}

@@ -1,0 +1,44 @@
+"""The recipe becomes one of torch's optimisers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from mpnn.train.errors import RunError
+from mpnn.train.settings import Recipe
+
+KINDS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "adagrad": torch.optim.Adagrad,
+    "rmsprop": torch.optim.RMSprop,
+}
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the optimiser of a model's parameters.
+
+    Raises:
+        RunError: there are none, or no first layer where the penalty is to fall on it only.
+    """
+    parameters = list(model.parameters())
+    if not parameters:
+        raise RunError(f"{type(model).__name__} has no parameters to train")
+    options: dict[str, Any] = {"lr": recipe.lr}
+    if recipe.optimizer in ("sgd", "rmsprop"):
+        options["momentum"] = recipe.momentum
+    if recipe.optimizer == "sgd":
+        options["nesterov"] = recipe.nesterov
+    groups: list[dict[str, Any]] = [{"params": parameters, "weight_decay": recipe.weight_decay}]
+    if recipe.decayed == "first":
+        convs = getattr(model, "convs", None)
+        if not isinstance(convs, nn.ModuleList):
+            raise RunError(f"decayed is 'first', but {type(model).__name__} has no list `convs`: use 'all'")
+        first = {id(parameter) for parameter in convs[0].parameters()}
+        groups[0]["params"] = [p for p in parameters if id(p) in first]
+        groups.append({"params": [p for p in parameters if id(p) not in first], "weight_decay": 0.0})
+    return KINDS[recipe.optimizer]([group for group in groups if group["params"]], **options)
