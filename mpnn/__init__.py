@@ -6,6 +6,7 @@ import importlib
 from types import ModuleType
 
 from mpnn import topology
+from mpnn.accelerate import accelerate, acceleration
 from mpnn.adjacency import as_graph
 from mpnn.aggregate import Aggregator, scatter, softmax
 from mpnn.backends import backend
@@ -18,6 +19,8 @@ __all__ = [
     "Aggregator",
     "Graph",
     "MessagePassing",
+    "accelerate",
+    "acceleration",
     "as_graph",
     "backend",
     "propagate",
