@@ -11,6 +11,7 @@ from mpnn.adjacency import as_graph
 from mpnn.aggregate import Aggregator, scatter, softmax
 from mpnn.backends import backend
 from mpnn.csr import CSR
+from mpnn.explain import explain
 from mpnn.graph import Graph
 from mpnn.message_passing import MessagePassing, propagate
 
@@ -23,6 +24,7 @@ __all__ = [
     "acceleration",
     "as_graph",
     "backend",
+    "explain",
     "propagate",
     "scatter",
     "softmax",

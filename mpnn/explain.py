@@ -1,0 +1,287 @@
+"""How a layer is computed: what runs per edge, what once per node, on which backend and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from mpnn.backends.fused import trace_count
+from mpnn.backends.record import Ran, recording
+from mpnn.plan.homes import ROWS, VIEWS, Home, op_name, shape_of
+from mpnn.plan.ir import Program
+from mpnn.plan.plan import Plan
+
+INFIX = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "gt": ">",
+    "ge": ">=",
+    "lt": "<",
+    "le": "<=",
+    "eq": "==",
+}
+SUFFIX = {Home.SRC: "_j", Home.DST: "_i", Home.EDGE: "", Home.SHARED: ""}
+PLACE = {Home.SRC: "once per source node", Home.DST: "once per destination node", Home.SHARED: "once"}
+
+
+def explain(layer: Callable[..., Any], *inputs: Any, **options: Any) -> Explanation:
+    """Run a layer, model or function once, and say how each of its steps of message passing was computed.
+
+    Args:
+        layer: what is called with the inputs.
+        *inputs, **options: its arguments.
+
+    Returns:
+        An `Explanation`, to be printed; `.source` holds the generated C.
+
+    >>> ring = torch.tensor([[0, 1, 2], [1, 2, 0]])
+    >>> def layer(x):
+    ...     return mpnn.propagate(ring, lambda x_i, x_j: (x_i - x_j).relu(), x=x)
+    >>> print(explain(layer, torch.ones(3, 4)))
+    step 1: <lambda>, Sum() on Graph(num_nodes=3, num_edges=3)
+      runs     as a kernel in C
+      per edge sum += relu(x_i - x_j)
+      reads    120 bytes without reuse, 120 at least; writes 48; 36 operations
+    ...
+    """
+    with recording() as ran, torch.random.fork_rng(devices=[]):
+        layer(*inputs, **options)
+    return Explanation([StepExplanation(one) for one in ran], trace_count())
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` found, step by step; printed as a table."""
+
+    steps: list[StepExplanation]
+    num_traced: int
+
+    @property
+    def source(self) -> str:
+        """The generated C of all steps, forward and backward."""
+        return "\n".join(source for step in self.steps for source in step.sources)
+
+    def __str__(self) -> str:
+        if not self.steps:
+            return "No message passing ran: the layer has none, or does it by code of its own."
+        parts = [f"step {k}: {step}" for k, step in enumerate(self.steps, 1)]
+        return "\n".join([*parts, f"{self.num_traced} messages traced in this process"])
+
+    __repr__ = __str__
+
+
+class StepExplanation:
+    """One step of message passing.
+
+    `way` is "kernel", "chunks", "dense" or "eager"; `reason` says why it is not a kernel. The estimates are
+    for the forward kernel, 0 where there is none: `bytes_without_reuse` counts a source node's row for each
+    edge that leaves it, `bytes_at_least` once.
+    """
+
+    def __init__(self, ran: Ran) -> None:
+        self._ran = ran
+        self.graph = ran.step.fields.graph
+        self.plan: Plan | None = None if ran.fused is None else ran.fused.plan
+        self.way, self.reason = self._way()
+
+    def _way(self) -> tuple[str, str]:
+        if self.plan is None:
+            return self._ran.how, self._ran.reason
+        if isinstance(self.plan.program, str):
+            return "chunks", self.plan.program
+        if self._ran.fused.make is None:
+            return "chunks", "there is no compiler"
+        backward = self.plan.backwards.get(self._ran.wanted)
+        if isinstance(backward, str):
+            return "chunks", f"its gradient has no kernel: {backward}"
+        return "kernel", ""
+
+    @cached_property
+    def _program(self) -> Program | None:
+        return self.plan.program if self.plan is not None and isinstance(self.plan.program, Program) else None
+
+    @property
+    def sources(self) -> Iterator[str]:
+        """The generated C, forward and backward."""
+        if self.way != "kernel" or self.plan is None:
+            return
+        fused, wanted = self._ran.fused, self._ran.wanted
+        yield fused.forward_kernel(save=True in wanted).source()
+        backward = self.plan.backwards.get(wanted)
+        if backward is not None:
+            yield from (kernel.source() for kernel in fused.backward_kernels(backward))
+
+    # Estimates ----------------------------------------------------------------------------------------
+
+    def _bytes(self, rows: dict[Home, int]) -> int:
+        if self._program is None:
+            return 0
+        edges = 2 * self.graph.by_dst.indices.element_size() * self.graph.num_edges
+        return edges + sum(rows[i.home] * i.size * i.dtype.itemsize for i in self._program.inputs)
+
+    @property
+    def bytes_without_reuse(self) -> int:
+        """Bytes read if nothing stayed in a cache."""
+        graph = self.graph
+        return self._bytes(
+            {Home.SRC: graph.num_edges, Home.DST: graph.num_dst, Home.EDGE: graph.num_edges, Home.SHARED: 1}
+        )
+
+    @property
+    def bytes_at_least(self) -> int:
+        """Bytes read if everything stayed in a cache."""
+        graph = self.graph
+        num_src = min(graph.num_src, graph.num_edges)
+        return self._bytes(
+            {Home.SRC: num_src, Home.DST: graph.num_dst, Home.EDGE: graph.num_edges, Home.SHARED: 1}
+        )
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of the aggregates."""
+        if self._program is None:
+            return 0
+        return (
+            sum(o.value.size for o in self._program.outputs)
+            * self.graph.num_dst
+            * self._program.dtype.itemsize
+        )
+
+    @property
+    def operations(self) -> int:
+        """Arithmetic operations on all edges together."""
+        if self.plan is None:
+            return 0
+        each = sum(map(_operations, self.plan.hoisted.core)) + sum(
+            prod(shape_of(node)) // ROWS for node in self.plan.hoisted.outputs
+        )
+        return each * self.graph.num_edges
+
+    # Words --------------------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        step = self._ran.step
+        owner = getattr(step.message, "__self__", None)
+        name = getattr(step.message, "__name__", type(step.message).__name__)
+        name = f"{type(owner).__name__}.{name}()" if isinstance(owner, nn.Module) else name
+        how = {
+            "kernel": "as a kernel in C", "chunks": "on some edges at a time, in PyTorch",
+            "dense": "as one dense operation", "eager": "on all edges at once, in PyTorch",
+        }[self.way]  # fmt: skip
+        why = f": {self.reason}" if self.reason else ""
+        lines = [f"{name}, {step.aggregator or 'aggregate()'} on {self.graph!r}", f"  runs     {how}{why}"]
+        if self.plan is not None:
+            names = _Names(self.plan, [k for k, a in step.arguments.items() if isinstance(a.value, Tensor)])
+            lines += [f"  per node {line}" for line in names.moved()]
+            lines += [f"  per edge {line}" for line in names.core()]
+            lines += self._backward_lines()
+        if self._program is not None:
+            lines.append(
+                f"  reads    {_amount(self.bytes_without_reuse)} bytes without reuse, "
+                f"{_amount(self.bytes_at_least)} at least; writes {_amount(self.bytes_written)}; "
+                f"{_amount(self.operations)} operations"
+            )
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _backward_lines(self) -> list[str]:
+        backward = None if self.plan is None else self.plan.backwards.get(self._ran.wanted)
+        if backward is None or isinstance(backward, str):
+            return []
+        over = {Home.SRC: "edges that leave a node", Home.DST: "edges that enter a node"}
+        what = [f"{len(p.outputs)} over the {over[p.by]}" for p in backward.programs]
+        return [f"  backward sums of gradients: {'; '.join(what)}"]
+
+
+def _operations(node: fx.Node) -> int:
+    name = op_name(node)
+    if name in VIEWS or not node.all_input_nodes:
+        return 0
+    size = prod(shape_of(node)) // ROWS
+    if name in ("mm", "addmm", "bmm"):
+        return 2 * size * shape_of(node.all_input_nodes[-2])[-1]
+    widest = max(prod(shape_of(n)) // ROWS for n in node.all_input_nodes)
+    return max(size, widest)
+
+
+def _amount(number: int) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= 10 * size:
+            return f"{number / size:.3g}{unit}"
+    return str(number)
+
+
+class _Names:
+    """The operations of a plan as formulas."""
+
+    def __init__(self, plan: Plan, arguments: Sequence[str]) -> None:
+        self._plan = plan
+        self._names: dict[fx.Node, str] = {}
+        graph = (plan.hoisted.inputs or plan.hoisted.core or plan.hoisted.outputs)[0].graph
+        placeholders = [n for n in graph.nodes if n.op == "placeholder"]
+        captured = [".".join(path) for path, *_ in plan.captured]
+        self._names.update(zip(placeholders, [*arguments, *captured], strict=True))
+        self._shown = {n for n in plan.hoisted.inputs if n not in self._names}
+        for k, node in enumerate(plan.hoisted.inputs):
+            self._names.setdefault(node, f"n{k}{SUFFIX[node.meta['home']]}")
+
+    def moved(self) -> list[str]:
+        """What is computed before the loop over the edges."""
+        shown = []
+        for node in self._plan.hoisted.inputs:
+            if node in self._shown and node.op == "call_function":
+                place = PLACE.get(node.meta["home"], "")
+                shown.append(f"{self._names[node]} = {self._formula(node)}, {place}")
+        return shown
+
+    def core(self) -> list[str]:
+        """What the loop does; a value that is read twice gets a name."""
+        plan = self._plan
+        lines: list[str] = []
+        for node in plan.hoisted.core:
+            if op_name(node) not in VIEWS and len(node.users) > 1:
+                formula = self._formula(node)
+                self._names[node] = f"v{len(lines)}"
+                lines.append(f"{self._names[node]} = {formula}")
+        values = iter(dict.fromkeys(plan.hoisted.outputs))
+        for kind in plan.kinds:
+            value = self._text(next(values, None))
+            if kind == "softmax":
+                lines.append(f"softmax of {self._text(next(values, None))} weighs {value}")
+            else:
+                lines.append(f"{kind} += {value}" if kind == "sum" else f"{kind} of {value}")
+        return lines
+
+    def _text(self, value: Any, nested: bool = False) -> str:
+        if isinstance(value, fx.Node):
+            if value in self._names:
+                return self._names[value]
+            formula = self._formula(value)
+            return f"({formula})" if nested and op_name(value) in INFIX else formula
+        if isinstance(value, list | tuple):
+            return f"[{', '.join(map(self._text, value))}]"
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    def _formula(self, node: fx.Node) -> str:
+        if node.op != "call_function":
+            return str(node.target)
+        name, args = op_name(node), node.args
+        if name in VIEWS - {"select", "slice"}:
+            return self._text(args[0], nested=True)
+        if name in ("select", "slice") and len(args) >= 3:
+            picked = (
+                str(args[2]) if name == "select" else f"{args[2] or ''}:{args[3] if len(args) > 3 else ''}"
+            )
+            return f"{self._text(args[0], True)}[{':, ' * int(str(args[1]))}{picked}]"
+        if name in INFIX and len(args) == 2:
+            return f"{self._text(args[0], True)} {INFIX[name]} {self._text(args[1], True)}"
+        return f"{name}({', '.join(map(self._text, args))})"
