@@ -84,13 +84,13 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
     if step.fields.node_dim != 0:
         raise NotFusableError(f"node_dim is {step.fields.node_dim}: kernels need the nodes in dimension 0")
     key = (make, _key(step))
-    known = _plans.get(key)
-    if isinstance(known, str):
-        raise NotFusableError(known)
-    for fused in known or ():
-        if _captures_fit(fused.plan, step):
-            return fused
+    fused = _known_plan(key, step)
+    if fused is not None:
+        return fused
     with _lock:
+        fused = _known_plan(key, step)  # another thread may have been faster
+        if fused is not None:
+            return fused
         try:
             fused = Fused(_make(step), make)
         except NotFusableError as error:
@@ -103,6 +103,16 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
         while len(_plans) > MOST_PLANS:
             _plans.popitem(last=False)
     return fused
+
+
+def _known_plan(key: Hashable, step: Step) -> Fused | None:
+    known = _plans.get(key)
+    if isinstance(known, str):
+        raise NotFusableError(known)
+    for fused in known or ():
+        if _captures_fit(fused.plan, step):
+            return fused
+    return None
 
 
 def _fusible(aggregator: Any) -> bool:

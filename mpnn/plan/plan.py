@@ -20,7 +20,7 @@ from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
 from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, has_rows, op_name
 from mpnn.plan.ir import Output, Program
 from mpnn.plan.lower import Lowering, input_of
-from mpnn.plan.trace import fake_inputs, trace
+from mpnn.plan.trace import TRACING, fake_inputs, trace
 
 Placed = tuple[Home, Tensor]  # a tensor and where its rows live
 
@@ -116,13 +116,18 @@ class Plan:
             raise NotFusableError(self.program)
         known = self.backwards.get(wanted)
         if known is None:
-            try:
-                known = self.backwards[wanted] = _backward(self, self.program, wanted)
-            except NotFusableError as error:
-                known = self.backwards[wanted] = str(error)
+            with TRACING:
+                known = self.backwards.get(wanted) or self._make_backward(self.program, wanted)
         if isinstance(known, str):
             raise NotFusableError(known)
         return known
+
+    def _make_backward(self, program: Program, wanted: tuple[bool, ...]) -> Backward | str:
+        try:
+            self.backwards[wanted] = _backward(self, program, wanted)
+        except NotFusableError as error:
+            self.backwards[wanted] = str(error)
+        return self.backwards[wanted]
 
 
 def make_plan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import RLock
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from mpnn.plan.dropout import CountedDropout
 from mpnn.plan.homes import ROWS, NotFusableError, op_name
 
 aten = torch.ops.aten
+TRACING = RLock()
 
 # What a message may be written with, in terms of the few operations that every kernel printer knows.
 _DECOMPOSED = [
@@ -81,6 +83,12 @@ def trace(function: Callable[..., Any], inputs: Sequence[Tensor], *, message: bo
     Raises:
         NotFusableError: the function cannot be traced: it looks at values, or calls what PyTorch cannot see.
     """
+    # PyTorch's tracer is not made for several threads.
+    with TRACING:
+        return _trace(function, inputs, message)
+
+
+def _trace(function: Callable[..., Any], inputs: Sequence[Tensor], message: bool) -> fx.GraphModule:
     try:
         if message:
             _refuse_own_derivatives(function, inputs)
