@@ -102,12 +102,11 @@ class GINEConv(GINConv):
         edge_attr = self.need_edge_attr(edge_attr)
         width = x_src.size(-1) if self.edge_dim is None else self.edge_dim
         edge_attr = self.read_edge_attr(edge_attr, graph, width)
-        edge = edge_attr if self.lin is None else self.lin(edge_attr)
-        return self.combine(x_dst, self.propagate(graph, x=(x_src, x_dst), edge=edge))
+        return self.combine(x_dst, self.propagate(graph, x=(x_src, x_dst), edge_attr=edge_attr))
 
-    def message(self, x_j: Tensor, edge: Tensor) -> Tensor:  # type: ignore[override]
+    def message(self, x_j: Tensor, edge_attr: Tensor) -> Tensor:  # type: ignore[override]
         """relu(h_j + W e_ij)."""
-        return (x_j + edge).relu()
+        return (x_j + (edge_attr if self.lin is None else self.lin(edge_attr))).relu()
 
 
 def _in_channels(network: nn.Module) -> int:

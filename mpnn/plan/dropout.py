@@ -47,7 +47,7 @@ def kept(like: Tensor, p: float, stream: int) -> Tensor:
     by_edge = _mix(((edge * 0x9E3779B1) & MASK) ^ ((seed + stream) & MASK))
     drawn = _mix(by_edge ^ ((lane * 0x85EBCA77) & MASK))
     scale = 0.0 if p >= 1 else 1 / (1 - p)
-    return torch.where(drawn < threshold(p), 0.0, scale).to(like.dtype).reshape(like.shape)
+    return ((drawn >= threshold(p)).to(like.dtype) * scale).reshape(like.shape)
 
 
 @kept.register_fake

@@ -8,7 +8,7 @@ once per node, before the kernel, in plain PyTorch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,7 +41,8 @@ def split_linear_maps(graph: fx.Graph, homes: dict[str, Home]) -> None:
         *bias, left, weight = args_of(node)
         if left.meta["home"] is not Home.EDGE or weight.meta["home"] is not Home.SHARED:
             continue
-        terms = _terms(left)
+        with graph.inserting_before(node):
+            terms = _terms(graph, left)
         if len(terms) < 2 or all(term.value.meta["home"] is Home.EDGE for term in terms):
             continue
         with graph.inserting_before(node):
@@ -70,26 +71,51 @@ class _Term:
     columns: tuple[int, int] | None  # which part of a concatenation, as rows of the weight
 
 
-def _terms(value: fx.Node, sign: int = 1) -> list[_Term]:
+def _terms(graph: fx.Graph, value: fx.Node, sign: int = 1) -> list[_Term]:
+    """The summands, and the parts of concatenations, of which a value is made."""
     name = op_name(value) if value.op == "call_function" else ""
     args = args_of(value)
     if name in COPIES:
-        return _terms(args[0], sign)
+        return _terms(graph, args[0], sign)
     if name in ("add", "sub") and not value.kwargs:
         both = all(isinstance(a, fx.Node) and shape_of(a) == shape_of(value) for a in args)
         if both and value.meta["home"] is Home.EDGE:
-            return _terms(args[0], sign) + _terms(args[1], sign if name == "add" else -sign)
-    if name == "cat" and len(shape_of(value)) == 2:
+            return _terms(graph, args[0], sign) + _terms(graph, args[1], sign if name == "add" else -sign)
+    rank = len(shape_of(value))
+    if name == "cat" and (args[1] if len(args) > 1 else 0) % rank == rank - 1:
         terms, start = [], 0
         for part in args[0]:
-            width = shape_of(part)[1]
+            width = shape_of(part)[-1]
             terms += [
                 _Term(t.value, t.sign, (start, start + width) if t.columns is None else _nested(t, start))
-                for t in _terms(part, sign)
+                for t in _terms(graph, part, sign)
             ]
             start += width
         return terms
+    if name in ("select", "slice", "view", "_unsafe_view", "unsqueeze") and _keeps_last(value, args):
+        inner = _terms(graph, args[0], sign)
+        if len(inner) > 1:
+            return [replace(t, value=_same_view(graph, value, t.value)) for t in inner]
     return [_Term(value, sign, None)]
+
+
+def _keeps_last(view: fx.Node, args: Any) -> bool:
+    """Whether a view leaves the last dimension, that of the channels, as it is."""
+    name, rank = op_name(view), len(shape_of(args[0]))
+    if name in ("view", "_unsafe_view"):
+        return shape_of(view)[-1] == shape_of(args[0])[-1]
+    dim = args[1] if len(args) > 1 else 0
+    return dim % (rank + 1) < rank if name == "unsqueeze" else dim % rank < rank - 1
+
+
+def _same_view(graph: fx.Graph, view: fx.Node, part: fx.Node) -> fx.Node:
+    """The view of one summand or part, which may have fewer channels than the whole."""
+    args: Any = args_of(view)[1:]
+    if op_name(view) in ("view", "_unsafe_view"):
+        args = ([*shape_of(view)[:-1], shape_of(part)[-1]],)
+    node = _emit(graph, view.target, part, *args)
+    node.meta["home"] = part.meta["home"]
+    return node
 
 
 def _nested(term: _Term, start: int) -> tuple[int, int]:

@@ -17,9 +17,9 @@ from mpnn.plan.adjoint import SAVED, adjoint
 from mpnn.plan.capture import Path, fetch, find
 from mpnn.plan.dropout import seeded
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
-from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, has_rows, op_name
+from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, has_rows, op_name, shape_of
 from mpnn.plan.ir import Output, Program
-from mpnn.plan.lower import Lowering, input_of
+from mpnn.plan.lower import Lowering, feature_shape, input_of
 from mpnn.plan.trace import TRACING, fake_inputs, trace
 
 Placed = tuple[Home, Tensor]  # a tensor and where its rows live
@@ -61,16 +61,26 @@ class Plan:
         """What the kernel reads: the arguments, or what is computed from them once per node."""
         captured = [fetch(path, message, aggregator) for path, *_ in self.captured]
         num_rows = {Home.SRC: size[0], Home.DST: size[1], Home.SHARED: 1}
-        return self.hoisted.before([*inputs, *captured], num_rows)
+        values = self.hoisted.before([*inputs, *captured], num_rows)
+        return [
+            v.view(-1, *shape) if merged else v for v, (merged, shape) in zip(values, self.forms, strict=True)
+        ]
 
     @cached_property
     def homes(self) -> list[Home]:
         """Where the rows of each of the core's inputs live."""
         return [cast(Home, node.meta["home"]) for node in self.hoisted.inputs]
 
+    @cached_property
+    def forms(self) -> list[tuple[bool, tuple[int, ...]]]:
+        """Of each input: whether the trace merged its rows with a dimension behind, and one row's shape."""
+        inputs = self.hoisted.inputs
+        return [(has_rows(n) and shape_of(n)[0] != ROWS, feature_shape(n)) for n in inputs]
+
     def per_edge(self, inputs: Sequence[Tensor], num_edges: int) -> list[Tensor]:
         """The reduced values as plain tensors with one row per edge, from inputs lifted to the edges."""
-        return self.core(inputs, dict.fromkeys(Home, num_edges))
+        given = [t.flatten(0, 1) if merged else t for t, (merged, _) in zip(inputs, self.forms, strict=True)]
+        return self.core(given, dict.fromkeys(Home, num_edges))
 
     def differentiable_gradients(
         self,
@@ -282,7 +292,9 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
     inputs = plan.hoisted.inputs
     input_homes = [n.meta["home"] for n in inputs]
     homes = list(input_homes)
-    shapes = [(tuple(n.meta["val"].shape), n.meta["val"].dtype) for n in inputs]
+    shapes = [
+        ((ROWS, *feature_shape(n)) if has_rows(n) else shape_of(n), n.meta["val"].dtype) for n in inputs
+    ]
     for output in forward.outputs:
         saved = (
             [output.value]

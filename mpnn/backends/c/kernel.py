@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpnn.native.compiler import load
 from mpnn.backends.c.printer import print_kernel
 from mpnn.csr import CSR
 from mpnn.graph import Graph
+from mpnn.native.compiler import load
 from mpnn.plan.homes import Home
 from mpnn.plan.ir import Program
 
@@ -86,7 +86,8 @@ class Kernel:
                 library = load(self.source(index_type), exact=self.program.exact)
                 library.state_bytes.restype = ctypes.c_int64
                 library.kernel.restype = None
-                library.kernel.argtypes = [ctypes.c_void_p] * 6 + [
+                library.kernel.argtypes = [ctypes.c_void_p] * 5 + [
+                    ctypes.c_int64, ctypes.c_void_p,
                     ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
                     ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int,
                 ]  # fmt: skip
@@ -111,7 +112,7 @@ class Kernel:
         threads = 1 if graph.num_edges * self._work < SMALL else torch.get_num_threads()
         kernel(
             ins, outs, csr.indptr.data_ptr(), csr.indices.data_ptr(), csr.edge_ids.data_ptr(),
-            tasks.tasks.ctypes.data, num_tasks, tasks.heavy.ctypes.data, len(tasks.heavy), HEAVY_DEGREE,
+            graph.num_edges, tasks.tasks.ctypes.data, num_tasks, tasks.heavy.ctypes.data, len(tasks.heavy), HEAVY_DEGREE,
             parts.data_ptr(), total.data_ptr(), seed, threads,
         )  # fmt: skip
         return outputs

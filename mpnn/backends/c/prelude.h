@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { AHEAD = 8 }; /* how many edges ahead a neighbour's row is fetched */
+enum { AHEAD = 16 }; /* how many edges ahead a neighbour's row is fetched */
 
 #define PREFETCH(pointer, bytes) \
     for (size_t line = 0; line < (bytes) && line < 1024; line += 64) __builtin_prefetch((const char *)(pointer) + line)

@@ -75,6 +75,8 @@ POINT = {
 }
 
 # How two partial reductions of the same row become one, and what an empty one is.
+BLOCK_BYTES = 1 << 15  # what the intermediate values of a block of edges may take of the first cache
+
 IDENTITY = {"sum": "0", "max": "-INFINITY", "min": "INFINITY"}
 
 
@@ -157,6 +159,7 @@ class _Printer:
             "typedef struct {\n"
             "    void *const *in, *const *out;\n"
             "    const index_t *indptr, *indices, *edge_ids;\n"
+            "    int64_t num_edges;\n"
             "    uint32_t seed;\n"
             "} Args;\n"
         )
@@ -164,9 +167,8 @@ class _Printer:
     # One edge after another ---------------------------------------------------------------------------
 
     def _edges(self) -> str:
-        program = self.program
         lines = []
-        for k, given in enumerate(program.inputs):
+        for k, given in enumerate(self.program.inputs):
             if k in self.used:
                 lines.append(f"    const {STORAGE[given.dtype]} *restrict base{k} = a->in[{k}];")
                 if self._role(given.home) == "row":
@@ -175,34 +177,89 @@ class _Printer:
                     )
                 elif given.home is Home.SHARED:
                     lines.append(f"    const {STORAGE[given.dtype]} *restrict in{k} = base{k};")
-        body = []
-        for k, given in enumerate(program.inputs):
-            if k in self.used and given.home is not Home.SHARED and self._role(given.home) != "row":
-                role = self._role(given.home)
-                body.append(
-                    f"        const {STORAGE[given.dtype]} *restrict in{k} = base{k} + (size_t){role} * {given.size};"
-                )
-                if role == "neighbour":
-                    body.append(
-                        f"        PREFETCH(base{k} + (size_t)ahead * {given.size}, sizeof(*base{k}) * {given.size});"
-                    )
-        for value in sorted(self.schedule.stored, key=lambda v: int(self.names[v][1:])):
-            zero = " = {0}" if value.op == "join" else ""
-            body.append(f"        real {self.names[value]}s[{max(1, value.size)}]{zero};")
-        for nest in self.schedule.nests:
-            body += ["        " + line for line in self._nest(nest)]
+        simple = len(self.schedule.nests) == 1
+        body = self._one_by_one() if simple else self._in_blocks()
         return (
             "/* the edges of one row, from slot `begin` to slot `end` */\n"
             "static inline __attribute__((always_inline)) void edges(\n"
             "    const Args *restrict a, State *restrict s, real *restrict all, int64_t row, int64_t begin, int64_t end)\n"
-            "{\n" + "\n".join(lines) + "\n"
-            "    for (int64_t slot = begin; slot < end; slot++) {\n"
-            "        const int64_t neighbour = a->indices[slot]; (void)neighbour;\n"
-            "        const int64_t edge = a->edge_ids[slot]; (void)edge;\n"
-            "        const int64_t ahead = a->indices[slot + AHEAD < end ? slot + AHEAD : end - 1]; (void)ahead;\n"
-            + "\n".join(body)
-            + "\n    }\n    (void)s; (void)all; (void)row;\n}\n"
+            "{\n"
+            + "\n".join([*lines, *("    " + line for line in body)])
+            + "\n    (void)s; (void)all; (void)row;\n}\n"
         )
+
+    def _one_by_one(self) -> list[str]:
+        (nest,) = self.schedule.nests
+        inside = [*self._where("slot"), *self._prefetches("slot"), *self._pointers(), *self._nest(nest)]
+        return ["for (int64_t slot = begin; slot < end; slot++) {", *_indent(inside), "}"]
+
+    def _in_blocks(self) -> list[str]:
+        """Each loop nest over a few edges before the next nest, so that their chains of operations overlap."""
+        stored = sorted(self.schedule.stored, key=lambda v: int(self.names[v][1:]))
+        numbers = sum(v.size for v in stored) + sum(prod(i.domain) for i in self.schedule.weights.values())
+        block = max(1, min(8, BLOCK_BYTES // (8 * max(1, numbers))))
+        lines = [
+            f"for (int64_t first = begin; first < end; first += {block}) {{",
+            f"    const int n = end - first < {block} ? (int)(end - first) : {block};",
+            *(f"    real {self.names[v]}b[{block}][{max(1, v.size)}];" for v in stored),
+        ]
+        for k, item in self.schedule.weights.items():
+            lines.append(f"    real w{k}b[{block}][{prod(item.domain)}];")
+        head = [
+            *self._prefetches("first + b"),
+            *(f"FILL({self.names[v]}b[b], {v.size}, 0);" for v in stored if v.op == "join"),
+        ]
+        if head:
+            lines += _indent(["for (int b = 0; b < n; b++) {", *_indent(head), "}"])
+        for nest in self.schedule.nests:
+            statements = self._nest(nest)
+            text = "\n".join(statements)
+            arrays = [
+                f"real *restrict {self.names[v]}s = {self.names[v]}b[b];"
+                for v in stored
+                if f"{self.names[v]}s[" in text
+            ] + [f"real *restrict w{k} = w{k}b[b];" for k in self.schedule.weights if f"w{k}[" in text]
+            pointers = [
+                line for k, line in enumerate(self._pointers_by_input()) if line and f"in{k}[" in text
+            ]
+            inside = [*self._where("first + b"), *pointers, *arrays, *statements]
+            lines += _indent(["for (int b = 0; b < n; b++) {", *_indent(inside), "}"])
+            if nest.items[0].kind == "weight":
+                lines += _indent(self._rescale(nest.items[0]))
+        return [*lines, "}"]
+
+    def _where(self, slot: str) -> list[str]:
+        return [
+            f"const int64_t neighbour = a->indices[{slot}]; (void)neighbour;",
+            f"const int64_t edge = a->edge_ids[{slot}]; (void)edge;",
+        ]
+
+    def _prefetches(self, slot: str) -> list[str]:
+        lines = []
+        for role, array in (("neighbour", "indices"), ("edge", "edge_ids")):
+            fetched = [
+                f"PREFETCH(base{k} + (size_t)next_{role} * {given.size}, sizeof(*base{k}) * {given.size});"
+                for k, given in enumerate(self.program.inputs)
+                if k in self.used and given.home is not Home.SHARED and self._role(given.home) == role
+            ]
+            if fetched:
+                lines += [f"const int64_t next_{role} = a->{array}[ahead];", *fetched]
+        # Also past the end of this row: the next one follows at once, and most rows are short.
+        ahead = f"const int64_t ahead = {slot} + AHEAD < a->num_edges ? {slot} + AHEAD : {slot};"
+        return [ahead, *lines] if lines else []
+
+    def _pointers(self) -> list[str]:
+        return [line for line in self._pointers_by_input() if line]
+
+    def _pointers_by_input(self) -> list[str]:
+        """For each input, where its row for this edge begins; nothing for those that are the same all along."""
+        lines = []
+        for k, given in enumerate(self.program.inputs):
+            moves = k in self.used and given.home is not Home.SHARED and self._role(given.home) != "row"
+            role = self._role(given.home)
+            start = f"base{k} + (size_t){role} * {given.size}"
+            lines.append(f"const {STORAGE[given.dtype]} *restrict in{k} = {start};" if moves else "")
+        return lines
 
     def _role(self, home: Home) -> str:
         if home is Home.EDGE:
@@ -375,32 +432,42 @@ class _Printer:
                 return [*lines, f"s->a{k}[{here}] = better{k} ? x{k} : s->a{k}[{here}];"]
 
     def _weights(self, item: Item) -> list[str]:
-        """Softmax in one pass: when a score exceeds the row's top, what was summed so far is scaled down."""
+        """The scores, in the place of the weights that `_rescale` makes of them."""
         k, output = item.output, self.program.outputs[item.output]
         assert output.score is not None
-        heads, size = output.score.size, output.value.size
         self.flat = self._reads_flat(item)
-        dims = [(0, heads)] if self.flat else [(d, n) for d, n in enumerate(item.domain) if n > 1]
+        dims = [(0, output.score.size)] if self.flat else [(d, n) for d, n in enumerate(item.domain) if n > 1]
         indices = ["i0"] if self.flat else [f"i{d}" if n > 1 else "0" for d, n in enumerate(item.domain)]
         here = "i0" if self.flat else self._linear(indices, item.domain)
         score = self._operand(item.reads[0], item, indices)
+        return self._loops(dims, [f"w{k}[{here}] = {score};"], True)
+
+    def _rescale(self, item: Item) -> list[str]:
+        """From a block's scores to its weights; what was summed so far is scaled down to the row's new top."""
+        k, output = item.output, self.program.outputs[item.output]
+        assert output.score is not None
+        heads, width = output.score.size, output.value.size // max(output.score.size, 1)
         return [
-            f"real w{k}[{heads}]; int higher{k} = 0;",
-            *self._loops(dims, [f"w{k}[{here}] = {score}; higher{k} |= w{k}[{here}] > s->top{k}[{here}];"], True,
-                         f"reduction(|:higher{k})"),
+            f"real top{k}[{heads}]; int higher{k} = 0;",
+            f"for (int h = 0; h < {heads}; h++) top{k}[h] = s->top{k}[h];",
+            "for (int b = 0; b < n; b++)",
+            f"    for (int h = 0; h < {heads}; h++) top{k}[h] = w{k}b[b][h] > top{k}[h] ? w{k}b[b][h] : top{k}[h];",
+            f"for (int h = 0; h < {heads}; h++) higher{k} |= top{k}[h] > s->top{k}[h];",
             f"if (higher{k}) {{",
             f"    for (int h = 0; h < {heads}; h++) {{",
-            f"        const real top = w{k}[h] > s->top{k}[h] ? w{k}[h] : s->top{k}[h];",
-            f"        const real down = s->top{k}[h] == top ? 1 : real_exp(s->top{k}[h] - top);",
-            f"        s->top{k}[h] = top; s->total{k}[h] *= down;",
-            f"        for (int c = 0; c < {size // max(heads, 1)}; c++) s->a{k}[h * {size // max(heads, 1)} + c] *= down;",
+            f"        const real down = s->top{k}[h] == top{k}[h] ? 1 : real_exp(s->top{k}[h] - top{k}[h]);",
+            f"        s->top{k}[h] = top{k}[h]; s->total{k}[h] *= down;",
+            f"        for (int c = 0; c < {width}; c++) s->a{k}[h * {width} + c] *= down;",
             "    }",
             "}",
-            "#pragma omp simd",
-            f"for (int h = 0; h < {heads}; h++) {{",
-            f"    w{k}[h] = w{k}[h] == -INFINITY ? 0 : real_exp(w{k}[h] - s->top{k}[h]); s->total{k}[h] += w{k}[h];",
+            "for (int b = 0; b < n; b++) {",
+            "    #pragma omp simd",
+            f"    for (int h = 0; h < {heads}; h++) {{",
+            f"        w{k}b[b][h] = w{k}b[b][h] == -INFINITY ? 0 : real_exp(w{k}b[b][h] - top{k}[h]);",
+            f"        s->total{k}[h] += w{k}b[b][h];",
+            "    }",
             "}",
-        ]  # fmt: skip
+        ]
 
     # Reading values -----------------------------------------------------------------------------------
 
@@ -584,6 +651,10 @@ class _Printer:
             + "\n".join(lines)
             + "\n    (void)a; (void)all;\n}\n"
         )
+
+
+def _indent(lines: Sequence[str]) -> list[str]:
+    return ["    " + line for line in lines]
 
 
 def _fold(kind: str, a: str, b: str) -> str:

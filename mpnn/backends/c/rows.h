@@ -2,10 +2,10 @@
    last slot}. The tasks depend on the graph alone, never on the number of threads, and so do the sums. */
 void kernel(
     void *const *in, void *const *out, const index_t *indptr, const index_t *indices, const index_t *edge_ids,
-    const int64_t *tasks, int64_t num_tasks, const int64_t *heavy, int64_t num_heavy, int64_t heavy_degree,
+    int64_t num_edges, const int64_t *tasks, int64_t num_tasks, const int64_t *heavy, int64_t num_heavy, int64_t heavy_degree,
     State *parts, real *all, uint32_t seed, int threads)
 {
-    const Args args = {in, out, indptr, indices, edge_ids, seed}, *a = &args;
+    const Args args = {in, out, indptr, indices, edge_ids, num_edges, seed}, *a = &args;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
     for (int64_t task = 0; task < num_tasks; task++) {
         const int64_t *t = tasks + 4 * task;
