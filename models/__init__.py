@@ -1,6 +1,7 @@
 """Layers and models: PyTorch Geometric's names, arguments and state_dicts on the one message-passing core."""
 
 from mpnn.models.appnp import APPNP
+from mpnn.models.autoencoder import GAE, VGAE, DotProduct, PairMLP
 from mpnn.models.cheb_conv import ChebConv
 from mpnn.models.convs import CONVS, Conv
 from mpnn.models.degree_scaler import DegreeScaler, degree_histogram
@@ -46,14 +47,17 @@ from mpnn.models.transformer_conv import TransformerConv
 __all__ = [
     "APPNP",
     "CONVS",
+    "GAE",
     "GIN",
     "GNN",
     "NORMS",
+    "VGAE",
     "AttentionalAggregation",
     "BatchNorm",
     "ChebConv",
     "Conv",
     "DegreeScaler",
+    "DotProduct",
     "EdgeConv",
     "GATConv",
     "GATv2Conv",
@@ -72,6 +76,7 @@ __all__ = [
     "MultiheadAttention",
     "NNConv",
     "PNAConv",
+    "PairMLP",
     "PairNorm",
     "PositionalEncoding",
     "RGCNConv",

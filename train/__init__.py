@@ -1,6 +1,7 @@
 """Training: tasks, the loop, run folders, pictures, and the command `mpnn`."""
 
 from mpnn.train.build import build_model, models
+from mpnn.train.edge_task import EdgeTask, LinkTask
 from mpnn.train.errors import RunError
 from mpnn.train.graph_task import GraphTask
 from mpnn.train.loop import Result, fit
@@ -17,8 +18,10 @@ from mpnn.train.task import SupervisedTask, Task
 __all__ = [
     "METRICS",
     "PRESETS",
+    "EdgeTask",
     "GraphTask",
     "InputDropout",
+    "LinkTask",
     "Listener",
     "Metric",
     "NodeTask",

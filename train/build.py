@@ -10,10 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mpnn.models import CONVS, GIN, GNN, GraphClassifier
+from mpnn.models import CONVS, GAE, GIN, GNN, VGAE, GraphClassifier, PairMLP
+from mpnn.train.edge_task import EdgeTask
 from mpnn.train.errors import RunError
 from mpnn.train.settings import Settings
 from mpnn.train.task import SupervisedTask
+
+AUTOENCODERS = ("gae", "vgae")
 
 
 def models(task: str) -> dict[str, str]:
@@ -25,6 +28,11 @@ def models(task: str) -> dict[str, str]:
     known = {name: conv.description for name, conv in CONVS.items()}
     if task == "graph":
         known["gin"] = "GIN with its readout: sums over every layer (Xu et al., 2019)"
+    if task == "edge":
+        known |= {
+            "gae": "graph autoencoder: GCN, links by dot products (Kipf and Welling, 2016)",
+            "vgae": "its variational form, which draws the vectors (Kipf and Welling, 2016)",
+        }
     return known
 
 
@@ -37,7 +45,7 @@ def build_model(settings: Settings, task: SupervisedTask) -> nn.Module:
     known = models(settings.task)
     if settings.model not in known:
         raise RunError(f"model is {settings.model!r}, but should be one of {', '.join(known)}")
-    build = {"node": _node_model, "graph": _graph_model}[settings.task]
+    build = {"node": _node_model, "edge": _edge_model, "graph": _graph_model}[settings.task]
     try:
         model = build(settings, task, _options(settings, task)).to(task.device)
         with torch.no_grad():
@@ -51,7 +59,7 @@ def _options(settings: Settings, task: SupervisedTask) -> dict[str, Any]:
     """What a stack of layers of this model takes."""
     options: dict[str, Any] = {
         "num_layers": settings.layers,
-        "conv": settings.model,
+        "conv": "gcn" if settings.model in AUTOENCODERS else settings.model,
         "norm": settings.norm,
         "act": settings.act,
         "residual": settings.residual,
@@ -96,6 +104,26 @@ def _graph_model(settings: Settings, task: SupervisedTask, options: dict[str, An
         kind = GIN
         del options["conv"]
     return kind(task.num_features, _width(settings), task.out_channels, **options)
+
+
+def _edge_model(settings: Settings, task: SupervisedTask, options: dict[str, Any]) -> nn.Module:
+    labels = isinstance(task, EdgeTask)
+    if labels and settings.model in AUTOENCODERS:
+        raise RunError(f"model is {settings.model!r}, but that predicts links: take a layer for labels")
+    if settings.model in AUTOENCODERS and settings.decoder == "mlp":
+        raise RunError(f"decoder is 'mlp', but {settings.model} has dot: take a layer, such as gcn, for mlp")
+    embedding = settings.embedding or settings.hidden
+    variational = settings.model == "vgae"
+    encoder = GNN(
+        task.num_features,
+        _width(settings),
+        2 * embedding if variational else embedding,
+        jk=settings.jk,
+        dropout=settings.dropout,
+        **options,
+    )
+    decoder = PairMLP(embedding, task.out_channels) if labels or settings.decoder == "mlp" else None
+    return VGAE(encoder, decoder) if variational else GAE(encoder, decoder)
 
 
 def _width(settings: Settings) -> int:

@@ -15,18 +15,24 @@ from mpnn.datasets import DATASETS, DataError
 from mpnn.train.build import models
 from mpnn.train.display import Display
 from mpnn.train.errors import RunError
+from mpnn.train.features import FEATURES
 from mpnn.train.folder import read_config
 from mpnn.train.objective import LOSSES
 from mpnn.train.presets import preset
 from mpnn.train.run import runs_of, train
-from mpnn.train.settings import DECAYED, MONITORS, OPTIMIZERS, SCHEDULES, SPLITS
+from mpnn.train.settings import DECAYED, DECODERS, MONITORS, OPTIMIZERS, PREDICTED, SCHEDULES, SPLITS
 
 USER_ERROR, INTERRUPTED = 2, 130
 ABOUT = {
     "node": "classify the nodes of a graph, or predict their numbers",
+    "edge": "predict links, classify edges, or predict their numbers",
     "graph": "classify graphs, or predict their numbers",
 }
-DEFAULTS = {"node": ("karate", "gcn"), "graph": ("mutag", "gin")}  # data set and model
+DEFAULTS = {
+    "node": ("karate", "gcn"),
+    "edge": ("cora", "gae"),
+    "graph": ("mutag", "gin"),
+}  # data set and model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,6 +85,7 @@ def _add_training_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what").add_argument
     add("--dataset", metavar="NAME", help="data set (default: see below)")
     add("--data", metavar="DIR", help="folder with its files (default: $MPNN_DATA, else downloaded)")
+    add("--features", choices=FEATURES, help="what is made of the node features")
     add(
         "--split",
         choices=SPLITS,
@@ -99,7 +106,11 @@ def _add_training_flags(parser: argparse.ArgumentParser) -> None:
     add("--jk", metavar="NAME", help="jumping knowledge: last, cat, max, lstm")
     add("--residual", action="store_true", help="add the input of hidden layers to their output")
     add("--readout", metavar="NAME", help="how nodes become a graph: sum, mean, max, ... (graph)")
+    add("--embedding", type=int, metavar="N", help="channels of the vector of a node (edge)")
+    add("--decoder", choices=DECODERS, help="how two vectors become a link (edge)")
     add = parser.add_argument_group("how").add_argument
+    add("--predict", choices=PREDICTED, help="which links there are, or labels of edges (edge)")
+    add("--hits", type=int, metavar="K", help="of the metric Hits@K (default: 20) (edge)")
     add("--loss", choices=LOSSES, help="what is made small (default: the first that suits the data)")
     add("--class-weights", metavar="W", help="balanced, or numbers divided by commas")
     add("--batch-size", type=int, metavar="N", help="graphs in a batch (graph)")

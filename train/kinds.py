@@ -9,16 +9,21 @@ from torch import Tensor
 
 from mpnn.datasets import Dataset, GraphDataset, NodeDataset
 from mpnn.models import CONVS
+from mpnn.train.edge_task import EdgeTask, LinkTask, labelled_pairs
 from mpnn.train.errors import RunError
+from mpnn.train.features import with_features
 from mpnn.train.graph_task import GraphTask
 from mpnn.train.node_task import NodeTask
+from mpnn.train.pairs import Pairs
 from mpnn.train.settings import Settings
 from mpnn.train.split import Split, class_split, fold_split, random_split
 from mpnn.train.task import SupervisedTask
 
-SHARES = {"node": (0.2, 0.2), "graph": (0.1, 0.1)}
+# To validate and to test on; those of links are Kipf & Welling's (2016).
+SHARES = {"node": (0.2, 0.2), "edge": (0.05, 0.1), "graph": (0.1, 0.1)}
 FOLD_VAL_SHARE = 0.1
 BATCH_SIZE = 32
+HITS = 20
 
 
 def make_task(settings: Settings, data: Dataset) -> SupervisedTask:
@@ -29,8 +34,11 @@ def make_task(settings: Settings, data: Dataset) -> SupervisedTask:
     Raises:
         RunError: the data set is not for such a task, or cannot be split so.
     """
-    make = {"node": _node_task, "graph": _graph_task}[settings.task]
-    if settings.model not in CONVS or "edge_attr" not in CONVS[settings.model].edge_inputs:
+    make = {"node": _node_task, "edge": _edge_task, "graph": _graph_task}[settings.task]
+    if settings.features != "given":
+        data = with_features(data, settings.features)
+    conv = CONVS.get(settings.model)
+    if conv is None or "edge_attr" not in conv.edge_inputs:
         data = replace(data, edge_attr=None)
     return make(settings, data)
 
@@ -51,6 +59,24 @@ def _node_task(settings: Settings, data: Dataset) -> NodeTask:
     elif settings.val_share is not None or settings.test_share is not None:
         raise RunError(f"val_share and test_share are of a random split, but {data.name} has a public one")
     return NodeTask(data, settings.dropout, loss=settings.loss, class_weights=settings.class_weights)
+
+
+def _edge_task(settings: Settings, data: Dataset) -> LinkTask | EdgeTask:
+    data = _one_graph(settings, data)
+    predict = settings.predict or ("links" if data.edge_y is None else "labels")
+    if predict == "labels":
+        for name in ("hits", "decoder"):
+            if getattr(settings, name) not in (None, "mlp"):
+                raise RunError(f"{name} is {getattr(settings, name)!r}, but that is for predicting links")
+        ends, y = labelled_pairs(data)
+        split = _split(settings, len(y), y, "edges")
+        return EdgeTask(data, ends, y, split, loss=settings.loss, class_weights=settings.class_weights)
+    for name, fits in (("loss", ("bce",)), ("class_weights", ())):
+        if getattr(settings, name) not in (None, *fits):
+            raise RunError(f"{name} is {getattr(settings, name)!r}, but links are learned by bce alone")
+    pairs = Pairs.of(data.graph)
+    split = _split(settings, pairs.ends.size(1), None, "links").to(data.x.device)
+    return LinkTask(data, pairs, split, seed=settings.seed, hits=settings.hits or HITS)
 
 
 def _graph_task(settings: Settings, data: Dataset) -> GraphTask:

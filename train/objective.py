@@ -97,7 +97,7 @@ class MultiLabel(Objective):
 
     what = "several labels for each"
     losses = ("bce",)
-    metrics = (METRICS["f1_micro"], METRICS["f1_macro"])
+    metrics: tuple[Metric, ...] = (METRICS["f1_micro"], METRICS["f1_macro"])
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         """Binary cross-entropy, weights on what is there."""

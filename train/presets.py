@@ -69,8 +69,33 @@ GRAPH_PRESETS: dict[str, dict[str, Any]] = {
     "gatv2": ATTENTION_ON_GRAPHS,
     "transformer": ATTENTION_ON_GRAPHS,
 }
+# Kipf & Welling, 2016, section 3: two GCN layers to 32, then 16 channels, 200 epochs, no dropout. Their
+# code leaves bags of words as they are, zeros and ones.
+AUTOENCODER = {
+    "features": "binary",
+    "hidden": 32,
+    "embedding": 16,
+    "layers": 2,
+    "dropout": 0.0,
+    "lr": 0.01,
+    "weight_decay": 0.0,
+    "epochs": 200,
+    "monitor": "auc",
+}
+# For the others nobody has published one set of settings.
+ON_EDGES = {"hidden": 64, "layers": 2, "dropout": 0.2, "lr": 0.01, "weight_decay": 0.0, "epochs": 200}
+ATTENTION_ON_EDGES = ON_EDGES | {"hidden": 16, "heads": 4, "out_heads": 1}
+
+EDGE_PRESETS: dict[str, dict[str, Any]] = {
+    "gae": AUTOENCODER,
+    "vgae": AUTOENCODER,
+    "gat": ATTENTION_ON_EDGES,
+    "gatv2": ATTENTION_ON_EDGES,
+    "transformer": ATTENTION_ON_EDGES,
+}
 BY_TASK: dict[str, tuple[dict[str, dict[str, Any]], dict[str, Any]]] = {
     "node": (PRESETS, SMALL),
+    "edge": (EDGE_PRESETS, ON_EDGES),
     "graph": (GRAPH_PRESETS, ON_GRAPHS),
 }
 

@@ -116,9 +116,9 @@ def train(
     device = find_device(settings.device)
     data = load(settings.dataset, settings.data).to(device)
     task = make_task(settings, data)
-    watched_metric(settings, task)
     with _own_random_numbers(device):
         build_model(settings, task)  # so that a model that cannot be built leaves no folder behind
+        watched_metric(settings, task)
         if resume is None:
             home = folder.new_folder(settings, None if out is None else Path(out))
         listener.opened(home)

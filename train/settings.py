@@ -8,14 +8,17 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from mpnn.train.errors import RunError
+from mpnn.train.features import FEATURES
 from mpnn.train.metrics import METRICS
 from mpnn.train.objective import LOSSES
 
-TASKS = ("node", "graph")
+TASKS = ("node", "edge", "graph")
 MONITORS = ("loss", "both", *METRICS)
 DECAYED = ("all", "first")
 OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 SCHEDULES = ("constant", "step", "cosine", "plateau")
+PREDICTED = ("links", "labels")
+DECODERS = ("dot", "mlp")
 SPLITS = ("public", "per-class", "random")
 
 
@@ -94,14 +97,20 @@ class Settings(Recipe):
     """A whole run: the data, the model, its recipe, and the seeds.
 
     Args:
-        task: what is told apart or predicted: `"node"` or `"graph"`.
+        task: what is told apart or predicted: `"node"`, `"edge"` or `"graph"`.
         dataset, data: name of the data set, and the folder with its files.
+        features: what is made of the node features, see `mpnn.train.features`.
         model: name of the convolution, see `mpnn.models`.
         hidden: channels of a hidden layer; of each head, where there are heads.
         layers: number of convolutions.
         heads, out_heads: attention heads of the hidden layers and of the output, for models that have them.
         norm, jk, residual: normalisation, jumping knowledge and skips, see `mpnn.models.GNN`.
         readout: how nodes become a graph: `"sum"`, `"mean"`, `"max"`, ...; graph tasks only.
+        embedding: channels of the vector of each node that links are told by; edge tasks only.
+        decoder: how two such vectors become a link: `"dot"` or `"mlp"`; edge tasks only.
+        predict: `"links"`: which there are, or `"labels"`: what is known of each edge, their classes or
+            numbers; None is labels where there are some; edge tasks only.
+        hits: k of the metric Hits@k of links; edge tasks only.
         dropout: probability, on the input of every layer and on attention weights.
         act: activation between the layers.
         loss, class_weights: see `mpnn.train.objective`.
@@ -124,6 +133,7 @@ class Settings(Recipe):
     task: str = "node"
     dataset: str = "karate"
     data: str | None = None
+    features: str = "given"
     model: str = "gcn"
     hidden: int = 16
     layers: int = 2
@@ -133,6 +143,10 @@ class Settings(Recipe):
     jk: str | None = None
     residual: bool = False
     readout: str | None = None
+    embedding: int | None = None
+    decoder: str | None = None
+    predict: str | None = None
+    hits: int | None = None
     dropout: float = 0.5
     act: str = "relu"
     loss: str | None = None
@@ -208,6 +222,8 @@ LOWEST = {
     "out_heads": 1,
     "dropout": 0.0,
     "batch_size": 1,
+    "embedding": 1,
+    "hits": 1,
     "val_share": 0.0,
     "test_share": 0.0,
     "folds": 2,
@@ -224,8 +240,18 @@ CHOICES = {
     "task": TASKS,
     "loss": LOSSES,
     "split": SPLITS,
+    "features": FEATURES,
+    "decoder": DECODERS,
+    "predict": PREDICTED,
 }
-ONLY_FOR = {"readout": ("graph",), "batch_size": ("graph",)}
+ONLY_FOR = {
+    "readout": ("graph",),
+    "batch_size": ("graph",),
+    "embedding": ("edge",),
+    "decoder": ("edge",),
+    "predict": ("edge",),
+    "hits": ("edge",),
+}
 
 
 def _json_types(annotation: str) -> set[str]:
