@@ -93,6 +93,8 @@ class Plan:
         """Gradients that can be differentiated again: the same program on one tensor row per edge."""
         index = {Home.SRC: graph.src, Home.DST: graph.dst}
         with torch.enable_grad(), seeded(seed):
+            # One tensor may stand at both ends of an edge: each place gets the gradient of its own.
+            values = [v.view_as(v) for v in values]
             lifted = [
                 v.index_select(0, index[home]) if home in index else v
                 for v, home in zip(values, self.homes, strict=True)
