@@ -3,6 +3,14 @@
 from mpnn.models.appnp import APPNP
 from mpnn.models.autoencoder import GAE, VGAE, DotProduct, PairMLP
 from mpnn.models.cheb_conv import ChebConv
+from mpnn.models.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
 from mpnn.models.convs import CONVS, Conv
 from mpnn.models.degree_scaler import DegreeScaler, degree_histogram
 from mpnn.models.edge_conv import EdgeConv
@@ -56,6 +64,12 @@ __all__ = [
     "BatchNorm",
     "ChebConv",
     "Conv",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "DegreeScaler",
     "DotProduct",
     "EdgeConv",

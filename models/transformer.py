@@ -23,7 +23,7 @@ Device = torch.device | str | None
 class TransformerEncoderLayer(nn.TransformerEncoderLayer):
     """x + attention, then x + MLP, each with a normalisation behind it (or before it: `norm_first`).
 
-    Shapes: as torch.nn's, or with `graph` src `[num_nodes, d_model]`, src_mask as `MultiheadAttention` has it.
+    Shapes: as torch.nn's, or with `graph` src `[num_nodes, d_model]`, src_mask as for `MultiheadAttention`.
 
     >>> layer = TransformerEncoderLayer(8, nhead=2)
     >>> layer(torch.randn(1000, 8), graph=mpnn.topology.band(1000, 16)).shape

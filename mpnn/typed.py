@@ -1,0 +1,60 @@
+"""Linear messages with a matrix for each type of edge: relations of a graph, offsets of a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+Order = tuple[Tensor, Tensor, list[int]]  # edges sorted by type, the way back, edges of each type
+
+# The order of a tensor of types lives as long as that tensor; a write into the tensor raises its version.
+_orders: MutableMapping[Tensor, tuple[int, int, Order]] = WeakIdKeyDictionary()
+
+
+def typed_linear(x: Tensor, weight: Tensor, edge_type: Tensor) -> Tensor:
+    """`x_e W[type_e]` for every edge e, as one matrix product per type.
+
+    Shapes: x `[num_edges, in]`, weight `[num_types, in, out]`, edge_type `[num_edges]` int64 ->
+    `[num_edges, out]`; in blocks: x `[num_edges, groups, in]`, weight `[num_types, groups, in, out]` ->
+    `[num_edges, groups, out]`.
+
+    >>> typed_linear(torch.ones(3, 1), torch.tensor([[[2.0]], [[3.0]]]), torch.tensor([1, 0, 1])).T
+    tensor([[3., 2., 3.]])
+    """
+    if isinstance(x, FakeTensor) or torch.compiler.is_compiling():
+        # Who only reads what is computed gets the definition, which does not look at the types.
+        return torch.einsum("e...i,e...io->e...o", x, weight[edge_type])
+    order, back, counts = _order(edge_type, weight.size(0))
+    parts = torch.split(x.index_select(0, order), counts)
+    return torch.cat([_product(part, one) for part, one in zip(parts, weight, strict=True)]).index_select(
+        0, back
+    )
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    return x @ weight if x.dim() == 2 else torch.bmm(x.transpose(0, 1), weight).transpose(0, 1)
+
+
+def _order(edge_type: Tensor, num_types: int) -> Order:
+    if edge_type.is_inference():  # such a tensor counts no versions
+        return _sorted(edge_type, num_types)
+    version, known_types, order = _orders.get(edge_type, (-1, -1, None))
+    if version != edge_type._version or known_types != num_types or order is None:
+        with torch.inference_mode(False):
+            order = _sorted(edge_type, num_types)
+        _orders[edge_type] = (edge_type._version, num_types, order)
+    return order
+
+
+def _sorted(edge_type: Tensor, num_types: int) -> Order:
+    counts: list[int] = torch.bincount(edge_type, minlength=num_types).tolist()
+    if len(counts) > num_types:
+        raise IndexError(f"edge_type goes up to {len(counts) - 1}, but there are {num_types} matrices.")
+    order = torch.argsort(edge_type, stable=True)
+    back = torch.empty_like(order)
+    back[order] = torch.arange(order.numel(), device=order.device)
+    return order, back, counts
