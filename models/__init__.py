@@ -37,6 +37,17 @@ from mpnn.models.pooling import (
     global_max_pool,
     global_mean_pool,
 )
+from mpnn.models.pooling_grid import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
 from mpnn.models.rgcn_conv import RGCNConv
 from mpnn.models.sage_conv import SAGEConv
 from mpnn.models.sg_conv import SGConv
@@ -60,7 +71,13 @@ __all__ = [
     "GNN",
     "NORMS",
     "VGAE",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
     "AttentionalAggregation",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
     "BatchNorm",
     "ChebConv",
     "Conv",
@@ -87,6 +104,9 @@ __all__ = [
     "JumpingKnowledge",
     "LayerNorm",
     "MPNNConv",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
     "MultiheadAttention",
     "NNConv",
     "PNAConv",
