@@ -2,7 +2,7 @@
 
     python benchmarks/layers.py --graph arxiv                      # times: medians of interleaved repeats
     python benchmarks/layers.py --graph arxiv --memory             # peak memory, a fresh process for each
-    python benchmarks/layers.py --graph arxiv --keep-freed-memory  # malloc keeps what is freed: no page faults
+    python benchmarks/layers.py --graph arxiv --keep-freed-memory  # malloc keeps what is freed
     python benchmarks/layers.py --graph arxiv --dgl PATH/python    # DGL in an environment of its own
 
 Peers: PyG on `edge_index`; PyG on a cached CSR matrix, where the layer has such a path; PyG under
@@ -26,9 +26,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-
 from graphs import SHAPES, make
+from torch import Tensor
 
 warnings.filterwarnings("ignore")
 WIDTH, EDGE_WIDTH, RELATIONS = 64, 16, 8
@@ -81,6 +80,7 @@ class Contenders:
         self.num_nodes = SHAPES[graph].num_nodes
         generator = torch.Generator().manual_seed(1)
         self.x = torch.randn(self.num_nodes, WIDTH, generator=generator).requires_grad_()
+        self.gradient = torch.randn(self.num_nodes, WIDTH, generator=generator)
         num_edges = self.edge_index.size(1)
         self.edge = {
             "attr": torch.randn(num_edges, EDGE_WIDTH, generator=generator),
@@ -118,7 +118,7 @@ class Contenders:
             for parameter in parameters:
                 parameter.grad = None
             start = time.perf_counter()
-            module(self.x, graph, *edge).sum().backward()
+            module(self.x, graph, *edge).backward(self.gradient)
             return time.perf_counter() - start
 
         return step
@@ -183,10 +183,8 @@ def memory(arguments: argparse.Namespace) -> None:
             command = [sys.executable, __file__, "--graph", arguments.graph, "--one", w, "--layers", layer]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             peaks[w] = float(done.stdout) if done.returncode == 0 else float("nan")
-        print(
-            f"| {layer} | {' | '.join(f'{peaks[w]:.0f}' for w in who)} | {peaks['pyg'] / peaks['mpnn']:.1f} |",
-            flush=True,
-        )
+        cells = [f"{peaks[w]:.0f}" for w in who]
+        print(f"| {layer} | {' | '.join(cells)} | {peaks['pyg'] / peaks['mpnn']:.1f} |", flush=True)
 
 
 def one(arguments: argparse.Namespace) -> None:

@@ -251,9 +251,9 @@ class Fields:
         for function, parameters in functions.items():
             for parameter in parameters:
                 asked.add(parameter.field)
+                typed = self._is_typed and parameter.name == "edge_type"
                 known = parameter.field in self.given or (
-                    parameter.residency is Residency.GIVEN
-                    and (parameter.field in TOPOLOGY_NAMES or (self._is_typed and parameter.name == "edge_type"))
+                    parameter.residency is Residency.GIVEN and (typed or parameter.field in TOPOLOGY_NAMES)
                 )
                 if parameter.required and not known:
                     raise TypeError(

@@ -44,12 +44,18 @@ def pair(name: str, *args: Any, **options: Any) -> tuple[nn.Module, nn.Module]:
     return ours, theirs
 
 
+def _named(value: Any) -> str:
+    return getattr(
+        value, "__name__", str(value)
+    )  # a function's repr holds its address, which differs by process
+
+
 def sequence(length: int, batch_first: bool) -> Tensor:
     return torch.randn((3, length, 8) if batch_first else (length, 3, 8), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: " ".join(map(_named, options.values())))
 def test_layers_equal_torch(options: dict[str, Any], backend: str) -> None:
     src, memory = sequence(5, options["batch_first"]), sequence(4, options["batch_first"])
     square = torch.ones(5, 5, dtype=torch.bool).triu(1)

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -85,13 +86,21 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
 def test_ctrl_c_works_on_the_real_process(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import sys; from mpnn.train.cli import main; sys.exit(main())"]
     flags = ["train", "node", "--epochs", "1000000", "--out", str(tmp_path / "run")]
-    with subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stderr is not None
+    with subprocess.Popen(
+        [*command, *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A process in the background is born deaf to SIGINT, and so are its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stdout is not None
         assert b"karate" in process.stdout.readline()
-        assert b"gcn" in process.stdout.readline()  # from here on it trains
+        assert b"gcn" in process.stdout.readline()
+        while not (tmp_path / "run" / "metrics.csv").exists():  # from here on it trains
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        complaint = process.stderr.read().decode()
-        assert process.wait(timeout=60) == 130
+        complaint = process.communicate(timeout=60)[1].decode()
+        assert process.returncode == 130
     assert "Traceback" not in complaint
     assert f"go on with: mpnn train node --resume {tmp_path / 'run'}" in complaint
 
@@ -162,6 +171,7 @@ def test_a_warning_is_a_sentence_too(
 def test_the_bar_shows_loss_and_accuracy_on_a_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert cli.main([*KARATE, "--runs", "2", "--no-pictures", "--out", str(tmp_path)]) == 0

@@ -112,7 +112,8 @@ class Kernel:
         threads = 1 if graph.num_edges * self._work < SMALL else torch.get_num_threads()
         kernel(
             ins, outs, csr.indptr.data_ptr(), csr.indices.data_ptr(), csr.edge_ids.data_ptr(),
-            graph.num_edges, tasks.tasks.ctypes.data, num_tasks, tasks.heavy.ctypes.data, len(tasks.heavy), HEAVY_DEGREE,
+            graph.num_edges, tasks.tasks.ctypes.data, num_tasks, tasks.heavy.ctypes.data, len(tasks.heavy),
+            HEAVY_DEGREE,
             parts.data_ptr(), total.data_ptr(), seed, threads,
         )  # fmt: skip
         return outputs
