@@ -11,6 +11,7 @@ from mpnn.datasets import NodeDataset
 from mpnn.models import GAE
 from mpnn.train.errors import RunError
 from mpnn.train.links import Links
+from mpnn.train.node_task import node_names
 from mpnn.train.objective import objective
 from mpnn.train.pairs import Pairs, draw_unlinked
 from mpnn.train.split import Split
@@ -84,6 +85,10 @@ class LinkTask(SupervisedTask):
         scores: Tensor = model(self.data.x, self.graph, self.pairs, **self._edges)
         return scores
 
+    def names(self) -> dict[str, list[str]]:
+        """The names of both nodes."""
+        return pair_names(self.data, self.pairs)
+
     def attempt(self, model: nn.Module) -> None:
         """One pair."""
         model(self.data.x, self.graph, self.pairs[:, :1], **self._edges)
@@ -142,6 +147,10 @@ class EdgeTask(SupervisedTask):
         output: Tensor = model(self.data.x, self.data.graph, self.pairs, **self._edges)
         return output
 
+    def names(self) -> dict[str, list[str]]:
+        """The names of both nodes."""
+        return pair_names(self.data, self.pairs)
+
     def attempt(self, model: nn.Module) -> None:
         """One pair."""
         model(self.data.x, self.data.graph, self.pairs[:, :1], **self._edges)
@@ -150,6 +159,13 @@ class EdgeTask(SupervisedTask):
         """Histogram of the graph's in-degrees."""
         in_degree: Tensor = self.data.graph.in_degree
         return in_degree.bincount()
+
+
+def pair_names(data: NodeDataset, pairs: Tensor) -> dict[str, list[str]]:
+    """Columns with the names of the two nodes of each pair."""
+    names = node_names(data)
+    sources, targets = pairs.tolist()
+    return {"source": [names[node] for node in sources], "target": [names[node] for node in targets]}
 
 
 def labelled_pairs(data: NodeDataset) -> tuple[Tensor, Tensor]:

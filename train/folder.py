@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from mpnn.train.checkpoint import write
 from mpnn.train.errors import RunError
-from mpnn.train.settings import Settings
+from mpnn.train.settings import Settings, checked_values
 
 CONFIG, RESULTS = "config.json", "results.json"
 
@@ -57,3 +59,24 @@ def read_config(folder: Path) -> Settings:
         raise RunError(f"{path} cannot be read: {error}") from error
     except RunError as error:
         raise RunError(f"{path} cannot be used: {error}") from error
+
+
+def read_settings_file(path: Path, task: str) -> dict[str, Any]:
+    """Read settings from a TOML file, or from the `config.json` of a run.
+
+    Raises:
+        RunError: it cannot be read, or holds something that is no setting, or settings of another task.
+    """
+    try:
+        text = path.read_text()
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        given = checked_values(values)
+    except (OSError, ValueError) as error:
+        raise RunError(f"config {path} cannot be read: {error}") from error
+    except RunError as error:
+        raise RunError(f"config {path} cannot be used: {error}") from error
+    if given.get("task", task) != task:
+        raise RunError(
+            f"config {path} is of task {given['task']!r}, not {task!r}: mpnn train {given['task']}"
+        )
+    return given

@@ -66,6 +66,10 @@ class NodeTask(SupervisedTask):
         output: Tensor = model(self.data.x, self.data.graph, **self._edges)
         return output
 
+    def names(self) -> dict[str, list[str]]:
+        """The names of the nodes, else their numbers."""
+        return {"node": node_names(self.data)}
+
     def embed(self, model: nn.Module) -> Tensor | None:
         """The last hidden state of every node."""
         embed = getattr(model, "embed", None)
@@ -82,6 +86,11 @@ class NodeTask(SupervisedTask):
         """Histogram of the graph's in-degrees."""
         in_degree: Tensor = self.data.graph.in_degree
         return in_degree.bincount()
+
+
+def node_names(data: NodeDataset) -> list[str]:
+    """What the nodes are called in the file that they come from, else their numbers."""
+    return list(data.node_names) or [str(number) for number in range(data.num_nodes)]
 
 
 class InputDropout:

@@ -42,6 +42,10 @@ class Objective(ABC):
     def scores(self, output: Tensor, y: Tensor) -> dict[str, float]:
         """The value of every metric."""
 
+    @abstractmethod
+    def columns(self, output: Tensor, y: Tensor) -> dict[str, list[str]]:
+        """Outputs beside the answers, as columns of a table."""
+
 
 def objective(
     y: Tensor, names: Sequence[str], loss: str | None = None, class_weights: str | None = None
@@ -91,6 +95,14 @@ class Classification(Objective):
         """Share of right answers."""
         return {"accuracy": float(accuracy_score(y.cpu().numpy(), output.argmax(dim=1).cpu().numpy()))}
 
+    def columns(self, output: Tensor, y: Tensor) -> dict[str, list[str]]:
+        """The true and the predicted class, and the probability of each."""
+        columns = {
+            "true": [self.names[label] for label in y.tolist()],
+            "predicted": [self.names[label] for label in output.argmax(dim=1).tolist()],
+        }
+        return columns | {f"p({name})": p for name, p in _numbers(self.names, output.softmax(dim=1)).items()}
+
 
 class MultiLabel(Objective):
     """Several labels, each there or not."""
@@ -110,6 +122,11 @@ class MultiLabel(Objective):
             f"f1_{mean}": float(f1_score(truth, found, average=mean, zero_division=0.0))
             for mean in ("micro", "macro")
         }
+
+    def columns(self, output: Tensor, y: Tensor) -> dict[str, list[str]]:
+        """Whether each label is there, and its probability."""
+        there = {f"true {name}": [str(int(value)) for value in y[:, k]] for k, name in enumerate(self.names)}
+        return there | {f"p({name})": p for name, p in _numbers(self.names, output.sigmoid()).items()}
 
 
 class Regression(Objective):
@@ -139,6 +156,15 @@ class Regression(Objective):
             "r2": float(r2.mean()),
         }
 
+    def columns(self, output: Tensor, y: Tensor) -> dict[str, list[str]]:
+        """The true and the predicted numbers."""
+        parts = {"true": y, "predicted": output}
+        return {
+            f"{part} {name}": column
+            for part, values in parts.items()
+            for name, column in _numbers(self.names, values).items()
+        }
+
 
 LOSS_TITLES = {
     "cross_entropy": "cross-entropy",
@@ -147,6 +173,12 @@ LOSS_TITLES = {
     "mae": "mean absolute error",
     "huber": "Huber loss",
 }
+
+
+def _numbers(names: Sequence[str], values: Tensor) -> dict[str, list[str]]:
+    """A column of numbers with six significant digits for each name."""
+    columns = zip(names, values.detach().T.tolist(), strict=True)
+    return {name: [f"{value:.6g}" for value in column] for name, column in columns}
 
 
 def _weights(y: Tensor, names: Sequence[str], asked: str | None) -> Tensor | None:

@@ -178,18 +178,25 @@ def _run(settings: Settings, task: SupervisedTask, home: Path, resume: bool, lis
     return result
 
 
-def load_model(run: str | Path, device: str = "auto") -> tuple[nn.Module, SupervisedTask, Settings]:
+def load_model(
+    run: str | Path, device: str = "auto", data: str | Path | None = None
+) -> tuple[nn.Module, SupervisedTask, Settings]:
     """Return the best model of a run folder, the task that it was trained for, and its settings.
+
+    Args:
+        run: the folder.
+        device: where to put it.
+        data: the folder with the data's files, if they are no longer where they were.
 
     Raises:
         RunError, DataError: the folder holds no such thing.
     """
     settings = folder.read_config(Path(run))
-    data = load(settings.dataset, settings.data).to(find_device(device))
+    dataset = load(settings.dataset, settings.data if data is None else data).to(find_device(device))
     path = Path(run) / BEST
     state = checkpoint.load(path)
     with _own_random_numbers(find_device(device)):
-        task = make_task(settings, data)
+        task = make_task(settings, dataset)
         model = build_model(settings, task)
     try:
         model.load_state_dict(state["model"])

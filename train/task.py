@@ -90,6 +90,10 @@ class SupervisedTask:
     def degrees(self) -> Tensor:
         """How many nodes have each in-degree, `[highest + 1]`."""
 
+    def names(self) -> dict[str, list[str]]:
+        """Columns that say which item is which."""
+        return {self.item: [str(number) for number in range(len(self.y))]}
+
     def embed(self, model: nn.Module) -> Tensor | None:
         """What the model's output is read from, one row for each item; None where there is no such thing."""
         return None

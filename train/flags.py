@@ -1,0 +1,69 @@
+"""The flags of `mpnn train`: the same for every task."""
+
+from __future__ import annotations
+
+import argparse
+
+from mpnn.train.features import FEATURES
+from mpnn.train.objective import LOSSES
+from mpnn.train.settings import DECAYED, DECODERS, MONITORS, OPTIMIZERS, PREDICTED, SCHEDULES, SPLITS
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """Add one flag for each setting, and those that say where files are; settings have the defaults."""
+    add = parser.add_argument_group("what").add_argument
+    add("--dataset", metavar="NAME", help="data set (default: see below)")
+    add("--data", metavar="DIR", help="folder with its files (default: $MPNN_DATA, else downloaded)")
+    add("--features", choices=FEATURES, help="what is made of the node features")
+    add(
+        "--split",
+        choices=SPLITS,
+        help="which items are for what (default: public if there is one, else random)",
+    )
+    add("--val-share", type=float, metavar="X", help="share to validate on, of a random split")
+    add("--test-share", type=float, metavar="X", help="share to test on, of a random split")
+    add("--folds", type=int, metavar="N", help="cross-validation with N folds and an inner validation part")
+    add("--fold", type=int, metavar="N", help="only this fold, counted from 0")
+    add = parser.add_argument_group("model").add_argument
+    add("--model", metavar="NAME", help="layer that the model is made of (default: see below)")
+    add("--layers", type=int, metavar="N", help="number of layers")
+    add("--hidden", type=int, metavar="N", help="channels of a hidden layer, of each head if it has heads")
+    add("--heads", type=int, metavar="N", help="attention heads of hidden layers")
+    add("--out-heads", type=int, metavar="N", help="attention heads of the last layer")
+    add("--act", metavar="NAME", help="activation: relu, elu, ...")
+    add("--norm", metavar="NAME", help="normalisation of hidden layers: batch, layer, graph, pair")
+    add("--jk", metavar="NAME", help="jumping knowledge: last, cat, max, lstm")
+    add("--residual", action="store_true", help="add the input of hidden layers to their output")
+    add("--readout", metavar="NAME", help="how nodes become a graph: sum, mean, max, ... (graph)")
+    add("--embedding", type=int, metavar="N", help="channels of the vector of a node (edge)")
+    add("--decoder", choices=DECODERS, help="how two vectors become a link (edge)")
+    add = parser.add_argument_group("how").add_argument
+    add("--predict", choices=PREDICTED, help="which links there are, or labels of edges (edge)")
+    add("--hits", type=int, metavar="K", help="of the metric Hits@K (default: 20) (edge)")
+    add("--loss", choices=LOSSES, help="what is made small (default: the first that suits the data)")
+    add("--class-weights", metavar="W", help="balanced, or numbers divided by commas")
+    add("--batch-size", type=int, metavar="N", help="graphs in a batch (graph)")
+    add("--epochs", type=int, metavar="N", help="how many at most")
+    add("--optimizer", choices=OPTIMIZERS, help="default: adam")
+    add("--lr", type=float, metavar="X", help="learning rate")
+    add("--momentum", type=float, metavar="X", help="of sgd and rmsprop")
+    add("--nesterov", action="store_true", help="look ahead by the momentum, with sgd")
+    add("--schedule", choices=SCHEDULES, help="of the learning rate")
+    add("--decay", type=float, metavar="X", help="factor of step and plateau (default: 0.5)")
+    add("--decay-every", type=int, metavar="N", help="epochs of a step (50), or of waiting on a plateau (10)")
+    add("--warmup", type=int, metavar="N", help="epochs in which the learning rate rises")
+    add("--weight-decay", type=float, metavar="X", help="L2 penalty")
+    add("--decayed", choices=DECAYED, help="whose weights have the penalty")
+    add("--l1", type=float, metavar="X", help="L1 penalty")
+    add("--clip", type=float, metavar="X", help="largest norm of the gradient")
+    add("--dropout", type=float, metavar="P", help="dropout of every layer's input and of attention")
+    add("--patience", type=int, metavar="N", help="stop after N epochs without progress")
+    add("--monitor", choices=MONITORS, help="what progress on the validation items is")
+    add("--seed", type=int, metavar="N", help="of the first run (default: 0)")
+    add("--runs", type=int, metavar="N", help="train N times, with seeds counting up (default: 1)")
+    add("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")
+    add = parser.add_argument_group("files").add_argument
+    add("--config", metavar="FILE", help="settings from a TOML file or a config.json")
+    add("--out", metavar="DIR", help="run folder, new or empty (default: a new one in runs/)")
+    add("--resume", metavar="DIR", help="go on with the interrupted run in DIR")
+    add("--no-pictures", action="store_true", help="draw nothing")

@@ -1,0 +1,65 @@
+"""What this installation is made of, and whether it computes right."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+import mpnn
+from mpnn.backends.cpu import has_compiler
+from mpnn.models import CONVS, GNN
+
+LIBRARIES = ("torch", "torch-geometric", "numpy", "scipy", "scikit-learn", "networkx", "matplotlib")
+BACKENDS = ("eager", "cpu", "auto")
+TOLERANCE = 1e-5  # of float32, on sums of a few hundred terms
+
+
+def facts() -> list[tuple[str, str]]:
+    """Names and values: versions, devices, threads and the compiler."""
+    rows = [("mpnn", version("mpnn")), ("python", f"{platform.python_version()} on {platform.platform()}")]
+    for library in LIBRARIES:
+        try:
+            rows.append((library, version(library)))
+        except PackageNotFoundError:
+            rows.append((library, "not installed"))
+    rows.append(("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"))
+    devices = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    rows.append(("gpu", ", ".join(devices) or "none"))
+    rows.append(("compiler", "found" if has_compiler() else "none found: messages run on eager"))
+    return rows
+
+
+def self_test() -> dict[str, str]:
+    """Train a step of two layers on each backend; say whether loss and gradients are those of eager."""
+    return {name: _verdict(name) for name in BACKENDS}
+
+
+def _verdict(backend: str) -> str:
+    began = time.perf_counter()
+    try:
+        worst = max(_difference(layer, backend) for layer in ("gcn", "gat", "sage") if layer in CONVS)
+    except Exception as error:  # whatever goes wrong in there is what the test is to report
+        return f"failed: {type(error).__name__}: {error}"
+    seconds = time.perf_counter() - began
+    if worst > TOLERANCE:
+        return f"wrong: differs from eager by {worst:.1g}"
+    return f"ok, differs from eager by {worst:.1g} ({seconds:.2f} s)"
+
+
+def _difference(layer: str, backend: str) -> float:
+    expected, found = _step(layer, "eager"), _step(layer, backend)
+    return max(float((a - b).abs().max()) for a, b in zip(expected, found, strict=True))
+
+
+def _step(layer: str, backend: str) -> list[torch.Tensor]:
+    with torch.random.fork_rng(devices=[]), mpnn.backend(backend):
+        torch.manual_seed(0)
+        graph = mpnn.Graph(torch.randint(200, (2, 1000)), 200)
+        model = GNN(8, 16, 4, conv=layer)
+        loss = model(torch.randn(200, 8), graph).square().mean()
+        loss.backward()
+    return [loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
