@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from mpnn.backends import chunked
 from mpnn.backends.record import Ran, listener
 from mpnn.fields import Residency
 from mpnn.graph import Graph
+from mpnn.native.compiler import CompilerError
 from mpnn.plan.capture import fetch, fingerprint, same_tensor
 from mpnn.plan.dropout import draw_seed
 from mpnn.plan.homes import Home, NotFusableError
@@ -195,6 +197,16 @@ def _reduced(fused: Fused, graph: Graph, seed: int, values: Sequence[Tensor]) ->
     plan = fused.plan
     if fused.make is None or isinstance(plan.program, str):
         return chunked.run(plan, graph, seed, values)
+    try:
+        return _by_kernels(fused, graph, seed, values)
+    except CompilerError as error:
+        fused.make = None
+        _warn_once(error)
+        return chunked.run(plan, graph, seed, values)
+
+
+def _by_kernels(fused: Fused, graph: Graph, seed: int, values: Sequence[Tensor]) -> list[Tensor]:
+    plan = fused.plan
     wanted = tuple([v.requires_grad for v in values])
     if True not in wanted or not torch.is_grad_enabled():
         made = fused.forward_kernel(save=False)(graph, values, seed)
@@ -204,6 +216,17 @@ def _reduced(fused: Fused, graph: Graph, seed: int, values: Sequence[Tensor]) ->
     except NotFusableError:  # a gradient without a kernel: then both ways without
         return chunked.run(plan, graph, seed, values)
     return list(cast(Any, _Rows.apply)(fused, graph, seed, *values))
+
+
+_warned = False
+
+
+def _warn_once(error: CompilerError) -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        first = str(error).splitlines()[0]
+        warnings.warn(f"mpnn goes on without compiled kernels: {first}.", RuntimeWarning, stacklevel=2)
 
 
 def _counts(graph: Graph, like: Tensor) -> Tensor:
@@ -243,10 +266,15 @@ class _Rows(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         values, saved = ctx.saved_tensors[: ctx.num_values], ctx.saved_tensors[ctx.num_values :]
         wanted = tuple(ctx.needs_input_grad[3:])
-        if torch.is_grad_enabled():
-            found = ctx.fused.plan.differentiable_gradients(ctx.graph, ctx.seed, values, gradients, wanted)
-        else:
-            found = _gradients(ctx.fused, ctx.graph, ctx.seed, values, saved, gradients, wanted)
+        if not torch.is_grad_enabled():
+            try:
+                found = _gradients(ctx.fused, ctx.graph, ctx.seed, values, saved, gradients, wanted)
+                return (None, None, None, *found)
+            except CompilerError as error:
+                _warn_once(error)
+            except NotFusableError:
+                pass  # some of the gradients have no kernel without the others
+        found = ctx.fused.plan.differentiable_gradients(ctx.graph, ctx.seed, values, gradients, wanted)
         return (None, None, None, *found)
 
 

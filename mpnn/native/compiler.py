@@ -59,7 +59,8 @@ def load(source: str, *, exact: bool = False) -> ctypes.CDLL:
     identity = "\n".join([source, tools.compiler, tools.version, *tools.flags, processor()])
     key = hashlib.sha256(identity.encode()).hexdigest()[:32]
     last: Exception | None = None
-    for folder in (cache_folder(), _session_folder()):
+    for find_folder in (cache_folder, _session_folder):
+        folder = find_folder()
         if folder is None:
             continue
         path = folder / f"{key}.so"
@@ -87,7 +88,8 @@ def _compile(source: str, path: Path, tools: Toolchain) -> None:
 
 def _run(command: list[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        english = {**os.environ, "LC_ALL": "C"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=english)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CompilerError(f"{command[0]} cannot be run: {error}") from error
     if done.returncode:
@@ -175,13 +177,11 @@ def cache_folder() -> Path | None:
     named = os.environ.get("MPNN_CACHE")
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = Path(named) if named else base / "mpnn"
+        folder = (Path(named) if named else base / "mpnn").absolute()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         found = folder.stat()
-        if found.st_uid != os.getuid():
+        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022:
             return None
-        if stat.S_IMODE(found.st_mode) & 0o022:
-            folder.chmod(0o700)
         return folder if os.access(folder, os.W_OK) else None
     except (OSError, RuntimeError):
         return None
