@@ -306,6 +306,43 @@ class Graph:
         graph._batch = self._batch
         return graph, merged
 
+    def reordered(self, by: str = "neighbours") -> tuple[Graph, Tensor]:
+        """The same graph with its nodes renumbered so that what is used together lies together.
+
+        Message passing reads the features of a node's neighbours; with close numbers they are close in
+        memory, and often still in the cache.
+
+        Args:
+            by: "neighbours" numbers along a breadth-first walk (reverse Cuthill-McKee, 1969); "degree" puts
+                nodes with many outgoing edges, whose features are read most, first.
+
+        Returns:
+            The graph, and `[num_nodes]`: which old node each new one is, so features follow with
+            `x[order]`, and results come back with `out[order] = new_out`. Edges keep their order.
+
+        >>> graph, order = Graph(torch.tensor([[0, 3], [3, 1]]), num_nodes=4).reordered()
+        >>> bool((order[graph.edge_index] == torch.tensor([[0, 3], [3, 1]])).all())
+        True
+        """
+        self._require_one_node_set("reordered")
+        if self._batch is not None:
+            raise ValueError("reordered() would mix the graphs of this batch: reorder each, then batch them.")
+        if by == "degree":
+            order = torch.argsort(self.out_degree, descending=True, stable=True)
+        elif by == "neighbours":
+            from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+            matrix = self.to_scipy(torch.ones(self.num_edges)).tocsr()
+            order = torch.from_numpy(
+                reverse_cuthill_mckee(matrix + matrix.T, symmetric_mode=True).astype("int64")
+            )
+            order = order.to(self.device)
+        else:
+            raise ValueError(f"by is {by!r}, but must be 'neighbours' or 'degree'.")
+        number = torch.empty_like(order)
+        number[order] = torch.arange(order.numel(), device=order.device)
+        return self._derive(number[self.edge_index]), order
+
     def to(self, device: torch.device | str) -> Graph:
         """The same graph with its indices on another device (this very graph when it is there already)."""
         target = torch.device(device)

@@ -327,6 +327,38 @@ def test_a_csr_cannot_be_changed() -> None:
         random_graph().by_dst.indptr = torch.zeros(1)  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("by", ["neighbours", "degree"])
+def test_reordering_renumbers_and_nothing_else(by: str) -> None:
+    graph = random_graph(30, 80)
+    moved, order = graph.reordered(by)
+    assert torch.equal(order[moved.edge_index], graph.edge_index)
+    assert torch.equal(order.sort().values, torch.arange(30))
+    if by == "degree":
+        assert torch.equal(moved.out_degree, graph.out_degree.sort(descending=True).values)
+
+
+def test_reordering_brings_neighbours_together() -> None:
+    shuffle = dict(enumerate(np.random.default_rng(0).permutation(400).tolist()))
+    grid = networkx.relabel_nodes(
+        networkx.convert_node_labels_to_integers(networkx.grid_2d_graph(20, 20)), shuffle
+    )
+    ordered = networkx.Graph()
+    ordered.add_nodes_from(range(400))
+    ordered.add_edges_from(grid.edges)
+    graph = Graph.from_networkx(ordered)
+    moved, _ = graph.reordered()
+    assert int((graph.src - graph.dst).abs().max()) > 300
+    assert int((moved.src - moved.dst).abs().max()) <= 40  # a 20 x 20 grid has bandwidth 20
+
+
+def test_reordering_a_batch_or_by_an_unknown_rule_is_an_error() -> None:
+    graph = random_graph(5, 6)
+    with pytest.raises(ValueError, match="would mix the graphs of this batch"):
+        Graph.batch([graph, graph]).reordered()
+    with pytest.raises(ValueError, match="by is 'size', but must be 'neighbours' or 'degree'"):
+        graph.reordered("size")
+
+
 def test_repr_says_what_the_graph_is() -> None:
     typed = Graph(torch.tensor([[0], [1]]), (2, 3), torch.tensor([4]))
     assert repr(typed) == "Graph(num_nodes=(2, 3), num_edges=1, num_edge_types=5)"
