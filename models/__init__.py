@@ -26,6 +26,7 @@ from mpnn.models.graph_conv import GraphConv
 from mpnn.models.jumping_knowledge import JumpingKnowledge
 from mpnn.models.mpnn_conv import MPNNConv
 from mpnn.models.multihead_attention import MultiheadAttention
+from mpnn.models.neurons import Linear
 from mpnn.models.nn_conv import NNConv
 from mpnn.models.normalize import gcn_norm, scaled_laplacian
 from mpnn.models.norms import NORMS, BatchNorm, GraphNorm, LayerNorm, PairNorm
@@ -48,6 +49,7 @@ from mpnn.models.pooling_grid import (
     MaxPool2d,
     MaxPool3d,
 )
+from mpnn.models.recurrent import GRU, LSTM, RNN
 from mpnn.models.rgcn_conv import RGCNConv
 from mpnn.models.sage_conv import SAGEConv
 from mpnn.models.sg_conv import SGConv
@@ -69,7 +71,10 @@ __all__ = [
     "GAE",
     "GIN",
     "GNN",
+    "GRU",
+    "LSTM",
     "NORMS",
+    "RNN",
     "VGAE",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
@@ -103,6 +108,7 @@ __all__ = [
     "GraphNorm",
     "JumpingKnowledge",
     "LayerNorm",
+    "Linear",
     "MPNNConv",
     "MaxPool1d",
     "MaxPool2d",
