@@ -12,7 +12,7 @@ A value has a feature shape, without the row that a tensor would have in front. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -81,7 +81,6 @@ class Program:
     exact: bool = (
         False  # whether the same number must come out bit by bit of another kernel, as a maximum's does
     )
-    source: str = field(default="", compare=False)  # the formula, for the comment above the kernel
 
 
 def view_reshape(value: Value, shape: tuple[int, ...]) -> Value:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
@@ -84,8 +86,20 @@ def trace(function: Callable[..., Any], inputs: Sequence[Tensor], *, message: bo
         NotFusableError: the function cannot be traced: it looks at values, or calls what PyTorch cannot see.
     """
     # PyTorch's tracer is not made for several threads.
-    with TRACING:
+    with TRACING, _without_its_log():
         return _trace(function, inputs, message)
+
+
+@contextmanager
+def _without_its_log() -> Iterator[None]:
+    """PyTorch logs an error with its stack before it raises it; here it is no error but an answer."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before = log.disabled
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _trace(function: Callable[..., Any], inputs: Sequence[Tensor], message: bool) -> fx.GraphModule:

@@ -11,6 +11,7 @@ from math import isinf, isnan, prod
 import torch
 
 from mpnn.plan.dropout import threshold
+from mpnn.plan.formula import formula
 from mpnn.plan.homes import Home
 from mpnn.plan.ir import Program, Value
 from mpnn.plan.schedule import Item, Nest, Shape, base_of, make_schedule
@@ -113,7 +114,7 @@ class _Printer:
         edges = self._edges()
         return "\n".join(
             [
-                f"/* {self.program.source.strip()} */" if self.program.source else "",
+                f"/* {formula(self.program)} */",
                 files("mpnn.backends.c").joinpath("prelude.h").read_text(),
                 f"typedef {self.real} real;",
                 f"typedef {self.index} index_t;",
