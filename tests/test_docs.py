@@ -1,0 +1,30 @@
+"""What the pages under docs/ show is what the program prints."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+import mpnn
+from mpnn.models import GATv2Conv
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def lines_of(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def test_how_it_works_shows_the_code_that_is_generated() -> None:
+    layer, x = GATv2Conv(16, 8, heads=2, add_self_loops=False), torch.randn(50, 16, requires_grad=True)
+    explanation = mpnn.explain(layer, x, mpnn.Graph(torch.randint(50, (2, 300)), 50))
+    page = (DOCS / "how-it-works.md").read_text()
+    shown = re.findall(r"```c\n(.*?)```", page, flags=re.DOTALL)
+    generated = set(lines_of(explanation.source))
+    assert len(shown) == 7
+    assert [line for block in shown for line in lines_of(block) if line not in generated] == []
+    words = re.search(r"```\n(step 1:.*?)```", page, flags=re.DOTALL)
+    assert words is not None
+    assert [line for line in lines_of(words[1]) if line not in lines_of(str(explanation))] == []
