@@ -1,18 +1,21 @@
 """Data as graphs: file format in, `Graph` and tensors out."""
 
 from mpnn.datasets.graph_record import GraphDataset
+from mpnn.datasets.own import Columns, load_own
 from mpnn.datasets.record import DataError, NodeDataset, row_normalise
 from mpnn.datasets.registry import DATASETS, Dataset, Entry, load
 from mpnn.datasets.tu import load_tu, read_tu
 
 __all__ = [
     "DATASETS",
+    "Columns",
     "DataError",
     "Dataset",
     "Entry",
     "GraphDataset",
     "NodeDataset",
     "load",
+    "load_own",
     "load_tu",
     "read_tu",
     "row_normalise",

@@ -32,6 +32,7 @@ class NodeDataset:
         edge_attr: features of the edges `[num_edges, channels]`, or None.
         edge_y: what is to be learned of the edges, in one of the forms of y, or None.
         edge_class_names: what its numbers or columns stand for.
+        known: bool `[num_nodes]`: whose y is known, None if all are; the others are not split up.
         node_names: what the nodes are called in the file that they come from; without it, by their numbers.
 
     Raises:
@@ -53,6 +54,7 @@ class NodeDataset:
     edge_attr: Tensor | None = None
     edge_y: Tensor | None = None
     edge_class_names: tuple[str, ...] = ()
+    known: Tensor | None = None
     node_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -64,6 +66,8 @@ class NodeDataset:
         check_target("edge_y", self.edge_y, num_edges, self.edge_class_names)
         if len(self.node_names) not in (0, num_nodes):
             raise DataError(f"node_names holds {len(self.node_names)} names, but should hold {num_nodes}")
+        if self.known is not None and (self.known.dtype != torch.bool or self.known.shape != (num_nodes,)):
+            raise DataError(f"known is {kind_of(self.known)}, but should be torch.bool [{num_nodes}]")
         if any(getattr(self, name) is not None for name in MASKS):
             self._check_masks(num_nodes)
 

@@ -9,8 +9,12 @@ from pathlib import Path
 
 from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.karate import load_karate
+from mpnn.datasets.mat import load_mat
+from mpnn.datasets.own import READERS, Columns, load_own
 from mpnn.datasets.planetoid import load_planetoid
 from mpnn.datasets.record import DataError, NodeDataset
+from mpnn.datasets.shchur import load_shchur
+from mpnn.datasets.synthetic import load_cycles, load_grid, load_sbm, load_trees
 from mpnn.datasets.tu import load_tu
 
 Dataset = NodeDataset | GraphDataset
@@ -30,11 +34,25 @@ def _tu(name: str, about: str, attributes: bool = False) -> Entry:
     return Entry(partial(load_tu, name, attributes=attributes), about, True, ("graph",))
 
 
+def _shchur(name: str, about: str) -> Entry:
+    return Entry(partial(load_shchur, name), about, True)
+
+
 DATASETS = {
     "karate": Entry(load_karate, "Zachary's karate club: 34 members, 2 clubs; embedded, no files", False),
     "cora": Entry(partial(load_planetoid, "cora"), "2,708 papers on machine learning, 7 subjects", True),
     "citeseer": Entry(partial(load_planetoid, "citeseer"), "3,327 papers on computing, 6 subjects", True),
     "pubmed": Entry(partial(load_planetoid, "pubmed"), "19,717 papers on diabetes, 3 kinds of it", True),
+    "amazon-computers": _shchur("amazon-computers", "13,752 goods bought together, 10 categories"),
+    "amazon-photo": _shchur("amazon-photo", "7,650 goods bought together, 8 categories"),
+    "coauthor-cs": _shchur("coauthor-cs", "18,333 computer scientists, 15 fields"),
+    "coauthor-physics": _shchur("coauthor-physics", "34,493 physicists, 5 fields"),
+    "blogcatalog": Entry(partial(load_mat, "blogcatalog"), "10,312 bloggers, 39 groups, several each", True),
+    "ppi": Entry(partial(load_mat, "ppi"), "3,890 human proteins, 50 states, several each", True),
+    "sbm": Entry(load_sbm, "300 nodes in 3 blocks, drawn; edges within or between", False),
+    "grid": Entry(load_grid, "400 nodes, each to tell its neighbours' mean; drawn", False),
+    "trees": Entry(load_trees, "200 trees, each to tell how many leaves it has; drawn", False, ("graph",)),
+    "cycles": Entry(load_cycles, "200 trees, half of them closed to a cycle; drawn", False, ("graph",)),
     "mutag": _tu("MUTAG", "188 molecules, mutagenic or not"),
     "proteins": _tu("PROTEINS", "1,113 proteins, enzymes or not"),
     "enzymes": _tu("ENZYMES", "600 enzymes, 6 classes of them; with node attributes", attributes=True),
@@ -43,13 +61,14 @@ DATASETS = {
 }
 
 
-def load(name: str, data: str | Path | None = None) -> Dataset:
-    """Return the data set called `name`, one of `DATASETS`.
+def load(name: str, data: str | Path | None = None, columns: Columns | None = None) -> Dataset:
+    """Return the data set called `name`, one of `DATASETS`, or the one in a file or folder of yours.
 
     Args:
-        name: which one.
+        name: which one, or a path: with a folder in it, or with one of the endings that `load_own` reads.
         data: the folder with its files; by default the one that the environment variable `MPNN_DATA` names,
             else they are downloaded.
+        columns: of a file of yours, which column is what.
 
     Raises:
         DataError: the name is unknown, or files are missing or damaged.
@@ -57,6 +76,14 @@ def load(name: str, data: str | Path | None = None) -> Dataset:
     >>> load("karate").class_names
     ('Mr. Hi', 'Officer')
     """
+    if name not in DATASETS and (Path(name).exists() or Path(name).suffix or "/" in name):
+        if data is not None:
+            raise DataError(f"data is {str(data)!r}, but {name} is a path already: leave it out")
+        return load_own(Path(name), columns)
+    if columns not in (None, Columns()):
+        raise DataError(
+            f"columns are named, but {name} is no file of yours: they are for {', '.join(READERS)}"
+        )
     if name not in DATASETS:
         raise DataError(f"dataset is {name!r}, but should be one of {', '.join(DATASETS)}")
     entry = DATASETS[name]

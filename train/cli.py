@@ -103,8 +103,13 @@ def _lists(task: str) -> str:
 def _train(flags: dict[str, Any]) -> int:
     out, resume, config = (flags.pop(name, None) for name in ("out", "resume", "config"))
     draw = not flags.pop("no_pictures", False)
-    if flags.get("data"):
-        flags["data"] = str(Path(flags["data"]).absolute())  # so that the run can be resumed from anywhere
+    for name in ("data", "nodes", "dataset"):  # so that the run can be resumed from anywhere
+        if (
+            flags.get(name)
+            and flags[name] not in DATASETS
+            and (name != "dataset" or Path(flags[name]).exists())
+        ):
+            flags[name] = str(Path(flags[name]).absolute())
     if resume is None:
         dataset, model = DEFAULTS[flags["task"]]
         given = {} if config is None else read_settings_file(Path(config), flags["task"])

@@ -8,12 +8,25 @@ from mpnn.train.features import FEATURES
 from mpnn.train.objective import LOSSES
 from mpnn.train.settings import DECAYED, DECODERS, MONITORS, OPTIMIZERS, PREDICTED, SCHEDULES, SPLITS
 
+COLUMNS = {
+    "--source": "where an edge comes from (default: first column)",
+    "--target": "where it goes to (default: second column)",
+    "--node-id": "the name of a node (default: first column of --nodes)",
+    "--label": "what is to be learned of nodes",
+    "--edge-label": "what is to be learned of edges",
+    "--ignore": "no features, several divided by commas",
+}
+
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
     """Add one flag for each setting, and those that say where files are; settings have the defaults."""
     add = parser.add_argument_group("what").add_argument
-    add("--dataset", metavar="NAME", help="data set (default: see below)")
+    add("--dataset", metavar="NAME", help="data set, or a file of your own (default: see below)")
     add("--data", metavar="DIR", help="folder with its files (default: $MPNN_DATA, else downloaded)")
+    add("--nodes", metavar="FILE", help="of a file of your own: table of its nodes")
+    for flag, what in COLUMNS.items():
+        add(flag, metavar="COLUMN", help=f"of a file of your own: {what}")
+    add("--directed", action="store_true", help="of a file of your own: edges go one way")
     add("--features", choices=FEATURES, help="what is made of the node features")
     add(
         "--split",

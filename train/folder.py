@@ -21,7 +21,7 @@ def new_folder(settings: Settings, out: Path | None) -> Path:
         RunError: it cannot be made, or holds something already.
     """
     if out is None:
-        stem = f"{settings.task}-{settings.dataset}-{settings.model}"
+        stem = f"{settings.task}-{Path(settings.dataset).name.split('.')[0]}-{settings.model}"
         names = (f"{stem}-{number}" if number > 1 else stem for number in range(1, 1 << 30))
         out = next(Path("runs", name) for name in names if not Path("runs", name).exists())
     try:

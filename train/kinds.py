@@ -51,7 +51,9 @@ def _node_task(settings: Settings, data: Dataset) -> NodeTask:
     if settings.split not in (None, "public") or settings.folds is not None or not published:
         if data.y is None:
             raise RunError(f"{data.name} has no classes, labels or numbers of nodes to learn")
-        split = _split(settings, data.num_nodes, data.y, "nodes")
+        items = torch.arange(data.num_nodes, device=data.x.device)
+        items = items if data.known is None else items[data.known]
+        split = Split(*(items[part] for part in _split(settings, len(items), data.y[items], "nodes")))
         masks = [torch.zeros(data.num_nodes, dtype=torch.bool, device=data.x.device) for _ in split]
         for mask, part in zip(masks, split, strict=True):
             mask[part] = True

@@ -114,7 +114,7 @@ def train(
         settings = _continued(settings, home)
     settings = settings or Settings()
     device = find_device(settings.device)
-    data = load(settings.dataset, settings.data).to(device)
+    data = load(settings.dataset, settings.data, settings.columns).to(device)
     task = make_task(settings, data)
     with _own_random_numbers(device):
         build_model(settings, task)  # so that a model that cannot be built leaves no folder behind
@@ -192,7 +192,9 @@ def load_model(
         RunError, DataError: the folder holds no such thing.
     """
     settings = folder.read_config(Path(run))
-    dataset = load(settings.dataset, settings.data if data is None else data).to(find_device(device))
+    dataset = load(settings.dataset, settings.data if data is None else data, settings.columns).to(
+        find_device(device)
+    )
     path = Path(run) / BEST
     state = checkpoint.load(path)
     with _own_random_numbers(find_device(device)):

@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from mpnn.datasets import Columns
 from mpnn.train.errors import RunError
 from mpnn.train.features import FEATURES
 from mpnn.train.metrics import METRICS
@@ -99,6 +100,8 @@ class Settings(Recipe):
     Args:
         task: what is told apart or predicted: `"node"`, `"edge"` or `"graph"`.
         dataset, data: name of the data set, and the folder with its files.
+            Of a file of your own, dataset is its path, and these say what its columns are, see
+            `mpnn.datasets.Columns`: nodes, source, target, node_id, label, edge_label, ignore, directed.
         features: what is made of the node features, see `mpnn.train.features`.
         model: name of the convolution, see `mpnn.models`.
         hidden: channels of a hidden layer; of each head, where there are heads.
@@ -133,6 +136,14 @@ class Settings(Recipe):
     task: str = "node"
     dataset: str = "karate"
     data: str | None = None
+    nodes: str | None = None
+    source: str | None = None
+    target: str | None = None
+    node_id: str | None = None
+    label: str | None = None
+    edge_label: str | None = None
+    ignore: str | None = None
+    directed: bool = False
     features: str = "given"
     model: str = "gcn"
     hidden: int = 16
@@ -177,6 +188,11 @@ class Settings(Recipe):
             raise RunError(f"{name} is {getattr(self, name)!r}, but with folds the fold is what is tested on")
         elif self.fold is not None and self.fold >= self.folds:
             raise RunError(f"fold is {self.fold}, but there are {self.folds} folds, 0..{self.folds - 1}")
+
+    @property
+    def columns(self) -> Columns:
+        """What the columns of a file of one's own are."""
+        return Columns(**{field.name: getattr(self, field.name) for field in fields(Columns)})
 
     def to_json(self) -> str:
         """Text of `config.json`."""

@@ -154,7 +154,7 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
 def test_a_warning_is_a_sentence_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def with_nan(name: str, data: None) -> NodeDataset:
+    def with_nan(name: str, *_: object) -> NodeDataset:
         club = load(name)
         club.x[5, 5] = float("nan")
         return club

@@ -1,0 +1,69 @@
+"""BlogCatalog and PPI: graphs whose nodes have several labels each, from Matlab files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+import torch
+from scipy.io.matlab import MatReadError
+from scipy.sparse import coo_matrix
+
+from mpnn.datasets.features import degree_one_hot
+from mpnn.datasets.files import VARIABLE, data_folder
+from mpnn.datasets.planetoid_npz import DAMAGE
+from mpnn.datasets.record import DataError, NodeDataset
+from mpnn.graph import Graph
+
+FILES = {"blogcatalog": "blogcatalog.mat", "ppi": "Homo_sapiens.mat"}
+
+
+def load_mat(name: str, data: str | Path | None = None) -> NodeDataset:
+    """Return `"blogcatalog"` (Zafarani and Liu, 2009) or `"ppi"` (Grover and Leskovec, 2016).
+
+    There are no features: the one-hot degrees stand in. Edges go both ways, once each, without self loops.
+
+    Args:
+        name: which graph.
+        data: a folder that holds its file in `graph_embedding` or directly; by default the folder that the
+            environment variable `MPNN_DATA` names.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    folder = data_folder(data)
+    if folder is None:
+        raise DataError(
+            f"{name} is read from {FILES[name]}: give its folder by --data, data=... or {VARIABLE}"
+        )
+    for place in ("graph_embedding", "."):
+        path = folder / place / FILES[name]
+        if path.is_file():
+            return read_mat(path, name)
+    raise DataError(f"{folder} holds no {FILES[name]}")
+
+
+def read_mat(path: Path, name: str) -> NodeDataset:
+    """Read `network`, a sparse adjacency matrix, and `group`, sparse nodes by labels.
+
+    Raises:
+        DataError: the file is damaged, lacks a matrix, or they do not fit together.
+    """
+    try:
+        content = scipy.io.loadmat(path)
+        links, labels = (coo_matrix(content[key]) for key in ("network", "group"))
+    except (*DAMAGE, NotImplementedError, MatReadError) as error:
+        reason = str(error).strip("'\"") or type(error).__name__
+        raise DataError(f"{path} is damaged or of another format: {reason}") from error
+    both = (links + links.T).tocoo()
+    apart = (both.row != both.col) & (both.data != 0)
+    edge_index = torch.from_numpy(np.stack([both.row[apart], both.col[apart]]).astype(np.int64))
+    graph = Graph(edge_index, links.shape[0])
+    return NodeDataset(
+        name=name,
+        graph=graph,
+        x=degree_one_hot(graph.in_degree, int(graph.in_degree.max())),
+        y=torch.from_numpy(labels.toarray() != 0),
+        class_names=tuple(f"label {number}" for number in range(labels.shape[1])),
+    )

@@ -1,0 +1,252 @@
+"""Your own graph, from files that other programs write."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import scipy.io
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from mpnn.datasets.features import degree_one_hot
+from mpnn.datasets.graph_record import GraphDataset
+from mpnn.datasets.record import DataError, NodeDataset
+from mpnn.datasets.tables import Answers, Table, answers, numbers, read_table
+from mpnn.datasets.text import read_numbers
+from mpnn.datasets.tu import read_tu
+from mpnn.graph import Graph
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column, or attribute, is what.
+
+    Args:
+        nodes: a table (CSV or TSV with a header) with a row for each node.
+        source, target: columns of the edge table; by default its first two.
+        node_id: column of the node table; by default its first.
+        label: column of the node table, or attribute of the nodes, that is to be learned.
+        edge_label: column of the edge table, or attribute of the edges, that is to be learned.
+        ignore: columns of either table that are not to be features, divided by commas.
+        directed: leave edges as they are; by default each is there in both directions.
+    """
+
+    nodes: str | None = None
+    source: str | None = None
+    target: str | None = None
+    node_id: str | None = None
+    label: str | None = None
+    edge_label: str | None = None
+    ignore: str | None = None
+    directed: bool = False
+
+
+@dataclass
+class _Edges:
+    """What a file says of edges: their ends as node names, and how many nodes or which names there are."""
+
+    ends: list[tuple[str, str]] | np.ndarray
+    names: list[str]
+    attr: Tensor | None = None
+    y: Answers | None = None
+    node_table: Table | None = None
+    lines: list[int] | None = None
+    header: tuple[str, ...] = ()
+
+
+def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphDataset:
+    """Read a graph from a file, or graphs from a folder in the TU text format.
+
+    Edge tables are `.csv` (commas) or `.tsv` (tabs) with a header; every column of numbers besides those that
+    are named is a feature, of edges here, of nodes in the node table. `.txt` and `.edges`, also `.gz`, are
+    SNAP edge lists: two node numbers a line, `#` before comments. `.graphml` and `.gml` are read by networkx,
+    and numbers at the nodes are features. `.mtx` is a Matrix Market file, `.npz` a matrix that
+    `scipy.sparse.save_npz` wrote. Nodes without features have their one-hot degrees.
+
+    Labels that are all numbers with a decimal point are numbers to predict; others are classes. A node whose
+    label is empty is not known: it takes part in messages, but not in learning or testing.
+
+    Raises:
+        DataError: a file is missing or damaged; a bad line is named by its number.
+    """
+    columns = columns or Columns()
+    if path.is_dir():
+        names = [file.name.removesuffix("_A.txt") for file in path.glob("*_A.txt")]
+        if len(names) != 1:
+            raise DataError(f"{path} holds {len(names)} files *_A.txt, but should hold one, of a TU data set")
+        if columns != Columns():
+            raise DataError(f"{path} is a TU folder, whose files say what is what: name no columns")
+        return read_tu(path, names[0])
+    if not path.is_file():
+        raise DataError(f"{path} does not exist")
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if suffix not in READERS:
+        raise DataError(f"{path} is of no known kind: its name should end in {', '.join(READERS)}")
+    table = None if columns.nodes is None else read_table(Path(columns.nodes))
+    edges = READERS[suffix](path, columns)
+    if edges.node_table is not None and table is not None:
+        raise DataError(f"nodes is {columns.nodes!r}, but {path} says itself what its nodes are")
+    return _assemble(path, columns, edges, edges.node_table or table)
+
+
+def _assemble(path: Path, columns: Columns, edges: _Edges, table: Table | None) -> NodeDataset:
+    names = edges.names
+    if table is not None:
+        names = table.column(columns.node_id or table.header[0])
+        if len(set(names)) < len(names):
+            twice = next(name for k, name in enumerate(names) if name in names[:k])
+            raise DataError(f"{table.path} names node {twice!r} twice")
+    elif columns.label is not None or columns.node_id is not None:
+        name = "label" if columns.label is not None else "node_id"
+        raise DataError(
+            f"{name} is {getattr(columns, name)!r}, but there is no table of nodes: give nodes too"
+        )
+    for name in _ignored(columns) - {*edges.header, *([] if table is None else table.header)}:
+        raise DataError(f"ignore names column {name!r}, which no table has")
+    edge_index = _numbered(path, edges, names)
+    attr, y, count = edges.attr, edges.y, max(edge_index.size(1), 1)
+    if not columns.directed:
+        edge_index = torch.cat([edge_index, edge_index.flip(0)], dim=1)
+    # The first of several equal edges is kept, so that a file may list both directions, or only one.
+    key = edge_index[0] * max(len(names), 1) + edge_index[1]
+    first = torch.from_numpy(np.sort(np.unique(key.numpy(), return_index=True)[1]))
+    rows = first % count
+    graph = Graph(edge_index[:, first].contiguous(), len(names))
+    known = answers(table, columns.label) if table is not None and columns.label is not None else None
+    x = None
+    if table is not None:
+        x = numbers(table, {columns.node_id or table.header[0], columns.label, *_ignored(columns)})
+    if x is None:
+        x = degree_one_hot(graph.in_degree, int(graph.in_degree.max()) if len(names) else 0)
+    return NodeDataset(
+        name=path.name.split(".")[0],
+        graph=graph,
+        x=x,
+        y=None if known is None else known.y,
+        class_names=() if known is None else known.names,
+        known=None if known is None or bool(known.known.all()) else known.known,
+        edge_attr=None if attr is None else attr[rows],
+        edge_y=None if y is None else y.y[rows],
+        edge_class_names=() if y is None else y.names,
+        node_names=tuple(names),
+    )
+
+
+def _numbered(path: Path, edges: _Edges, names: list[str]) -> Tensor:
+    """Names of nodes become their numbers, `[2, num_edges]`."""
+    if isinstance(edges.ends, np.ndarray) and names is edges.names:
+        return torch.from_numpy(edges.ends)
+    number = {name: k for k, name in enumerate(names)}
+    listed = edges.ends
+    if isinstance(listed, np.ndarray):
+        listed = [(edges.names[i], edges.names[j]) for i, j in listed.T.tolist()]
+    found = []
+    for k, ends in enumerate(listed):
+        for name in ends:
+            if name not in number:
+                where = f" line {edges.lines[k]}" if edges.lines is not None else ""
+                raise DataError(f"{path}{where}: node {name!r} is not in the table of nodes")
+        found.append([number[name] for name in ends])
+    return torch.tensor(found, dtype=torch.int64).reshape(-1, 2).T.contiguous()
+
+
+def _from_table(path: Path, columns: Columns) -> _Edges:
+    table = read_table(path)
+    if len(table.header) < 2:
+        raise DataError(f"{path} line 1: the header should name two columns at least")
+    source, target = columns.source or table.header[0], columns.target or table.header[1]
+    ends = list(zip(table.column(source), table.column(target), strict=True))
+    names = sorted({name for pair in ends for name in pair}, key=_natural)
+    used = {source, target, columns.edge_label, *_ignored(columns)}
+    y = None if columns.edge_label is None else answers(table, columns.edge_label)
+    if y is not None and not bool(y.known.all()):
+        line = table.lines[int((~y.known).nonzero()[0])]
+        raise DataError(f"{path} line {line}: the edge has no {columns.edge_label}")
+    return _Edges(ends, names, numbers(table, used), y, lines=table.lines, header=tuple(table.header))
+
+
+def _from_list(path: Path, columns: Columns) -> _Edges:
+    _no_columns(path, columns, "source", "target", "edge_label")
+    ends = read_numbers(path, int, None)
+    if ends.shape[1] != 2:
+        raise DataError(
+            f"{path} line 1: it holds {ends.shape[1]} numbers, but should hold two, the ends of an edge"
+        )
+    nodes, numbered = np.unique(ends, return_inverse=True)
+    return _Edges(
+        numbered.reshape(ends.shape).T.astype(np.int64).copy(), [str(node) for node in nodes.tolist()]
+    )
+
+
+def _from_networkx(path: Path, columns: Columns) -> _Edges:
+    _no_columns(path, columns, "source", "target", "node_id")
+    try:
+        graph = nx.read_graphml(path) if path.suffix == ".graphml" else nx.read_gml(path)
+    except Exception as error:  # its readers raise whatever their parsers do
+        raise DataError(f"{path} cannot be read: {error}") from error
+    names = [str(node) for node in graph]
+    attributes = sorted({name for _, values in graph.nodes(data=True) for name in values})
+    rows = [
+        [str(node), *(str(values.get(name, "")) for name in attributes)]
+        for node, values in graph.nodes(data=True)
+    ]
+    ends = [(str(i), str(j)) for i, j in graph.edges()]
+    y = None
+    if columns.edge_label is not None:
+        labels = [[str(values.get(columns.edge_label, ""))] for _, _, values in graph.edges(data=True)]
+        y = answers(Table(path, [columns.edge_label], labels, list(range(len(labels)))), columns.edge_label)
+        if not bool(y.known.all()):
+            raise DataError(f"{path}: an edge has no attribute {columns.edge_label!r}")
+    table = Table(path, ["node", *attributes], rows, list(range(1, len(rows) + 1)))
+    return _Edges(ends, names, y=y, node_table=table)
+
+
+def _from_matrix(path: Path, columns: Columns) -> _Edges:
+    _no_columns(path, columns, "source", "target", "edge_label")
+    try:
+        if path.suffix == ".npz":
+            matrix = scipy.sparse.load_npz(path)
+        else:
+            matrix = scipy.sparse.coo_array(scipy.io.mmread(path))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is damaged or of another format: {error}") from error
+    matrix = matrix.tocoo()
+    if matrix.shape[0] != matrix.shape[1]:
+        raise DataError(f"{path} is a matrix {matrix.shape}, but that of a graph is as high as wide")
+    there = matrix.data != 0
+    ends = np.stack([matrix.row[there], matrix.col[there]]).astype(np.int64)
+    return _Edges(ends, [str(node) for node in range(matrix.shape[0])])
+
+
+def _ignored(columns: Columns) -> set[str]:
+    return set() if columns.ignore is None else {name.strip() for name in columns.ignore.split(",")}
+
+
+def _no_columns(path: Path, columns: Columns, *names: str) -> None:
+    for name in names:
+        if getattr(columns, name) is not None:
+            raise DataError(f"{name} is {getattr(columns, name)!r}, but {path.name} has no such columns")
+
+
+def _natural(name: str) -> tuple[int, int, str]:
+    """Numbers in their order, then names."""
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
+
+
+READERS: dict[str, Callable[[Path, Columns], _Edges]] = {
+    ".csv": _from_table,
+    ".tsv": _from_table,
+    ".txt": _from_list,
+    ".edges": _from_list,
+    ".graphml": _from_networkx,
+    ".gml": _from_networkx,
+    ".mtx": _from_matrix,
+    ".npz": _from_matrix,
+}

@@ -1,0 +1,84 @@
+"""Amazon and Coauthor: graphs of goods and of scientists (Shchur et al., 2018), from plain `.npz` files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+
+from mpnn.datasets.files import VARIABLE, data_folder
+from mpnn.datasets.planetoid_npz import DAMAGE
+from mpnn.datasets.record import DataError, NodeDataset
+from mpnn.graph import Graph
+
+FILES = {
+    "amazon-computers": "amazon_electronics_computers.npz",
+    "amazon-photo": "amazon_electronics_photo.npz",
+    "coauthor-cs": "ms_academic_cs.npz",
+    "coauthor-physics": "ms_academic_phy.npz",
+}
+
+
+def load_shchur(name: str, data: str | Path | None = None) -> NodeDataset:
+    """Return `"amazon-computers"`, `"amazon-photo"`, `"coauthor-cs"` or `"coauthor-physics"`.
+
+    Edges go both ways, once each, without self loops; features are 0 and 1. There is no public split: the
+    paper draws 20 nodes of each class to train and 30 to validate on.
+
+    Args:
+        name: which graph.
+        data: a folder that holds its file in `gnn_benchmark`, `raw` or directly; by default the folder that
+            the environment variable `MPNN_DATA` names. Nothing is downloaded: the original files hold
+            pickles, and only plain arrays are read.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    folder = data_folder(data)
+    if folder is None:
+        raise DataError(
+            f"{name} is read from {FILES[name]}: give its folder by --data, data=... or {VARIABLE}"
+        )
+    for place in ("gnn_benchmark", "raw", "."):
+        path = folder / place / FILES[name]
+        if path.is_file():
+            return read_shchur(path, name)
+    raise DataError(f"{folder} holds no {FILES[name]}")
+
+
+def read_shchur(path: Path, name: str) -> NodeDataset:
+    """Read adjacency and features as CSR (`adj_*`, `attr_*`), `labels`, and `class_names` if they are there.
+
+    Raises:
+        DataError: the file is damaged, lacks a key, or its arrays do not fit together.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            links, x = _matrix(arrays, "adj"), _matrix(arrays, "attr")
+            y = torch.from_numpy(arrays["labels"].astype(np.int64))
+            names = (
+                arrays["class_names"].tolist() if "class_names" in arrays.files else range(int(y.max()) + 1)
+            )
+        both = (links + links.T).tocoo()
+        apart = both.row != both.col
+        edge_index = torch.from_numpy(np.stack([both.row[apart], both.col[apart]]).astype(np.int64))
+        return NodeDataset(
+            name=name,
+            graph=Graph(edge_index, links.shape[0]),
+            x=torch.from_numpy((x != 0).astype(np.float32).toarray()),
+            y=y,
+            class_names=tuple(map(str, names)),
+        )
+    except DAMAGE as error:
+        reason = str(error).strip("'\"") or type(error).__name__
+        raise DataError(f"{path} is damaged or of another format: {reason}") from error
+
+
+def _matrix(arrays: Any, name: str) -> csr_matrix:
+    parts = tuple(arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr"))
+    matrix = csr_matrix(parts, shape=tuple(arrays[f"{name}_shape"]))
+    matrix.check_format(full_check=True)
+    return matrix

@@ -1,0 +1,126 @@
+"""Tables with a header: names, answers to be learned, and columns of numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mpnn.datasets.record import DataError
+from mpnn.datasets.text import read_text
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as they are in a file, and the line that each row stands in."""
+
+    path: Path
+    header: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+
+    def column(self, name: str) -> list[str]:
+        """The cells of a column.
+
+        Raises:
+            DataError: there is no such column.
+        """
+        if name not in self.header:
+            raise DataError(f"{self.path} has no column {name!r}, but {', '.join(self.header)}")
+        place = self.header.index(name)
+        return [row[place] for row in self.rows]
+
+
+class Answers(NamedTuple):
+    """What is to be learned: y as in `NodeDataset`, its names, and bool `[count]`: where it is known."""
+
+    y: Tensor
+    names: tuple[str, ...]
+    known: Tensor
+
+
+def read_table(path: Path) -> Table:
+    """Read `.csv` (commas) or `.tsv` (tabs), also `.gz`, with a header in the first line.
+
+    Raises:
+        DataError: it is missing or empty, or a line has more or fewer cells than the header.
+    """
+    tabs = ".tsv" in path.suffixes
+    reader = csv.reader(io.StringIO(read_text(path)), delimiter="\t" if tabs else ",")
+    header: list[str] = []
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    for cells in reader:
+        stripped = [cell.strip() for cell in cells]
+        if not any(stripped):
+            continue
+        if not header:
+            header = stripped
+        elif len(stripped) != len(header):
+            raise DataError(
+                f"{path} line {reader.line_num}: it holds {len(stripped)} cells, but the header holds "
+                f"{len(header)}"
+            )
+        else:
+            rows.append(stripped)
+            lines.append(reader.line_num)
+    if not rows:
+        raise DataError(f"{path} should hold a header and a line of data at least")
+    if len(set(header)) < len(header):
+        raise DataError(f"{path} line 1: two columns have the same name")
+    return Table(path, header, rows, lines)
+
+
+def answers(table: Table, name: str) -> Answers:
+    """Read a column as classes, or, if all cells are numbers and one has a decimal point, as numbers.
+
+    Raises:
+        DataError: there is no such column, or it is empty.
+    """
+    cells = table.column(name)
+    known = torch.tensor([cell != "" for cell in cells])
+    given = [cell for cell in cells if cell]
+    if not given:
+        raise DataError(f"{table.path}: column {name!r} is empty")
+    values = [_number(cell) for cell in given]
+    if all(value is not None for value in values) and any("." in cell for cell in given):
+        y = torch.tensor([[_number(cell) or 0.0] for cell in cells])
+        return Answers(y, (name,), known)
+    numeric = all(cell.lstrip("-").isdecimal() for cell in given)
+    names = sorted(set(given), key=int if numeric else str)
+    number = {label: k for k, label in enumerate(names)}
+    return Answers(torch.tensor([number.get(cell, 0) for cell in cells]), tuple(names), known)
+
+
+def numbers(table: Table, used: set[str | None]) -> Tensor | None:
+    """The columns that are not used otherwise, `[num_rows, num_columns]`; None if there are none.
+
+    Raises:
+        DataError: a cell in them is no number.
+    """
+    places = [place for place, name in enumerate(table.header) if name not in used]
+    if not places:
+        return None
+    values = []
+    for line, row in zip(table.lines, table.rows, strict=True):
+        found = [_number(row[place]) for place in places]
+        if None in found:
+            place = places[found.index(None)]
+            raise DataError(
+                f"{table.path} line {line}: {table.header[place]} is {row[place]!r}, but a column without "
+                "another use is a feature and should hold numbers: ignore it or change it"
+            )
+        values.append(found)
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
