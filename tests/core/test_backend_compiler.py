@@ -285,8 +285,7 @@ def start_elsewhere(environment: dict[str, str], wait: bool = False) -> Any:
 
 def test_processes_that_compile_the_same_kernel_at_once_do_not_meet(fresh: Path) -> None:
     started = [start_elsewhere({"MPNN_CACHE": str(fresh)}) for _ in range(2)]
-    for process in started:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+    errors = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], errors
     assert libraries(fresh)
     assert not list(fresh.glob("build-*"))
