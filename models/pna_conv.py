@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mpnn.adjacency import Topology
 from mpnn.models.activation import Activation, activation
@@ -61,7 +62,7 @@ class PNAConv(Layer):
         train_norm: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(DegreeScaler(aggregators, scalers, deg, train_norm), **kwargs)
+        super().__init__(DegreeScaler(aggregators, scalers, deg, train_norm, apply=False), **kwargs)
         if out_channels % towers or (divide_input and in_channels % towers):
             raise ValueError(f"towers={towers} must divide {'in_channels and ' * divide_input}out_channels.")
         self.in_channels, self.out_channels, self.edge_dim = in_channels, out_channels, edge_dim
@@ -101,14 +102,35 @@ class PNAConv(Layer):
         else:
             h = x.unsqueeze(1).expand(-1, self.towers, -1)
         received = self.propagate(graph, h=h, edge=edge)
-        out = _each(self.post_nns, torch.cat([h, received], dim=-1))
-        mixed: Tensor = self.lin(out.flatten(1))
+        scaler = cast(DegreeScaler, self.aggr_module)
+        degree = graph.in_degree if self.flow == "source_to_target" else graph.out_degree
+        factors = scaler.factors(degree.clamp(min=1).to(x.dtype).unsqueeze(-1))
+        out = [
+            _mixed(cast(nn.Sequential, network), h[:, tower], received[:, tower], factors)
+            for tower, network in enumerate(self.post_nns)
+        ]
+        mixed: Tensor = self.lin(torch.cat(out, dim=-1))
         return mixed
 
     def message(self, h_i: Tensor, h_j: Tensor, edge: Tensor | None) -> Tensor:  # type: ignore[override]
         """f(h_i ‖ h_j ‖ W_e e_ij) of every tower, `[num_edges, towers, F_in]`."""
         parts = [h_i, h_j] if edge is None else [h_i, h_j, edge.unsqueeze(1).expand_as(h_j)]
         return _each(self.pre_nns, torch.cat(parts, dim=-1))
+
+
+def _mixed(network: nn.Sequential, h: Tensor, received: Tensor, factors: list[Tensor]) -> Tensor:
+    """f(h ‖ s_1 a ‖ s_2 a ‖ ...), with the number s_k of each node drawn out of the linear map.
+
+    W_k (s_k a) = s_k (W_k a): no scaled copy of the aggregates, which are the widest tensors here, exists.
+    """
+    first = cast(Linear, network[0])
+    widths = [h.size(-1), *[received.size(-1)] * len(factors)]
+    own, *others = torch.split(first.weight, widths, dim=1)
+    out = F.linear(h, own, first.bias)
+    for factor, weight in zip(factors, others, strict=True):
+        out = torch.addcmul(out, factor, F.linear(received, weight))
+    rest: Tensor = network[1:](out)
+    return rest
 
 
 def _each(networks: Iterable[nn.Module], h: Tensor) -> Tensor:
