@@ -60,7 +60,12 @@ def assert_same_weights(ours: nn.Module, theirs: nn.Module) -> None:
         assert_close(ours.state_dict()[name], value, atol=1e-5, name=name)  # 12 steps in float32
 
 
-@pytest.mark.parametrize(("settings", "build"), CASES, ids=str)
+def _named(case: object) -> str:
+    # The repr of a function holds its address, which differs from process to process.
+    return str(case) if isinstance(case, dict) else "torch"
+
+
+@pytest.mark.parametrize(("settings", "build"), CASES, ids=_named)
 def test_each_optimiser_is_torchs(settings: dict[str, Any], build: Optimizers) -> None:
     assert_same_weights(last_weights(Recipe(lr=0.1, epochs=EPOCHS, **settings)), plain_loop(build))
 
@@ -95,13 +100,13 @@ SCHEDULES: list[tuple[dict[str, Any], Callable[[optim.Optimizer], Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "build"), SCHEDULES, ids=str)
+@pytest.mark.parametrize(("settings", "build"), SCHEDULES, ids=_named)
 def test_each_schedule_is_torchs(settings: dict[str, Any], build: Callable[[optim.Optimizer], Any]) -> None:
     losses = [float(loss) for loss in LOSSES]
-    ours = [learning_rate(Recipe(lr=0.1, **settings), losses[:k]) for k in range(len(losses))]
+    ours = [learning_rate(Recipe(lr=0.1, **settings), k, losses[:k]) for k in range(len(losses))]
     assert ours == pytest.approx(theirs(build, losses), abs=1e-12)
 
 
 def test_a_warmup_rises_in_equal_steps_to_the_learning_rate() -> None:
     recipe = Recipe(lr=0.4, warmup=3, schedule="cosine", epochs=5)
-    assert [learning_rate(recipe, [1.0] * k) for k in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.2])
+    assert [learning_rate(recipe, k) for k in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.2])
