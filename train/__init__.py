@@ -1,5 +1,6 @@
 """Training: tasks, the loop, run folders, pictures, and the command `mpnn`."""
 
+from mpnn.train.answer_pictures import confusion_picture, graph_picture, roc_picture
 from mpnn.train.build import build_model, models
 from mpnn.train.edge_task import EdgeTask, LinkTask
 from mpnn.train.errors import RunError
@@ -35,12 +36,15 @@ __all__ = [
     "SupervisedTask",
     "Task",
     "build_model",
+    "confusion_picture",
     "embedding_picture",
     "fit",
+    "graph_picture",
     "load_model",
     "models",
     "objective",
     "preset",
+    "roc_picture",
     "save_picture",
     "train",
     "training_curves",

@@ -94,6 +94,11 @@ def predict(arguments: dict[str, Any]) -> int:
         for item in where.tolist():
             part[item] = name
     columns = task.names() | {"part": part} | task.objective.columns(outputs, task.y)
+    if task.known is not None:
+        for name in columns:
+            if name.startswith("true"):
+                known = zip(columns[name], task.known.tolist(), strict=True)
+                columns[name] = [cell if there else "" for cell, there in known]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)

@@ -25,6 +25,9 @@ ABOUT = {
     state.LAST: "what --resume goes on from",
     draw.CURVES: "training curves",
     draw.EMBEDDING: "what is learned from, as the model sees it (t-SNE)",
+    draw.CONFUSION: "which class was taken for which",
+    draw.ROC: "true against false positives",
+    draw.GRAPH: "the graph with predictions",
 }
 
 

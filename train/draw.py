@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mpnn.train import pictures
+from mpnn.train.answer_pictures import confusion_picture, graph_picture, roc_picture
+from mpnn.train.links import Links
 from mpnn.train.loop import Result
+from mpnn.train.node_task import NodeTask
 from mpnn.train.objective import Classification
 from mpnn.train.settings import Settings
 from mpnn.train.task import SupervisedTask
 
-CURVES, EMBEDDING = "curves.png", "embedding.png"
+CURVES, EMBEDDING, CONFUSION, ROC, GRAPH = (
+    f"{name}.png" for name in ("curves", "embedding", "confusion", "roc", "graph")
+)
+MOST_NODES = 400  # a larger graph is a ball of wool
 
 
 @torch.no_grad()
@@ -29,15 +35,48 @@ def draw_run(
     """Draw how the runs went, and what the best model of the first one makes of the items."""
     curves = pictures.training_curves(results, title, task.metrics[0], task.objective.loss_title)
     pictures.save_picture(curves, home / CURVES)
+    outputs, name = task.outputs(model), f"{settings.model} on {task.data.name}"
+    if isinstance(task.objective, Classification):
+        _draw_classes(home, settings, name, model, task, outputs)
+    elif isinstance(task.objective, Links):
+        test = task.split.test
+        picture = roc_picture(task.y[test, 0], outputs[test, 0], title=f"{name}: test links")
+        pictures.save_picture(picture, home / ROC)
+
+
+def _draw_classes(
+    home: Path, settings: Settings, name: str, model: nn.Module, task: SupervisedTask, outputs: Tensor
+) -> None:
+    test, names, predicted = task.split.test, task.objective.names, outputs.argmax(dim=1)
+    # What nobody knows is shown as it is predicted.
+    truth = task.y if task.known is None else torch.where(task.known, task.y, predicted)
+    above = f"{name}: test {task.item}s"
+    confusion = confusion_picture(task.y[test], predicted[test], names, title=above)
+    pictures.save_picture(confusion, home / CONFUSION)
+    if len(names) == 2 and len(set(task.y[test].tolist())) == 2:
+        margin = outputs[test, 1] - outputs[test, 0]
+        picture = roc_picture(task.y[test] == 1, margin, title=f"{above}, {names[1]}")
+        pictures.save_picture(picture, home / ROC)
     embedding = task.embed(model)
-    if isinstance(task.objective, Classification) and embedding is not None:
+    if embedding is not None:
         picture = pictures.embedding_picture(
             embedding,
-            task.y,
-            task.objective.names,
-            predicted=task.outputs(model).argmax(dim=1),
+            truth,
+            names,
+            predicted=predicted,
             labelled=task.few_known,
-            title=f"{settings.dataset}: hidden layer of {settings.model}, t-SNE",
+            title=f"{task.data.name}: hidden layer of {settings.model}, t-SNE",
             seed=settings.seed,
         )
         pictures.save_picture(picture, home / EMBEDDING)
+    if isinstance(task, NodeTask) and task.data.num_nodes <= MOST_NODES:
+        picture = graph_picture(
+            task.data.graph,
+            truth,
+            names,
+            predicted=predicted,
+            labelled=task.few_known,
+            title=name,
+            seed=settings.seed,
+        )
+        pictures.save_picture(picture, home / GRAPH)

@@ -130,7 +130,7 @@ def watched_metric(recipe: Recipe, task: Task) -> Metric:
 
 def _epoch(state: State, task: Task, recipe: Recipe, watched: Metric) -> Row:
     number = state.epoch + 1
-    lr = learning_rate(recipe, [row["val_loss"] for row in state.history])
+    lr = learning_rate(recipe, state.epoch, (row["val_loss"] for row in state.history))
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     state.model.train()

@@ -66,6 +66,12 @@ class NodeTask(SupervisedTask):
         output: Tensor = model(self.data.x, self.data.graph, **self._edges)
         return output
 
+    @property
+    def known(self) -> Tensor | None:
+        """Which nodes' answers the data holds."""
+        known: Tensor | None = self.data.known
+        return known
+
     def names(self) -> dict[str, list[str]]:
         """The names of the nodes, else their numbers."""
         return {"node": node_names(self.data)}

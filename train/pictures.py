@@ -123,16 +123,17 @@ def embedding_picture(
         for which, look in looks:
             axes.scatter(place[which, 0], place[which, 1], c=colours[which], **look)
         axes.set_axis_off()
-        handles = [_key("o", COLOURS[k % len(COLOURS)], name) for k, name in enumerate(class_names)]
-        handles += [_key("*", "0.6", "labelled in training")] if known.any() else []
-        handles += [_key("x", "0.3", "predicted wrongly")] if wrong.any() else []
+        handles = [point_key("o", COLOURS[k % len(COLOURS)], name) for k, name in enumerate(class_names)]
+        handles += [point_key("*", "0.6", "labelled in training")] if known.any() else []
+        handles += [point_key("x", "0.3", "predicted wrongly")] if wrong.any() else []
         axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.2)
         if title:
             axes.set_title(title, fontsize=9)
     return figure
 
 
-def _key(marker: str, colour: str, label: str) -> Line2D:
+def point_key(marker: str, colour: str, label: str) -> Line2D:
+    """An entry of a legend: a point of that shape and colour."""
     key = Line2D([], [], linestyle="", marker=marker, color=colour, label=label, markersize=6)
     if marker == "*":
         key.set(markersize=9, markeredgecolor="black", markeredgewidth=0.6)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from mpnn.train.settings import Recipe
 
 DECAY, STEP, PLATEAU = 0.5, 50, 10
 
 
-def learning_rate(recipe: Recipe, val_losses: Sequence[float]) -> float:
-    """Learning rate of the epoch that follows those with these validation losses.
+def learning_rate(recipe: Recipe, done: int, val_losses: Iterable[float] = ()) -> float:
+    """Learning rate of the epoch that follows `done` others.
 
     It has no memory of its own: a resumed run computes what the interrupted one did.
 
+    Args:
+        recipe: how to train.
+        done: how many epochs are done.
+        val_losses: the validation loss of each of them, which only the schedule `"plateau"` looks at.
+
     >>> recipe = Recipe(lr=0.1, schedule="step", decay=0.5, decay_every=2)
-    >>> [learning_rate(recipe, [1.0] * done) for done in range(5)]
+    >>> [learning_rate(recipe, done) for done in range(5)]
     [0.1, 0.1, 0.05, 0.05, 0.025]
     """
-    done = len(val_losses)
     decay = DECAY if recipe.decay is None else recipe.decay
     if done < recipe.warmup:
         return recipe.lr * (done + 1) / (recipe.warmup + 1)
@@ -33,7 +37,7 @@ def learning_rate(recipe: Recipe, val_losses: Sequence[float]) -> float:
     return recipe.lr
 
 
-def _plateaus(val_losses: Sequence[float], patience: int) -> int:
+def _plateaus(val_losses: Iterable[float], patience: int) -> int:
     count, waited, lowest = 0, 0, math.inf
     for loss in val_losses:
         waited = 0 if loss < lowest else waited + 1

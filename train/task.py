@@ -90,6 +90,11 @@ class SupervisedTask:
     def degrees(self) -> Tensor:
         """How many nodes have each in-degree, `[highest + 1]`."""
 
+    @property
+    def known(self) -> Tensor | None:
+        """Bool `[num_items]`: which answers are known at all; None if all are."""
+        return None
+
     def names(self) -> dict[str, list[str]]:
         """Columns that say which item is which."""
         return {self.item: [str(number) for number in range(len(self.y))]}

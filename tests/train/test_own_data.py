@@ -39,7 +39,9 @@ def test_nodes_of_a_table_are_classified_and_predicted(
     rows = list(csv.DictReader((files / "out.csv").read_text().splitlines()))
     assert [row["node"] for row in rows] == [f"n{k}" for k in range(80)]
     # Whose label is not known is predicted all the same, and was in no part.
-    assert [k for k, row in enumerate(rows) if row["part"] == ""] == list(range(0, 80, 10))
+    for column in ("part", "true"):
+        assert [k for k, row in enumerate(rows) if row[column] == ""] == list(range(0, 80, 10))
+    assert all(row["predicted"] in "ab" for row in rows)
     assert cli.main(["train", "edge", *flags, "--model", "gcn", "--epochs", "3", "--no-pictures"]) == 0
     links = ["--dataset", "net.csv", "--predict", "links", "--epochs", "3", "--no-pictures"]
     assert cli.main(["train", "edge", *links, "--edge-label", "same"]) == 0

@@ -10,7 +10,19 @@ import torch
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from mpnn.train import Result, RunError, embedding_picture, pictures, save_picture, training_curves
+from mpnn.datasets import load
+from mpnn.train import (
+    METRICS,
+    Result,
+    RunError,
+    confusion_picture,
+    embedding_picture,
+    graph_picture,
+    pictures,
+    roc_picture,
+    save_picture,
+    training_curves,
+)
 
 ROW = {"train_loss": 1.0, "val_loss": 2.0, "train_accuracy": 0.5, "val_accuracy": 0.25, "test_accuracy": 0.1}
 
@@ -64,3 +76,41 @@ def test_a_saved_picture_has_the_resolution_of_print(tmp_path: Path) -> None:
         assert image.width == 2040
     with pytest.raises(RunError, match="cannot be written: No such file or directory"):
         save_picture(training_curves([result(5)]), tmp_path / "nowhere" / "curves.png")
+
+
+def test_a_confusion_matrix_shows_the_share_of_each_true_class() -> None:
+    truth, predicted = torch.tensor([0, 0, 0, 0, 1, 2]), torch.tensor([0, 0, 0, 1, 1, 0])
+    axes, _ = confusion_picture(truth, predicted, ["a", "b", "c"]).axes
+    (image,) = axes.images
+    expected = [[75, 25, 0], [0, 100, 0], [100, 0, 0]]
+    assert image.get_array().tolist() == expected
+    assert [text.get_text() for text in axes.texts] == ["75", "25", "100", "100"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a (4)", "b (1)", "c (1)"]
+
+
+def test_a_roc_curve_ends_in_both_corners_and_names_its_area() -> None:
+    truth, score = torch.tensor([0, 0, 1, 1]), torch.tensor([0.1, 0.4, 0.35, 0.8])
+    (axes,) = roc_picture(truth, score).axes
+    curve = axes.lines[0].get_xydata()
+    assert curve[0].tolist() == [0, 0] and curve[-1].tolist() == [100, 100]
+    assert axes.lines[0].get_label() == "AUC 75.0 %"
+
+
+def test_every_node_and_edge_of_a_graph_is_drawn_once() -> None:
+    data = load("karate")
+    predicted = data.y.clone()
+    predicted[5] = 1 - predicted[5]
+    figure = graph_picture(
+        data.graph, data.y, data.class_names, predicted=predicted, labelled=data.train_mask, title="karate"
+    )
+    lines, right, wrong, known = figure.axes[0].collections
+    assert len(lines.get_segments()) == 78
+    assert [len(group.get_offsets()) for group in (right, wrong, known)] == [31, 1, 2]
+    assert to_hex(wrong.get_facecolors()[0]).upper() == pictures.COLOURS[data.y[5]]
+    assert to_hex(wrong.get_edgecolors()[0]).upper() == pictures.COLOURS[predicted[5]]
+
+
+def test_curves_of_numbers_are_not_in_percent() -> None:
+    rows = [{"epoch": 1, "train_loss": 1, "val_loss": 2, "train_mae": 3, "val_mae": 4}]
+    _, scores = training_curves([Result(rows, 1)], metric=METRICS["mae"], loss_title="MSE").axes
+    assert scores.get_ylabel() == "MAE" and scores.lines[0].get_ydata().tolist() == [3]

@@ -22,7 +22,7 @@ from mpnn.train.run import MAY_CHANGE
 
 SHORT = preset("gat", dataset="karate", epochs=25, patience=None, hidden=4)
 FILES = {"config.json", "results.json", "metrics.csv", "best.pt", "last.pt"}
-PICTURES = {"curves.png", "embedding.png"}
+PICTURES = {"curves.png", "embedding.png", "confusion.png", "roc.png", "graph.png"}
 
 
 def assert_same_content(ours: Any, theirs: Any, where: str) -> None:

@@ -1,0 +1,140 @@
+"""Pictures of right and wrong answers: confusion matrix, ROC curve, and the graph itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import networkx as nx
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
+from torch import Tensor
+
+from mpnn import Graph
+from mpnn.train.pictures import COLOURS, STYLE, point_key
+
+MOST_WRITTEN = 12  # classes: more numbers than 12 x 12 cannot be read
+
+
+def confusion_picture(
+    truth: Tensor, predicted: Tensor, class_names: Sequence[str], *, title: str = ""
+) -> Figure:
+    """Draw how often each class (row) was taken for which (column), in percent of the row.
+
+    Args:
+        truth: `[count]` true classes.
+        predicted: `[count]` predicted classes.
+        class_names: the classes' names.
+        title: text above the picture.
+    """
+    labels = range(len(class_names))
+    counts = confusion_matrix(truth.cpu().numpy(), predicted.cpu().numpy(), labels=labels)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = 1.9 + 0.42 * len(class_names)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(size + 0.9, size), layout="constrained")
+        axes = figure.subplots()
+        picture = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
+        axes.set_xticks(labels, class_names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(
+            labels, [f"{name} ({count})" for name, count in zip(class_names, counts.sum(1), strict=True)]
+        )
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true (how many)")
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        if len(class_names) <= MOST_WRITTEN:
+            for row, column in np.argwhere(counts):
+                colour = "white" if share[row, column] > 0.55 else "black"
+                text = f"{100 * share[row, column]:.0f}"
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+        bar = figure.colorbar(picture, ax=axes, shrink=0.8, label="% of the true class")
+        bar.outline.set_visible(False)
+        if title:
+            figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def roc_picture(truth: Tensor, score: Tensor, *, title: str = "") -> Figure:
+    """Draw the rate of true against that of false positives for every threshold, and the area below.
+
+    Args:
+        truth: `[count]`, what is positive.
+        score: `[count]`, higher for what is more likely to be.
+        title: text above the picture.
+    """
+    positive, value = truth.cpu().numpy().astype(bool), score.detach().cpu().numpy()
+    false_rate, true_rate, _ = roc_curve(positive, value)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(3.3, 3.2), layout="constrained")
+        axes = figure.subplots()
+        area = f"AUC {100 * roc_auc_score(positive, value):.1f} %"
+        axes.fill_between(100 * false_rate, 100 * true_rate, color=COLOURS[0], alpha=0.12, linewidth=0)
+        axes.plot(100 * false_rate, 100 * true_rate, color=COLOURS[0], label=area, clip_on=False)
+        axes.plot([0, 100], [0, 100], color="0.6", linestyle=":", linewidth=1, label="by chance")
+        axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
+        axes.set_xlabel("false positives [%]")
+        axes.set_ylabel("true positives [%]")
+        axes.legend(loc="lower right")
+        if title:
+            axes.set_title(title, fontsize=9)
+    return figure
+
+
+def graph_picture(
+    graph: Graph,
+    classes: Tensor,
+    class_names: Sequence[str],
+    *,
+    predicted: Tensor | None = None,
+    labelled: Tensor | None = None,
+    title: str = "",
+    seed: int = 0,
+) -> Figure:
+    """Draw a small graph by springs (Fruchterman and Reingold, 1991).
+
+    Args:
+        graph: who is linked to whom.
+        classes: `[num_nodes]` true classes, shown by the colour of a node.
+        class_names: the classes' names.
+        predicted: `[num_nodes]` predicted classes, shown by the ring around a node where they are wrong.
+        labelled: bool `[num_nodes]`; those that were trained on become stars.
+        title: text above the picture.
+        seed: of the layout.
+    """
+    network = graph.to_networkx().to_undirected()
+    layout = nx.spring_layout(network, seed=seed, iterations=100, k=1.6 / max(1, graph.num_nodes) ** 0.5)
+    place = np.array([layout[node] for node in range(graph.num_nodes)]).reshape(-1, 2)
+    truth = classes.cpu().numpy()
+    found = truth if predicted is None else predicted.cpu().numpy()
+    known = np.zeros(len(truth), bool) if labelled is None else labelled.cpu().numpy()
+    wrong = (found != truth) & ~known
+    size = float(np.clip(6000 / max(1, len(truth)), 8, 110))
+    fill = np.array([COLOURS[label % len(COLOURS)] for label in truth])
+    ring = np.array([COLOURS[label % len(COLOURS)] for label in found])
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.4, 3.9), layout="constrained")
+        axes = figure.subplots()
+        lines = place[np.array(list(network.edges()), dtype=int).reshape(-1, 2)]
+        axes.add_collection(LineCollection(list(lines), colors="0.75", linewidths=0.6, zorder=0))
+        right = ~wrong & ~known
+        for which, look in (
+            (right, {"s": size, "edgecolors": "white", "linewidths": 0.4}),
+            (wrong, {"s": 1.3 * size, "edgecolors": ring[wrong], "linewidths": 0.16 * size**0.5 + 0.8}),
+            (known, {"s": 2.6 * size, "edgecolors": "black", "linewidths": 0.6, "marker": "*"}),
+        ):
+            axes.scatter(place[which, 0], place[which, 1], c=fill[which], **look)
+        axes.set_axis_off()
+        axes.margins(0.05)
+        keys = [point_key("o", COLOURS[k % len(COLOURS)], name) for k, name in enumerate(class_names)]
+        keys += [point_key("*", "0.6", "labelled in training")] if known.any() else []
+        if wrong.any():
+            rings = point_key("o", "white", "ring: predicted, wrongly")
+            rings.set(markeredgecolor="0.3", markeredgewidth=1.6)
+            keys.append(rings)
+        axes.legend(handles=keys, loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.2)
+        if title:
+            axes.set_title(title, fontsize=9)
+    return figure
