@@ -122,5 +122,14 @@ class GATConv(LoopedAttention):
 
 
 def _dot(features: Tensor | None, attention: Tensor | None) -> Tensor | None:
-    """a·h for each head: `[n, heads, channels]` -> `[n, heads]`."""
-    return None if features is None or attention is None else (features * attention).sum(-1)
+    """a·h for each head: `[n, heads, channels]` -> `[n, heads]`.
+
+    As one matrix product, with a column per head: the products of all entries would fill a tensor like h.
+    """
+    if features is None or attention is None:
+        return None
+    heads = attention.size(1)
+    columns = attention[0].unsqueeze(-1) * torch.eye(
+        heads, dtype=attention.dtype, device=attention.device
+    ).unsqueeze(1)
+    return features.flatten(-2) @ columns.flatten(0, 1)
