@@ -42,7 +42,7 @@ def weighted_sum(name: str, graph: mpnn.Graph, repeats: int) -> None:
     matrix = torch.sparse_csr_tensor(
         csr.indptr, csr.indices, weight[csr.edge_ids.long(), 0], (graph.num_nodes, graph.num_nodes)
     )
-    big = torch.empty(1 << 27)  # 512 MB: far beyond any cache
+    big = torch.ones(1 << 27)  # 512 MB: far beyond any cache
     with torch.no_grad():
         ours = lambda: mpnn.propagate(graph, lambda x_j, w: x_j * w, x=x, w=weight)  # noqa: E731
         torch.testing.assert_close(ours(), matrix @ x, rtol=1e-4, atol=1e-4)

@@ -163,6 +163,7 @@ def times(arguments: argparse.Namespace) -> None:
             step()  # compile, allocate, sort
         for _ in range(arguments.repeats):
             for w, step in steps.items():
+                time.sleep(0.02)  # threads of the one before spin for a while, and would slow this one down
                 seconds[w].append(step())
         middle = {w: median(s) * 1e3 for w, s in seconds.items()}
         best_peer = min(v for w, v in middle.items() if w != "mpnn")
