@@ -10,19 +10,12 @@ from math import isinf, isnan, prod
 
 import torch
 
+from mpnn.backends.c.accumulators import IDENTITY, STORAGE, Accumulators
 from mpnn.plan.dropout import threshold
 from mpnn.plan.formula import formula
 from mpnn.plan.homes import Home
 from mpnn.plan.ir import Program, Value
 from mpnn.plan.schedule import Item, Nest, Shape, base_of, make_schedule
-
-STORAGE = {
-    torch.float32: "float",
-    torch.float64: "double",
-    torch.bfloat16: "bfloat16",
-    torch.float16: "_Float16",
-    torch.bool: "uint8_t",
-}
 
 # A number as it is after being stored: a maximum is recognised by it in the backward pass.
 ROUNDED = {
@@ -75,10 +68,7 @@ POINT = {
     "bitwise_not": "(!{0})",
 }
 
-# How two partial reductions of the same row become one, and what an empty one is.
 BLOCK_BYTES = 1 << 15  # what the intermediate values of a block of edges may take of the first cache
-
-IDENTITY = {"sum": "0", "max": "-INFINITY", "min": "INFINITY"}
 
 
 def print_kernel(program: Program, index_type: torch.dtype, *, save: bool) -> str:
@@ -95,6 +85,7 @@ def print_kernel(program: Program, index_type: torch.dtype, *, save: bool) -> st
 class _Printer:
     def __init__(self, program: Program, index_type: torch.dtype, save: bool) -> None:
         self.program, self.save = program, save
+        self.row = Accumulators(program, save=save)
         self.index = "int32_t" if index_type == torch.int32 else "int64_t"
         self.real = "double" if program.dtype == torch.float64 else "float"
         self.schedule = make_schedule(program)
@@ -122,37 +113,14 @@ class _Printer:
                 f"#define ROUND(x) {ROUNDED.get(self.program.dtype, '(x)')}",
                 "typedef real vector __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));",
                 "#define VECTOR(pointer) (*(vector *)(pointer))",
-                self._state(),
+                self.row.state(),
                 self._arguments(),
                 edges,
-                self._finish(),
-                self._combine(),
-                self._all(),
+                self.row.finish(),
+                self.row.combine(),
+                self.row.finish_all(),
                 files("mpnn.backends.c").joinpath("rows.h").read_text(),
             ]
-        )
-
-    def _state(self) -> str:
-        fields, initial = [], []
-        for k, output in enumerate(self.program.outputs):
-            size = output.value.size
-            if output.kind in ("sum", "max", "min"):
-                fields.append(f"real a{k}[{size}];")
-                initial.append(f"FILL(s->a{k}, {size}, {IDENTITY[output.kind]});")
-            if output.kind in ("max", "min") and self.save:
-                fields.append(f"real n{k}[{size}];")
-                initial.append(f"FILL(s->n{k}, {size}, 0);")
-            if output.score is not None:
-                heads = output.score.size
-                fields.append(f"real a{k}[{size}], top{k}[{heads}], total{k}[{heads}];")
-                initial.append(
-                    f"FILL(s->a{k}, {size}, 0); FILL(s->top{k}, {heads}, -INFINITY); "
-                    f"FILL(s->total{k}, {heads}, 0);"
-                )
-        return (
-            "/* what a row has gathered so far */\n"
-            f"typedef struct {{ {' '.join(fields) or 'char nothing;'} }} State;\n"
-            f"static inline void start(State *restrict s) {{ {' '.join(initial)} }}\n"
         )
 
     def _arguments(self) -> str:
@@ -409,11 +377,11 @@ class _Printer:
             case "sum":
                 return [f"s->a{k}[{here}] += {what};"]
             case "all":
-                return [f"all[{self._all_offset(k)} + {here}] += {what};"]
+                return [f"all[{self.row.all_offset(k)} + {here}] += {what};"]
             case "edge":
                 size = item.reads[0].size
                 return [
-                    f"STORE((({STORAGE[self.program.dtype]} *)a->out[{self._out(k)}])[(size_t)edge * {size} + {here}], {what});"
+                    f"STORE((({STORAGE[self.program.dtype]} *)a->out[{self.row.out(k)}])[(size_t)edge * {size} + {here}], {what});"
                 ]
             case "weighted":
                 output = self.program.outputs[k]
@@ -553,105 +521,6 @@ class _Printer:
                 terms.append(i if stride == 1 else f"({i}) * {stride}")
             stride *= n
         return " + ".join(reversed(terms)) or "0"
-
-    # A finished row -----------------------------------------------------------------------------------
-
-    def _out(self, k: int) -> int:
-        """Which output tensor an output writes first."""
-        return sum(2 if o.kind in ("max", "min", "softmax") else 1 for o in self.program.outputs[:k])
-
-    def _finish(self) -> str:
-        storage = STORAGE[self.program.dtype]
-        lines = []
-        for k, output in enumerate(self.program.outputs):
-            if output.kind in ("edge", "all"):
-                continue
-            size = output.value.size
-            value = f"s->a{k}[i]"
-            if output.kind in ("max", "min"):
-                value = f"(count ? {value} : 0)"
-            if output.score is not None:
-                width = size // max(output.score.size, 1)
-                value = f"(count ? {value} / s->total{k}[i / {width}] : 0)"
-            lines.append(
-                f"    {storage} *restrict o{k} = ({storage} *)a->out[{self._out(k)}] + (size_t)row * {size};"
-            )
-            lines.append(f"    for (int i = 0; i < {size}; i++) STORE(o{k}[i], {value});")
-            if self.save and output.kind in ("max", "min"):
-                lines.append(
-                    f"    real *restrict t{k} = (real *)a->out[{self._out(k) + 1}] + (size_t)row * {size};"
-                )
-                lines.append(f"    for (int i = 0; i < {size}; i++) t{k}[i] = count ? s->n{k}[i] : 1;")
-            if self.save and output.score is not None:
-                heads = output.score.size
-                lines.append(
-                    f"    real *restrict t{k} = (real *)a->out[{self._out(k) + 1}] + (size_t)row * {heads};"
-                )
-                lines.append(
-                    f"    for (int i = 0; i < {heads}; i++) "
-                    f"t{k}[i] = count ? s->top{k}[i] + R(log)(s->total{k}[i]) : 0;"
-                )
-        return (
-            "/* write a row that has seen all of its `count` edges */\n"
-            "static inline void finish(const Args *restrict a, const State *restrict s, int64_t row, int64_t count)\n{\n"
-            + "\n".join(lines)
-            + "\n    (void)a; (void)s; (void)row; (void)count;\n}\n"
-        )
-
-    def _combine(self) -> str:
-        lines = []
-        for k, output in enumerate(self.program.outputs):
-            size = output.value.size
-            if output.kind == "sum":
-                lines.append(f"    for (int i = 0; i < {size}; i++) s->a{k}[i] += t->a{k}[i];")
-            elif output.kind in ("max", "min"):
-                better = ">" if output.kind == "max" else "<"
-                lines.append(f"    for (int i = 0; i < {size}; i++) {{")
-                lines.append(
-                    f"        const int better = t->a{k}[i] {better} s->a{k}[i] || t->a{k}[i] != t->a{k}[i];"
-                )
-                if self.save:
-                    lines.append(
-                        f"        if (t->a{k}[i] == s->a{k}[i]) s->n{k}[i] += t->n{k}[i]; else if (better) s->n{k}[i] = t->n{k}[i];"
-                    )
-                lines.append(f"        if (better) s->a{k}[i] = t->a{k}[i];")
-                lines.append("    }")
-            elif output.score is not None:
-                heads, width = output.score.size, size // max(output.score.size, 1)
-                lines += [
-                    f"    for (int h = 0; h < {heads}; h++) {{",
-                    f"        const real top = s->top{k}[h] > t->top{k}[h] ? s->top{k}[h] : t->top{k}[h];",
-                    f"        const real p = s->top{k}[h] == top ? 1 : real_exp(s->top{k}[h] - top);",
-                    f"        const real q = t->top{k}[h] == top ? 1 : real_exp(t->top{k}[h] - top);",
-                    f"        s->top{k}[h] = top; s->total{k}[h] = s->total{k}[h] * p + t->total{k}[h] * q;",
-                    f"        for (int c = h * {width}; c < (h + 1) * {width}; c++) s->a{k}[c] = s->a{k}[c] * p + t->a{k}[c] * q;",
-                    "    }",
-                ]
-        return (
-            "/* two parts of one row become one */\n"
-            "static inline void combine(State *restrict s, const State *restrict t)\n{\n"
-            + "\n".join(lines)
-            + "\n    (void)s; (void)t;\n}\n"
-        )
-
-    def _all_offset(self, k: int) -> int:
-        return sum(o.value.size for o in self.program.outputs[:k] if o.kind == "all")
-
-    def _all(self) -> str:
-        storage = STORAGE[self.program.dtype]
-        size = sum(o.value.size for o in self.program.outputs if o.kind == "all")
-        lines = [
-            f"    for (int i = 0; i < {o.value.size}; i++) STORE((({storage} *)a->out[{self._out(k)}])[i], all[{self._all_offset(k)} + i]);"
-            for k, o in enumerate(self.program.outputs)
-            if o.kind == "all"
-        ]
-        return (
-            f"enum {{ ALL = {size} }};\n"
-            "/* write what is summed over all edges */\n"
-            "static inline void finish_all(const Args *restrict a, const real *restrict all)\n{\n"
-            + "\n".join(lines)
-            + "\n    (void)a; (void)all;\n}\n"
-        )
 
 
 def _indent(lines: Sequence[str]) -> list[str]:
