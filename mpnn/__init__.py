@@ -14,6 +14,7 @@ from mpnn.csr import CSR
 from mpnn.explain import explain
 from mpnn.graph import Graph
 from mpnn.message_passing import MessagePassing, propagate
+from mpnn.walks import random_walks
 
 __all__ = [
     "CSR",
@@ -26,6 +27,7 @@ __all__ = [
     "backend",
     "explain",
     "propagate",
+    "random_walks",
     "scatter",
     "softmax",
     "topology",

@@ -1,0 +1,248 @@
+/* Random walks. The next node waits for two reads from far memory, the row's place and one of its entries, so a
+   thread keeps LANES walks under way: while one waits, the others go on, and what each will read is prefetched.
+   Random numbers are a function of (seed, walk, number of draws so far): who computes a walk does not matter. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+typedef int32_t index_t; /* int64_t where the numbers need it */
+
+/* An edge of a weighted row (Walker, 1977): take `own` where a fraction of 2^32 is below the threshold, else the
+   other. */
+typedef struct { index_t threshold, own, other; } alias_t;
+
+#define LANES 128
+#define GOLDEN 0x9e3779b97f4a7c15ull
+
+static inline uint64_t mix(uint64_t z) /* SplitMix64 (Steele et al., 2014) */
+{
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
+
+static inline uint64_t key_of(uint64_t seed, int64_t walk) { return mix(seed + (uint64_t)(walk + 1) * GOLDEN); }
+
+/* The walks are written to memory that nobody has touched: with large pages there are fewer of them to clear. */
+static void ask_for_large_pages(void *from, int64_t bytes)
+{
+    const uintptr_t page = 1 << 21, first = ((uintptr_t)from + page - 1) & ~(page - 1);
+    const uintptr_t last = ((uintptr_t)from + (uintptr_t)bytes) & ~(page - 1);
+    if (first < last) madvise((void *)first, last - first, MADV_HUGEPAGE);
+}
+
+/* Each step: probability of an edge proportional to its weight. */
+void walk_first_order(
+    const index_t *indptr, const index_t *indices, const alias_t *aliases, const int64_t *start, int64_t num_walks,
+    int64_t length, uint64_t seed, int64_t *walks, int64_t threads)
+{
+    ask_for_large_pages(walks, num_walks * (length + 1) * 8);
+    const int64_t groups = (num_walks + LANES - 1) / LANES;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
+    for (int64_t group = 0; group < groups; group++) {
+        const int64_t first = group * LANES;
+        const int lanes = num_walks - first < LANES ? (int)(num_walks - first) : LANES;
+        int64_t node[LANES], slot[LANES];
+        uint32_t fraction[LANES];
+        uint64_t key[LANES];
+        for (int k = 0; k < lanes; k++) {
+            node[k] = start[first + k];
+            key[k] = key_of(seed, first + k);
+            walks[(first + k) * (length + 1)] = node[k];
+            __builtin_prefetch(indptr + node[k]);
+        }
+        for (int64_t step = 1; step <= length; step++) {
+            for (int k = 0; k < lanes; k++) {
+                const int64_t begin = indptr[node[k]];
+                const uint64_t degree = (uint64_t)(indptr[node[k] + 1] - begin);
+                const uint64_t place = (mix(key[k] + (uint64_t)step * GOLDEN) >> 32) * degree;
+                slot[k] = degree ? begin + (int64_t)(place >> 32) : -1;
+                fraction[k] = (uint32_t)place;
+                if (aliases) __builtin_prefetch(aliases + slot[k]);
+                else __builtin_prefetch(indices + slot[k]);
+            }
+            for (int k = 0; k < lanes; k++) {
+                if (slot[k] >= 0) {
+                    const int64_t at = slot[k];
+                    if (!aliases) node[k] = indices[at];
+                    else node[k] = fraction[k] < (uint32_t)aliases[at].threshold ? aliases[at].own : aliases[at].other;
+                }
+                __builtin_prefetch(indptr + node[k]);
+                walks[(first + k) * (length + 1) + step] = node[k];
+            }
+        }
+    }
+}
+
+/* The same neighbours once more, so that one read tells whether there is an edge t -> x: of a row of d entries, 2d
+   places from 2 * begin on, each empty (-1) or an entry, which is at the place of its hash or the next free one. */
+static inline int64_t first_place(int64_t node, int64_t degree)
+{
+    return (int64_t)(((uint64_t)((uint32_t)node * 0x9e3779b1u) * (uint64_t)(2 * degree)) >> 32);
+}
+
+void make_links(const index_t *indptr, const index_t *indices, int64_t num_rows, index_t *links, int64_t threads)
+{
+#pragma omp parallel for schedule(dynamic, 256) num_threads(threads) if (threads > 1)
+    for (int64_t row = 0; row < num_rows; row++) {
+        const int64_t begin = indptr[row], degree = indptr[row + 1] - begin;
+        index_t *places = links + 2 * begin;
+        for (int64_t k = 0; k < 2 * degree; k++) places[k] = -1;
+        for (int64_t k = 0; k < degree; k++) {
+            const index_t node = indices[begin + k];
+            int64_t at = first_place(node, degree);
+            while (places[at] >= 0 && places[at] != node) at = at + 1 < 2 * degree ? at + 1 : 0;
+            places[at] = node;
+        }
+    }
+}
+
+/* Where a walk of the second order stands, and what it does next. */
+typedef enum { ROW, CANDIDATE, LINK } stage_t;
+typedef struct {
+    uint64_t key, draws;
+    int64_t walk, step, node, before;     /* `before` < 0: none */
+    int64_t begin, degree;                /* the row of `node` */
+    int64_t before_begin, before_degree;  /* the row of `before` */
+    int64_t slot, candidate, place;
+    uint32_t fraction, chance;
+    stage_t stage;
+} walker_t;
+
+static inline int begin_walk(
+    walker_t *one, int64_t *next, int64_t last, const index_t *indptr, const int64_t *start, int64_t length,
+    uint64_t seed, int64_t *walks)
+{
+    if (*next >= last) return 0;
+    *one = (walker_t){.walk = *next, .key = key_of(seed, *next), .node = start[*next], .before = -1, .step = 1};
+    walks[one->walk * (length + 1)] = one->node;
+    __builtin_prefetch(indptr + one->node);
+    ++*next;
+    return 1;
+}
+
+/* node2vec (Grover and Leskovec, 2016): an edge v -> x of a walk that came from t is taken with a probability
+   proportional to its weight times 1/p if x is t, 1 if t -> x is an edge too, else 1/q. By rejection (Yang et al.,
+   2019): x is drawn by weight alone and kept with a probability proportional to that factor, which is what `back`,
+   `near` and `far` are, of 2^32. Where 1/p would be the largest by far, what it is above the others is taken out of
+   that: `extra` is how many edges it is worth, and such a part of the draws goes back at once. */
+void walk_second_order(
+    const index_t *indptr, const index_t *indices, const alias_t *aliases, const int64_t *start, int64_t num_walks,
+    int64_t length, uint64_t seed, const index_t *links, uint64_t back, uint64_t near, uint64_t far, double extra,
+    int64_t *walks, int64_t threads)
+{
+    const uint64_t surely = near < far ? near : far, possibly = near < far ? far : near;
+    const int64_t share = 16 * LANES, shares = (num_walks + share - 1) / share;
+    ask_for_large_pages(walks, num_walks * (length + 1) * 8);
+    if (length == 0) {
+        for (int64_t w = 0; w < num_walks; w++) walks[w] = start[w];
+        return;
+    }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
+    for (int64_t part = 0; part < shares; part++) {
+        int64_t next = part * share;
+        const int64_t last = next + share < num_walks ? next + share : num_walks;
+        walker_t lane[LANES];
+        int lanes = 0;
+        while (lanes < LANES && begin_walk(lane + lanes, &next, last, indptr, start, length, seed, walks)) lanes++;
+        for (int k = 0; lanes > 0; k = k + 1 < lanes ? k + 1 : 0) {
+            walker_t *one = lane + k;
+            int accepted = 0;
+            switch (one->stage) {
+            case ROW:
+                one->begin = indptr[one->node];
+                one->degree = indptr[one->node + 1] - one->begin;
+                one->candidate = one->node;
+                accepted = one->degree == 0; /* where no edge leads on, the walk stays */
+                break;
+            case CANDIDATE:
+                one->candidate = !aliases ? indices[one->slot]
+                    : one->fraction < (uint32_t)aliases[one->slot].threshold ? aliases[one->slot].own
+                                                                             : aliases[one->slot].other;
+                if (one->before < 0 || one->degree == 1) accepted = 1;
+                else if (one->candidate == one->before) accepted = one->chance < back;
+                else if (one->chance < surely) accepted = 1;
+                else if (one->chance < possibly && one->before_degree > 0) {
+                    one->place = first_place(one->candidate, one->before_degree);
+                    __builtin_prefetch(links + 2 * one->before_begin + one->place);
+                    one->stage = LINK;
+                    continue;
+                }
+                break;
+            case LINK: {
+                const index_t *places = links + 2 * one->before_begin;
+                while (places[one->place] >= 0 && places[one->place] != one->candidate)
+                    one->place = one->place + 1 < 2 * one->before_degree ? one->place + 1 : 0;
+                accepted = one->chance < (places[one->place] < 0 ? far : near);
+                break;
+            }
+            }
+            if (!accepted && extra > 0 && one->before >= 0) {
+                const uint64_t draw = mix(one->key + ++one->draws * GOLDEN);
+                accepted = draw >> 32 < (uint64_t)(extra / ((double)one->degree + extra) * 4294967296.0);
+                one->candidate = one->before;
+            }
+            if (accepted) {
+                walks[one->walk * (length + 1) + one->step] = one->candidate;
+                one->before = one->node;
+                one->before_begin = one->begin;
+                one->before_degree = one->degree;
+                one->node = one->candidate;
+                one->stage = ROW;
+                __builtin_prefetch(indptr + one->node);
+                if (++one->step > length && !begin_walk(one, &next, last, indptr, start, length, seed, walks))
+                    *one = lane[--lanes];
+                continue;
+            }
+            const uint64_t draw = mix(one->key + ++one->draws * GOLDEN);
+            const uint64_t place = (draw >> 32) * (uint64_t)one->degree;
+            one->slot = one->begin + (int64_t)(place >> 32);
+            one->fraction = (uint32_t)place;
+            one->chance = (uint32_t)draw;
+            one->stage = CANDIDATE;
+            if (aliases) __builtin_prefetch(aliases + one->slot);
+            else __builtin_prefetch(indices + one->slot);
+        }
+    }
+}
+
+/* Weighted rows as alias tables, by Vose's method (1991). Every row's sum is positive. Returns 1 without memory. */
+int64_t make_aliases(
+    const index_t *indptr, const index_t *indices, const double *weights, int64_t num_rows, alias_t *aliases)
+{
+    int64_t widest = 0;
+    for (int64_t row = 0; row < num_rows; row++)
+        if (indptr[row + 1] - indptr[row] > widest) widest = indptr[row + 1] - indptr[row];
+    double *share = malloc((size_t)widest * sizeof(double) + 1);
+    int64_t *stack = malloc((size_t)widest * sizeof(int64_t) + 1); /* the small from below, the large from above */
+    if (!share || !stack) {
+        free(share);
+        free(stack);
+        return 1;
+    }
+    for (int64_t row = 0; row < num_rows; row++) {
+        const int64_t begin = indptr[row], degree = indptr[row + 1] - begin;
+        int64_t small = 0, large = degree;
+        double sum = 0;
+        for (int64_t k = 0; k < degree; k++) sum += weights[begin + k];
+        for (int64_t k = 0; k < degree; k++) {
+            share[k] = weights[begin + k] / sum * (double)degree;
+            if (share[k] < 1) stack[small++] = k;
+            else stack[--large] = k;
+            aliases[begin + k] = (alias_t){0, indices[begin + k], indices[begin + k]};
+        }
+        while (small > 0 && large < degree) {
+            const int64_t less = stack[--small], more = stack[large];
+            aliases[begin + less].threshold = (index_t)(uint32_t)(share[less] * 4294967296.0);
+            aliases[begin + less].other = indices[begin + more];
+            share[more] -= 1 - share[less];
+            if (share[more] < 1) {
+                large++;
+                stack[small++] = more;
+            }
+        }
+    }
+    free(share);
+    free(stack);
+    return 0;
+}

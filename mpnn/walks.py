@@ -1,0 +1,297 @@
+"""Random walks: of the first order by the weights of edges, of the second order as node2vec biases them."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from mpnn.adjacency import Topology, as_graph
+from mpnn.csr import CSR, compress
+from mpnn.graph import Graph
+from mpnn.native import walks as compiled
+from mpnn.native.walks import Bias
+
+GOLDEN = 0x9E3779B97F4A7C15
+LOW = 2**32 - 1
+MOST = 10_000.0  # how many times as likely one step may be as another: a step is drawn until it is kept
+
+
+def random_walks(
+    graph: Topology,
+    start: Tensor | None,
+    length: int,
+    *,
+    weight: Tensor | None = None,
+    p: float = 1.0,
+    q: float = 1.0,
+    seed: int | None = None,
+) -> Tensor:
+    """Walk along the edges, from source to destination, at random.
+
+    From v the next node is x with a probability proportional to the weight of the edge v -> x, times, if the
+    walk came to v from t,
+
+        1/p  if x is t,    1  if there is an edge t -> x,    1/q  otherwise
+
+    (node2vec, Grover and Leskovec, 2016; with p = q = 1 DeepWalk, Perozzi et al., 2014). From a node that no
+    edge of positive weight leaves, a walk does not move: it repeats the node, as in PyG.
+
+    The random numbers are a function of the seed, the walk's position in `start` and its step: walks do not
+    depend on the number of threads, nor on the device, nor on whether there is a C compiler.
+
+    Args:
+        graph: a `Graph` with one set of nodes, or an `edge_index` tensor.
+        start: integer `[num_walks]`, where each walk begins; None begins one at every node.
+        length: how many steps a walk takes.
+        weight: floating point `[num_edges]`, finite and not negative; None weighs all edges alike.
+        p: above 1 walks rarely turn back at once.
+        q: above 1 they stay near to where they were, below 1 they go far.
+        seed: of the random numbers; None draws one from torch's generator.
+
+    Shapes: -> int64 `[num_walks, length + 1]`, the start and where each step led.
+
+    Raises:
+        ValueError: a number or shape that is not as said above, or p and q that make one step more than
+            10,000 times as likely as another.
+        TypeError: start that holds no integers, weight that holds no floating-point numbers.
+        IndexError: a start that is not a node.
+
+    >>> circle = Graph(torch.tensor([[0, 1, 2], [1, 2, 0]]))
+    >>> mpnn.random_walks(circle, torch.tensor([0, 2]), 4)
+    tensor([[0, 1, 2, 0, 1],
+            [2, 0, 1, 2, 0]])
+    """
+    graph = as_graph(graph)
+    graph._require_one_node_set("random_walks()")
+    start = _checked_start(start, graph)
+    if length < 0:
+        raise ValueError(f"length is {length}, but should be at least 0.")
+    check_biases(p, q)
+    if seed is None:
+        seed = int(torch.randint(2**63 - 1, ()))
+    values = None if weight is None else _checked_weight(weight, graph)
+    if values is not None and not bool((values > 0).all()):
+        graph, values = graph.edge_subgraph(values > 0), values[values > 0]
+    first_order = p == q == 1
+    rows = graph.by_src if first_order else sorted_rows(graph)
+    aliases = None if values is None else alias_table(rows, values[rows.edge_ids.long()])
+    bias = None if first_order else _bias(p, q, folded=values is None and _is_simple_and_symmetric(graph))
+    key = _mix_int(seed + GOLDEN)
+    if rows.indptr.device.type == "cpu":
+        links = None if first_order else graph.memo("links", partial(compiled.make_links, *_two(rows)))
+        made = compiled.walk(*_two(rows), aliases, start, length, key, bias, links)
+        if made is not None:
+            return made
+    return _walk(rows, aliases, start, length, key, bias)
+
+
+def sorted_rows(graph: Graph) -> CSR:
+    """The edges by source, and those of a source by destination: where an edge is can be found by halving."""
+
+    def sort_twice() -> CSR:  # stably, by the second key first
+        order = graph.by_dst.edge_ids.long()
+        rows = compress(graph.src[order], graph.dst[order], graph.num_src, graph.num_dst)
+        return CSR(rows.indptr, rows.indices, order[rows.edge_ids.long()].to(rows.indptr.dtype))
+
+    return graph.memo("rows in order", sort_twice)
+
+
+def alias_table(rows: CSR, weights: Tensor) -> Tensor:
+    """What draws an entry of a row by weight, in constant time (Walker, 1977; Vose, 1991).
+
+    Args:
+        rows: of which entries are drawn.
+        weights: float64 `[num_slots]`, in the order of the slots; positive.
+
+    Returns:
+        `[num_slots, 3]`: threshold, own and other. A slot of the row is drawn, all alike, then a fraction;
+        below threshold / 2³² it stands for its own entry, else for the other.
+    """
+    host = rows.indptr.cpu(), rows.indices.cpu(), weights.cpu().contiguous()
+    table = compiled.make_aliases(*host)
+    if table is None:
+        table = _make_aliases(*host)
+    return table.to(rows.indptr.device)
+
+
+# What is asked for ---------------------------------------------------------------------------------------
+
+
+def _checked_start(start: Tensor | None, graph: Graph) -> Tensor:
+    if start is None:
+        return torch.arange(graph.num_nodes, device=graph.device)
+    if not isinstance(start, Tensor) or start.is_floating_point() or start.dtype == torch.bool:
+        kind = start.dtype if isinstance(start, Tensor) else type(start).__name__
+        raise TypeError(f"start must be an integer tensor [num_walks], got {kind}.")
+    if start.dim() != 1:
+        raise ValueError(f"start must have shape [num_walks], got {list(start.shape)}.")
+    outside = ((start < 0) | (start >= graph.num_nodes)).nonzero()
+    if outside.numel():
+        bad = int(outside[0])
+        raise IndexError(
+            f"start[{bad}] is {int(start[bad])}, but the graph has {graph.num_nodes} nodes "
+            f"(0..{graph.num_nodes - 1})."
+        )
+    return start.to(graph.device, torch.int64)
+
+
+def _checked_weight(weight: Tensor, graph: Graph) -> Tensor:
+    if not isinstance(weight, Tensor) or not weight.is_floating_point():
+        kind = weight.dtype if isinstance(weight, Tensor) else type(weight).__name__
+        raise TypeError(f"weight must be a floating-point tensor [num_edges], got {kind}.")
+    if weight.shape != (graph.num_edges,):
+        raise ValueError(f"weight must have shape [{graph.num_edges}], got {list(weight.shape)}.")
+    bad = (~(weight.isfinite() & (weight >= 0))).nonzero()
+    if bad.numel():
+        first = int(bad[0])
+        raise ValueError(f"weight[{first}] is {float(weight[first])}, but should be finite and at least 0.")
+    return weight.detach().to(graph.device, torch.float64)
+
+
+def check_biases(p: float, q: float) -> None:
+    """Raise ValueError unless p and q are what `random_walks` takes."""
+    for name, value in (("p", p), ("q", q)):
+        if not 0 < value < float("inf"):
+            raise ValueError(f"{name} is {value}, but should be above 0 and finite.")
+    factors = (1 / p, 1.0, 1 / q)
+    if max(factors) > MOST * min(factors):
+        raise ValueError(
+            f"p is {p} and q is {q}, but should make no step more than {MOST:,.0f} times as likely as "
+            "another."
+        )
+
+
+def _bias(p: float, q: float, folded: bool) -> Bias:
+    """See `walk_second_order` in `native/walks.c`; `folded` takes the way back out of the rejection."""
+    others = max(1.0, 1 / q)
+    extra = max(0.0, (1 / p - others) / others) if folded else 0.0
+    most = others if extra else max(1 / p, others)
+    back, near, far = (round(min(1.0, factor / most) * 2**32) for factor in (1 / p, 1.0, 1 / q))
+    return Bias(back, near, far, extra)
+
+
+def _is_simple_and_symmetric(graph: Graph) -> bool:
+    """Whether every edge has its reverse, and is there once: then the way back is one edge of every row."""
+
+    def compare() -> bool:
+        rows, columns = sorted_rows(graph), sorted_rows(graph.reverse())
+        source = torch.repeat_interleave(rows.indptr.long().diff())
+        repeated = (rows.indices[1:] == rows.indices[:-1]) & (source[1:] == source[:-1])
+        same = torch.equal(rows.indptr, columns.indptr) and torch.equal(rows.indices, columns.indices)
+        return same and not bool(repeated.any())
+
+    return graph.memo("simple and symmetric", compare)
+
+
+def _two(rows: CSR) -> tuple[Tensor, Tensor]:
+    return rows.indptr, rows.indices
+
+
+# In plain PyTorch, to the same bits ----------------------------------------------------------------------
+
+
+def _walk(
+    rows: CSR, aliases: Tensor | None, start: Tensor, length: int, key: int, bias: Bias | None
+) -> Tensor:
+    """What the compiled walks do, all walks a step at a time."""
+    number = torch.arange(1, start.numel() + 1, device=start.device)
+    keys, draws = _mix(number * _signed(GOLDEN) + _signed(key)), torch.zeros_like(start)
+    indptr, before, node = rows.indptr.long(), torch.full_like(start, -1), start
+    linked = _Links(rows)
+
+    def draw(walks: Tensor) -> Tensor:
+        draws[walks] += 1
+        return _mix(keys[walks] + draws[walks] * _signed(GOLDEN))
+
+    path = [start]
+    for _ in range(length):
+        begin, degree = indptr[node], indptr[node + 1] - indptr[node]
+        reached = node.clone()
+        walks = (degree > 0).nonzero().flatten()  # those that have not taken this step yet
+        while walks.numel():
+            if bias is not None and bias.extra:
+                came = walks[before[walks] >= 0]
+                share = bias.extra / (degree[came].double() + bias.extra)
+                returns = came[_shift(draw(came), 32) < (share * 2**32).long()]
+                reached[returns] = before[returns]
+                walks = walks[~torch.isin(walks, returns)]
+            drawn = draw(walks)
+            place = _shift(drawn, 32) * degree[walks]
+            slot, fraction, chance = begin[walks] + (place >> 32), place & LOW, drawn & LOW
+            if aliases is None:
+                candidate = rows.indices[slot].long()
+            else:
+                threshold, own, other = aliases[slot].long().unbind(1)
+                candidate = torch.where(fraction < threshold & LOW, own, other)
+            kept = torch.ones_like(walks, dtype=torch.bool)
+            if bias is not None:
+                t = before[walks]
+                needed = torch.where(linked(t.clamp(min=0), candidate), bias.near, bias.far)
+                needed = torch.where(candidate == t, bias.back, needed)
+                kept = (t < 0) | (degree[walks] == 1) | (chance < needed)
+            reached[walks[kept]] = candidate[kept]
+            walks = walks[~kept]
+        before, node = node, reached
+        path.append(node)
+    return torch.stack(path, dim=1)
+
+
+class _Links:
+    """Whether there are edges t -> x."""
+
+    def __init__(self, rows: CSR) -> None:
+        self.num_nodes = rows.num_rows
+        source = torch.repeat_interleave(rows.indptr.long().diff())
+        self.keys = (source * self.num_nodes + rows.indices).sort().values
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        wanted = t * self.num_nodes + x
+        found = torch.searchsorted(self.keys, wanted).clamp(max=self.keys.numel() - 1)
+        return self.keys[found] == wanted
+
+
+def _make_aliases(indptr: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+    weight, table = weights.tolist(), [[0, node, node] for node in indices.tolist()]
+    bounds = indptr.tolist()
+    for begin, end in pairwise(bounds):
+        total = 0.0
+        for value in weight[begin:end]:
+            total += value
+        share = [value / total * (end - begin) for value in weight[begin:end]]
+        small = [k for k, value in enumerate(share) if value < 1]
+        large = [k for k, value in enumerate(share) if not value < 1]
+        while small and large:
+            less, more = small.pop(), large[-1]
+            threshold = int(share[less] * 2**32)
+            table[begin + less] = [
+                threshold - 2**32 * (threshold >= 2**31),
+                table[begin + less][1],
+                table[begin + more][1],
+            ]
+            share[more] -= 1 - share[less]
+            if share[more] < 1:
+                small.append(large.pop())
+    return torch.tensor(table, dtype=indptr.dtype).reshape(-1, 3)
+
+
+def _mix(z: Tensor) -> Tensor:
+    """SplitMix64 (Steele et al., 2014) on the bits of int64."""
+    z = (z ^ _shift(z, 30)) * _signed(0xBF58476D1CE4E5B9)
+    z = (z ^ _shift(z, 27)) * _signed(0x94D049BB133111EB)
+    return z ^ _shift(z, 31)
+
+
+def _mix_int(z: int) -> int:
+    return int(_mix(torch.tensor(_signed(z % 2**64)))) % 2**64
+
+
+def _shift(z: Tensor, bits: int) -> Tensor:
+    """To the right, zeros from the left."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _signed(z: int) -> int:
+    return z - 2**64 if z >= 2**63 else z
