@@ -2,7 +2,7 @@
 
     python benchmarks/walks.py --graph large
 
-Times are medians of interleaved repeats; edges go both ways; one walk starts at each of so many random nodes.
+Times are medians of interleaved repeats; edges go both ways, once each; one walk starts at each of so many random nodes.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     ends = torch.from_numpy(make(arguments.graph))
-    graph = mpnn.Graph(torch.cat([ends, ends.flip(0)], dim=1), SHAPES[arguments.graph].num_nodes)
+    graph, _ = mpnn.Graph(
+        torch.cat([ends, ends.flip(0)], dim=1), SHAPES[arguments.graph].num_nodes
+    ).coalesce()
     start = torch.randint(graph.num_nodes, (arguments.walks,), generator=torch.Generator().manual_seed(0))
     rows = graph.by_src
     print(f"{arguments.graph}: {graph}, {(rows.indptr.nbytes + rows.indices.nbytes) / 1e6:.0f} MB", end="")

@@ -3,7 +3,6 @@
    Random numbers are a function of (seed, walk, number of draws so far): who computes a walk does not matter. */
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 typedef int32_t index_t; /* int64_t where the numbers need it */
 
@@ -23,20 +22,11 @@ static inline uint64_t mix(uint64_t z) /* SplitMix64 (Steele et al., 2014) */
 
 static inline uint64_t key_of(uint64_t seed, int64_t walk) { return mix(seed + (uint64_t)(walk + 1) * GOLDEN); }
 
-/* The walks are written to memory that nobody has touched: with large pages there are fewer of them to clear. */
-static void ask_for_large_pages(void *from, int64_t bytes)
-{
-    const uintptr_t page = 1 << 21, first = ((uintptr_t)from + page - 1) & ~(page - 1);
-    const uintptr_t last = ((uintptr_t)from + (uintptr_t)bytes) & ~(page - 1);
-    if (first < last) madvise((void *)first, last - first, MADV_HUGEPAGE);
-}
-
 /* Each step: probability of an edge proportional to its weight. */
 void walk_first_order(
     const index_t *indptr, const index_t *indices, const alias_t *aliases, const int64_t *start, int64_t num_walks,
     int64_t length, uint64_t seed, int64_t *walks, int64_t threads)
 {
-    ask_for_large_pages(walks, num_walks * (length + 1) * 8);
     const int64_t groups = (num_walks + LANES - 1) / LANES;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
     for (int64_t group = 0; group < groups; group++) {
@@ -133,7 +123,6 @@ void walk_second_order(
 {
     const uint64_t surely = near < far ? near : far, possibly = near < far ? far : near;
     const int64_t share = 16 * LANES, shares = (num_walks + share - 1) / share;
-    ask_for_large_pages(walks, num_walks * (length + 1) * 8);
     if (length == 0) {
         for (int64_t w = 0; w < num_walks; w++) walks[w] = start[w];
         return;

@@ -24,7 +24,9 @@ from tests.core.graphs import graphs, random_graph
 ENDS = [(0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (3, 4), (4, 5), (5, 6), (6, 3), (6, 7), (0, 1)]
 EDGES = torch.tensor([*ENDS, *((b, a) for a, b in ENDS), (5, 8)]).T
 TWO_SQUARES = Graph(EDGES, 9)
-SIMPLE = TWO_SQUARES.edge_subgraph((torch.arange(23) % 11 < 10) & (torch.arange(23) < 22))  # every edge once, and its reverse
+SIMPLE = TWO_SQUARES.edge_subgraph(
+    (torch.arange(23) % 11 < 10) & (torch.arange(23) < 22)
+)  # every edge once, and its reverse
 WEIGHT = torch.rand(EDGES.size(1), generator=torch.Generator().manual_seed(1)) + 0.1
 BIASES = [(1.0, 1.0), (0.25, 4.0), (4.0, 0.5), (0.5, 1.0)]
 
