@@ -2,7 +2,7 @@
 
     python benchmarks/walks.py --graph large
 
-Times are medians of interleaved repeats; edges go both ways, once each; one walk starts at each of so many random nodes.
+Times are medians of interleaved repeats; edges go both ways, once each; walks start at random nodes.
 """
 
 from __future__ import annotations
