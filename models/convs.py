@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -55,7 +56,12 @@ class Conv:
 
 def edge_inputs(layer: type[nn.Module] | nn.Module) -> tuple[str, ...]:
     """Which of edge_weight, edge_attr and edge_type a layer reads."""
-    return tuple(name for name in EDGE_INPUTS if name in inspect.signature(layer.forward).parameters)
+    return _edge_inputs(getattr(layer.forward, "__func__", layer.forward))
+
+
+@lru_cache(maxsize=256)
+def _edge_inputs(forward: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(name for name in EDGE_INPUTS if name in inspect.signature(forward).parameters)
 
 
 def plain(layer: type[nn.Module]) -> Callable[..., nn.Module]:

@@ -52,5 +52,6 @@ class GraphConv(Weighted):
     ) -> Tensor:
         x_src, x_dst, graph = self.read(x, graph, size)
         edge_weight = self.read_edge_weight(edge_weight, graph)
-        out: Tensor = self.lin_rel(self.propagate(graph, x=(x_src, x_dst), edge_weight=edge_weight))
+        received = (x_src, x_dst)
+        out = self.propagate_through(self.lin_rel, graph, received, by=GraphConv, edge_weight=edge_weight)
         return out if x_dst is None else out + self.lin_root(x_dst)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn import Graph, MessagePassing, as_graph
 from mpnn.adjacency import Topology
-from mpnn.aggregate import Aggr
+from mpnn.aggregate import Aggr, Sum
 from mpnn.graph import Size
+from mpnn.models.linear import Linear
 
 Pair = tuple[Tensor, Tensor | None]
 Features = Tensor | Pair  # of all nodes `[num_nodes, channels]`, or of sources and destinations apart
@@ -73,6 +75,27 @@ class Layer(MessagePassing):
             )
         features, _, graph = self.read(x, graph)
         return features, graph
+
+    def propagate_through(
+        self, lin: Linear, graph: Graph, x: tuple[Tensor, Tensor | None], by: type[Layer], **edges: Any
+    ) -> Tensor:
+        """Apply a linear map to the aggregate of x, or aggregate what it makes of x where that is narrower.
+
+        A sum or a mean of messages that are linear in x_j commutes with the map.
+
+        Args:
+            lin: the map.
+            graph, x, edges: what `propagate` takes.
+            by: the layer whose message is linear in x_j; a subclass may have another one.
+        """
+        rest = ("message", "aggregate", "update")
+        same = all(getattr(type(self), name) is getattr(by, name) for name in rest)
+        if not (same and isinstance(self.aggr_module, Sum) and 0 < lin.out_channels < lin.in_channels):
+            out: Tensor = lin(self.propagate(graph, x=x, **edges))
+            return out
+        h = F.linear(x[0], lin.weight)
+        out = self.propagate(graph, x=(h, h if x[1] is x[0] else x[1]), **edges)
+        return out if lin.bias is None else out + lin.bias
 
     def _check_nodes(self, name: str, x: Tensor, side: int) -> None:
         if x.dim() < 2 or (self.node_dim == 0 and x.dim() > 2):

@@ -80,7 +80,7 @@ class SAGEConv(Layer):
     def forward(self, x: Features, graph: Topology, size: Size | None = None) -> Tensor:
         x_src, x_dst, graph = self.read(x, graph, size)
         sent = self.lin(x_src).relu() if self.project else x_src
-        out: Tensor = self.lin_l(self.propagate(graph, x=(sent, x_dst)))
+        out = self.propagate_through(self.lin_l, graph, (sent, x_dst), by=SAGEConv)
         if self.root_weight and x_dst is not None:
             out = out + self.lin_r(x_dst)
         return F.normalize(out, dim=-1) if self.normalize else out

@@ -397,10 +397,13 @@ class Graph:
         types = [g.edge_type for g in graphs if g.edge_type is not None]
         if types and len(types) != len(graphs):
             raise ValueError("some graphs have edge_type and others do not: a batch needs all or none.")
-        offsets = torch.tensor([(0, 0), *(g.size for g in graphs)], device=graphs[0].device).cumsum(0)
+        sizes = [g.size for g in graphs]
+        offsets = torch.tensor([(0, 0), *sizes[:-1]], device=graphs[0].device).cumsum(0)
+        parts = [g.edge_index for g in graphs]
+        owner = torch.tensor([part.size(1) for part in parts], device=offsets.device)
         union = graphs[0]._derive(
-            torch.cat([g.edge_index + offsets[k, :, None] for k, g in enumerate(graphs)], dim=1),
-            (sum(g.num_src for g in graphs), sum(g.num_dst for g in graphs)),
+            torch.cat(parts, dim=1) + offsets.repeat_interleave(owner, dim=0).t(),
+            (sum(num_src for num_src, _ in sizes), sum(num_dst for _, num_dst in sizes)),
             torch.cat(types) if types else None,
         )
         union._num_edge_types = max(g.num_edge_types for g in graphs)

@@ -13,10 +13,8 @@ from torch import nn
 from mpnn.models import CONVS, GAE, GIN, GNN, VGAE, GraphClassifier, PairMLP
 from mpnn.train.edge_task import EdgeTask
 from mpnn.train.errors import RunError
-from mpnn.train.settings import Settings
+from mpnn.train.settings import AUTOENCODERS, Settings
 from mpnn.train.task import SupervisedTask
-
-AUTOENCODERS = ("gae", "vgae")
 
 
 def models(task: str) -> dict[str, str]:
@@ -71,7 +69,7 @@ def _options(settings: Settings, task: SupervisedTask) -> dict[str, Any]:
     attentive = [name for name, conv in CONVS.items() if "heads" in inspect.signature(conv.build).parameters]
     if settings.model in attentive:
         options["attention_dropout"] = settings.dropout
-    for name in ("heads", "out_heads"):
+    for name in ("heads", "out_heads", "attention_dropout"):
         value = getattr(settings, name)
         if value is None:
             continue

@@ -93,9 +93,10 @@ class Display(run.Listener):
         if len(report.results) > 1:
             self.out.print(_table(report))
         for result in report.results[:1] if len(report.results) == 1 else []:
+            by = _monitored(report)
+            which = "Last" if by == "last" else f"Best of {len(result.history)} epochs by validation {by}"
             self.out.print(
-                f"Best of {len(result.history)} epochs by validation {_monitored(report)}: epoch "
-                f"{result.best_epoch}, validation {self.metric.title} "
+                f"{which}: epoch {result.best_epoch}, validation {self.metric.title} "
                 f"{self.metric.text(result.best[f'val_{self.metric.name}'])}."
             )
         self.out.print(f"[bold green]{report}[/bold green] ({seconds:.1f} s)")

@@ -32,6 +32,8 @@ class LinkTask(SupervisedTask):
         split: positions of links to train, to validate and to test on.
         seed: of the pairs without a link that models are validated and tested on.
         hits: k of the metric Hits@k.
+        self_links: whether in training each node is linked with itself too, as by Kipf and Welling, whose
+            adjacency matrix has ones on its diagonal.
 
     Raises:
         RunError: the graph has too few pairs without a link.
@@ -40,7 +42,14 @@ class LinkTask(SupervisedTask):
     item = "pair"
 
     def __init__(
-        self, data: NodeDataset, pairs: Pairs, split: Split, *, seed: int = 0, hits: int = 20
+        self,
+        data: NodeDataset,
+        pairs: Pairs,
+        split: Split,
+        *,
+        seed: int = 0,
+        hits: int = 20,
+        self_links: bool = False,
     ) -> None:
         count = pairs.ends.size(1)
         self.undirected = pairs.undirected
@@ -63,14 +72,16 @@ class LinkTask(SupervisedTask):
         self.graph = data.graph.edge_subgraph(kept)
         self._edges = edge_features(None if data.edge_attr is None else data.edge_attr[kept])
         self._links = pairs.ends[:, split.train]
+        loops = torch.arange(data.num_nodes if self_links else 0, device=others.device)
+        self._there = torch.cat([self._links, loops.expand(2, -1)], dim=1)
         warn_of_bad_features(data.name, data.x)
 
     def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
         """All links to train on, and as many pairs that are no such links."""
-        count = self._links.size(1)
+        count = self._there.size(1)
         others = draw_unlinked(self.data.num_nodes, self._links, count, undirected=self.undirected)
         y = torch.arange(2 * count, device=self.device) < count
-        return [(torch.cat([self._links, others], dim=1), y.unsqueeze(1))]
+        return [(torch.cat([self._there, others], dim=1), y.unsqueeze(1))]
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Binary cross-entropy, and the model's own penalty if it is an autoencoder."""

@@ -27,6 +27,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     for flag, what in COLUMNS.items():
         add(flag, metavar="COLUMN", help=f"of a file of your own: {what}")
     add("--directed", action="store_true", help="of a file of your own: edges go one way")
+    add("--largest-component", action="store_true", help="drop nodes that no path joins to most others")
     add("--features", choices=FEATURES, help="what is made of the node features")
     add(
         "--split",
@@ -37,6 +38,11 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     add("--test-share", type=float, metavar="X", help="share to test on, of a random split")
     add("--folds", type=int, metavar="N", help="cross-validation with N folds and an inner validation part")
     add("--fold", type=int, metavar="N", help="only this fold, counted from 0")
+    add(
+        "--shared-epoch",
+        action="store_true",
+        help="of all folds, the epoch with the best mean over them",
+    )
     add = parser.add_argument_group("model").add_argument
     add("--model", metavar="NAME", help="layer that the model is made of (default: see below)")
     add("--layers", type=int, metavar="N", help="number of layers")
@@ -53,6 +59,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how").add_argument
     add("--predict", choices=PREDICTED, help="which links there are, or labels of edges (edge)")
     add("--hits", type=int, metavar="K", help="of the metric Hits@K (default: 20) (edge)")
+    add("--self-links", action="store_true", help="in training, each node is linked with itself too (edge)")
     add("--loss", choices=LOSSES, help="what is made small (default: the first that suits the data)")
     add("--class-weights", metavar="W", help="balanced, or numbers divided by commas")
     add("--batch-size", type=int, metavar="N", help="graphs in a batch (graph)")
@@ -70,6 +77,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     add("--l1", type=float, metavar="X", help="L1 penalty")
     add("--clip", type=float, metavar="X", help="largest norm of the gradient")
     add("--dropout", type=float, metavar="P", help="dropout of every layer's input and of attention")
+    add("--attention-dropout", type=float, metavar="P", help="of attention weights, where it is another")
     add("--patience", type=int, metavar="N", help="stop after N epochs without progress")
     add("--monitor", choices=MONITORS, help="what progress on the validation items is")
     add("--seed", type=int, metavar="N", help="of the first run (default: 0)")

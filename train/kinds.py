@@ -9,13 +9,14 @@ from torch import Tensor
 
 from mpnn.datasets import Dataset, GraphDataset, NodeDataset
 from mpnn.models import CONVS
+from mpnn.train.component import largest_component
 from mpnn.train.edge_task import EdgeTask, LinkTask, labelled_pairs
 from mpnn.train.errors import RunError
 from mpnn.train.features import with_features
 from mpnn.train.graph_task import GraphTask
 from mpnn.train.node_task import NodeTask
 from mpnn.train.pairs import Pairs
-from mpnn.train.settings import Settings
+from mpnn.train.settings import AUTOENCODERS, Settings
 from mpnn.train.split import Split, class_split, fold_split, random_split
 from mpnn.train.task import SupervisedTask
 
@@ -40,6 +41,8 @@ def make_task(settings: Settings, data: Dataset) -> SupervisedTask:
     conv = CONVS.get(settings.model)
     if conv is None or "edge_attr" not in conv.edge_inputs:
         data = replace(data, edge_attr=None)
+    if settings.largest_component and isinstance(data, NodeDataset):
+        data = largest_component(data)
     return make(settings, data)
 
 
@@ -67,8 +70,9 @@ def _edge_task(settings: Settings, data: Dataset) -> LinkTask | EdgeTask:
     data = _one_graph(settings, data)
     predict = settings.predict or ("links" if data.edge_y is None else "labels")
     if predict == "labels":
-        for name in ("hits", "decoder"):
-            if getattr(settings, name) not in (None, "mlp"):
+        names = ("hits", "decoder") if settings.model in AUTOENCODERS else ("hits", "decoder", "self_links")
+        for name in names:
+            if getattr(settings, name) not in (None, False, "mlp"):
                 raise RunError(f"{name} is {getattr(settings, name)!r}, but that is for predicting links")
         ends, y = labelled_pairs(data)
         split = _split(settings, len(y), y, "edges")
@@ -78,7 +82,14 @@ def _edge_task(settings: Settings, data: Dataset) -> LinkTask | EdgeTask:
             raise RunError(f"{name} is {getattr(settings, name)!r}, but links are learned by bce alone")
     pairs = Pairs.of(data.graph)
     split = _split(settings, pairs.ends.size(1), None, "links").to(data.x.device)
-    return LinkTask(data, pairs, split, seed=settings.seed, hits=settings.hits or HITS)
+    return LinkTask(
+        data,
+        pairs,
+        split,
+        seed=settings.seed,
+        hits=settings.hits or HITS,
+        self_links=settings.self_links,
+    )
 
 
 def _graph_task(settings: Settings, data: Dataset) -> GraphTask:
@@ -114,13 +125,14 @@ def _split(settings: Settings, count: int, y: Tensor | None, what: str) -> Split
             f"split is 'public', but nobody has published one of these {what}: take random or folds"
         )
     elif settings.folds is not None:
+        inner = FOLD_VAL_SHARE if settings.val_share is None else settings.val_share
         split = fold_split(
             count,
             classes,
             seed=settings.seed,
             fold=settings.fold or 0,
             folds=settings.folds,
-            val_share=FOLD_VAL_SHARE if settings.val_share is None else settings.val_share,
+            val_share=None if settings.shared_epoch else inner,
             what=what,
         )
     else:

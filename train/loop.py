@@ -118,12 +118,12 @@ def watched_metric(recipe: Recipe, task: Task) -> Metric:
         RunError: the task has no such metric.
     """
     metrics = {metric.name: metric for metric in task.metrics}
-    if recipe.monitor in ("loss", "both"):
+    if recipe.monitor in ("loss", "both", "last"):
         return task.metrics[0]
     if recipe.monitor not in metrics:
         raise RunError(
             f"monitor is {recipe.monitor!r}, but this task is measured by {', '.join(metrics)}: take one of "
-            "them, loss or both"
+            "them, loss, both or last"
         )
     return metrics[recipe.monitor]
 

@@ -126,6 +126,8 @@ def train(
         for number, (one, place) in enumerate(runs_of(settings, home)):
             task = task if number == 0 else make_task(one, data)
             results.append(_run(one, task, place, resume is not None, listener))
+        if settings.shared_epoch:
+            results = with_shared_epoch(results, settings.folds or 1, watched_metric(settings, task))
         report = Report(settings, results, home, task.metrics)
         _write_results(report)
         if draw:
@@ -133,6 +135,24 @@ def train(
             model, task, _ = load_model(first, settings.device)
             draw_run(home, settings, results, str(report), model, task)
     return report
+
+
+def with_shared_epoch(results: Sequence[Result], folds: int, metric: Metric) -> list[Result]:
+    """Give the folds of each seed one epoch in common: that of the best mean (Xu et al., 2019).
+
+    >>> from mpnn.train import METRICS
+    >>> curves = [[0.5, 0.9, 0.6], [0.8, 0.6, 0.8]]
+    >>> results = [Result([{"val_accuracy": value} for value in curve], 1) for curve in curves]
+    >>> [result.best_epoch for result in with_shared_epoch(results, 2, METRICS["accuracy"])]
+    [2, 2]
+    """
+    shared = []
+    for start in range(0, len(results), folds):
+        together = results[start : start + folds]
+        rows = zip(*(result.history for result in together), strict=True)
+        means = [metric.score(sum(row[f"val_{metric.name}"] for row in epoch)) for epoch in rows]
+        shared += [replace(result, best_epoch=1 + means.index(max(means))) for result in together]
+    return shared
 
 
 def _continued(settings: Settings | None, home: Path) -> Settings:

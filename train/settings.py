@@ -14,12 +14,13 @@ from mpnn.train.metrics import METRICS
 from mpnn.train.objective import LOSSES
 
 TASKS = ("node", "edge", "graph")
-MONITORS = ("loss", "both", *METRICS)
+MONITORS = ("loss", "both", "last", *METRICS)
 DECAYED = ("all", "first")
 OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 SCHEDULES = ("constant", "step", "cosine", "plateau")
 PREDICTED = ("links", "labels")
 DECODERS = ("dot", "mlp")
+AUTOENCODERS = ("gae", "vgae")
 SPLITS = ("public", "per-class", "random")
 
 
@@ -46,6 +47,7 @@ class Recipe:
         monitor: what progress is: `"loss"` falls; a metric such as `"accuracy"` gets better (ties: the lower
             loss); or `"both"`, as in the code of Veličković et al. (2018): neither the loss nor the task's
             first metric, whichever it is, gets worse than its best so far, and a new best model needs both.
+            With `"last"` nothing is watched: the model of the last epoch is kept.
 
     Raises:
         RunError: a value out of its range, or one that another one leaves without effect.
@@ -91,6 +93,8 @@ class Recipe:
                     f"{name} is {getattr(self, name)}, but schedule {self.schedule} has none: step and "
                     "plateau have"
                 )
+        if self.monitor == "last" and self.patience is not None:
+            raise RunError(f"patience is {self.patience}, but monitor is 'last': all epochs are done")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,8 @@ class Settings(Recipe):
         dataset, data: name of the data set, and the folder with its files.
             Of a file of your own, dataset is its path, and these say what its columns are, see
             `mpnn.datasets.Columns`: nodes, source, target, node_id, label, edge_label, ignore, directed.
+        largest_component: drop the nodes that no path joins to the largest part of the graph; node and edge
+            tasks only.
         features: what is made of the node features, see `mpnn.train.features`.
         model: name of the convolution, see `mpnn.models`.
         hidden: channels of a hidden layer; of each head, where there are heads.
@@ -114,7 +120,9 @@ class Settings(Recipe):
         predict: `"links"`: which there are, or `"labels"`: what is known of each edge, their classes or
             numbers; None is labels where there are some; edge tasks only.
         hits: k of the metric Hits@k of links; edge tasks only.
+        self_links: in training, each node is linked with itself too; edge tasks only.
         dropout: probability, on the input of every layer and on attention weights.
+        attention_dropout: of attention weights, where it is another.
         act: activation between the layers.
         loss, class_weights: see `mpnn.train.objective`.
         batch_size: graphs in a batch; graph tasks only.
@@ -125,6 +133,9 @@ class Settings(Recipe):
         folds: cross-validation: train so many times, each time another part is to test on; `val_share` is
             then the share of the other parts.
         fold: do only this one of them, counted from 0.
+        shared_epoch: cross-validation as Xu et al. (2019): there is no part to validate on, the fold is both
+            that and the test; what counts is the epoch in which the mean over all folds is best. That mean is
+            the best of as many as there are epochs, and higher than what new data would give.
         seed: of the first run; the following runs count up from it.
         runs: how many runs, each from a new start.
         device: `"cpu"`, `"cuda"`, ..., or `"auto"`: the GPU if there is one.
@@ -144,6 +155,7 @@ class Settings(Recipe):
     edge_label: str | None = None
     ignore: str | None = None
     directed: bool = False
+    largest_component: bool = False
     features: str = "given"
     model: str = "gcn"
     hidden: int = 16
@@ -158,7 +170,9 @@ class Settings(Recipe):
     decoder: str | None = None
     predict: str | None = None
     hits: int | None = None
+    self_links: bool = False
     dropout: float = 0.5
+    attention_dropout: float | None = None
     act: str = "relu"
     loss: str | None = None
     class_weights: str | None = None
@@ -168,6 +182,7 @@ class Settings(Recipe):
     test_share: float | None = None
     folds: int | None = None
     fold: int | None = None
+    shared_epoch: bool = False
     seed: int = 0
     runs: int = 1
     device: str = "auto"
@@ -175,7 +190,7 @@ class Settings(Recipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, tasks in ONLY_FOR.items():
-            if getattr(self, name) is not None and self.task not in tasks:
+            if getattr(self, name) not in (None, False) and self.task not in tasks:
                 raise RunError(
                     f"{name} is {getattr(self, name)!r}, but {self.task} tasks have none: "
                     f"{', '.join(tasks)} tasks have"
@@ -188,6 +203,15 @@ class Settings(Recipe):
             raise RunError(f"{name} is {getattr(self, name)!r}, but with folds the fold is what is tested on")
         elif self.fold is not None and self.fold >= self.folds:
             raise RunError(f"fold is {self.fold}, but there are {self.folds} folds, 0..{self.folds - 1}")
+        if self.shared_epoch:
+            self._check_shared_epoch()
+
+    def _check_shared_epoch(self) -> None:
+        if self.folds is None:
+            raise RunError("shared_epoch is set, but folds is not given: how many share it")
+        for name, why in (("patience", "all folds do all epochs"), ("val_share", "the fold is validated on")):
+            if getattr(self, name) is not None:
+                raise RunError(f"{name} is {getattr(self, name)}, but with shared_epoch {why}")
 
     @property
     def columns(self) -> Columns:
@@ -237,6 +261,7 @@ LOWEST = {
     "heads": 1,
     "out_heads": 1,
     "dropout": 0.0,
+    "attention_dropout": 0.0,
     "batch_size": 1,
     "embedding": 1,
     "hits": 1,
@@ -247,7 +272,7 @@ LOWEST = {
     "seed": 0,
     "runs": 1,
 }
-BELOW_ONE = ("dropout", "momentum", "val_share", "test_share")
+BELOW_ONE = ("dropout", "attention_dropout", "momentum", "val_share", "test_share")
 CHOICES = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
@@ -267,6 +292,8 @@ ONLY_FOR = {
     "decoder": ("edge",),
     "predict": ("edge",),
     "hits": ("edge",),
+    "self_links": ("edge",),
+    "largest_component": ("node", "edge"),
 }
 
 

@@ -60,13 +60,14 @@ def fold_split(
     seed: int,
     fold: int,
     folds: int,
-    val_share: float,
+    val_share: float | None,
     what: str = "items",
 ) -> Split:
     """Cross-validation: the fold is to test on, and of the others a share, drawn at random, to validate on.
 
     The model is chosen without a look at the fold (Errica et al., 2020). With classes all parts are
-    stratified. Over the folds of one seed every item is tested on once.
+    stratified. Over the folds of one seed every item is tested on once. Without a share the fold is to
+    validate on too.
 
     Raises:
         RunError: a class has fewer members than there are folds, or there are too few items.
@@ -82,6 +83,8 @@ def fold_split(
     labels = None if classes is None else _array(classes)
     parts = kind(folds, shuffle=True, random_state=seed).split(np.zeros(count), labels)
     rest, test = list(parts)[fold]
+    if val_share is None:
+        return _positions(rest, test, test)
     train, val = _cut(rest, classes, val_share * len(rest), seed, what)
     return _positions(train, val, test)
 
