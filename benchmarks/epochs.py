@@ -1,13 +1,13 @@
-"""An epoch of training, side by side: a model of ours as `mpnn train` trains it, and the same one in plain PyG.
+"""An epoch of training, side by side: a model as `mpnn train` trains it, and the same one in plain PyG.
 
-    python benchmarks/epochs.py --data DIR                      # Cora, NCI1 in batches of 128, Coauthor CS
-    python benchmarks/epochs.py --data DIR --dataset cora --layers gcn gat
+    python benchmarks/epochs.py                               # Cora, NCI1 in batches of 128, Coauthor CS
+    python benchmarks/epochs.py --dataset cora --layers gcn gat
 
-An epoch is what training does again and again: the batches, dropout, forward, backward, the optimiser's step, then
-loss and accuracy on all parts. The contenders start from the same weights, which are checked to give the same outputs,
-and take turns; numbers are medians. PyG is written as its examples are, with cached normalisation where a layer has
-it, batches for evaluation put together once, and on one graph both on `edge_index` and on a CSR matrix where a layer
-takes one.
+An epoch is what training does again and again: the batches, dropout, forward, backward, the optimiser's step,
+then loss and accuracy on all parts. The contenders start from the same weights, which are checked to give the
+same outputs, and take turns; numbers are medians. PyG is written as its examples are, with cached normalisation
+where a layer has it, batches for evaluation put together once, and on one graph both on `edge_index` and on a CSR
+matrix where a layer takes one.
 """
 
 from __future__ import annotations
@@ -96,8 +96,7 @@ class TheirGraphs(nn.Module):
         super().__init__()
         hidden = settings.hidden * (settings.heads or 1)
         widths = [width] + [hidden] * settings.layers
-        last = settings.model == "appnp"
-        self.convs = nn.ModuleList(their_layer(settings, i, hidden, last and False) for i in widths[:-1])
+        self.convs = nn.ModuleList(their_layer(settings, i, hidden, False) for i in widths[:-1])
         self.norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in self.convs)
         self.gin, self.dropout = settings.model == "gin", settings.dropout
         self.lin = nn.Linear(hidden * (settings.layers if self.gin else 1), out)

@@ -95,6 +95,20 @@ def test_links_and_others_are_as_many_and_no_pair_is_both(blocks: NodeDataset) -
     assert not torch.equal(first, second)
 
 
+def test_with_self_links_each_node_is_linked_with_itself_in_training_only(blocks: NodeDataset) -> None:
+    plain, task = link_task(blocks), link_task(blocks, self_links=True)
+    assert torch.equal(task.pairs, plain.pairs) and task.split.test.equal(plain.split.test)
+    assert task.graph.num_edges == plain.graph.num_edges
+    ((pairs, y),) = task.batches()
+    loops = {(node, node) for node in range(blocks.num_nodes)}
+    ((links, _),) = plain.batches()
+    links = links[:, : links.size(1) // 2]
+    assert as_set(pairs[:, y.flatten()]) == as_set(links) | loops
+    others = as_set(pairs[:, ~y.flatten()])
+    assert not others & (loops | as_set(links))
+    assert y.double().mean() == 0.5
+
+
 @given(st.integers(3, 12), st.integers(0, 40), st.booleans(), st.booleans(), st.integers(0, 999))
 def test_pairs_without_a_link_are_drawn_from_all_of_them(
     num_nodes: int, num_edges: int, undirected: bool, distinct: bool, seed: int
@@ -222,6 +236,7 @@ def real_data() -> Path:
 MISTAKES: list[tuple[list[str], str]] = [
     (["--model", "gae"], "model is 'gae', but that predicts links: take a layer for labels"),
     (["--model", "gcn", "--hits", "3"], "hits is 3, but that is for predicting links"),
+    (["--model", "gcn", "--self-links"], "self_links is True, but that is for predicting links"),
     (["--model", "gcn", "--decoder", "dot"], "decoder is 'dot', but that is for predicting links"),
     (
         ["--predict", "links", "--decoder", "mlp"],

@@ -178,6 +178,18 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--nesterov"], "nesterov is set, but needs optimizer sgd and a momentum above 0"),
     (["--clip", "0"], "clip is 0.0, but should be above 0"),
     (["--batch-size", "0"], "batch_size is 0, but should be at least 1"),
+    (["--shared-epoch"], "shared_epoch is set, but folds is not given"),
+    (
+        ["--folds", "3", "--shared-epoch", "--patience", "5"],
+        "patience is 5, but with shared_epoch all folds do all epochs",
+    ),
+    (
+        ["--folds", "3", "--shared-epoch", "--val-share", "0.1"],
+        "val_share is 0.1, but with shared_epoch the fold is validated on",
+    ),
+    (["--monitor", "last", "--patience", "5"], "patience is 5, but monitor is 'last': all epochs are done"),
+    (["--largest-component"], "largest_component is True, but graph tasks have none: node, edge tasks have"),
+    (["--attention-dropout", "0.1"], "attention_dropout is 0.1, but gin has no heads"),
 ]
 
 
@@ -210,3 +222,34 @@ def test_the_command_runs_a_cross_validation(tmp_path: Path, capsys: pytest.Capt
     assert cli.main(["train", "graph", *flags]) == 0
     out = capsys.readouterr().out
     assert "toy: 60 graphs of " in out and "gin on toy: test accuracy " in out and "(2 folds)" in out
+
+
+def test_folds_that_share_an_epoch_have_the_best_mean_over_them(tmp_path: Path) -> None:
+    settings = preset(
+        "gin", task="graph", dataset="toy", epochs=6, hidden=4, layers=1, folds=3, runs=2, shared_epoch=True
+    )
+    report = train(settings, tmp_path, draw=False)
+    assert settings.patience is None
+    for seed in range(2):
+        curves = []
+        for fold in range(3):
+            rows = (tmp_path / f"seed-{seed}-fold-{fold}" / "metrics.csv").read_text().splitlines()
+            table = [
+                dict(zip(rows[0].split(","), map(float, row.split(",")), strict=True)) for row in rows[1:]
+            ]
+            assert all(row["val_accuracy"] == row["test_accuracy"] for row in table)
+            curves.append([row["test_accuracy"] for row in table])
+        means = torch.tensor(curves, dtype=torch.float64).mean(dim=0)
+        results = report.results[3 * seed : 3 * seed + 3]
+        assert len({result.best_epoch for result in results}) == 1
+        assert means[results[0].best_epoch - 1] == pytest.approx(float(means.max()), abs=1e-5)
+    split = load_model(tmp_path / "seed-0-fold-1")[1].split
+    assert torch.equal(split.val, split.test)
+    assert torch.equal(torch.cat([split.train, split.test]).sort().values, torch.arange(60))
+
+
+def test_the_last_epoch_can_be_the_one_that_counts(tmp_path: Path) -> None:
+    result = train(replace(SHORT, monitor="last", patience=None), tmp_path, draw=False).results[0]
+    assert result.best_epoch == len(result.history) == 5
+    model, task, _ = load_model(tmp_path)
+    assert task.evaluate(model).items() <= result.history[-1].items()

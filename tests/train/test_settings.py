@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,7 +42,8 @@ def test_settings_survive_a_file(settings: Settings) -> None:
         ("runs", 0, "runs is 0"),
         ("seed", -1, "seed is -1"),
         ("dropout", 1.0, "dropout is 1.0, but should be below 1"),
-        ("monitor", "f1", "monitor is 'f1', but should be one of loss, both, accuracy, "),
+        ("attention_dropout", 1.0, "attention_dropout is 1.0, but should be below 1"),
+        ("monitor", "f1", "monitor is 'f1', but should be one of loss, both, last, accuracy, "),
         ("decayed", "last", "decayed is 'last', but should be one of all, first"),
         ("task", "tree", "task is 'tree', but should be one of node, "),
     ],
@@ -85,6 +87,34 @@ def test_presets_are_as_published() -> None:
         *(8, 8, 1, 0.6, 0.005, 5e-4, "elu"),
     )
     assert (gat.patience, gat.monitor) == (100, "both")
+
+
+def test_presets_of_random_splits_are_as_published() -> None:
+    gcn, gat, sage = (preset(model, dataset="amazon-photo") for model in ("gcn", "gat", "sage"))
+    for one in (gcn, gat, sage):
+        assert (one.split, one.largest_component, one.patience, one.monitor) == (
+            "per-class",
+            True,
+            50,
+            "loss",
+        )
+    assert (gcn.hidden, gcn.dropout, gcn.lr, gcn.weight_decay) == (64, 0.8, 0.01, 0.001)
+    assert (gat.heads, gat.dropout, gat.attention_dropout, gat.lr, gat.weight_decay) == (
+        8,
+        0.6,
+        0.3,
+        0.01,
+        0.01,
+    )
+    assert (sage.hidden, sage.dropout, sage.lr, sage.weight_decay) == (32, 0.4, 0.001, 0.1)
+    assert preset("gcn", dataset="cora").hidden == 16
+    assert preset("gin", dataset="amazon-photo") == replace(preset("gin"), dataset="amazon-photo")
+    assert preset("gcn", task="edge", dataset="amazon-photo").split is None
+
+
+def test_a_preset_lets_its_patience_go_where_every_epoch_is_done() -> None:
+    assert preset("gat", monitor="last").patience is None
+    assert preset("gin", task="graph", folds=10, shared_epoch=True).patience is None
 
 
 def test_a_recipe_is_part_of_settings() -> None:
