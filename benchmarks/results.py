@@ -5,7 +5,7 @@
     python benchmarks/results.py --write           # only the tables, of what is finished
 
 Each row is one command, `mpnn train ...`, in a run folder of its own under `runs/results`. An interrupted row
-goes on where it was; a row is finished when its folder has a `results.json`. To do one again, delete its folder.
+goes on where it was; a row is finished when its folder has a `results.json`. Delete a folder to do it again.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gin": SMALL | {"hidden": 64},
 }
 
-# Shchur et al., 2018: what their search on Cora and CiteSeer found best for each model, as their repository has
-# it; 20 nodes of each class to train on, patience 50. They allow 100,000 epochs, which no run comes near.
+# Shchur et al., 2018: what their search on Cora and CiteSeer found best for each model, from their code;
+# 20 nodes of each class to train on, patience 50. They allow 100,000 epochs, which no run comes near.
 RANDOM_SPLITS = {
     "split": "per-class",
     "largest_component": True,
