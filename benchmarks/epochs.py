@@ -6,8 +6,8 @@
 An epoch is what training does again and again: the batches, dropout, forward, backward, the optimiser's step,
 then loss and accuracy on all parts. The contenders start from the same weights, which are checked to give the
 same outputs, and take turns; numbers are medians. PyG is written as its examples are, with cached
-normalisation where a layer has it, batches for evaluation put together once, and on one graph both on `edge_index` and on CSR
-where a layer takes it.
+normalisation where a layer has it and batches for evaluation put together once, and on one graph both on
+`edge_index` and on CSR where a layer takes it.
 """
 
 from __future__ import annotations
