@@ -53,6 +53,7 @@ from mpnn.models.recurrent import GRU, LSTM, RNN
 from mpnn.models.rgcn_conv import RGCNConv
 from mpnn.models.sage_conv import SAGEConv
 from mpnn.models.sg_conv import SGConv
+from mpnn.models.skip_gram import SkipGram
 from mpnn.models.tag_conv import TAGConv
 from mpnn.models.topk_pooling import TopKPooling
 from mpnn.models.transformer import (
@@ -122,6 +123,7 @@ __all__ = [
     "RGCNConv",
     "SAGEConv",
     "SGConv",
+    "SkipGram",
     "TAGConv",
     "TopKPooling",
     "Transformer",

@@ -13,8 +13,8 @@ from mpnn.csr import CSR, compress
 from mpnn.graph import Graph
 from mpnn.native import walks as compiled
 from mpnn.native.walks import Bias
+from mpnn.splitmix import GOLDEN, mix, mix_int, shift, signed
 
-GOLDEN = 0x9E3779B97F4A7C15
 LOW = 2**32 - 1
 MOST = 10_000.0  # how many times as likely one step may be as another: a step is drawn until it is kept
 
@@ -79,7 +79,7 @@ def random_walks(
     rows = graph.by_src if first_order else sorted_rows(graph)
     aliases = None if values is None else alias_table(rows, values[rows.edge_ids.long()])
     bias = None if first_order else _bias(p, q, folded=values is None and _is_simple_and_symmetric(graph))
-    key = _mix_int(seed + GOLDEN)
+    key = mix_int(seed + GOLDEN)
     if rows.indptr.device.type == "cpu":
         links = None if first_order else graph.memo("links", partial(compiled.make_links, *_two(rows)))
         made = compiled.walk(*_two(rows), aliases, start, length, key, bias, links)
@@ -198,13 +198,13 @@ def _walk(
 ) -> Tensor:
     """What the compiled walks do, all walks a step at a time."""
     number = torch.arange(1, start.numel() + 1, device=start.device)
-    keys, draws = _mix(number * _signed(GOLDEN) + _signed(key)), torch.zeros_like(start)
+    keys, draws = mix(number * signed(GOLDEN) + signed(key)), torch.zeros_like(start)
     indptr, before, node = rows.indptr.long(), torch.full_like(start, -1), start
     linked = _Links(rows)
 
     def draw(walks: Tensor) -> Tensor:
         draws[walks] += 1
-        return _mix(keys[walks] + draws[walks] * _signed(GOLDEN))
+        return mix(keys[walks] + draws[walks] * signed(GOLDEN))
 
     path = [start]
     for _ in range(length):
@@ -215,11 +215,11 @@ def _walk(
             if bias is not None and bias.extra:
                 came = walks[before[walks] >= 0]
                 share = bias.extra / (degree[came].double() + bias.extra)
-                returns = came[_shift(draw(came), 32) < (share * 2**32).long()]
+                returns = came[shift(draw(came), 32) < (share * 2**32).long()]
                 reached[returns] = before[returns]
                 walks = walks[~torch.isin(walks, returns)]
             drawn = draw(walks)
-            place = _shift(drawn, 32) * degree[walks]
+            place = shift(drawn, 32) * degree[walks]
             slot, fraction, chance = begin[walks] + (place >> 32), place & LOW, drawn & LOW
             if aliases is None:
                 candidate = rows.indices[slot].long()
@@ -275,23 +275,3 @@ def _make_aliases(indptr: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
             if share[more] < 1:
                 small.append(large.pop())
     return torch.tensor(table, dtype=indptr.dtype).reshape(-1, 3)
-
-
-def _mix(z: Tensor) -> Tensor:
-    """SplitMix64 (Steele et al., 2014) on the bits of int64."""
-    z = (z ^ _shift(z, 30)) * _signed(0xBF58476D1CE4E5B9)
-    z = (z ^ _shift(z, 27)) * _signed(0x94D049BB133111EB)
-    return z ^ _shift(z, 31)
-
-
-def _mix_int(z: int) -> int:
-    return int(_mix(torch.tensor(_signed(z % 2**64)))) % 2**64
-
-
-def _shift(z: Tensor, bits: int) -> Tensor:
-    """To the right, zeros from the left."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
-
-
-def _signed(z: int) -> int:
-    return z - 2**64 if z >= 2**63 else z

@@ -1,0 +1,74 @@
+"""Compiled skip-gram with negative sampling."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from importlib.resources import files
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mpnn.native.compiler import CompilerError, load
+
+MOST_NEGATIVES = 63
+SMALL = 1 << 13  # below this many nodes in walks one thread is quicker
+RANGES = 64  # of walks, each made into pairs by one thread
+
+
+@functools.cache
+def _library(channels: int) -> ctypes.CDLL | None:
+    source = files("mpnn.native").joinpath("skip_gram.c").read_text()
+    try:
+        library = load(source.replace("#define CHANNELS 128", f"#define CHANNELS {channels}"))
+    except CompilerError:
+        return None
+    pointer: Any = ctypes.c_void_p
+    count: Any = ctypes.c_int64
+    word: Any = ctypes.c_uint64
+    library.make_pairs.argtypes = [pointer, *[count] * 3, word, count, count, pointer, pointer, count]
+    library.train.argtypes = [
+        pointer, pointer, count, pointer, pointer, count, pointer, pointer,
+        ctypes.c_float, ctypes.c_float, word, pointer, count,
+    ]  # fmt: skip
+    library.train.restype = ctypes.c_double
+    return library
+
+
+def train(
+    nodes: Tensor,
+    contexts: Tensor,
+    walks: Tensor,
+    part_ptr: Tensor,
+    aliases: Tensor,
+    window: int,
+    negatives: int,
+    rates: tuple[float, float],
+    seed: int,
+) -> float | None:
+    """Change both tables, float32 `[num_nodes, channels]`, by all pairs of the walks; return the mean loss.
+
+    None, and nothing is changed, where there is no compiler. See `mpnn.models.skip_gram`.
+    """
+    library = _library(nodes.size(1))
+    if library is None:
+        return None
+    walks, parts = walks.contiguous(), part_ptr.numel() - 1
+    threads = 1 if walks.numel() < SMALL else torch.get_num_threads()
+    places = torch.zeros(RANGES, parts * parts, dtype=torch.int64)
+    shape = walks.data_ptr(), *walks.shape, window, seed, parts, RANGES
+    library.make_pairs(*shape, places.data_ptr(), None, threads)
+    bounds = torch.zeros(parts * parts + 1, dtype=torch.int64)
+    torch.cumsum(places.sum(dim=0), 0, out=bounds[1:])
+    places = bounds[:-1] + places.cumsum(dim=0) - places
+    pairs = torch.empty(int(bounds[-1]), 2, dtype=torch.int32)
+    library.make_pairs(*shape, places.data_ptr(), pairs.data_ptr(), threads)
+    sampled = ctypes.c_int64()
+    loss = library.train(
+        pairs.data_ptr(), bounds.data_ptr(), parts, part_ptr.data_ptr(), aliases.data_ptr(), negatives,
+        nodes.data_ptr(), contexts.data_ptr(), *rates, seed, ctypes.byref(sampled), threads,
+    )  # fmt: skip
+    if loss < 0:
+        raise MemoryError("training by skip-gram found no memory for its losses")
+    return float(loss) / max(1, sampled.value)
