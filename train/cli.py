@@ -14,9 +14,11 @@ from typing import Any, NoReturn, TextIO
 from mpnn.datasets import DATASETS, DataError
 from mpnn.train.build import models
 from mpnn.train.commands import COMMANDS
+from mpnn.train.communities_command import add_communities_command
 from mpnn.train.display import Display
+from mpnn.train.embed_command import add_embed_command
 from mpnn.train.errors import RunError
-from mpnn.train.flags import add_training_flags
+from mpnn.train.flags import absolute_paths, add_training_flags
 from mpnn.train.folder import read_config, read_settings_file
 from mpnn.train.presets import preset
 from mpnn.train.run import runs_of, train
@@ -77,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         one.set_defaults(command=_train, task=task)
         add_training_flags(one)
+    add_embed_command(tasks)
+    add_communities_command(commands)
     for name, (command, about) in COMMANDS.items():
         one = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
         one.set_defaults(command=command)
@@ -103,13 +107,7 @@ def _lists(task: str) -> str:
 def _train(flags: dict[str, Any]) -> int:
     out, resume, config = (flags.pop(name, None) for name in ("out", "resume", "config"))
     draw = not flags.pop("no_pictures", False)
-    for name in ("data", "nodes", "dataset"):  # so that the run can be resumed from anywhere
-        if (
-            flags.get(name)
-            and flags[name] not in DATASETS
-            and (name != "dataset" or Path(flags[name]).exists())
-        ):
-            flags[name] = str(Path(flags[name]).absolute())
+    flags = absolute_paths(flags)
     if resume is None:
         dataset, model = DEFAULTS[flags["task"]]
         given = {} if config is None else read_settings_file(Path(config), flags["task"])

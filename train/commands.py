@@ -15,6 +15,7 @@ from rich.table import Table
 from mpnn.datasets import DATASETS
 from mpnn.train import checkpoint, info
 from mpnn.train.build import models
+from mpnn.train.embed_settings import MODELS as EMBEDDINGS
 from mpnn.train.errors import RunError
 from mpnn.train.folder import read_config
 from mpnn.train.run import load_model, runs_of
@@ -41,6 +42,7 @@ def list_models(arguments: dict[str, Any]) -> int:
     for task in TASKS:
         for name, line in models(task).items():
             about.setdefault((name, line), []).append(task)
+    about |= {item: ["embed"] for item in EMBEDDINGS.items()}
     for (name, line), tasks in about.items():
         table.add_row(name, ", ".join(tasks), line)
     _console().print(table)

@@ -39,17 +39,7 @@ class Display(run.Listener):
         self.runs, self.run = runs, 0
         self.metric: Metric = METRICS["accuracy"]
         self.folder: Path | None = None
-        terminal = Console(stderr=True)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}"),
-            TimeRemainingColumn(),
-            console=terminal,
-            transient=True,
-            disable=not terminal.is_terminal,
-        )
+        self.bar = progress_bar()
         self.task = self.bar.add_task("", numbers="")
 
     def __enter__(self) -> Display:
@@ -108,6 +98,21 @@ class Display(run.Listener):
             self.out.print(
                 f"  {'seed-N/' if report.settings.folds is None else 'fold-N/':<15}each run's own files"
             )
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr, if that is a terminal; its tasks have `numbers` to show."""
+    terminal = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[numbers]}"),
+        TimeRemainingColumn(),
+        console=terminal,
+        transient=True,
+        disable=not terminal.is_terminal,
+    )
 
 
 def _monitored(report: run.Report) -> str:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
+from mpnn.datasets import DATASETS, Columns
 from mpnn.train.features import FEATURES
 from mpnn.train.objective import LOSSES
 from mpnn.train.settings import DECAYED, DECODERS, MONITORS, OPTIMIZERS, PREDICTED, SCHEDULES, SPLITS
@@ -21,12 +26,7 @@ COLUMNS = {
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
     """Add one flag for each setting, and those that say where files are; settings have the defaults."""
     add = parser.add_argument_group("what").add_argument
-    add("--dataset", metavar="NAME", help="data set, or a file of your own (default: see below)")
-    add("--data", metavar="DIR", help="folder with its files (default: $MPNN_DATA, else downloaded)")
-    add("--nodes", metavar="FILE", help="of a file of your own: table of its nodes")
-    for flag, what in COLUMNS.items():
-        add(flag, metavar="COLUMN", help=f"of a file of your own: {what}")
-    add("--directed", action="store_true", help="of a file of your own: edges go one way")
+    add_data_flags(add)
     add("--largest-component", action="store_true", help="drop nodes that no path joins to most others")
     add("--features", choices=FEATURES, help="what is made of the node features")
     add(
@@ -83,8 +83,38 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, metavar="N", help="of the first run (default: 0)")
     add("--runs", type=int, metavar="N", help="train N times, with seeds counting up (default: 1)")
     add("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")
-    add = parser.add_argument_group("files").add_argument
+    add_file_flags(parser.add_argument_group("files").add_argument)
+
+
+def add_data_flags(add: Callable[..., Any]) -> None:
+    """Add the flags that say what the data is."""
+    add("--dataset", metavar="NAME", help="data set, or a file of your own (default: see below)")
+    add("--data", metavar="DIR", help="folder with its files (default: $MPNN_DATA, else downloaded)")
+    add("--nodes", metavar="FILE", help="of a file of your own: table of its nodes")
+    for flag, what in COLUMNS.items():
+        add(flag, metavar="COLUMN", help=f"of a file of your own: {what}")
+    add("--directed", action="store_true", help="of a file of your own: edges go one way")
+
+
+def add_file_flags(add: Callable[..., Any]) -> None:
+    """Add the flags that say where the run's files are."""
     add("--config", metavar="FILE", help="settings from a TOML file or a config.json")
     add("--out", metavar="DIR", help="run folder, new or empty (default: a new one in runs/)")
     add("--resume", metavar="DIR", help="go on with the interrupted run in DIR")
     add("--no-pictures", action="store_true", help="draw nothing")
+
+
+def absolute_paths(flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags with whole paths, so that a run can be resumed from anywhere."""
+    flags = dict(flags)
+    for name in ("data", "nodes", "dataset"):
+        given = flags.get(name)
+        if given and given not in DATASETS and (name != "dataset" or Path(given).exists()):
+            flags[name] = str(Path(given).absolute())
+    return flags
+
+
+def columns_of(flags: dict[str, Any]) -> Columns:
+    """What the flags say of the columns of a file of one's own."""
+    names = {field.name for field in fields(Columns)}
+    return Columns(**{name: value for name, value in flags.items() if name in names})

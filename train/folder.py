@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpnn.train.checkpoint import write
 from mpnn.train.errors import RunError
-from mpnn.train.settings import Settings, checked_values
+from mpnn.train.settings import Record, Settings, checked_values
 
+if TYPE_CHECKING:
+    from mpnn.train.embed_settings import EmbedSettings
+
+R = TypeVar("R", bound=Record)
 CONFIG, RESULTS = "config.json", "results.json"
 
 
-def new_folder(settings: Settings, out: Path | None) -> Path:
+def new_folder(settings: Settings | EmbedSettings, out: Path | None) -> Path:
     """Make the folder `out`, else a new one under `runs/` that is called after the settings.
 
     Raises:
@@ -35,7 +39,7 @@ def new_folder(settings: Settings, out: Path | None) -> Path:
     return out
 
 
-def write_config(folder: Path, settings: Settings) -> None:
+def write_config(folder: Path, settings: Record) -> None:
     """Write the settings that reproduce a run, making the folder if it is not there."""
     try:
         folder.mkdir(exist_ok=True)
@@ -45,6 +49,11 @@ def write_config(folder: Path, settings: Settings) -> None:
 
 
 def read_config(folder: Path) -> Settings:
+    """Read the settings of a run of `mpnn train node`, `edge` or `graph`; raises as `read_record` does."""
+    return read_record(folder, Settings)
+
+
+def read_record(folder: Path, kind: type[R]) -> R:
     """Read the settings of a run.
 
     Raises:
@@ -52,7 +61,7 @@ def read_config(folder: Path) -> Settings:
     """
     path = folder / CONFIG
     try:
-        return Settings.from_dict(json.loads(path.read_text()))
+        return kind.from_dict(json.loads(path.read_text()))
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(f"{folder} holds no run: {path} does not exist") from None
     except (OSError, ValueError) as error:
@@ -61,7 +70,7 @@ def read_config(folder: Path) -> Settings:
         raise RunError(f"{path} cannot be used: {error}") from error
 
 
-def read_settings_file(path: Path, task: str) -> dict[str, Any]:
+def read_settings_file(path: Path, task: str, kind: type[Record] = Settings) -> dict[str, Any]:
     """Read settings from a TOML file, or from the `config.json` of a run.
 
     Raises:
@@ -70,7 +79,7 @@ def read_settings_file(path: Path, task: str) -> dict[str, Any]:
     try:
         text = path.read_text()
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        given = checked_values(values)
+        given = checked_values(values, kind)
     except (OSError, ValueError) as error:
         raise RunError(f"config {path} cannot be read: {error}") from error
     except RunError as error:

@@ -76,6 +76,20 @@ def training_curves(
     return figure
 
 
+def loss_curve(history: Sequence[dict[str, float]], title: str = "") -> Figure:
+    """Loss by round of walks."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(4.2, 2.7), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([row["round"] for row in history], [row["loss"] for row in history], color=COLOURS[0])
+        axes.set_xlabel("round of walks")
+        axes.set_ylabel("loss (skip-gram)")
+        axes.margins(x=0.01)
+        if title:
+            figure.suptitle(title, fontsize=9)
+    return figure
+
+
 def embedding_picture(
     embedding: Tensor,
     classes: Tensor,

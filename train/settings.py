@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 from mpnn.datasets import Columns
 from mpnn.train.errors import RunError
@@ -25,7 +25,21 @@ SPLITS = ("public", "per-class", "random")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Record:
+    """Settings as `config.json` holds them."""
+
+    def to_json(self) -> str:
+        """Text of `config.json`."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """Read what `to_json` or a checkpoint holds, after checking every name and type in it."""
+        return cls(**checked_values(values, cls))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Record):
     """How a model is trained, whatever it is and whatever it learns.
 
     Args:
@@ -218,23 +232,14 @@ class Settings(Recipe):
         """What the columns of a file of one's own are."""
         return Columns(**{field.name: getattr(self, field.name) for field in fields(Columns)})
 
-    def to_json(self) -> str:
-        """Text of `config.json`."""
-        return json.dumps(asdict(self), indent=2) + "\n"
 
-    @classmethod
-    def from_dict(cls, values: Any) -> Settings:
-        """Read what `to_json` or a checkpoint holds, after checking every name and type in it."""
-        return cls(**checked_values(values))
-
-
-def checked_values(values: Any) -> dict[str, Any]:
+def checked_values(values: Any, kind: type[Record]) -> dict[str, Any]:
     """Return a dictionary of settings read from a file if every name and type in it is right.
 
     Raises:
         RunError: one is not.
     """
-    known = {field.name: str(field.type) for field in fields(Settings)}
+    known = {field.name: str(field.type) for field in fields(kind)}
     if not isinstance(values, dict):
         raise RunError(f"settings are of type {type(values).__name__}, but should be a dictionary")
     for name in values.keys() - known:
