@@ -28,6 +28,7 @@ from mpnn.models.mpnn_conv import MPNNConv
 from mpnn.models.multihead_attention import MultiheadAttention
 from mpnn.models.neurons import Linear
 from mpnn.models.nn_conv import NNConv
+from mpnn.models.node2vec import Node2Vec
 from mpnn.models.normalize import gcn_norm, scaled_laplacian
 from mpnn.models.norms import NORMS, BatchNorm, GraphNorm, LayerNorm, PairNorm
 from mpnn.models.pna_conv import PNAConv
@@ -116,6 +117,7 @@ __all__ = [
     "MaxPool3d",
     "MultiheadAttention",
     "NNConv",
+    "Node2Vec",
     "PNAConv",
     "PairMLP",
     "PairNorm",

@@ -17,6 +17,7 @@ from mpnn.aggregate import AGGREGATORS
 from mpnn.backends.choice import BACKENDS
 from mpnn.datasets import DATASETS
 from mpnn.train import cli
+from mpnn.train.embed_settings import MODELS as EMBEDDINGS
 
 HOME = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md")
@@ -64,7 +65,7 @@ def test_a_command_of_the_readme_is_understood(command: str, capsys: pytest.Capt
         assert stop.code == 0
     else:
         assert getattr(given, "dataset", "karate") in DATASETS
-        assert getattr(given, "model", "gcn") in models.CONVS
+        assert getattr(given, "model", "gcn") in {*models.CONVS, *EMBEDDINGS}
 
 
 @pytest.mark.parametrize(
