@@ -110,13 +110,13 @@ class LoopedAttention(Attention):
         zeros_(self.bias)
 
     def read_edges(self, graph: Graph, edge_attr: Tensor | None) -> tuple[Graph, Tensor | None]:
-        """The graph with its loops, and W e_ij `[num_edges, heads, out_channels]`, or None."""
+        """The graph with its loops, and the features of its edges `[num_edges, edge_dim]`, or None."""
         edge_attr = self.read_edge_attr(edge_attr, graph, self.edge_dim)
         if self.add_self_loops:
             graph, edge_attr = with_new_self_loops(graph, edge_attr, self.fill_value)
-        if edge_attr is None or self.lin_edge is None:
-            return graph, None
-        return graph, self.split(self.lin_edge(edge_attr))
+        if edge_attr is not None and self.lin_edge is not None:
+            self.lin_edge.see(edge_attr)
+        return graph, edge_attr
 
     def finish(self, out: Tensor, x_dst: Tensor | None) -> Tensor:
         """Join the heads, add the skip connection and the bias."""

@@ -96,10 +96,17 @@ class GATConv(LoopedAttention):
         # What depends on one node, or on one edge, is computed there: a score is then a sum of three numbers.
         scores: dict[str, Any] = {
             "score": (_dot(h_src, self.att_src), _dot(h_dst, self.att_dst)),
-            "edge_score": _dot(edge, self.att_edge),
+            "edge_score": self._edge_score(edge),
         }
         out = self.finish(self.propagate(graph, x=(h_src, h_dst), **scores), x_dst)
         return (out, (like(given, graph), self.weights(graph, **scores))) if return_attention_weights else out
+
+    def _edge_score(self, edge: Tensor | None) -> Tensor | None:
+        """a_edge·W_e e_ij = (W_eᵀ a_edge)·e_ij for each head: W_e e_ij, as wide as h, need not exist."""
+        if edge is None or self.lin_edge is None:
+            return None
+        weight = _dot(self.split(self.lin_edge.weight.t()), self.att_edge)
+        return None if weight is None else edge @ weight
 
     def _transform(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None]:
         one = isinstance(self.in_channels, int)

@@ -96,7 +96,9 @@ class GATv2Conv(LoopedAttention):
 
     def edge_update(self, x_i: Tensor, x_j: Tensor, edge: Tensor | None) -> Tensor:  # type: ignore[override]
         """a·LeakyReLU(W_r h_i + W_l h_j + W_e e_ij)."""
-        summed = x_i + x_j if edge is None else x_i + x_j + edge
+        summed = x_i + x_j
+        if edge is not None and self.lin_edge is not None:
+            summed = summed + self.split(self.lin_edge(edge))
         return (self.score(summed) * self.att).sum(-1)
 
     def message(  # type: ignore[override]

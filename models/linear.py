@@ -55,10 +55,14 @@ class Linear(nn.Module):
         uniform_(self.in_channels, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        self.see(x)
+        return F.linear(x, self.weight, self.bias)
+
+    def see(self, x: Tensor) -> None:
+        """Take a width that is still open from an input, before the map itself is part of a message."""
         if isinstance(self.weight, UninitializedParameter):
             self._materialize(x.size(-1))
             self.reset_parameters()
-        return F.linear(x, self.weight, self.bias)
 
     def _materialize(self, in_channels: int) -> None:
         assert isinstance(self.weight, UninitializedParameter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -96,7 +96,9 @@ class PNAConv(Layer):
     def forward(self, x: Tensor, graph: Topology, edge_attr: Tensor | None = None) -> Tensor:
         x, graph = self.read_nodes(x, graph)
         edge_attr = self.read_edge_attr(edge_attr, graph, self.edge_dim)
-        edge = None if self.edge_dim is None else self.edge_encoder(self.need_edge_attr(edge_attr))
+        edge = None if self.edge_dim is None else self.need_edge_attr(edge_attr)
+        if edge is not None:
+            self.edge_encoder.see(edge)
         if self.divide_input:
             h = x.view(-1, self.towers, self.F_in)
         else:
@@ -114,8 +116,12 @@ class PNAConv(Layer):
 
     def message(self, h_i: Tensor, h_j: Tensor, edge: Tensor | None) -> Tensor:  # type: ignore[override]
         """f(h_i ‖ h_j ‖ W_e e_ij) of every tower, `[num_edges, towers, F_in]`."""
-        parts = [h_i, h_j] if edge is None else [h_i, h_j, edge.unsqueeze(1).expand_as(h_j)]
-        return _each(self.pre_nns, torch.cat(parts, dim=-1))
+        own = [] if edge is None else [self.edge_encoder(edge)]
+        out = [
+            network(torch.cat([h_i[:, tower], h_j[:, tower], *own], dim=-1))
+            for tower, network in enumerate(self.pre_nns)
+        ]
+        return torch.stack(out, dim=1)
 
 
 def _mixed(network: nn.Sequential, h: Tensor, received: Tensor, factors: list[Tensor]) -> Tensor:
@@ -131,8 +137,3 @@ def _mixed(network: nn.Sequential, h: Tensor, received: Tensor, factors: list[Te
         out = torch.addcmul(out, factor, F.linear(received, weight))
     rest: Tensor = network[1:](out)
     return rest
-
-
-def _each(networks: Iterable[nn.Module], h: Tensor) -> Tensor:
-    """Network t on tower t of `[*, towers, channels]`."""
-    return torch.stack([network(h[:, tower]) for tower, network in enumerate(networks)], dim=1)

@@ -84,8 +84,8 @@ class TransformerConv(Attention):
             raise ValueError("TransformerConv needs x[1], the features of the destinations, but got none.")
         edge = None
         if self.lin_edge is not None:
-            edge_attr = self.read_edge_attr(self.need_edge_attr(edge_attr), graph, self.edge_dim)
-            edge = self.split(self.lin_edge(edge_attr))
+            edge = self.need_edge_attr(self.read_edge_attr(edge_attr, graph, self.edge_dim))
+            self.lin_edge.see(edge)
         else:
             self.read_edge_attr(edge_attr, graph, None)
         fields: dict[str, Any] = {
@@ -110,12 +110,15 @@ class TransformerConv(Attention):
         self, query_i: Tensor, key_j: Tensor, edge: Tensor | None
     ) -> Tensor:
         """q_i·(k_j + W_6 e_ij) / √d."""
-        key = key_j if edge is None else key_j + edge
+        key = self._with_edge(key_j, edge)
         return (query_i * key).sum(-1) / math.sqrt(self.out_channels)
 
     def message(  # type: ignore[override]
         self, query_i: Tensor, key_j: Tensor, value_j: Tensor, edge: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Score and value."""
-        value = value_j if edge is None else value_j + edge
-        return self.edge_update(query_i, key_j, edge), self.drop(value)
+        return self.edge_update(query_i, key_j, edge), self.drop(self._with_edge(value_j, edge))
+
+    def _with_edge(self, x: Tensor, edge: Tensor | None) -> Tensor:
+        """X + W_6 e_ij."""
+        return x if edge is None or self.lin_edge is None else x + self.split(self.lin_edge(edge))

@@ -83,9 +83,8 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
     aggregator = step.aggregator
     if not _fusible(aggregator):
         raise NotFusableError(f"the aggregator {aggregator} is not made of primitive reductions")
-    if step.fields.node_dim != 0:
-        raise NotFusableError(f"node_dim is {step.fields.node_dim}: kernels need the nodes in dimension 0")
-    key = (make, _key(step))
+    rank = _rank(step)
+    key = (make, _key(step), rank)
     fused = _known_plan(key, step)
     if fused is not None:
         return fused
@@ -95,6 +94,10 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
             return fused
         try:
             fused = Fused(_make(step), make)
+            if rank and any(n.meta["val"].dim() != rank for n in fused.plan.hoisted.outputs):
+                raise NotFusableError(
+                    f"messages without {rank} dimensions have no dimension {-rank} of edges"
+                )
         except NotFusableError as error:
             _plans[key] = str(error)
             raise
@@ -105,6 +108,21 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
         while len(_plans) > MOST_PLANS:
             _plans.popitem(last=False)
     return fused
+
+
+def _rank(step: Step) -> int:
+    """How many dimensions every message must have for the nodes to be the first of them; 0 if it is anyhow.
+
+    Raises:
+        NotFusableError: the nodes are in another dimension.
+    """
+    node_dim = step.fields.node_dim
+    values = [value for residency, value in step.arguments.values() if residency is not Residency.GIVEN]
+    if node_dim == 0:
+        return 0
+    if node_dim > 0 or any(isinstance(v, Tensor) and v.dim() != -node_dim for v in values):
+        raise NotFusableError(f"node_dim is {node_dim}: kernels need the nodes in dimension 0")
+    return -node_dim
 
 
 def _known_plan(key: Hashable, step: Step) -> Fused | None:

@@ -77,8 +77,9 @@ class _Words:
         if value.name in INFIX:
             return f" {INFIX[value.name]} ".join(self._value(a, True) for a in value.args)
         if value.op == "view":
-            dim, start = value.detail
-            picked = f"{':, ' * dim}{start}:{start + value.shape[dim]}"
+            dim, start, step = value.detail
+            end = start + step * value.shape[dim]
+            picked = f"{':, ' * dim}{start}:{end if end >= 0 else ''}{f':{step}' if step != 1 else ''}"
             return f"{self._value(value.args[0], True)}[{picked}]"
         args = [self._value(a) for a in value.args]
         if value.op == "reduce":

@@ -33,7 +33,11 @@ aten = torch.ops.aten
 
 
 def split_linear_maps(graph: fx.Graph, homes: dict[str, Home]) -> None:
-    """Rewrite W(a ± b) as Wa ± Wb and W[a; b] as W₁a + W₂b where a and b have different homes."""
+    """Rewrite W(a ± b) as Wa ± Wb and W[a; b] as W₁a + W₂b where a and b have different homes.
+
+    What is then multiplied with several matrices is multiplied with their sum: W₁a + W₂(b - a) is
+    (W₁ - W₂)a + W₂b. A map of a map on the edges becomes one.
+    """
     annotate(graph, homes)
     for node in list(graph.nodes):
         if node.op != "call_function" or op_name(node) not in ("mm", "addmm"):
@@ -43,20 +47,19 @@ def split_linear_maps(graph: fx.Graph, homes: dict[str, Home]) -> None:
             continue
         with graph.inserting_before(node):
             terms = _terms(graph, left)
-        if len(terms) < 2 or all(term.value.meta["home"] is Home.EDGE for term in terms):
+        at_nodes = any(term.value.meta["home"] is not Home.EDGE for term in terms)
+        if not (len(terms) > 1 and at_nodes) and not any(_is_map(term.value, weight) for term in terms):
             continue
         with graph.inserting_before(node):
             total = None
-            # A node-level term first: it takes the bias, which is then added once per node.
-            for term in sorted(terms, key=lambda t: t.value.meta["home"] is Home.EDGE):
-                part = _mapped(graph, term, weight)
+            # Node-level terms first, one end after the other: their sums, and the bias, are added per node.
+            values = dict.fromkeys(term.value for term in terms)
+            for value in sorted(values, key=lambda v: _ORDER[v.meta["home"]]):
+                part = _mapped(graph, value, _weight(graph, [t for t in terms if t.value is value], weight))
                 if total is None:
-                    if term.sign < 0:
-                        part = _emit(graph, aten.neg.default, part)
                     total = _emit(graph, aten.add.Tensor, part, *bias) if bias else part
                 else:
-                    add = aten.add.Tensor if term.sign > 0 else aten.sub.Tensor
-                    total = _emit(graph, add, total, part)
+                    total = _emit(graph, aten.add.Tensor, total, part)
         assert total is not None
         node.replace_all_uses_with(total)
         graph.erase_node(node)
@@ -123,10 +126,42 @@ def _nested(term: _Term, start: int) -> tuple[int, int]:
     return term.columns[0] + start, term.columns[1] + start
 
 
-def _mapped(graph: fx.Graph, term: _Term, weight: fx.Node) -> fx.Node:
-    if term.columns is not None:
-        weight = _emit(graph, aten.slice.Tensor, weight, 0, *term.columns)
-    return _emit(graph, aten.mm.default, term.value, weight)
+_ORDER = {Home.DST: 0, Home.SRC: 1, Home.SHARED: 2, Home.EDGE: 3}
+
+
+def _weight(graph: fx.Graph, terms: Sequence[_Term], weight: fx.Node) -> fx.Node:
+    """The matrix that several terms of one value are multiplied with: the sum of theirs."""
+    total = None
+    for term in sorted(terms, key=lambda t: -t.sign):
+        part = weight if term.columns is None else _emit(graph, aten.slice.Tensor, weight, 0, *term.columns)
+        if total is None:
+            total = part if term.sign > 0 else _emit(graph, aten.neg.default, part)
+        else:
+            total = _emit(graph, aten.add.Tensor if term.sign > 0 else aten.sub.Tensor, total, part)
+    assert total is not None
+    return total
+
+
+def _is_map(value: fx.Node, weight: fx.Node) -> bool:
+    """Whether a value is itself a linear map per edge, which another, W₂(W₁e) = (W₂W₁)e, can take in."""
+    if value.op != "call_function" or op_name(value) not in ("mm", "addmm") or value.kwargs:
+        return False
+    *_, left, first = args_of(value)
+    if left.meta["home"] is not Home.EDGE or first.meta["home"] is not Home.SHARED:
+        return False
+    (depth, middle), width = shape_of(first), shape_of(weight)[-1]
+    return depth * width < (depth + width) * middle
+
+
+def _mapped(graph: fx.Graph, value: fx.Node, weight: fx.Node) -> fx.Node:
+    if not _is_map(value, weight):
+        return _emit(graph, aten.mm.default, value, weight)
+    *bias, left, first = args_of(value)
+    out = _emit(graph, aten.mm.default, left, _emit(graph, aten.mm.default, first, weight))
+    for row in bias:
+        mapped = _emit(graph, aten.mm.default, _emit(graph, aten.unsqueeze.default, row, 0), weight)
+        out = _emit(graph, aten.add.Tensor, out, mapped)
+    return out
 
 
 def _emit(graph: fx.Graph, target: Any, *args: Any) -> fx.Node:
@@ -173,7 +208,7 @@ def hoist(module: fx.GraphModule, outputs: Sequence[fx.Node], extra: Sequence[fx
 
 def _is_work(node: fx.Node) -> bool:
     if not node.all_input_nodes:
-        return False  # a tensor of one number
+        return op_name(node) == "arange"  # others are tensors of one number
     # A transposed weight is worth a copy: the kernel then reads it along its rows.
     turned_weight = node.meta["home"] is Home.SHARED and op_name(node) in ("permute", "t", "transpose")
     return turned_weight or not is_view(node)

@@ -60,62 +60,20 @@ def op_name(node: fx.Node) -> str:
     return packet.__name__ if packet is not None else getattr(node.target, "__name__", str(node.target))
 
 
-POINTWISE = frozenset(
-    [
-        "add",
-        "sub",
-        "rsub",
-        "mul",
-        "div",
-        "neg",
-        "abs",
-        "exp",
-        "expm1",
-        "log",
-        "log1p",
-        "sqrt",
-        "rsqrt",
-        "reciprocal",
-        "relu",
-        "sigmoid",
-        "tanh",
-        "sin",
-        "cos",
-        "erf",
-        "sign",
-        "sgn",
-        "pow",
-        "maximum",
-        "minimum",
-        "clamp",
-        "clamp_min",
-        "clamp_max",
-        "where",
-        "gt",
-        "ge",
-        "lt",
-        "le",
-        "eq",
-        "ne",
-        "logical_and",
-        "logical_or",
-        "logical_not",
-        "bitwise_and",
-        "bitwise_or",
-        "bitwise_not",
-        "masked_fill",
-        "square",
-        "isnan",
-        "clone",
-        "alias",
-        "detach",
-        "_to_copy",
-        "lift_fresh_copy",
-        "zeros_like",
-        "ones_like",
-        "full_like",
-    ]
-)
+# The element-by-element operations that kernels have; `mpnn.backends.point` writes them.
+POINT = frozenset([
+    "add", "sub", "mul", "div", "div_floor", "div_trunc", "fmod", "remainder", "neg", "abs", "exp",
+    "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "square", "relu",
+    "sigmoid", "tanh", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh",
+    "acosh", "atanh", "erf", "erfc", "hypot", "floor", "ceil", "round", "trunc", "sign", "sgn",
+    "copysign", "pow", "maximum", "minimum", "fmax", "fmin", "where", "masked_fill", "float", "gt",
+    "ge", "lt", "le", "eq", "ne", "isnan", "isinf", "logical_and", "logical_or", "logical_xor",
+    "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not",
+])  # fmt: skip
+# Those of ATen: besides the above what becomes one or several of them, or nothing.
+POINTWISE = POINT | frozenset([
+    "rsub", "clamp", "clamp_min", "clamp_max", "clone", "alias", "detach", "_to_copy", "lift_fresh_copy",
+])  # fmt: skip
 COPIES = frozenset(["clone", "alias", "detach", "_to_copy", "lift_fresh_copy"])
 VIEWS = frozenset(
     [
@@ -135,7 +93,7 @@ VIEWS = frozenset(
         "lift_fresh_copy",
     ]
 )
-REDUCTIONS = frozenset(["sum", "mean", "amax", "amin", "linalg_vector_norm"])
+REDUCTIONS = frozenset(["sum", "mean", "amax", "amin", "any", "linalg_vector_norm"])
 PRODUCTS = frozenset(["mm", "addmm", "bmm"])
 
 
@@ -165,6 +123,8 @@ def annotate(graph: fx.Graph, placeholders: dict[str, Home], *, allow_totals: bo
             if op_name(node) == "kept":
                 node.meta["home"] = Home.EDGE  # a mask of its own for each edge, whatever it multiplies
                 continue
+            if node.meta["home"] is Home.SHARED and any(map(has_rows, inputs)):
+                node.meta["home"] = Home.EDGE  # made of constants with a row per edge
             if node.meta["home"] is Home.SHARED:
                 continue
             if node.meta["late"]:
@@ -176,6 +136,9 @@ def annotate(graph: fx.Graph, placeholders: dict[str, Home], *, allow_totals: bo
                 node.meta["home"] = Home.SHARED
             else:
                 check_rowwise(node)
+    for node in graph.nodes:
+        if op_name(node) == "full" and has_rows(node) and len(node.users) == 1:
+            node.meta["home"] = next(iter(node.users)).meta.get("home", Home.SHARED)  # as many rows as there
 
 
 def _turns(node: fx.Node) -> bool:
@@ -214,6 +177,9 @@ def check_rowwise(node: fx.Node) -> None:
         dim = args[position] if len(args) > position else default
         first = args[0][0] if name == "cat" else args[0]
         if dim % len(shape_of(first)) != 0:
+            return
+    elif name == "flip":
+        if all(d % len(shape_of(node)) != 0 for d in args[1]):
             return
     elif name in ("slice_backward", "select_backward"):
         if args[2] % len(args[1]) != 0:

@@ -5,7 +5,8 @@ A value has a feature shape, without the row that a tensor would have in front. 
     load     an input: `index` says which
     const    a number
     point    arithmetic, element by element, operands broadcast from the right
-    view     another look at a value: "reshape", "permute", "expand", "slice" with their arguments
+    view     another look at a value: "reshape", "permute", "expand", "slice" with their arguments; a slice is
+             (dimension, first index, step), and the step may be negative
     join     values side by side in a larger one, zeros elsewhere: `where` gives each operand's first index
     reduce   "sum", "max" or "min" over feature dimensions, which stay with length one
 """

@@ -76,13 +76,12 @@ class Lowering:
         args = list(args_of(node))
         if name in COPIES:
             return self._copied(node)
-        if name.endswith("_like"):
-            number = {"zeros_like": 0.0, "ones_like": 1.0}.get(name)
-            return constant(args[1] if number is None else number, feature_shape(node))
         alpha = node.kwargs.get("alpha", 1)
         rounding = node.kwargs.get("rounding_mode")
         if rounding is not None:
-            raise NotFusableError(f"{name} with rounding_mode={rounding!r} has no kernel")
+            name = f"{name}_{rounding}"
+        if name == "round" and node.kwargs.get("decimals"):
+            return self._rounded(node)
         if name == "rsub":
             name, args = "sub", [args[1], args[0]]
         if name in ("clamp", "clamp_min", "clamp_max"):
@@ -93,7 +92,10 @@ class Lowering:
         if alpha != 1:
             assert isinstance(alpha, int | float)
             values[1] = point("mul", [values[1], constant(alpha)])
-        return self._shaped(point(name, values), node)
+        value = point(name, values)
+        if node.meta["val"].dtype == torch.bool and not value.boolean:  # a product or a choice of truths
+            value = point("ne", [value, constant(0.0)])
+        return self._shaped(value, node)
 
     def _copied(self, node: fx.Node) -> Value:
         value = self._aligned(node.args[0], node)
@@ -140,6 +142,14 @@ class Lowering:
                 return point("reciprocal", [value])
             case _:
                 return point("pow", [value, constant(float(exponent))])
+
+    def _rounded(self, node: fx.Node) -> Value:
+        decimals = node.kwargs["decimals"]
+        assert isinstance(decimals, int)
+        there, back = ("mul", "div") if decimals > 0 else ("div", "mul")
+        power = constant(10.0 ** abs(decimals))
+        scaled = point(there, [self.operand(node.args[0], node), power])
+        return self._shaped(point(back, [point("round", [scaled]), power]), node)
 
     def operand(self, argument: Any, user: fx.Node) -> Value:
         """An operand of an element-by-element operation, in feature dimensions."""
@@ -195,11 +205,17 @@ class Lowering:
         defaults = (None, 0, None, None, 1)
         args = args_of(node)
         _, dim, start, end, step = tuple(args) + defaults[len(args) :]
-        if step != 1:
-            raise NotFusableError("a slice with a step has no kernel")
         dim, length = self._feature_dim(_source(node), dim)
         first, last, _ = slice(start, end).indices(length)
-        return sliced(self(_source(node)), dim, first, max(first, last))
+        return sliced(self(_source(node)), dim, first, max(first, last), step)
+
+    def _flipped(self, node: fx.Node) -> Value:
+        value = self(_source(node))
+        for d in args_of(node)[1]:
+            dim, length = self._feature_dim(_source(node), d)
+            detail = (dim, length - 1, -1)
+            value = Value("view", (value,), value.shape, "slice", detail, value.home, value.boolean)
+        return value
 
     def _item(self, node: fx.Node) -> Value:
         split, index = args_of(node)
@@ -223,6 +239,8 @@ class Lowering:
         args = args_of(node)
         dim, _ = self._feature_dim(node, args[1] if len(args) > 1 else 0)
         values = [self(a) for a in args[0]]
+        if len(values) == 1:
+            return values[0]
         starts, start = [], 0
         for value in values:
             starts.append(tuple(start if d == dim else 0 for d in range(len(value.shape))))
@@ -231,11 +249,11 @@ class Lowering:
 
     def _slice_backward(self, node: fx.Node) -> Value:
         _, _, dim, start, end, step = args_of(node)
-        if step != 1:
-            raise NotFusableError("a slice with a step has no kernel")
         dim, length = self._feature_dim(node, dim)
         first = slice(start, end).indices(length)[0]
         value = self(_source(node))
+        if step != 1:
+            value = spread(value, dim, step, length - first)
         where = tuple(first if d == dim else 0 for d in range(len(value.shape)))
         return joined([value], [where], feature_shape(node))
 
@@ -253,6 +271,10 @@ class Lowering:
         source = _source(node)
         dims = [self._feature_dim(source, d)[0] for d in reduced_dims(node)]
         value = self(source)
+        if op_name(node) == "any":
+            number = value if not value.boolean else point("float", [value])
+            some = reduced("max", point("ne", [number, constant(0.0)]), dims)
+            return view_reshape(point("ne", [some, constant(0.0)]), feature_shape(node))
         kind = {"sum": "sum", "mean": "sum", "amax": "max", "amin": "min"}[op_name(node)]
         out = reduced(kind, value, dims)
         if op_name(node) == "mean":
@@ -265,10 +287,14 @@ class Lowering:
         value = self(source)
         if order == 2:
             out = point("sqrt", [reduced("sum", point("mul", [value, value]), dims)])
-        elif order in (1, inf):
-            out = reduced("sum" if order == 1 else "max", point("abs", [value]), dims)
+        elif order in (1, inf, -inf):
+            kind = {1: "sum", inf: "max", -inf: "min"}[order]
+            out = reduced(kind, point("abs", [value]), dims)
+        elif order == 0:
+            out = reduced("sum", point("float", [point("ne", [value, constant(0.0)])]), dims)
         else:
-            raise NotFusableError(f"a norm of order {order} has no kernel")
+            powers = point("pow", [point("abs", [value]), constant(float(order))])
+            out = point("pow", [reduced("sum", powers, dims), constant(1 / order)])
         return view_reshape(out, feature_shape(node))
 
     def _product(self, node: fx.Node) -> Value:
@@ -300,23 +326,10 @@ def _source(node: fx.Node) -> fx.Node:
 
 # Building values ----------------------------------------------------------------------------------------
 
-_COMPARISONS = frozenset(
-    [
-        "gt",
-        "ge",
-        "lt",
-        "le",
-        "eq",
-        "ne",
-        "logical_and",
-        "logical_or",
-        "logical_not",
-        "bitwise_and",
-        "bitwise_or",
-        "bitwise_not",
-        "isnan",
-    ]
-)
+_BOOLEAN = frozenset([
+    "gt", "ge", "lt", "le", "eq", "ne", "isnan", "isinf", "logical_and", "logical_or", "logical_xor",
+    "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not",
+])  # fmt: skip
 
 
 def constant(number: Any, shape: Shape = ()) -> Value:
@@ -327,15 +340,25 @@ def constant(number: Any, shape: Shape = ()) -> Value:
 def point(name: str, args: Sequence[Value]) -> Value:
     """Element-by-element arithmetic on broadcast operands."""
     shape = np.broadcast_shapes(*(a.shape for a in args))
-    return Value("point", tuple(args), tuple(shape), name, None, _home(args), name in _COMPARISONS)
+    return Value("point", tuple(args), tuple(shape), name, None, _home(args), name in _BOOLEAN)
 
 
-def sliced(value: Value, dim: int, start: int, end: int) -> Value:
+def sliced(value: Value, dim: int, start: int, end: int, step: int = 1) -> Value:
     """A range of one dimension."""
-    shape = tuple(end - start if d == dim else n for d, n in enumerate(value.shape))
+    count = len(range(start, end, step))
+    shape = tuple(count if d == dim else n for d, n in enumerate(value.shape))
     if shape == value.shape:
         return value
-    return Value("view", (value,), shape, "slice", (dim, start), value.home, value.boolean)
+    return Value("view", (value,), shape, "slice", (dim, start, step), value.home, value.boolean)
+
+
+def spread(value: Value, dim: int, step: int, length: int) -> Value:
+    """Every `step`-th of `length` places along a dimension, zeros between: a slice with a step, undone."""
+    before, behind = value.shape[:dim], value.shape[dim + 1 :]
+    blocks = -(-length // step)
+    column = view_reshape(value, (*value.shape[: dim + 1], 1, *behind))
+    wide = joined([column], [(0,) * len(column.shape)], (*before, blocks, step, *behind))
+    return sliced(view_reshape(wide, (*before, blocks * step, *behind)), dim, 0, length)
 
 
 def joined(values: Sequence[Value], where: Sequence[Shape], shape: Shape) -> Value:
@@ -370,12 +393,13 @@ def _home(values: Sequence[Value]) -> Home:
 _HANDLERS: dict[str, Callable[[Lowering, fx.Node], Value]] = {
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "unsqueeze", "squeeze"), Lowering._reshaped),
     **dict.fromkeys(("permute", "transpose", "t"), Lowering._permuted),
-    **dict.fromkeys(("sum", "mean", "amax", "amin"), Lowering._reduced),
+    **dict.fromkeys(("sum", "mean", "amax", "amin", "any"), Lowering._reduced),
     **dict.fromkeys(("mm", "addmm", "bmm"), Lowering._product),
     "linalg_vector_norm": Lowering._norm,
     "expand": Lowering._expanded,
     "select": Lowering._selected,
     "slice": Lowering._sliced,
+    "flip": Lowering._flipped,
     "getitem": Lowering._item,
     "cat": Lowering._concatenated,
     "slice_backward": Lowering._slice_backward,

@@ -3,47 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._decomp import core_aten_decompositions, get_decompositions
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
+from mpnn.plan.decompositions import decompositions
 from mpnn.plan.dropout import CountedDropout
 from mpnn.plan.homes import ROWS, NotFusableError, op_name
 
 aten = torch.ops.aten
 TRACING = RLock()
-
-# What a message may be written with, in terms of the few operations that every kernel printer knows.
-_DECOMPOSED = [
-    aten.leaky_relu, aten.leaky_relu_backward, aten.elu, aten.elu_backward, aten.silu, aten.silu_backward,
-    aten.gelu, aten.gelu_backward, aten.softplus, aten.softplus_backward, aten.hardtanh,
-    aten.hardtanh_backward,
-    aten.threshold_backward, aten.sigmoid_backward, aten.tanh_backward, aten.mish, aten.mish_backward,
-    aten.log_sigmoid_forward, aten.log_sigmoid_backward, aten.hardswish, aten.hardswish_backward,
-    aten.hardsigmoid, aten.hardsigmoid_backward, aten.native_layer_norm, aten.native_layer_norm_backward,
-    aten._softmax, aten._softmax_backward_data, aten._log_softmax, aten._log_softmax_backward_data,
-    aten.logsumexp, aten.norm, aten.var, aten.std, aten.addcmul, aten.addcdiv,
-    aten.new_zeros, aten.new_ones, aten.new_full, aten.square, aten.stack, aten.narrow,
-    aten.unbind, aten.softplus, aten.xlogy, aten.lerp, aten.fill, aten.masked_fill, aten.dot, aten.mv,
-]  # fmt: skip
-
-
-def _decompositions() -> dict[Any, Callable[..., Any]]:
-    table: dict[Any, Callable[..., Any]] = dict(core_aten_decompositions())
-    table.update(get_decompositions(_DECOMPOSED))
-    # A part of a larger tensor says more than zeros that are written into; the gradient of a norm at 0 is 0,
-    # that of the root of a sum not a number; an alias lets the gradient pass that `detach` stops.
-    for kept in (aten.slice_backward, aten.select_backward, aten.linalg_vector_norm, aten.detach):
-        table.pop(kept.default, None)
-    return table
 
 
 def fake_inputs(mode: FakeTensorMode, examples: Sequence[Tensor], has_rows: Sequence[bool]) -> list[Tensor]:
@@ -65,11 +41,25 @@ class _Blind(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if func is Tensor.__getitem__ and (columns := _listed(*args)) is not None:
+            return columns
         if func in _LOOKS:
             raise NotFusableError(f"the message looks at the value of a tensor ({func.__name__})")
         if func is torch._C._set_grad_enabled and self._message:
             raise NotFusableError("the message switches differentiation on or off by itself")
         return func(*args, **(kwargs or {}))
+
+
+def _listed(x: Tensor, index: Any) -> Tensor | None:
+    """`x[:, [0, 2]]`, features by number, as parts of x side by side; None for any other index."""
+    if not isinstance(index, tuple) or not isinstance(index[-1], list) or index[-1] == []:
+        return None
+    before, numbers = index[:-1], index[-1]
+    whole = before == (Ellipsis,) or (len(before) > 0 and all(i == slice(None) for i in before))
+    if not whole or not all(type(k) is int for k in numbers):
+        return None
+    dim = x.dim() - 1 if before == (Ellipsis,) else len(before)
+    return torch.cat([x.select(dim, k).unsqueeze(dim) for k in numbers], dim)
 
 
 _LOOKS = frozenset(
@@ -107,21 +97,68 @@ def _trace(function: Callable[..., Any], inputs: Sequence[Tensor], message: bool
         if message:
             _refuse_own_derivatives(function, inputs)
         with _Blind(message), CountedDropout():
-            module = make_fx(function, decomposition_table=_decompositions())(*inputs)
+            module = make_fx(function, decomposition_table=decompositions())(*inputs)
             if any(_writes(node) for node in module.graph.nodes):
                 pure = torch.func.functionalize(module, remove="mutations")
-                module = make_fx(pure, decomposition_table=_decompositions())(*inputs)
-                _skip_copies(module.graph)
+                module = make_fx(pure, decomposition_table=decompositions())(*inputs)
     except NotFusableError:
         raise
     except Exception as error:
         first = str(error).strip().splitlines()
         raise NotFusableError(f"the message cannot be traced ({first[0] if first else error!r})") from error
+    _once(module.graph)
+    _constants(module.graph)
     module.graph.eliminate_dead_code()
     for node in module.graph.nodes:
         if node.op == "call_function" and getattr(node.target, "namespace", "") == "prims":
             _from_prims(node)
     return module
+
+
+_LIKE = {"zeros_like": 0.0, "ones_like": 1.0, "full_like": None}
+
+
+def _once(graph: fx.Graph) -> None:
+    """Let what is computed twice in the same way be computed once."""
+    known: dict[Hashable, fx.Node] = {}
+    for node in graph.nodes:
+        if node.op != "call_function" or torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            continue
+        key = (node.target, _frozen(node.args), _frozen(node.kwargs))
+        first = known.setdefault(key, node)
+        if first is not node:
+            node.replace_all_uses_with(first)
+
+
+def _frozen(arguments: Any) -> Hashable:
+    """Arguments of an operation in a form that tells them apart: 1, 1.0 and True are not the same."""
+    if isinstance(arguments, fx.Node):
+        return arguments
+    if isinstance(arguments, tuple | list):
+        return tuple(map(_frozen, arguments))
+    if isinstance(arguments, dict):
+        return tuple((name, _frozen(value)) for name, value in arguments.items())
+    return (type(arguments), repr(arguments))
+
+
+def _constants(graph: fx.Graph) -> None:
+    """Write a tensor of one number in the likeness of another as what it is: it depends on nothing.
+
+    Each reader gets one of its own, whose home is then that of the reader.
+    """
+    for node in graph.nodes:
+        if node.op != "call_function" or op_name(node) not in _LIKE:
+            continue
+        made, number = node.meta["val"], _LIKE[op_name(node)]
+        node.target = aten.full.default
+        node.args = (list(made.shape), node.args[1] if number is None else number)
+        node.kwargs = {"dtype": made.dtype, "device": made.device}
+    for node in graph.find_nodes(op="call_function", target=aten.full.default):
+        for user in list(node.users)[1:]:
+            with graph.inserting_after(node):
+                copy = graph.call_function(node.target, node.args, node.kwargs)
+            copy.meta.update(node.meta)
+            user.replace_input_with(node, copy)
 
 
 def _from_prims(node: fx.Node) -> None:
@@ -141,15 +178,6 @@ def _from_prims(node: fx.Node) -> None:
 def _writes(node: fx.Node) -> bool:
     schema = getattr(node.target, "_schema", None)
     return schema is not None and schema.is_mutable
-
-
-def _skip_copies(graph: fx.Graph) -> None:
-    """Take the source of `copy`, what is left of writing over a whole tensor, and has no derivative."""
-    for node in graph.find_nodes(op="call_function", target=aten.copy.default):
-        source = node.args[1]
-        kept, made = source.meta["val"], node.meta["val"]
-        if kept.shape == made.shape and kept.dtype == made.dtype:
-            node.replace_all_uses_with(source)
 
 
 def _refuse_own_derivatives(function: Callable[..., Any], inputs: Sequence[Tensor]) -> None:

@@ -191,3 +191,16 @@ def test_whole_numbers_still_run() -> None:
 
 def test_node_dim_behind_still_runs() -> None:
     assert_like_eager(random_graph(), bent, "sum", {"x": randn(2, 9, 5)}, way=None, node_dim=-2)
+
+
+@pytest.mark.parametrize("node_dim", [0, -2])
+def test_node_dim_of_matrices_may_be_counted_from_behind(node_dim: int) -> None:
+    assert_like_eager(random_graph(), bent, "max", {"x": randn(9, 5)}, way=KERNEL, node_dim=node_dim)
+
+
+def test_messages_of_another_rank_than_the_fields_do_not_confuse_node_dim() -> None:
+    def product(x_i: Tensor, x_j: Tensor) -> Tensor:
+        return x_i.unsqueeze(-1) * x_j.unsqueeze(-2)  # [num_edges, 5, 5]: dimension -2 is not that of edges
+
+    with pytest.raises(ValueError, match="messages"):
+        mpnn.propagate(random_graph(), product, "sum", x=randn(9, 5), node_dim=-2)

@@ -250,10 +250,23 @@ UNARY = {
     "norm": lambda x: x.norm(dim=-1, keepdim=True),
     "largest": lambda x: x.amax(-1, keepdim=True),
     "twice": lambda x: torch.cat([x, x], -1)[..., : x.shape[-1]],
+    "atan": torch.atan, "round": lambda x: (3 * x).round() * x, "frac": lambda x: (1.7 * x + 0.1).frac(),
+    "log2": lambda x: (x.abs() + 1).log2(), "erfc": torch.erfc, "sinh": lambda x: x.tanh().sinh(),
+    "layer norm": lambda x: torch.nn.functional.layer_norm(x, x.shape[-1:]),
+    "flip": lambda x: x.flip(-1), "roll": lambda x: x.roll(1, -1), "prod": lambda x: x.prod(-1, keepdim=True),
+    "var": lambda x: x.var(-1, unbiased=False, keepdim=True),
+    "pad": lambda x: torch.nn.functional.pad(x, (1, 0))[..., : x.shape[-1]],
+    "steps": lambda x: x[..., ::2].sum(-1, keepdim=True),
+    "columns": lambda x: x[..., [-1, 0]].sum(-1, keepdim=True),
+    "any": lambda x: x * (x > 0.2).any(-1, keepdim=True),
+    "repeat": lambda x: x.repeat(*[1] * (x.dim() - 1), 2)[..., : x.shape[-1]],
     "stop": torch.detach, "leaky": lambda x: torch.nn.functional.leaky_relu(x, 0.1),
 }  # fmt: skip
 BINARY = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "maximum": torch.maximum,
+    "atan2": torch.atan2, "hypot": torch.hypot, "fmin": torch.fmin,
+    "remainder": lambda a, b: torch.remainder(a, b.abs() + 0.7),
+    "fmod": lambda a, b: torch.fmod(a, b.abs() + 0.7),
     "ratio": lambda a, b: a / (b.abs() + 1), "choice": lambda a, b: torch.where(a > 0.3, a, b),
 }  # fmt: skip
 LEAVES = ["x_i", "x_j", "e", "w", "s_j"]

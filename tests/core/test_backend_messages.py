@@ -14,7 +14,7 @@ import mpnn
 from mpnn import MessagePassing
 from tests.compare import assert_same
 from tests.core.graphs import random_graph
-from tests.core.running import CHUNKS, EAGER, KERNEL, assert_like_eager, assert_runs
+from tests.core.running import EAGER, KERNEL, assert_like_eager, assert_runs
 
 DTYPE = torch.float64
 NUM_NODES = 9
@@ -78,6 +78,60 @@ def branches(x_j: Tensor, scale: float, flag: bool, mode: str = "double") -> Ten
     return 2 * out if mode == "double" else out
 
 
+def rounded(x_i: Tensor, x_j: Tensor) -> Tensor:
+    x = 3 * x_i * x_j
+    whole = x.floor() + 2 * x.ceil() - x.round() + x.trunc() + x.frac() + x.round(decimals=1)
+    return whole * x_j
+
+
+def rests(x_i: Tensor, x_j: Tensor) -> Tensor:
+    by = x_j.abs() + 0.3
+    whole = torch.div(x_i, x_j, rounding_mode="floor") + torch.div(x_i, x_j, rounding_mode="trunc")
+    return torch.remainder(x_i, -by) + torch.fmod(x_i, by) + (x_i * x_j) % 0.7 + whole * x_j
+
+
+def angles(x_i: Tensor, x_j: Tensor) -> Tensor:
+    inside = 0.9 * (x_i * x_j).tanh()
+    return torch.atan2(x_i, x_j) + inside.asin() + inside.acos() + (x_i * x_j).atan() + inside.tan()
+
+
+def hyperbolas(x_i: Tensor, x_j: Tensor) -> Tensor:
+    x = x_i * x_j
+    return x.tanh().sinh() + x.tanh().cosh() + x.asinh() + (x.abs() + 1.5).acosh() + (0.9 * x.tanh()).atanh()
+
+
+def logarithms(x: Tensor) -> Tensor:
+    return x.log2() + x.log10() + (-x).exp2() + torch.erfc(x) + torch.logaddexp(x, 2 * x) + torch.xlogy(x, x)
+
+
+def pairs(x_i: Tensor, x_j: Tensor) -> Tensor:
+    return torch.hypot(x_i, x_j) + torch.fmax(x_i, 2 * x_j) + torch.fmin(x_i, x_j) + torch.copysign(x_i, x_j)
+
+
+def logic(x_i: Tensor, x_j: Tensor) -> Tensor:
+    either = (x_i > 0) ^ (x_j > 0)
+    odd = torch.logical_xor(x_i > 0.5, x_j > 0.5)
+    finite = torch.isfinite(x_i * x_j) & ~torch.isinf(x_j)
+    return torch.where(either, x_i, x_j) * torch.where(odd & finite, 2.0, x_j)
+
+
+def moments(x_i: Tensor, x_j: Tensor) -> Tensor:
+    x = x_i * x_j
+    spread, centre = torch.var_mean(x, -1, keepdim=True)
+    return x.std(-1, keepdim=True) * x + spread * centre + x.var(-1, unbiased=False, keepdim=True)
+
+
+def attention_inside(x_i: Tensor, x_j: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(x_i, x_j, x_j)
+
+
+def entries_written_where(x_i: Tensor, x_j: Tensor) -> Tensor:
+    out = (x_i * x_j).clone()
+    out[out < 0] = 0.25
+    out[:, 2:4] = x_j[:, :2]
+    return out
+
+
 def entries_written(x_i: Tensor, x_j: Tensor) -> Tensor:
     out = (x_i * x_j).clone()
     out[:, 0] = 1.0
@@ -136,7 +190,50 @@ MESSAGES = [
     ),
     Message("a stack", lambda x_i, x_j: torch.stack([x_i * x_j, x_i - x_j], 1), x),
     Message("slices", lambda x_i, x_j: x_i[:, 1:4] * x_j[:, :3] + x_j[:, 2:3] * x_i[:, 0, None], x),
-    Message("slices with a step", lambda x_i, x_j: x_i[:, ::2] * x_j[:, ::2], x, CHUNKS),
+    Message("slices with a step", lambda x_i, x_j: x_i[:, ::2] * x_j[:, ::2], x),
+    Message("the middle with a step", lambda x_i, x_j: (x_i * x_j)[:, 1:5:3] * x_j[:, ::3], x),
+    Message("rounded", rounded, x),
+    Message("rests of division", rests, x),
+    Message("angles", angles, x),
+    Message("hyperbolas", hyperbolas, x),
+    Message("logarithms", lambda x_i, x_j: logarithms(x_i.abs() + x_j.abs() + 0.5), x),
+    Message("two numbers to one", pairs, x),
+    Message("logic", logic, x),
+    Message("moments over features", moments, x),
+    Message(
+        "a layer norm",
+        lambda x_i, x_j, w, b: F.layer_norm(x_i * x_j, (6,), w, b),
+        {**x, "w": randn(6), "b": randn(6)},
+    ),
+    Message("a group norm", lambda x_i, x_j: F.group_norm(x_i * x_j, 2), x),
+    Message("a norm by root mean square", lambda x_i, x_j: F.rms_norm(x_i * x_j, (6,)), x),
+    Message(
+        "norms of any order",
+        lambda x_i, x_j: (x_i * x_j).norm(3, -1) + (x_i - 2 * x_j).norm(-torch.inf, -1),
+        x,
+    ),
+    Message("a product of features", lambda x_i, x_j: (x_i * x_j).prod(-1, keepdim=True) * x_j, x),
+    Message(
+        "any and all",
+        lambda x_i, x_j: (
+            torch.where((x_i > x_j).any(-1, keepdim=True), x_i, x_j) * (x_i > -1).all(-1, keepdim=True)
+        ),
+        x,
+    ),
+    Message(
+        "features turned round", lambda x_i, x_j: (x_i * x_j).flip(-1) * x_j + (x_i - x_j).roll(2, -1), x
+    ),
+    Message("features again and again", lambda x_i, x_j: (x_i * x_j).repeat(1, 2) + (x_i - x_j).tile(2), x),
+    Message("features by number", lambda x_i, x_j: (x_i * x_j)[:, [0, 2, 2]] * x_j[..., [5, 1, -1]], x),
+    Message("padding", lambda x_i, x_j: F.pad(x_i * x_j, (1, 2)) + F.pad(x_i - x_j, (2, 1), value=0.5), x),
+    Message("a part left out", lambda x_i, x_j: F.pad(x_i * x_j, (-1, 0)), x),
+    Message("cross products", lambda x_i, x_j: torch.linalg.cross(x_i[:, :3], x_j[:, 3:]), x),
+    Message("a cosine", lambda x_i, x_j: F.cosine_similarity(x_i, x_j).unsqueeze(-1) * x_j, x),
+    Message("a bilinear map", lambda x_i, x_j, w: F.bilinear(x_i, x_j, w), {**x, "w": randn(2, 6, 6)}),
+    Message("places", lambda x_i, x_j: x_i * x_j * torch.arange(6, dtype=DTYPE), x),
+    Message("attention inside an edge", attention_inside, {"x": randn(NUM_NODES, 2, 3)}),
+    Message("entries written", entries_written, x),
+    Message("entries written where", entries_written_where, x),
     Message("chunks", lambda x_i, x_j: torch.mul(*(x_i + x_j * x_i).chunk(2, -1)), x),
     Message("a gated half", lambda x_i, x_j: F.glu(x_i * x_j), x),
     Message("features repeated", lambda x_i, x_j: (x_i * x_j).repeat_interleave(2, -1), x),
@@ -225,7 +322,6 @@ MESSAGES = [
     Message("the index", lambda x_j, index: x_j * index.unsqueeze(-1), x, ""),
     # What must not become a kernel.
     Message("features in order", lambda x_i, x_j: (x_i * x_j).cumsum(-1), x, EAGER),
-    Message("entries written", entries_written, x, EAGER),
     Message("a mean over all edges", lambda x_i, x_j: x_i * x_j - (x_i * x_j).mean(0), x, EAGER),
     Message(
         "normalised over all edges",

@@ -99,4 +99,20 @@ static inline uint32_t mix(uint32_t x)
 #define kept(seed, edge, lane, threshold, scale) \
     (mix(mix((edge) * 0x9e3779b1u ^ (seed)) ^ (uint32_t)(lane) * 0x85ebca77u) < (threshold) ? 0 : (real)(scale))
 
+/* Division with a rest of the divisor's sign, as PyTorch does it. */
+static inline real remainder_of(real a, real b)
+{
+    const real rest = R(fmod)(a, b);
+    return rest != 0 && (b < 0) != (rest < 0) ? rest + b : rest;
+}
+
+static inline real div_floor(real a, real b)
+{
+    if (b == 0) return a / b;
+    const real rest = R(fmod)(a, b);
+    const real whole = (a - rest) / b - (rest != 0 && (b < 0) != (rest < 0));
+    const real down = R(floor)(whole);
+    return whole == 0 ? R(copysign)(0, a / b) : down + (whole - down > (real)0.5);
+}
+
 #define real_exp(x) _Generic((real)0, float: exp_float, double: exp_double)(x)

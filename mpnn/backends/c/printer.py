@@ -10,6 +10,7 @@ from math import isinf, isnan, prod
 
 import torch
 
+from mpnn.backends import point
 from mpnn.backends.c.accumulators import IDENTITY, STORAGE, Accumulators
 from mpnn.plan.dropout import threshold
 from mpnn.plan.formula import formula
@@ -23,50 +24,8 @@ ROUNDED = {
     torch.float16: "((real)(_Float16)(x))",
 }
 
-# Element-by-element arithmetic; R() is the compute type's own variant of a C function.
-POINT = {
-    "add": "({0} + {1})",
-    "sub": "({0} - {1})",
-    "mul": "({0} * {1})",
-    "div": "({0} / {1})",
-    "neg": "(-{0})",
-    "abs": "R(fabs)({0})",
-    "exp": "real_exp({0})",
-    "expm1": "R(expm1)({0})",
-    "log": "R(log)({0})",
-    "log1p": "R(log1p)({0})",
-    "sqrt": "R(sqrt)({0})",
-    "rsqrt": "(1 / R(sqrt)({0}))",
-    "reciprocal": "(1 / {0})",
-    "square": "({0} * {0})",
-    "relu": "({0} < 0 ? 0 : {0})",
-    "sigmoid": "(1 / (1 + real_exp(-{0})))",
-    "tanh": "R(tanh)({0})",
-    "sin": "R(sin)({0})",
-    "cos": "R(cos)({0})",
-    "erf": "R(erf)({0})",
-    "sign": "(real)(({0} > 0) - ({0} < 0))",
-    "sgn": "(real)(({0} > 0) - ({0} < 0))",
-    "pow": "R(pow)({0}, {1})",
-    "maximum": "({0} > {1} || {0} != {0} ? {0} : {1})",
-    "minimum": "({0} < {1} || {0} != {0} ? {0} : {1})",
-    "where": "({0} ? {1} : {2})",
-    "masked_fill": "({1} ? {2} : {0})",
-    "float": "(real)({0})",
-    "gt": "({0} > {1})",
-    "ge": "({0} >= {1})",
-    "lt": "({0} < {1})",
-    "le": "({0} <= {1})",
-    "eq": "(ROUND({0}) == ROUND({1}))",
-    "ne": "({0} != {1})",
-    "isnan": "({0} != {0})",
-    "logical_and": "({0} && {1})",
-    "logical_or": "({0} || {1})",
-    "logical_not": "(!{0})",
-    "bitwise_and": "({0} & {1})",
-    "bitwise_or": "({0} | {1})",
-    "bitwise_not": "(!{0})",
-}
+# Read once, with the printer that goes with them: an upgrade on disk meanwhile must not be mixed in.
+PRELUDE, ROWS = (files("mpnn.backends.c").joinpath(name).read_text() for name in ("prelude.h", "rows.h"))
 
 BLOCK_BYTES = 1 << 15  # what the intermediate values of a block of edges may take of the first cache
 
@@ -106,11 +65,11 @@ class _Printer:
         return "\n".join(
             [
                 f"/* {formula(self.program)} */",
-                files("mpnn.backends.c").joinpath("prelude.h").read_text(),
                 f"typedef {self.real} real;",
-                f"typedef {self.index} index_t;",
                 f"#define R(name) name{'' if self.real == 'double' else '##f'}",
                 f"#define ROUND(x) {ROUNDED.get(self.program.dtype, '(x)')}",
+                PRELUDE,
+                f"typedef {self.index} index_t;",
                 "typedef real vector __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));",
                 "#define VECTOR(pointer) (*(vector *)(pointer))",
                 self.row.state(),
@@ -119,7 +78,7 @@ class _Printer:
                 self.row.finish(),
                 self.row.combine(),
                 self.row.finish_all(),
-                files("mpnn.backends.c").joinpath("rows.h").read_text(),
+                ROWS,
             ]
         )
 
@@ -352,7 +311,7 @@ class _Printer:
                 return [line, *(store if value in self.schedule.stored else [])]
             operands = [self._operand(a, item, indices) for a in item.reads]
             kind = "const int" if value.boolean else "const real"
-            line = f"{kind} {self.names[value]} = {POINT[value.name].format(*operands)};"
+            line = f"{kind} {self.names[value]} = {point.C[value.name].format(*operands)};"
             return (
                 [line, f"{self.names[value]}s[{here}] = {self.names[value]};"]
                 if value in self.schedule.stored
@@ -482,10 +441,10 @@ class _Printer:
                         own[dim] = at[position]
                     return self._read(source, own)
                 case _:  # slice
-                    dim, start = value.detail
-                    return self._read(
-                        source, [f"({i} + {start})" if d == dim and start else i for d, i in enumerate(at)]
-                    )
+                    dim, start, step = value.detail
+                    own = list(at)
+                    own[dim] = f"({start} + {step} * {at[dim]})" if step != 1 else f"({at[dim]} + {start})"
+                    return self._read(source, own if start or step != 1 else at)
         return self._flat_read(value, self._linear(at, value.shape))
 
     def _read_reshaped(self, source: Value, at: Sequence[str], shape: Shape) -> str:

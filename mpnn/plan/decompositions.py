@@ -1,0 +1,179 @@
+"""What a message may be written with, in terms of the few operations that every kernel printer knows."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._decomp import core_aten_decompositions, get_decompositions
+
+aten = torch.ops.aten
+MOST_PARTS = 64  # a longer product over features is not worth as many lines of a kernel
+
+_PYTORCHS = [
+    aten.leaky_relu, aten.leaky_relu_backward, aten.elu, aten.elu_backward, aten.silu, aten.silu_backward,
+    aten.gelu, aten.gelu_backward, aten.softplus, aten.softplus_backward, aten.hardtanh,
+    aten.hardtanh_backward,
+    aten.threshold_backward, aten.sigmoid_backward, aten.tanh_backward, aten.mish, aten.mish_backward,
+    aten.log_sigmoid_forward, aten.log_sigmoid_backward, aten.hardswish, aten.hardswish_backward,
+    aten.hardsigmoid, aten.hardsigmoid_backward, aten.native_layer_norm, aten.native_layer_norm_backward,
+    aten.native_group_norm, aten.native_group_norm_backward,
+    aten._softmax, aten._softmax_backward_data, aten._log_softmax, aten._log_softmax_backward_data,
+    aten.logsumexp, aten.norm, aten.addcmul, aten.addcdiv,
+    aten.new_zeros, aten.new_ones, aten.new_full, aten.square, aten.stack, aten.narrow,
+    aten.unbind, aten.softplus, aten.xlogy, aten.lerp, aten.fill, aten.masked_fill, aten.dot, aten.mv,
+]  # fmt: skip
+
+
+@functools.cache
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """For each operation of ATen that is made of others, the function that makes it of them."""
+    table: dict[Any, Callable[..., Any]] = dict(core_aten_decompositions())
+    table.update(get_decompositions(_PYTORCHS))
+    # A part of a larger tensor says more than zeros that are written into; the gradient of a norm at 0 is 0,
+    # that of the root of a sum not a number; an alias lets the gradient pass that `detach` stops.
+    for kept in (aten.slice_backward, aten.select_backward, aten.linalg_vector_norm, aten.detach):
+        table.pop(kept.default, None)
+    return table | _OURS
+
+
+# Ours ---------------------------------------------------------------------------------------------------
+
+Dims = int | Sequence[int] | None
+
+
+def _moments(
+    x: Tensor, dim: Dims = None, *, correction: float | None = None, keepdim: bool = False
+) -> tuple[Tensor, Tensor]:
+    dims = list(range(x.dim())) if dim is None or dim == [] else [dim] if isinstance(dim, int) else list(dim)
+    count = functools.reduce(operator.mul, [x.size(d) for d in dims], 1)
+    mean = x.mean(dims, keepdim=True)
+    rest = x - mean
+    free = max(count - (1 if correction is None else correction), 0)
+    variance = (rest * rest).sum(dims, keepdim=keepdim) / free
+    return variance, mean if keepdim else x.mean(dims)
+
+
+def _var(x: Tensor, dim: Dims = None, *, correction: float | None = None, keepdim: bool = False) -> Tensor:
+    return _moments(x, dim, correction=correction, keepdim=keepdim)[0]
+
+
+def _std(x: Tensor, dim: Dims = None, *, correction: float | None = None, keepdim: bool = False) -> Tensor:
+    return _var(x, dim, correction=correction, keepdim=keepdim).sqrt()
+
+
+def _prod(x: Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    if dtype not in (None, x.dtype) or not 0 < x.size(dim) <= MOST_PARTS:
+        return NotImplemented
+    out = functools.reduce(operator.mul, [x.narrow(dim, k, 1) for k in range(x.size(dim))])
+    return out if keepdim else out.squeeze(dim)
+
+
+def _repeat(x: Tensor, repeats: Sequence[int]) -> Tensor:
+    """Copies along features; along rows there is one, or the rows would be mixed."""
+    x = x.reshape((1,) * (len(repeats) - x.dim()) + tuple(x.shape))
+    for dim, times in enumerate(repeats):
+        if times != 1:
+            x = torch.cat([x] * times, dim) if times else x.narrow(dim, 0, 0)
+    return x.clone() if all(times == 1 for times in repeats) else x
+
+
+def _roll(x: Tensor, shifts: Dims, dims: Dims = ()) -> Any:
+    shifts, dims = ([d] if isinstance(d, int) else list(d or ()) for d in (shifts, dims))
+    if len(shifts) != len(dims):
+        return NotImplemented
+    for shift, dim in zip(shifts, dims, strict=True):
+        length = x.size(dim)
+        shift = shift % length if length else 0
+        x = torch.cat([x.narrow(dim, length - shift, shift), x.narrow(dim, 0, length - shift)], dim)
+    return x
+
+
+def _cross(a: Tensor, b: Tensor, *, dim: int = -1) -> Tensor:
+    shape = (a + b).shape
+    a, b = a.expand(shape), b.expand(shape)
+    (a0, a1, a2), (b0, b1, b2) = ([t.narrow(dim, k, 1) for k in range(3)] for t in (a, b))
+    return torch.cat([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], dim)
+
+
+def _pad(x: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
+    for k, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True)):
+        dim = x.dim() - 1 - k
+        start, length = max(-before, 0), x.size(dim) - max(-before, 0) - max(-after, 0)
+        x = x.narrow(dim, start, length)
+        sides = [
+            x.new_full([n if d == dim else s for d, s in enumerate(x.shape)], value)
+            for n in (max(before, 0), max(after, 0))
+        ]
+        x = torch.cat([sides[0], x, sides[1]], dim) if before > 0 or after > 0 else x
+    return x
+
+
+def _trilinear(
+    a: Tensor,
+    b: Tensor,
+    c: Tensor,
+    expand1: Sequence[int],
+    expand2: Sequence[int],
+    expand3: Sequence[int],
+    sumdim: Sequence[int],
+    unroll_dim: int = 1,
+) -> Tensor:
+    for dims, place in ((expand1, 0), (expand2, 1), (expand3, 2)):
+        factor = (a, b, c)[place]
+        for dim in dims:
+            factor = factor.unsqueeze(dim)
+        a, b, c = ((factor if k == place else t) for k, t in enumerate((a, b, c)))
+    total: Tensor = (a * b * c).sum(list(sumdim))
+    return total
+
+
+def _copy(into: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    return source.to(into.dtype).expand(into.shape)
+
+
+def _select_scatter(x: Tensor, source: Tensor, dim: int, index: int) -> Any:
+    start = index % x.size(dim)
+    return _slice_scatter(x, source.unsqueeze(dim), dim, start, start + 1)
+
+
+def _slice_scatter(
+    x: Tensor, source: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Any:
+    length = x.size(dim)
+    first, last, _ = slice(start, end).indices(length)
+    if step != 1:
+        return NotImplemented
+    if last - first >= length:
+        return source.expand(x.shape)
+    last = max(first, last)
+    return torch.cat([x.narrow(dim, 0, first), source, x.narrow(dim, last, length - last)], dim)
+
+
+def _index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Any:
+    """One number wherever a mask says so."""
+    mask = indices[0]
+    if accumulate or len(indices) != 1 or mask is None or values.numel() != 1:
+        return NotImplemented
+    return torch.where(mask, values.reshape(()), x) if mask.shape == x.shape else NotImplemented
+
+
+_OURS: dict[Any, Callable[..., Any]] = {
+    aten.var_mean.correction: _moments,
+    aten.var.correction: _var,
+    aten.std.correction: _std,
+    aten.prod.dim_int: _prod,
+    aten.repeat.default: _repeat,
+    aten.roll.default: _roll,
+    aten.linalg_cross.default: _cross,
+    aten.constant_pad_nd.default: _pad,
+    aten._trilinear.default: _trilinear,
+    aten.copy.default: _copy,
+    aten.select_scatter.default: _select_scatter,
+    aten.slice_scatter.default: _slice_scatter,
+    aten.index_put.default: _index_put,
+}
