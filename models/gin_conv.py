@@ -54,7 +54,9 @@ class GINConv(Layer):
 
     def combine(self, x_dst: Tensor | None, received: Tensor) -> Tensor:
         """f((1 + ε) h_i + what was received)."""
-        out: Tensor = self.nn(received if x_dst is None else received + (1 + self.eps) * x_dst)
+        if x_dst is not None:
+            received = torch.addcmul(received, x_dst, 1 + self.eps)
+        out: Tensor = self.nn(received)
         return out
 
 

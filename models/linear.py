@@ -58,6 +58,14 @@ class Linear(nn.Module):
         self.see(x)
         return F.linear(x, self.weight, self.bias)
 
+    def added(self, out: Tensor, x: Tensor) -> Tensor:
+        """`out` plus this map of x, without a tensor for the map alone."""
+        self.see(x)
+        if self.bias is not None or x.dim() != 2:
+            return out + F.linear(x, self.weight, self.bias)
+        total: Tensor = torch.addmm(out, x, self.weight.t())
+        return total
+
     def see(self, x: Tensor) -> None:
         """Take a width that is still open from an input, before the map itself is part of a message."""
         if isinstance(self.weight, UninitializedParameter):

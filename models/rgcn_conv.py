@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from mpnn import Graph, as_graph
+from mpnn import Graph, as_graph, propagate
 from mpnn.adjacency import Topology
 from mpnn.models.cache import Cache
 from mpnn.models.layer import Layer, Widths, pair
 from mpnn.models.linear import glorot_, zeros_
+from mpnn.typed import grouped_linear
 
 Nodes = (
     Tensor | None
 )  # features `[n, channels]`, or numbers `[n]` of nodes without features; None: all of them
+
+
+class Relations(NamedTuple):
+    """Message passing by type, in two rounds over all types: edges to pairs (type, node), pairs to nodes.
+
+    Only the pairs that an edge enters count, ordered by type.
+    """
+
+    heard: Graph  # from the nodes to the pairs; or from a table with a row for every type and node
+    joined: Graph  # from the pairs to their nodes
+    counts: list[int]  # pairs of each type
+
+    @classmethod
+    def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool, table: bool) -> Relations:
+        """Those of a graph, whose edges carry messages forward or backward, maybe from a table."""
+        (senders, receivers), (num_senders, num_receivers) = (graph.src, graph.dst), graph.size
+        if not forward:
+            senders, receivers, num_senders, num_receivers = receivers, senders, num_receivers, num_senders
+        pairs, pair_of_edge = torch.unique(types * num_receivers + receivers, return_inverse=True)
+        num_pairs = pairs.numel()
+        if table:
+            senders, num_senders = types * num_senders + senders, num_types * num_senders
+        if forward:
+            heard = Graph(torch.stack([senders, pair_of_edge]), (num_senders, num_pairs))
+        else:
+            heard = Graph(torch.stack([pair_of_edge, senders]), (num_pairs, num_senders))
+        everyone = torch.arange(num_pairs, device=pairs.device)
+        return cls(
+            heard,
+            Graph(torch.stack([everyone, pairs % max(num_receivers, 1)]), (num_pairs, num_receivers)),
+            torch.bincount(pairs // max(num_receivers, 1), minlength=num_types).tolist(),
+        )
 
 
 class RGCNConv(Layer):
@@ -89,32 +122,36 @@ class RGCNConv(Layer):
         self, x: Nodes | tuple[Nodes, Tensor], graph: Topology, edge_type: Tensor | None = None
     ) -> Tensor:
         x_src, x_dst, graph = self._read_nodes_or_numbers(x, graph)
-        relations = self._relations(graph, edge_type)
-        # Aggregating before multiplying takes one small product per node and relation, not one per edge.
-        out = self._root(x_dst)
-        for relation, weight in zip(relations, self._weights(), strict=True):
-            if x_src.is_floating_point():
-                out = out + self._transform(self.propagate(relation, x=x_src), weight)
-            else:
-                out = out + self.propagate(relation, x=weight[x_src])
+        numbered = not x_src.is_floating_point()
+        relations = self._relations(graph, edge_type, numbered)
+        weight = self._weights()
+        if numbered:
+            heard = self.propagate(relations.heard, x=weight[:, x_src].flatten(0, 1))
+        else:
+            # Aggregating before multiplying takes one small product for each node and relation that hears
+            # anything, not one for each edge.
+            heard = self._transform(self.propagate(relations.heard, x=x_src), weight, relations.counts)
+        out = self._root(x_dst) + _sum(heard, relations.joined)
         return out if self.bias is None else out + self.bias
 
     def _weights(self) -> Tensor:
         """W_r, or the blocks of each, for every relation."""
         return self.weight if self.comp is None else torch.einsum("rb,bio->rio", self.comp, self.weight)
 
-    def _transform(self, h: Tensor, weight: Tensor) -> Tensor:
+    def _transform(self, h: Tensor, weight: Tensor, counts: list[int]) -> Tensor:
         if self.num_blocks is None:
-            return h @ weight
-        return torch.einsum("nbi,bio->nbo", h.view(h.size(0), self.num_blocks, -1), weight).flatten(1)
+            return grouped_linear(h, weight, counts)
+        return grouped_linear(
+            h.view(h.size(0), self.num_blocks, h.size(1) // self.num_blocks), weight, counts
+        ).flatten(1)
 
     def _root(self, x_dst: Tensor) -> Tensor:
         if self.root is None:
             return self.weight.new_zeros(x_dst.size(0), self.out_channels)
         return x_dst @ self.root if x_dst.is_floating_point() else self.root[x_dst]
 
-    def _relations(self, graph: Graph, edge_type: Tensor | None) -> list[Graph]:
-        """The edges of each type, as a graph of their own."""
+    def _relations(self, graph: Graph, edge_type: Tensor | None, table: bool) -> Relations:
+        """Who hears by which relation."""
         if edge_type is not None:
             if graph.edge_type is not None:
                 raise ValueError("RGCNConv got edge_type twice: as an argument, and in the graph.")
@@ -132,9 +169,10 @@ class RGCNConv(Layer):
                 f"the graph has {graph.num_edge_types} edge types, but RGCNConv was built with "
                 f"num_relations={self.num_relations}."
             )
+        forward = self.flow == "source_to_target"
         return graph.memo(
-            ("relations", self.num_relations),
-            lambda: [graph.edge_subgraph(types == r) for r in range(self.num_relations)],
+            ("relations", self.num_relations, forward, table),
+            lambda: Relations.of(graph, types, self.num_relations, forward, table),
         )
 
     def _read_nodes_or_numbers(
@@ -156,6 +194,10 @@ class RGCNConv(Layer):
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, num_relations={self.num_relations}"
+
+
+def _sum(heard: Tensor, joined: Graph) -> Tensor:
+    return propagate(joined, lambda h_j: h_j, "sum", h=heard)
 
 
 def _check_numbers(numbers: Tensor, count: int) -> None:

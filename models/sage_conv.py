@@ -82,5 +82,5 @@ class SAGEConv(Layer):
         sent = self.lin(x_src).relu() if self.project else x_src
         out = self.propagate_through(self.lin_l, graph, (sent, x_dst), by=SAGEConv)
         if self.root_weight and x_dst is not None:
-            out = out + self.lin_r(x_dst)
+            out = self.lin_r.added(out, x_dst)
         return F.normalize(out, dim=-1) if self.normalize else out

@@ -252,11 +252,11 @@ class _Names:
                 formula = self._formula(node)
                 self._names[node] = f"v{len(lines)}"
                 lines.append(f"{self._names[node]} = {formula}")
-        values = iter(dict.fromkeys(plan.hoisted.outputs))
+        values = iter(plan.core.results)
         for kind in plan.kinds:
-            value = self._text(next(values, None))
+            value = self._text(next(values))
             if kind == "softmax":
-                lines.append(f"softmax of {self._text(next(values, None))} weighs {value}")
+                lines.append(f"softmax of {self._text(next(values))} weighs {value}")
             else:
                 lines.append(f"{kind} += {value}" if kind == "sum" else f"{kind} of {value}")
         return lines

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
+from itertools import accumulate
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -29,10 +31,70 @@ def typed_linear(x: Tensor, weight: Tensor, edge_type: Tensor) -> Tensor:
         # Who only reads what is computed gets the definition, which does not look at the types.
         return torch.einsum("e...i,e...io->e...o", x, weight[edge_type])
     order, back, counts = _order(edge_type, weight.size(0))
-    parts = torch.split(x.index_select(0, order), counts)
-    return torch.cat([_product(part, one) for part, one in zip(parts, weight, strict=True)]).index_select(
-        0, back
+    return grouped_linear(x.index_select(0, order), weight, counts).index_select(0, back)
+
+
+def grouped_linear(x: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
+    """`typed_linear` of rows that lie in the order of their types, `counts[k]` of type k.
+
+    >>> grouped_linear(torch.ones(3, 1), torch.tensor([[[2.0]], [[3.0]]]), [1, 2]).T
+    tensor([[2., 3., 3.]])
+    """
+    special = (
+        x.dim() != 2
+        or torch.compiler.is_compiling()
+        or torch._C._functorch.maybe_current_level() is not None
+        or torch.autograd.forward_ad._current_level >= 0
+        or torch.is_autocast_enabled(x.device.type)
     )
+    if special:
+        return _grouped(x, weight, counts)
+    return cast(Tensor, _Grouped.apply(x, weight, counts))  # type: ignore[no-untyped-call]
+
+
+def _grouped(x: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
+    parts = torch.split(x, list(counts))
+    return torch.cat([_product(part, one) for part, one in zip(parts, weight, strict=True)])
+
+
+class _Grouped(torch.autograd.Function):
+    """The products written side by side into one tensor, forward and backward, without a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.counts = counts
+        out = x.new_empty(x.size(0), weight.size(2))
+        for rows, one in zip(_ranges(counts), weight, strict=True):
+            torch.mm(x[rows], one, out=out[rows])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        (gradient,), (x, weight) = gradients, ctx.saved_tensors
+        wanted = [k for k in range(2) if ctx.needs_input_grad[k]]
+        found: list[Tensor | None] = [None, None]
+        if torch.is_grad_enabled():  # to be differentiated again
+            out = _grouped(x, weight, ctx.counts)
+            asked = [(x, weight)[k] for k in wanted]
+            for k, one in zip(
+                wanted, torch.autograd.grad(out, asked, gradient, create_graph=True), strict=True
+            ):
+                found[k] = one
+            return (*found, None)
+        for k in wanted:
+            found[k] = torch.empty_like((x, weight)[k], memory_format=torch.contiguous_format)
+        for k, rows in enumerate(_ranges(ctx.counts)):
+            if found[0] is not None:
+                torch.mm(gradient[rows], weight[k].t(), out=found[0][rows])
+            if found[1] is not None:
+                torch.mm(x[rows].t(), gradient[rows], out=found[1][k])
+        return (*found, None)
+
+
+def _ranges(counts: Sequence[int]) -> list[slice]:
+    ends = list(accumulate(counts))
+    return [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:

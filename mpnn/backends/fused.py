@@ -18,6 +18,7 @@ from mpnn.backends.record import Ran, listener
 from mpnn.fields import Residency
 from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError
+from mpnn.plan.adjoint import SAVED
 from mpnn.plan.capture import fetch, fingerprint, same_tensor
 from mpnn.plan.dropout import draw_seed
 from mpnn.plan.homes import Home, NotFusableError
@@ -207,6 +208,8 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
         ran.append(Ran(step, "plan", "", fused, tuple([v.requires_grad for v in values])))
     seed = draw_seed() if plan.drops else 0
     reduced = _reduced(fused, graph, seed, values)
+    if plan.kinds == ["mean"]:
+        return reduced[0]
     shared = [reduced[k] for k in plan.shares]
     return aggregator.merge(shared, _counts(graph, shared[0]))
 
@@ -253,18 +256,22 @@ def _counts(graph: Graph, like: Tensor) -> Tensor:
     return counts.view(-1, *[1] * (like.dim() - 1))
 
 
+def _reciprocal_counts(graph: Graph, dtype: torch.dtype) -> Tensor:
+    return graph.memo(("reciprocal counts", dtype), lambda: 1 / graph.in_degree.clamp(min=1).to(dtype))
+
+
 def _positions(plan: Plan) -> list[int]:
     """Where each reduction stands among a kernel's outputs, some of which are followed by what they save."""
     positions, at = [], 0
     for kind in plan.kinds:
         positions.append(at)
-        at += 1 if kind == "sum" else 2
+        at += 1 + SAVED[kind]
     return positions
 
 
 def _needed_again(plan: Plan) -> list[bool]:
     """Which of a kernel's outputs the backward pass reads."""
-    return [needed for kind in plan.kinds for needed in ([False] if kind == "sum" else [True, True])]
+    return [needed for kind in plan.kinds for needed in ([True, True] if SAVED[kind] else [False])]
 
 
 class _Rows(torch.autograd.Function):
@@ -315,7 +322,9 @@ def _gradients(
             shape = (graph.num_dst, *output.value.shape)
             gradient = values[0].new_zeros(shape, dtype=program.dtype)
         numbers.append(gradient)
-        if output.kind != "sum":
+        if output.kind == "mean":
+            numbers.append(_reciprocal_counts(graph, gradient.dtype))
+        elif SAVED[output.kind]:
             aggregate = next(remaining)
             numbers += [aggregate, next(remaining).to(aggregate.dtype)]
     num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}

@@ -4,6 +4,7 @@ With g_i the gradient at the aggregate a_i, every primitive reduction sends a gr
 messages that depends on that edge and on a few numbers per node only:
 
     sum       g_i
+    mean      g_i / (how many messages there are)
     max, min  g_i / (how many messages tie) where m = a_i, else 0
     softmax   α g_i to the value, α (g_i · value - g_i · a_i) to the score, with α = exp(score - lse_i)
 
@@ -20,14 +21,23 @@ import torch
 from torch import Tensor
 
 # What each reduction keeps per node for the way back, besides the aggregate itself.
-SAVED = {"sum": 0, "max": 1, "min": 1, "softmax": 1}
+SAVED = {"sum": 0, "mean": 0, "max": 1, "min": 1, "softmax": 1}
+
+
+# How many tensors per node the way back reads: the gradient, and what it needs beside it.
+READ = {"sum": 1, "mean": 2, "max": 3, "min": 3, "softmax": 3}
 
 
 def message_gradients(kind: str, value: Tensor, score: Tensor | None, node: Sequence[Tensor]) -> list[Tensor]:
-    """The gradient at a value and its score, from `node`: gradient, aggregate, saved numbers, lifted."""
+    """The gradient at a value and its score, from `node`: gradient, aggregate, saved numbers, lifted.
+
+    For a mean these are the gradient and the reciprocal of how many messages there are.
+    """
     gradient = node[0]
     if kind == "sum":
         return [gradient]
+    if kind == "mean":
+        return [gradient * node[1].reshape(-1, *[1] * (gradient.dim() - 1))]
     aggregate, saved = node[1], node[2]
     if kind in ("max", "min"):
         return [torch.where(value == aggregate, gradient / saved, 0.0)]
@@ -67,7 +77,7 @@ def adjoint(
             for kind in kinds:
                 value = values.pop(0)
                 score = values.pop(0) if kind == "softmax" else None
-                node = [given.pop(0) for _ in range(1 if kind == "sum" else 3)]
+                node = [given.pop(0) for _ in range(READ[kind])]
                 found = message_gradients(kind, value, score, node)
                 for output, cotangent in zip([value, score], found, strict=False):
                     if output is not None and output.requires_grad:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
@@ -187,10 +188,17 @@ class Hoisted:
     moved: list[fx.Node]  # operations done per node
 
 
-def hoist(module: fx.GraphModule, outputs: Sequence[fx.Node], extra: Sequence[fx.Node] = ()) -> Hoisted:
+def hoist(
+    module: fx.GraphModule,
+    outputs: Sequence[fx.Node],
+    extra: Sequence[fx.Node] = (),
+    *,
+    scaling: bool = True,
+) -> Hoisted:
     """Cut the operations that live at one end of the edges, or are shared, out of the per-edge program.
 
-    `extra` are shared values that `before` must give besides what the core needs.
+    `extra` are shared values that `before` must give besides what the core needs. Without `scaling`, the
+    product of a node's row with one number stays per edge: that is cheaper than a tensor of such products.
     """
     graph = module.graph
     operations = [n for n in graph.nodes if n.op == "call_function"]
@@ -198,12 +206,20 @@ def hoist(module: fx.GraphModule, outputs: Sequence[fx.Node], extra: Sequence[fx
     operations = [n for n in operations if n in needed]
     # Views cost nothing in a kernel; they move to the nodes only when real work there needs them.
     work = [n for n in operations if n.meta["home"] is not Home.EDGE and _is_work(n)]
+    work = [n for n in work if scaling or not _scales(n)]
     at_nodes = _ancestors([*work, *extra])
     moved = [n for n in operations if n in at_nodes]
     core = [n for n in operations if n not in at_nodes]
     used = {arg for n in core for arg in n.all_input_nodes} | {*outputs, *extra}
     inputs = [n for n in graph.nodes if n in used and (n.op in ("placeholder", "get_attr") or n in at_nodes)]
     return Hoisted(_evaluator(module, moved, inputs), inputs, core, list(outputs), moved)
+
+
+def _scales(node: fx.Node) -> bool:
+    if op_name(node) != "mul" or node.meta["home"] not in (Home.DST, Home.SRC):
+        return False
+    sizes = [prod(shape_of(n)[1:]) for n in node.all_input_nodes if has_rows(n)]
+    return len(sizes) == 2 and min(sizes) == 1 < max(sizes)
 
 
 def _is_work(node: fx.Node) -> bool:

@@ -58,8 +58,8 @@ class Input:
 class Output:
     """What becomes of a per-edge value.
 
-    `kind` is "sum", "max", "min" (over the edges of a row), "softmax" (`score` and `value`), "edge" (written
-    as it is, one row per edge) or "all" (summed over all edges).
+    `kind` is "sum", "mean", "max", "min" (over the edges of a row; of none it is 0), "softmax" (`score` and
+    `value`), "edge" (written as it is, one row per edge) or "all" (summed over all edges).
     """
 
     kind: str

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mpnn.aggregate import Aggregator, Reduction
+from mpnn.aggregate import Aggregator, Mean, Reduction
 from mpnn.graph import Graph
-from mpnn.plan.adjoint import SAVED, adjoint
+from mpnn.plan.adjoint import READ, SAVED, adjoint
 from mpnn.plan.capture import Path, fetch, find
 from mpnn.plan.dropout import seeded
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
@@ -167,7 +167,8 @@ def make_plan(
         kinds.clear()
         values: list[Tensor] = []
         for reduction in aggregator.split(message(**dict(zip(names, tensors, strict=True)), **fixed)):
-            kinds.append(reduction.kind)
+            # The kernel divides by the number of messages itself, a row at a time.
+            kinds.append("mean" if type(aggregator) is Mean else reduction.kind)
             values += _values_of(reduction)
         return values
 
@@ -298,13 +299,10 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
         ((ROWS, *feature_shape(n)) if has_rows(n) else shape_of(n), n.meta["val"].dtype) for n in inputs
     ]
     for output in forward.outputs:
-        saved = (
-            [output.value]
-            if output.kind == "sum"
-            else [output.value, output.value, output.score or output.value]
-        )
-        shapes += [((ROWS, *value.shape), forward.dtype) for value in saved]
-        homes += [Home.DST] * len(saved)
+        one = [output.value.shape, output.value.shape, (output.score or output.value).shape]
+        read = [output.value.shape, ()] if output.kind == "mean" else one[: READ[output.kind]]
+        shapes += [((ROWS, *shape), forward.dtype) for shape in read]
+        homes += [Home.DST] * len(read)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
         fakes = [torch.empty(shape, dtype=dtype) for shape, dtype in shapes]
@@ -336,7 +334,7 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
         )
     )
     sources = [_unturned(n) for t in totals for n in t.all_input_nodes]
-    hoisted = hoist(module, [*per_edge, *sources], early)
+    hoisted = hoist(module, [*per_edge, *sources], early, scaling=False)
     lowering = Lowering(hoisted.inputs)
     by: dict[Home, list[tuple[int, Output]]] = {Home.DST: [], Home.SRC: []}
     for k, (gradient, home) in enumerate(zip(gradients, asked, strict=True)):

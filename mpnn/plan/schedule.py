@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 class Item:
     """One operation inside a loop nest: a value, a part of a join, or what an output does with its value."""
 
-    kind: str  # "point", "reduce", "join", "sum", "max", "min", "weight", "weighted", "edge", "all"
+    kind: str  # "point", "reduce", "join", "sum", "mean", "max", "min", "weight", "weighted", "edge", "all"
     domain: Shape
     reads: tuple[Value, ...]
     value: Value | None = None

@@ -122,7 +122,9 @@ def _once(graph: fx.Graph) -> None:
     """Let what is computed twice in the same way be computed once."""
     known: dict[Hashable, fx.Node] = {}
     for node in graph.nodes:
-        if node.op != "call_function" or torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        if node.op != "call_function" or torch.Tag.nondeterministic_seeded in getattr(
+            node.target, "tags", ()
+        ):
             continue
         key = (node.target, _frozen(node.args), _frozen(node.kwargs))
         first = known.setdefault(key, node)

@@ -17,7 +17,7 @@ STORAGE = {
 }
 
 # What an empty reduction is.
-IDENTITY = {"sum": "0", "max": "-INFINITY", "min": "INFINITY"}
+IDENTITY = {"sum": "0", "mean": "0", "max": "-INFINITY", "min": "INFINITY"}
 
 
 class Accumulators:
@@ -31,7 +31,7 @@ class Accumulators:
         fields, initial = [], []
         for k, output in enumerate(self.program.outputs):
             size = output.value.size
-            if output.kind in ("sum", "max", "min"):
+            if output.kind in ("sum", "mean", "max", "min"):
                 fields.append(f"real a{k}[{size}];")
                 initial.append(f"FILL(s->a{k}, {size}, {IDENTITY[output.kind]});")
             if output.kind in ("max", "min") and self.save:
@@ -65,6 +65,8 @@ class Accumulators:
             value = f"s->a{k}[i]"
             if output.kind in ("max", "min"):
                 value = f"(count ? {value} : 0)"
+            if output.kind == "mean":
+                value = f"({value} * (count ? (real)1 / count : 0))"
             if output.score is not None:
                 width = size // max(output.score.size, 1)
                 value = f"(count ? {value} / s->total{k}[i / {width}] : 0)"
@@ -98,7 +100,7 @@ class Accumulators:
         lines = []
         for k, output in enumerate(self.program.outputs):
             size = output.value.size
-            if output.kind == "sum":
+            if output.kind in ("sum", "mean"):
                 lines.append(f"    for (int i = 0; i < {size}; i++) s->a{k}[i] += t->a{k}[i];")
             elif output.kind in ("max", "min"):
                 better = ">" if output.kind == "max" else "<"

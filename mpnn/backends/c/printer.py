@@ -333,7 +333,7 @@ class _Printer:
             return [f"{self.names[value]}s[{self._linear(moved, value.shape)}] = {what};"]
         k = item.output
         match item.kind:
-            case "sum":
+            case "sum" | "mean":
                 return [f"s->a{k}[{here}] += {what};"]
             case "all":
                 return [f"all[{self.row.all_offset(k)} + {here}] += {what};"]
