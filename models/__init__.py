@@ -66,6 +66,7 @@ from mpnn.models.transformer import (
     TransformerEncoderLayer,
 )
 from mpnn.models.transformer_conv import TransformerConv
+from mpnn.models.virtual_node import VirtualNode
 
 __all__ = [
     "APPNP",
@@ -134,6 +135,7 @@ __all__ = [
     "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "VirtualNode",
     "degree_histogram",
     "gcn_norm",
     "global_add_pool",

@@ -17,6 +17,7 @@ from mpnn.models.convs import CONVS, edge_inputs, resolve
 from mpnn.models.jumping_knowledge import JumpingKnowledge
 from mpnn.models.linear import Linear, reset
 from mpnn.models.norms import norm as build_norm
+from mpnn.models.virtual_node import VirtualNode
 
 
 class GNN(nn.Module):
@@ -39,6 +40,7 @@ class GNN(nn.Module):
         act: σ, a name, a function, or None.
         jk: "last", "cat", "max", "lstm", or None: how the states of all layers are read (Xu et al., 2018).
         residual: add the input of a hidden layer to its output, through a linear map where widths differ.
+        virtual_node: link all nodes of a graph through one more, between every two layers, see `VirtualNode`.
         **conv_kwargs: options of every layer. Attention layers: `heads`, `out_heads` (those averaged by the
             last layer; by default `heads`), `attention_dropout`.
 
@@ -62,11 +64,14 @@ class GNN(nn.Module):
         act: Activation = "relu",
         jk: str | None = None,
         residual: bool = False,
+        virtual_node: bool = False,
         **conv_kwargs: Any,
     ) -> None:
         super().__init__()
         if num_layers < 1:
             raise ValueError(f"num_layers must be at least 1, got {num_layers}.")
+        if virtual_node and num_layers < 2:
+            raise ValueError("virtual_node speaks between two layers, but num_layers is 1.")
         build = resolve(conv)
         _check_options(conv, build, conv_kwargs)
         self.in_channels, self.hidden_channels, self.out_channels = in_channels, hidden_channels, out_channels
@@ -81,6 +86,7 @@ class GNN(nn.Module):
         norms = (build_norm(norm, hidden_channels) for _ in hidden)
         self.norms = nn.ModuleList(module for module in norms if module is not None)
         self.skips = nn.ModuleList(_skip(before, after) for before, after, _ in hidden if residual)
+        self.virtual_node = VirtualNode(hidden_channels, num_layers - 1, dropout) if virtual_node else None
         self.act = activation(act)
         self.jk = JumpingKnowledge(jk, hidden_channels, num_layers) if jk else None
         self.lin = Linear(self.jk.out_channels, out_channels) if self.jk else None
@@ -126,12 +132,15 @@ class GNN(nn.Module):
 
     def _hidden(self, x: Tensor, graph: Graph, edges: dict[str, Tensor]) -> Tensor:
         states = []
+        v = x if self.virtual_node is None else self.virtual_node.start(graph)
         for k in range(len(self.convs) if self.jk else len(self.convs) - 1):
             h = self._apply_conv(self.convs[k], x, graph, edges)
             if self.norms:
                 h = self.norms[k](h, graph)
             h = self.act(h)
             x = h + self.skips[k](x) if self.skips else h
+            if self.virtual_node is not None and k < self.num_layers - 1:
+                x, v = self.virtual_node(k, x, v, graph)
             states.append(x)
         embedding: Tensor = x if self.jk is None else self.jk(states)
         return embedding

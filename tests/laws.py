@@ -318,6 +318,8 @@ SUBJECTS: list[Subject] = [
     *(variant(jk=mode) for mode in ("last", "cat", "max", "lstm")),
     *(variant(norm=name, dropout=0.5) for name in models.NORMS),
     variant(residual=True, act="elu"),
+    variant(virtual_node=True),
+    variant(virtual_node=True, jk="cat", dropout=0.5),
     variant(conv="sage", aggr=["mean", "max", "std"]),
     *(pooled(aggr, partial(models.GlobalPool, aggr)) for aggr in ("sum", "mean", "max", "std")),
     pooled("attention", lambda: models.AttentionalAggregation(nn.Linear(OUT, 1), nn.Linear(OUT, 5))),

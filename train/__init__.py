@@ -3,6 +3,7 @@
 from mpnn.train.answer_pictures import confusion_picture, graph_picture, roc_picture
 from mpnn.train.build import build_model, models
 from mpnn.train.communities import COMMUNITIES, communities, modularity, nmi
+from mpnn.train.diagnosis_pictures import smoothing_picture, squashing_picture
 from mpnn.train.edge_task import EdgeTask, LinkTask
 from mpnn.train.embed_run import EmbedReport, embed
 from mpnn.train.embed_settings import EmbedSettings, embed_preset
@@ -17,7 +18,20 @@ from mpnn.train.pictures import embedding_picture, loss_curve, save_picture, tra
 from mpnn.train.presets import PRESETS, preset
 from mpnn.train.run import Listener, Report, load_model, train
 from mpnn.train.settings import Recipe, Settings
+from mpnn.train.smoothing import (
+    Smoothness,
+    dirichlet_energy,
+    layer_states,
+    mean_average_distance,
+    over_smoothing,
+)
 from mpnn.train.split import Split
+from mpnn.train.squashing import (
+    balanced_forman_curvature,
+    distances_to,
+    influence_by_distance,
+    jacobian_norms,
+)
 from mpnn.train.task import SupervisedTask, Task
 
 __all__ = [
@@ -39,27 +53,38 @@ __all__ = [
     "Result",
     "RunError",
     "Settings",
+    "Smoothness",
     "Split",
     "SupervisedTask",
     "Task",
+    "balanced_forman_curvature",
     "build_model",
     "communities",
     "confusion_picture",
+    "dirichlet_energy",
+    "distances_to",
     "embed",
     "embed_preset",
     "embedding_picture",
     "fit",
     "graph_picture",
+    "influence_by_distance",
+    "jacobian_norms",
+    "layer_states",
     "linear_probe",
     "load_model",
     "loss_curve",
+    "mean_average_distance",
     "models",
     "modularity",
     "nmi",
     "objective",
+    "over_smoothing",
     "preset",
     "roc_picture",
     "save_picture",
+    "smoothing_picture",
+    "squashing_picture",
     "train",
     "training_curves",
 ]

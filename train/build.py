@@ -61,6 +61,7 @@ def _options(settings: Settings, task: SupervisedTask) -> dict[str, Any]:
         "norm": settings.norm,
         "act": settings.act,
         "residual": settings.residual,
+        "virtual_node": settings.virtual_node,
     }
     if settings.model == "pna":  # the one layer that asks for the degrees of the training graphs
         options["deg"] = task.degrees()

@@ -18,8 +18,9 @@ from mpnn.train.communities_command import add_communities_command
 from mpnn.train.display import Display
 from mpnn.train.embed_command import add_embed_command
 from mpnn.train.errors import RunError
-from mpnn.train.flags import absolute_paths, add_training_flags
+from mpnn.train.flags import absolute_paths, add_inspection_flags, add_training_flags
 from mpnn.train.folder import read_config, read_settings_file
+from mpnn.train.inspection import INSPECTIONS
 from mpnn.train.presets import preset
 from mpnn.train.run import runs_of, train
 
@@ -90,6 +91,15 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, ...")
         if name == "predict":
             one.add_argument("--output", metavar="FILE.csv", required=True, help="where to write the table")
+    for name, (command, about) in INSPECTIONS.items():
+        one = commands.add_parser(
+            name,
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}.",
+            argument_default=argparse.SUPPRESS,
+        )
+        one.set_defaults(command=command)
+        add_inspection_flags(one, name)
     return parser
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from mpnn import Graph
 from mpnn.datasets import NodeDataset
 from mpnn.models import GAE
 from mpnn.train.errors import RunError
@@ -104,6 +105,10 @@ class LinkTask(SupervisedTask):
         """One pair."""
         model(self.data.x, self.graph, self.pairs[:, :1], **self._edges)
 
+    def example(self) -> tuple[Tensor, Graph, dict[str, Tensor]]:
+        """The links to train on."""
+        return self.data.x, self.graph, self._edges
+
     def degrees(self) -> Tensor:
         """Histogram of the in-degrees among the links to train on."""
         in_degree: Tensor = self.graph.in_degree
@@ -165,6 +170,10 @@ class EdgeTask(SupervisedTask):
     def attempt(self, model: nn.Module) -> None:
         """One pair."""
         model(self.data.x, self.data.graph, self.pairs[:, :1], **self._edges)
+
+    def example(self) -> tuple[Tensor, Graph, dict[str, Tensor]]:
+        """All there is."""
+        return self.data.x, self.data.graph, self._edges
 
     def degrees(self) -> Tensor:
         """Histogram of the graph's in-degrees."""

@@ -11,7 +11,7 @@ from typing import Any
 from mpnn.datasets import DATASETS, Columns
 from mpnn.train.features import FEATURES
 from mpnn.train.objective import LOSSES
-from mpnn.train.settings import DECAYED, DECODERS, MONITORS, OPTIMIZERS, PREDICTED, SCHEDULES, SPLITS
+from mpnn.train.settings import DECAYED, DECODERS, MONITORS, OPTIMIZERS, PREDICTED, SCHEDULES, SPLITS, TASKS
 
 COLUMNS = {
     "--source": "where an edge comes from (default: first column)",
@@ -25,6 +25,32 @@ COLUMNS = {
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
     """Add one flag for each setting, and those that say where files are; settings have the defaults."""
+    add_data_flags(parser)
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", metavar="NAME", help="layer that the model is made of (default: see below)")
+    add_model_flags(model)
+    _add_recipe_flags(parser)
+
+
+def add_inspection_flags(parser: argparse.ArgumentParser, command: str) -> None:
+    """Add those of `mpnn explain` and `mpnn diagnose`."""
+    parser.add_argument("model", metavar="MODEL", help="folder of a run, or the name of a new model")
+    parser.add_argument("--task", choices=TASKS, help="default: what is usually learned of the data")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the new model (default: 0)")
+    if command == "explain":
+        parser.add_argument("--c-code", action="store_true", help="print the generated C too")
+    else:
+        parser.add_argument("--node", type=int, metavar="N", help="whose output (default: 16 nodes, drawn)")
+        parser.add_argument(
+            "--out", metavar="DIR", help="where to draw (default: the run's folder, or a new one in runs/)"
+        )
+    add_data_flags(parser)
+    add_model_flags(parser.add_argument_group("model"))
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """Add those that say what the data are."""
     add = parser.add_argument_group("what").add_argument
     add_data_flags(add)
     add("--largest-component", action="store_true", help="drop nodes that no path joins to most others")
@@ -43,8 +69,12 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="of all folds, the epoch with the best mean over them",
     )
-    add = parser.add_argument_group("model").add_argument
-    add("--model", metavar="NAME", help="layer that the model is made of (default: see below)")
+    add("--predict", choices=PREDICTED, help="which links there are, or labels of edges (edge)")
+
+
+def add_model_flags(group: argparse._ArgumentGroup) -> None:
+    """Add those that say what a model is made of, besides its name."""
+    add = group.add_argument
     add("--layers", type=int, metavar="N", help="number of layers")
     add("--hidden", type=int, metavar="N", help="channels of a hidden layer, of each head if it has heads")
     add("--heads", type=int, metavar="N", help="attention heads of hidden layers")
@@ -53,11 +83,14 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     add("--norm", metavar="NAME", help="normalisation of hidden layers: batch, layer, graph, pair")
     add("--jk", metavar="NAME", help="jumping knowledge: last, cat, max, lstm")
     add("--residual", action="store_true", help="add the input of hidden layers to their output")
+    add("--virtual-node", action="store_true", help="link all nodes through one more, between two layers")
     add("--readout", metavar="NAME", help="how nodes become a graph: sum, mean, max, ... (graph)")
     add("--embedding", type=int, metavar="N", help="channels of the vector of a node (edge)")
     add("--decoder", choices=DECODERS, help="how two vectors become a link (edge)")
+
+
+def _add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how").add_argument
-    add("--predict", choices=PREDICTED, help="which links there are, or labels of edges (edge)")
     add("--hits", type=int, metavar="K", help="of the metric Hits@K (default: 20) (edge)")
     add("--self-links", action="store_true", help="in training, each node is linked with itself too (edge)")
     add("--loss", choices=LOSSES, help="what is made small (default: the first that suits the data)")

@@ -97,6 +97,11 @@ class GraphTask(SupervisedTask):
         """One forward pass over a batch."""
         self._call(model, self._all[0])
 
+    def example(self) -> tuple[Tensor, Graph, dict[str, Tensor]]:
+        """The first batch."""
+        first = self._all[0]
+        return first.x, first.graph, edge_features(first.edge_attr)
+
     def degrees(self) -> Tensor:
         """Histogram of the in-degrees of the training graphs."""
         return torch.cat([self.data.graphs[k].in_degree for k in self.split.train.tolist()]).bincount()

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mpnn import Graph
 from mpnn.datasets import NodeDataset
 from mpnn.train.errors import RunError
 from mpnn.train.objective import objective
@@ -87,6 +88,10 @@ class NodeTask(SupervisedTask):
     def attempt(self, model: nn.Module) -> None:
         """One forward pass."""
         self.outputs(model)
+
+    def example(self) -> tuple[Tensor, Graph, dict[str, Tensor]]:
+        """All there is."""
+        return self.data.x, self.data.graph, self._edges
 
     def degrees(self) -> Tensor:
         """Histogram of the graph's in-degrees."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mpnn.datasets import load
+from mpnn.datasets import Dataset, load
 from mpnn.train import checkpoint, folder
 from mpnn.train.build import build_model, find_device
 from mpnn.train.draw import draw_run
@@ -113,9 +113,8 @@ def train(
         home = Path(resume)
         settings = _continued(settings, home)
     settings = settings or Settings()
-    device = find_device(settings.device)
-    data = load(settings.dataset, settings.data, settings.columns).to(device)
-    task = make_task(settings, data)
+    data, task = prepare(settings)
+    device = task.device
     with _own_random_numbers(device):
         build_model(settings, task)  # so that a model that cannot be built leaves no folder behind
         watched_metric(settings, task)
@@ -153,6 +152,12 @@ def with_shared_epoch(results: Sequence[Result], folds: int, metric: Metric) -> 
         means = [metric.score(sum(row[f"val_{metric.name}"] for row in epoch)) for epoch in rows]
         shared += [replace(result, best_epoch=1 + means.index(max(means))) for result in together]
     return shared
+
+
+def prepare(settings: Settings) -> tuple[Dataset, SupervisedTask]:
+    """Return the data of a run, on its device, and the task that its first seed makes of it."""
+    data = load(settings.dataset, settings.data, settings.columns).to(find_device(settings.device))
+    return data, make_task(settings, data)
 
 
 def _continued(settings: Settings | None, home: Path) -> Settings:

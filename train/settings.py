@@ -127,7 +127,8 @@ class Settings(Recipe):
         hidden: channels of a hidden layer; of each head, where there are heads.
         layers: number of convolutions.
         heads, out_heads: attention heads of the hidden layers and of the output, for models that have them.
-        norm, jk, residual: normalisation, jumping knowledge and skips, see `mpnn.models.GNN`.
+        norm, jk, residual, virtual_node: normalisation, jumping knowledge, skips, and a node linked to all
+            others, see `mpnn.models.GNN`.
         readout: how nodes become a graph: `"sum"`, `"mean"`, `"max"`, ...; graph tasks only.
         embedding: channels of the vector of each node that links are told by; edge tasks only.
         decoder: how two such vectors become a link: `"dot"` or `"mlp"`; edge tasks only.
@@ -179,6 +180,7 @@ class Settings(Recipe):
     norm: str | None = None
     jk: str | None = None
     residual: bool = False
+    virtual_node: bool = False
     readout: str | None = None
     embedding: int | None = None
     decoder: str | None = None

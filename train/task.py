@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from mpnn import Graph
 from mpnn.train.metrics import Metric
 from mpnn.train.objective import Objective
 from mpnn.train.split import Split
@@ -85,6 +86,10 @@ class SupervisedTask:
     @abstractmethod
     def attempt(self, model: nn.Module) -> None:
         """Call the model once on as little as possible, to find out whether it can be called."""
+
+    @abstractmethod
+    def example(self) -> tuple[Tensor, Graph, dict[str, Tensor]]:
+        """Node features, graph and edge features as a network on graphs is called with them."""
 
     @abstractmethod
     def degrees(self) -> Tensor:

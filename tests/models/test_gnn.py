@@ -150,3 +150,37 @@ def test_edge_features_that_no_layer_reads_are_an_error() -> None:
     sentence = r"GNN\(conv='sage'\) got edge_weight, which its layers do not read; gcn, graph, .* do\."
     with pytest.raises(ValueError, match=sentence):
         model(features(NODES).float(), PLAIN, edge_weight=torch.ones(PLAIN.num_edges))
+
+
+@pytest.mark.parametrize("jk", [None, "cat"])
+def test_a_virtual_node_is_that_of_a_loop_over_graphs(jk: str | None) -> None:
+    model = models.GNN(6, 8, 4, num_layers=3, jk=jk, virtual_node=True).double()
+    assert model.virtual_node is not None
+    nn.init.normal_(model.virtual_node.first)
+    x = features(BATCH.num_nodes)
+
+    def one_by_one(x: Tensor, graph: Graph) -> Tensor:
+        outs = []
+        for part, x_part in zip(graph.unbatch(), x.split([n for n, _ in graph.graph_sizes]), strict=True):
+            h, v, states = x_part, model.virtual_node.first[0], []
+            for k in range(3 if jk else 2):
+                h = model.convs[k](h, part).relu()
+                if k < 2:
+                    v = model.virtual_node.networks[k](v + sum(h))
+                    h = torch.stack([row + v for row in h])
+                states.append(h)
+            outs.append(model.lin(torch.cat(states, 1)) if jk else model.convs[2](h, part))
+        return torch.cat(outs)
+
+    assert_close(model(x, BATCH), one_by_one(x, BATCH))
+
+
+def test_a_virtual_node_carries_a_message_across_any_distance() -> None:
+    path = Graph(torch.stack([torch.arange(20), torch.arange(1, 21)]))
+    x = torch.randn(21, 6, requires_grad=True)
+    for virtual in (False, True):
+        model = models.GNN(6, 8, 4, virtual_node=virtual)
+        (slope,) = torch.autograd.grad(model(x, path)[0].sum(), x)
+        assert bool(slope[20].any()) == virtual
+    with pytest.raises(ValueError, match="virtual_node speaks between two layers, but num_layers is 1"):
+        models.GNN(6, 8, 4, num_layers=1, virtual_node=True)
