@@ -25,10 +25,10 @@ COLUMNS = {
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
     """Add one flag for each setting, and those that say where files are; settings have the defaults."""
-    add_data_flags(parser)
+    _add_task_flags(parser)
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="NAME", help="layer that the model is made of (default: see below)")
-    add_model_flags(model)
+    _add_model_flags(model)
     _add_recipe_flags(parser)
 
 
@@ -45,12 +45,11 @@ def add_inspection_flags(parser: argparse.ArgumentParser, command: str) -> None:
         parser.add_argument(
             "--out", metavar="DIR", help="where to draw (default: the run's folder, or a new one in runs/)"
         )
-    add_data_flags(parser)
-    add_model_flags(parser.add_argument_group("model"))
+    _add_task_flags(parser)
+    _add_model_flags(parser.add_argument_group("model"))
 
 
-def add_data_flags(parser: argparse.ArgumentParser) -> None:
-    """Add those that say what the data are."""
+def _add_task_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what").add_argument
     add_data_flags(add)
     add("--largest-component", action="store_true", help="drop nodes that no path joins to most others")
@@ -72,8 +71,7 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     add("--predict", choices=PREDICTED, help="which links there are, or labels of edges (edge)")
 
 
-def add_model_flags(group: argparse._ArgumentGroup) -> None:
-    """Add those that say what a model is made of, besides its name."""
+def _add_model_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--layers", type=int, metavar="N", help="number of layers")
     add("--hidden", type=int, metavar="N", help="channels of a hidden layer, of each head if it has heads")
