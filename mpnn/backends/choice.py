@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 from torch import Tensor
 
-from mpnn.backends import cpu, dense, eager
+from mpnn.backends import cpu, dense, eager, triton
 from mpnn.step import Step
 
 Backend = Callable[[Step], Tensor]
@@ -16,10 +16,19 @@ Backend = Callable[[Step], Tensor]
 
 def _auto(step: Step) -> Tensor:
     out = dense.run_if_known(step)
-    return cpu.run(step) if out is None else out
+    if out is not None:
+        return out
+    on_gpu = step.fields.graph.device.type == "cuda"
+    return triton.run_if_it_can(step) if on_gpu else cpu.run(step)
 
 
-BACKENDS: dict[str, Backend] = {"auto": _auto, "dense": dense.run, "eager": eager.run, "cpu": cpu.run}
+BACKENDS: dict[str, Backend] = {
+    "auto": _auto,
+    "dense": dense.run,
+    "eager": eager.run,
+    "cpu": cpu.run,
+    "triton": triton.run,
+}
 
 _chosen: ContextVar[str] = ContextVar("mpnn_backend", default="auto")
 

@@ -59,7 +59,7 @@ def load(source: str, *, exact: bool = False) -> ctypes.CDLL:
     identity = "\n".join([source, tools.compiler, tools.version, *tools.flags, processor()])
     key = hashlib.sha256(identity.encode()).hexdigest()[:32]
     last: Exception | None = None
-    for find_folder in (cache_folder, _session_folder):
+    for find_folder in (cache_folder, session_folder):
         folder = find_folder()
         if folder is None:
             continue
@@ -192,7 +192,7 @@ def _temporary() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="mpnn-")
 
 
-def _session_folder() -> Path | None:
+def session_folder() -> Path | None:
     """A private folder for this process, where the cache cannot be written."""
     try:
         return Path(_temporary().name)

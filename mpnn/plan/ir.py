@@ -84,6 +84,24 @@ class Program:
     )
 
 
+    def tensor_of(self, k: int) -> int:
+        """Which of the tensors that a kernel writes is output k; what it saves, if anything, comes next."""
+        return sum(2 if o.kind in SAVING else 1 for o in self.outputs[:k])
+
+    @property
+    def num_tensors(self) -> int:
+        """How many tensors a kernel writes."""
+        return self.tensor_of(len(self.outputs))
+
+
+SAVING = ("max", "min", "softmax")  # the reductions that keep something for the backward pass
+
+
+def compute_type(dtype: torch.dtype) -> torch.dtype:
+    """What a kernel computes in: half precision is for storage."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
 def view_reshape(value: Value, shape: tuple[int, ...]) -> Value:
     """The same numbers in another shape."""
     if shape == value.shape:

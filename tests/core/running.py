@@ -45,6 +45,7 @@ def assert_like_eager(
     atol: float = 1e-10,
     gradients: bool = True,
     way: str | None = KERNEL,
+    backend: str = "cpu",
     **options: Any,
 ) -> None:
     """Raise unless a message gives the same outputs and gradients on kernels as in plain PyTorch.
@@ -59,7 +60,7 @@ def assert_like_eager(
         with mpnn.backend("eager"):
             return kernels(*values)
 
-    with mpnn.backend("cpu"):
+    with mpnn.backend(backend):
         assert_same(kernels, eager, fields, atol, gradients=gradients)
         if way is not None:
             assert_runs(way, lambda: kernels(*map(_leaf, fields.values())))

@@ -1,0 +1,108 @@
+"""Programs printed as Triton, launched on a graph's rows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpnn.backends.outputs import make_outputs
+from mpnn.backends.triton import source
+from mpnn.backends.triton.printer import Printed, print_kernel
+from mpnn.backends.triton.tiles import MOST_NUMBERS, Division, Launch, division_of, tile_of
+from mpnn.graph import Graph
+from mpnn.plan.homes import NotFusableError
+from mpnn.plan.ir import Program, compute_type
+
+
+class Kernel:
+    """A program on the GPU, or in Triton's interpreter: compiled by Triton on first use.
+
+    Raises:
+        NotFusableError: a message is too wide for a tile.
+    """
+
+    def __init__(self, program: Program, *, save: bool) -> None:
+        self.program, self.save = program, save
+        self._printed: Printed = print_kernel(program, save=save)
+        if self._printed.lanes > MOST_NUMBERS:
+            raise NotFusableError(f"a message of {self._printed.lanes} numbers has no place in a tile")
+        self._tile = tile_of(self._printed.lanes)
+        self._lock = threading.Lock()
+
+    def source(self) -> str:
+        """The Triton that runs."""
+        return self._printed.source
+
+    @cached_property
+    def _module(self) -> ModuleType:
+        return source.load(self._printed.source)
+
+    def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: int | Tensor = 0) -> list[Tensor]:
+        """Run over all rows: each output, followed by what it saves for the backward pass.
+
+        `seed` decides the dropout inside the message; a tensor of one whole number stays on its device.
+        """
+        csr, division = division_of(graph, self.program.by)
+        outputs = make_outputs(self.program, graph, csr.num_rows, save=self.save)
+        programs = self._programs(division)
+        real = compute_type(self.program.dtype)
+        device = graph.device
+        parts = torch.empty(division.num_parts * self._printed.state, dtype=real, device=device)
+        totals = torch.empty(sum(programs), self._printed.totals, dtype=real, device=device)
+        seed = seed if isinstance(seed, Tensor) else torch.full((), seed, dtype=torch.int64, device=device)
+        tensors = [*(_plain(t) for t in inputs), *outputs]
+        with _on(device):
+            first = 0
+            for launch, number in zip(division.launches, programs, strict=True):
+                slots = launch.slots(self._tile.edges)
+                self._module.rows[(number,)](
+                    *tensors, parts, totals, launch.rows, launch.begins, launch.ends,
+                    csr.indices, csr.edge_ids, seed, launch.rows.numel(), first,
+                    ROWS=self._tile.edges // slots, SLOTS=slots, PART=launch.part,
+                    num_warps=self._tile.warps, enable_fp_fusion=not self.program.exact,
+                )  # fmt: skip
+                first += number
+            if division.hubs is not None and self._printed.state:
+                hubs = division.hubs
+                self._module.hubs[(hubs.rows.numel(),)](
+                    *outputs, parts, hubs.rows, hubs.begins, hubs.ends, hubs.rows.numel(),
+                    num_warps=self._tile.warps, enable_fp_fusion=not self.program.exact,
+                )  # fmt: skip
+        self._finish_totals(outputs, totals)
+        return outputs
+
+    def _programs(self, division: Division) -> list[int]:
+        return [-(-one.rows.numel() * one.slots(self._tile.edges) // self._tile.edges) for one in division.launches]
+
+    def _finish_totals(self, outputs: list[Tensor], totals: Tensor) -> None:
+        """What each program summed over its edges, summed over the programs in an order of its own."""
+        sums, start = totals.sum(0), 0
+        for k, output in enumerate(self.program.outputs):
+            if output.kind == "all":
+                value = sums[start : start + output.value.size]
+                start += output.value.size
+                outputs[self.program.tensor_of(k)].copy_(value.view(output.value.shape))
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Numbers row by row, truth values as bytes."""
+    tensor = tensor.detach().contiguous()
+    return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor
+
+
+@contextmanager
+def _on(device: torch.device) -> Iterator[None]:
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            yield
+    else:
+        with np.errstate(all="ignore"):  # lanes that only pad a tile compute with anything
+            yield

@@ -1,0 +1,50 @@
+"""Generated Triton as a module: kept as a file, because Triton reads the source of what it compiles."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+from mpnn.native.compiler import CompilerError, cache_folder, session_folder
+
+
+def load(source: str) -> ModuleType:
+    """The module of a source; its file lies in the user's private cache, under a name by its content.
+
+    Raises:
+        CompilerError: nothing can be written anywhere.
+    """
+    key = hashlib.sha256(source.encode()).hexdigest()[:32]
+    path = _written(f"{key}.py", source)
+    module = ModuleType(f"mpnn_triton_{key}")
+    module.__file__ = str(path)
+    exec(compile(source, str(path), "exec"), module.__dict__)
+    return module
+
+
+def _written(name: str, source: str) -> Path:
+    """The file with this text, written under another name and renamed, so that processes do not meet."""
+    last: Exception | None = None
+    for find_folder in (cache_folder, session_folder):
+        folder = find_folder()
+        if folder is None:
+            continue
+        path = folder / name
+        try:
+            if not path.exists() or path.read_text() != source:
+                handle, draft = tempfile.mkstemp(dir=folder, prefix="build-")
+                try:
+                    with os.fdopen(handle, "w") as file:
+                        file.write(source)
+                    Path(draft).replace(path)
+                finally:
+                    with contextlib.suppress(OSError):
+                        Path(draft).unlink()
+            return path
+        except OSError as error:  # a full or read-only disk: try the next place
+            last = error
+    raise CompilerError(f"no folder can hold a kernel: {last}")
