@@ -3,7 +3,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test results lint types imports unit clean
+.PHONY: demo test test-gpu results lint types imports unit clean
 
 demo: $(READY)   ## set up, then train a GNN on a real graph and draw what it learned
 	$(BIN)/mpnn train node --dataset karate
@@ -25,6 +25,9 @@ imports: $(READY)
 
 unit: $(READY)
 	$(BIN)/python -m pytest -q -n 2
+
+test-gpu: $(READY)   ## the Triton kernels on the GPU, where there is one
+	$(BIN)/python -m pytest -q tests/core/test_triton.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("mpnn needs Python 3.11 or newer, \

@@ -6,6 +6,10 @@ from typing import Any
 import pytest
 import torch
 
+if not torch.cuda.is_available():
+    # Without a GPU, Triton's kernels run in its interpreter. It looks once, when it is imported.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 import mpnn
 
 # Two workers with a thread each are faster than one with two on small tensors, and never oversubscribe.

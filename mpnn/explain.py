@@ -40,7 +40,7 @@ def explain(layer: Callable[..., Any], *inputs: Any, **options: Any) -> Explanat
         *inputs, **options: its arguments.
 
     Returns:
-        An `Explanation`, to be printed; `.source` holds the generated C.
+        An `Explanation`, to be printed; `.source` holds the generated C or Triton.
 
     >>> ring = torch.tensor([[0, 1, 2], [1, 2, 0]])
     >>> def layer(x):
@@ -66,7 +66,7 @@ class Explanation:
 
     @property
     def source(self) -> str:
-        """The generated C of all steps, forward and backward."""
+        """The generated code of all steps, forward and backward."""
         return "\n".join(source for step in self.steps for source in step.sources)
 
     def __str__(self) -> str:
@@ -98,11 +98,15 @@ class StepExplanation:
         if isinstance(self.plan.program, str):
             return "chunks", self.plan.program
         if self._ran.fused.make is None:
-            return "chunks", "there is no compiler"
+            return "chunks", "there is nothing to compile kernels with"
         backward = self.plan.backwards.get(self._ran.wanted)
         if isinstance(backward, str):
             return "chunks", f"its gradient has no kernel: {backward}"
         return "kernel", ""
+
+    @property
+    def _language(self) -> str:
+        return str(getattr(getattr(self._ran.fused, "make", None), "language", ""))
 
     @cached_property
     def _program(self) -> Program | None:
@@ -110,7 +114,7 @@ class StepExplanation:
 
     @property
     def sources(self) -> Iterator[str]:
-        """The generated C, forward and backward."""
+        """The generated code, forward and backward."""
         if self.way != "kernel" or self.plan is None:
             return
         fused, wanted = self._ran.fused, self._ran.wanted
@@ -173,7 +177,7 @@ class StepExplanation:
         name = getattr(step.message, "__name__", type(step.message).__name__)
         name = f"{type(owner).__name__}.{name}()" if isinstance(owner, nn.Module) else name
         how = {
-            "kernel": "as a kernel in C", "chunks": "on some edges at a time, in PyTorch",
+            "kernel": f"as a kernel in {self._language}", "chunks": "on some edges at a time, in PyTorch",
             "dense": "as one dense operation", "eager": "on all edges at once, in PyTorch",
         }[self.way]  # fmt: skip
         why = f": {self.reason}" if self.reason else ""

@@ -11,10 +11,10 @@ import torch
 
 import mpnn
 from mpnn.backends.cpu import has_compiler
+from mpnn.backends.triton import has_triton, interprets
 from mpnn.models import CONVS, GNN
 
-LIBRARIES = ("torch", "torch-geometric", "numpy", "scipy", "scikit-learn", "networkx", "matplotlib")
-BACKENDS = ("eager", "cpu", "auto")
+LIBRARIES = ("torch", "triton", "torch-geometric", "numpy", "scipy", "scikit-learn", "networkx", "matplotlib")
 TOLERANCE = 1e-5  # of float32, on sums of a few hundred terms
 
 
@@ -33,9 +33,15 @@ def facts() -> list[tuple[str, str]]:
     return rows
 
 
+def backends() -> list[str]:
+    """The backends that run here."""
+    on_gpu = has_triton() and torch.cuda.is_available()
+    return ["eager", "cpu", "auto", *(["triton"] if on_gpu or interprets() else [])]
+
+
 def self_test() -> dict[str, str]:
     """Train a step of two layers on each backend; say whether loss and gradients are those of eager."""
-    return {name: _verdict(name) for name in BACKENDS}
+    return {name: _verdict(name) for name in backends()}
 
 
 def _verdict(backend: str) -> str:
@@ -56,10 +62,13 @@ def _difference(layer: str, backend: str) -> float:
 
 
 def _step(layer: str, backend: str) -> list[torch.Tensor]:
+    on_gpu = backend == "triton" and torch.cuda.is_available()
     with torch.random.fork_rng(devices=[]), mpnn.backend(backend):
         torch.manual_seed(0)
-        graph = mpnn.Graph(torch.randint(200, (2, 1000)), 200)
+        graph, x = mpnn.Graph(torch.randint(200, (2, 1000)), 200), torch.randn(200, 8)
         model = GNN(8, 16, 4, conv=layer)
-        loss = model(torch.randn(200, 8), graph).square().mean()
+        if on_gpu:
+            graph, x, model = graph.to("cuda"), x.cuda(), model.cuda()
+        loss = model(x, graph).square().mean()
         loss.backward()
-    return [loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
+    return [loss.detach().cpu(), *(p.grad.cpu() for p in model.parameters() if p.grad is not None)]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mpnn.graph import Graph
-from mpnn.plan.dropout import seeded
+from mpnn.plan.dropout import Seed, seeded
 from mpnn.plan.homes import Home
 from mpnn.plan.plan import Plan
 
@@ -34,7 +34,7 @@ class _Block(NamedTuple):
         return value if index is None else value.index_select(0, index)
 
 
-def run(plan: Plan, graph: Graph, seed: int, values: Sequence[Tensor]) -> list[Tensor]:
+def run(plan: Plan, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[Tensor]:
     """The plan's reductions, each `[num_dst, ...]`."""
     if torch.is_grad_enabled() and any(v.requires_grad for v in values):
         return list(cast(Any, _Chunks.apply)(plan, graph, seed, *values))
@@ -60,13 +60,13 @@ def _blocks(plan: Plan, graph: Graph, values: Sequence[Tensor]) -> Iterator[_Blo
         row = last
 
 
-def _reduce_block(plan: Plan, block: _Block, seed: int, lifted: Sequence[Tensor]) -> list[Tensor]:
+def _reduce_block(plan: Plan, block: _Block, seed: Seed, lifted: Sequence[Tensor]) -> list[Tensor]:
     with seeded(seed, block.edges):
         values = plan.per_edge(lifted, block.src.numel())
     return plan.reduce(values, block.dst - block.rows.start, block.rows.stop - block.rows.start)
 
 
-def _reduce(plan: Plan, graph: Graph, seed: int, values: Sequence[Tensor]) -> list[Tensor]:
+def _reduce(plan: Plan, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[Tensor]:
     parts = [
         _reduce_block(plan, b, seed, [b.lift(v, h) for v, h in zip(values, plan.homes, strict=True)])
         for b in _blocks(plan, graph, values)
@@ -84,7 +84,7 @@ class _Chunks(torch.autograd.Function):
     """Forward block by block; backward the same blocks again."""
 
     @staticmethod
-    def forward(ctx: Any, plan: Plan, graph: Graph, seed: int, *values: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, plan: Plan, graph: Graph, seed: Seed, *values: Tensor) -> tuple[Tensor, ...]:
         ctx.plan, ctx.graph, ctx.seed = plan, graph, seed
         ctx.save_for_backward(*values)
         return tuple(_reduce(plan, graph, seed, values))

@@ -20,7 +20,7 @@ from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError
 from mpnn.plan.adjoint import SAVED
 from mpnn.plan.capture import fetch, fingerprint, same_tensor
-from mpnn.plan.dropout import draw_seed
+from mpnn.plan.dropout import Seed, draw_seed
 from mpnn.plan.homes import Home, NotFusableError
 from mpnn.plan.ir import Program
 from mpnn.plan.plan import Backward, Plan, make_plan
@@ -32,7 +32,9 @@ __all__ = ["NotFusableError", "find_plan", "run", "trace_count"]
 class Kernel(Protocol):
     """A program made runnable by a backend."""
 
-    def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: int = 0) -> list[Tensor]: ...
+    language: str
+
+    def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: Seed = 0) -> list[Tensor]: ...
 
 
 MakeKernel = Callable[..., Kernel]
@@ -149,7 +151,7 @@ def _key(step: Step) -> Hashable:
         if isinstance(value, Tensor):
             home = _home(residency, value, num_edges)
             shape = value.shape if home is Home.SHARED else value.shape[1:]
-            arguments.append((name, home, shape, value.dtype, value.device.type))
+            arguments.append((name, home, shape, value.dtype, value.device))
         elif isinstance(value, bool | int | float | str | None):
             arguments.append((name, type(value), value))
         else:
@@ -206,7 +208,7 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
     ran = listener()
     if ran is not None:
         ran.append(Ran(step, "plan", "", fused, tuple([v.requires_grad for v in values])))
-    seed = draw_seed() if plan.drops else 0
+    seed: Seed = draw_seed(graph.device) if plan.drops else 0
     reduced = _reduced(fused, graph, seed, values)
     if plan.kinds == ["mean"]:
         return reduced[0]
@@ -214,27 +216,31 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
     return aggregator.merge(shared, _counts(graph, shared[0]))
 
 
-def _reduced(fused: Fused, graph: Graph, seed: int, values: Sequence[Tensor]) -> list[Tensor]:
+def _reduced(fused: Fused, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[Tensor]:
     plan = fused.plan
     if fused.make is None or isinstance(plan.program, str):
         return chunked.run(plan, graph, seed, values)
     try:
         return _by_kernels(fused, graph, seed, values)
+    except NotFusableError as error:  # not by this backend, say because a message is too wide
+        plan.program = str(error)
     except CompilerError as error:
         fused.make = None
         _warn_once(error)
-        return chunked.run(plan, graph, seed, values)
+    return chunked.run(plan, graph, seed, values)
 
 
-def _by_kernels(fused: Fused, graph: Graph, seed: int, values: Sequence[Tensor]) -> list[Tensor]:
+def _by_kernels(fused: Fused, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[Tensor]:
     plan = fused.plan
     wanted = tuple([v.requires_grad for v in values])
     if True not in wanted or not torch.is_grad_enabled():
         made = fused.forward_kernel(save=False)(graph, values, seed)
         return [made[k] for k in _positions(plan)]
+    fused.forward_kernel(save=True)
     try:
-        plan.backward(wanted)
-    except NotFusableError:  # a gradient without a kernel: then both ways without
+        fused.backward_kernels(plan.backward(wanted))
+    except NotFusableError as error:  # a gradient without a kernel: then both ways without
+        plan.backwards[wanted] = str(error)
         return chunked.run(plan, graph, seed, values)
     return list(cast(Any, _Rows.apply)(fused, graph, seed, *values))
 
@@ -278,7 +284,7 @@ class _Rows(torch.autograd.Function):
     """The per-edge program as one differentiable operation on per-node tensors."""
 
     @staticmethod
-    def forward(ctx: Any, fused: Fused, graph: Graph, seed: int, *values: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, fused: Fused, graph: Graph, seed: Seed, *values: Tensor) -> tuple[Tensor, ...]:
         made = fused.forward_kernel(save=True)(graph, values, seed)
         ctx.fused, ctx.graph, ctx.seed = fused, graph, seed
         # A sum is not needed again, and may be written into by its reader.
@@ -306,7 +312,7 @@ class _Rows(torch.autograd.Function):
 def _gradients(
     fused: Fused,
     graph: Graph,
-    seed: int,
+    seed: Seed,
     values: Sequence[Tensor],
     saved: Sequence[Tensor],
     gradients: Sequence[Tensor | None],

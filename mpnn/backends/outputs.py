@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from mpnn.graph import Graph
-from mpnn.plan.ir import SAVING, Program, compute_type
+from mpnn.plan.adjoint import SAVED
+from mpnn.plan.ir import Program, compute_type
 
 
 def make_outputs(program: Program, graph: Graph, num_rows: int, *, save: bool) -> list[Tensor]:
@@ -14,10 +15,8 @@ def make_outputs(program: Program, graph: Graph, num_rows: int, *, save: bool) -
     outputs = []
     for output in program.outputs:
         rows = {"all": (), "edge": (graph.num_edges,)}.get(output.kind, (num_rows,))
-        outputs.append(
-            torch.empty((*rows, *output.value.shape), dtype=program.dtype, device=graph.device)
-        )
-        if output.kind in SAVING:
+        outputs.append(torch.empty((*rows, *output.value.shape), dtype=program.dtype, device=graph.device))
+        if SAVED.get(output.kind):
             saved = output.value if output.score is None else output.score
             shape = (num_rows, *saved.shape) if save else (0,)
             outputs.append(torch.empty(shape, dtype=compute_type(program.dtype), device=graph.device))

@@ -17,13 +17,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-_drawn: ContextVar[tuple[int, Tensor | None]] = ContextVar("mpnn_dropout")
+Seed = int | Tensor  # a tensor of one whole number, where the device draws it and keeps it
+_drawn: ContextVar[tuple[Seed, Tensor | None]] = ContextVar("mpnn_dropout")
 
 MASK = 0xFFFFFFFF
 
 
 @contextmanager
-def seeded(seed: int, edges: Tensor | None = None) -> Iterator[None]:
+def seeded(seed: Seed, edges: Tensor | None = None) -> Iterator[None]:
     """Compute the masks of one call of a plan in plain PyTorch, on all edges or on some."""
     token = _drawn.set((seed, edges))
     try:
@@ -32,9 +33,13 @@ def seeded(seed: int, edges: Tensor | None = None) -> Iterator[None]:
         _drawn.reset(token)
 
 
-def draw_seed() -> int:
-    """A new seed from PyTorch's generator."""
-    return int(torch.randint(2**31, ()).item())
+def draw_seed(device: torch.device) -> Seed:
+    """A new seed from PyTorch's generator of a device.
+
+    On a GPU it stays there: the host does not wait for it, and each replay of a CUDA graph draws its own.
+    """
+    drawn = torch.randint(2**31, (), device=device)
+    return int(drawn.item()) if device.type == "cpu" else drawn
 
 
 @torch.library.custom_op("mpnn::kept", mutates_args=())

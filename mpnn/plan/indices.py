@@ -36,8 +36,12 @@ def locate(value: Value, at: Indices | str, over: str) -> tuple[Value, Indices |
                     own[dim] = at[position]
                 at = own
             case _:  # slice
-                dim, start = value.detail
-                at = [f"({i} + {start})" if d == dim and start else i for d, i in enumerate(at)]
+                dim, start, step = value.detail
+                at = list(at)
+                if step != 1:
+                    at[dim] = f"({start} + {step} * {at[dim]})"
+                elif start:
+                    at[dim] = f"({at[dim]} + {start})"
         value = source
     return value, at
 
@@ -55,7 +59,8 @@ def linear(at: Indices, shape: Sequence[int]) -> str:
     terms, stride = [], 1
     for i, n in zip(reversed(at), reversed(shape), strict=True):
         if n != 1:
-            terms.append(i if stride == 1 else f"({i}) * {stride}")
+            factor = i if i.isidentifier() else f"({i})"
+            terms.append(i if stride == 1 else f"{factor} * {stride}")
         stride *= n
     return " + ".join(reversed(terms)) or "0"
 

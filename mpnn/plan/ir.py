@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from mpnn.plan.adjoint import SAVED
 from mpnn.plan.homes import Home
 
 
@@ -83,18 +84,14 @@ class Program:
         False  # whether the same number must come out bit by bit of another kernel, as a maximum's does
     )
 
-
     def tensor_of(self, k: int) -> int:
         """Which of the tensors that a kernel writes is output k; what it saves, if anything, comes next."""
-        return sum(2 if o.kind in SAVING else 1 for o in self.outputs[:k])
+        return sum(1 + SAVED.get(o.kind, 0) for o in self.outputs[:k])
 
     @property
     def num_tensors(self) -> int:
         """How many tensors a kernel writes."""
         return self.tensor_of(len(self.outputs))
-
-
-SAVING = ("max", "min", "softmax")  # the reductions that keep something for the backward pass
 
 
 def compute_type(dtype: torch.dtype) -> torch.dtype:

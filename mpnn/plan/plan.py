@@ -15,7 +15,7 @@ from mpnn.aggregate import Aggregator, Mean, Reduction
 from mpnn.graph import Graph
 from mpnn.plan.adjoint import READ, SAVED, adjoint
 from mpnn.plan.capture import Path, fetch, find
-from mpnn.plan.dropout import seeded
+from mpnn.plan.dropout import Seed, seeded
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
 from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, has_rows, op_name, shape_of
 from mpnn.plan.ir import Output, Program
@@ -85,7 +85,7 @@ class Plan:
     def differentiable_gradients(
         self,
         graph: Graph,
-        seed: int,
+        seed: Seed,
         values: Sequence[Tensor],
         gradients: Sequence[Tensor | None],
         wanted: Sequence[bool],
@@ -304,8 +304,9 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
         shapes += [((ROWS, *shape), forward.dtype) for shape in read]
         homes += [Home.DST] * len(read)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
+    device = inputs[0].meta["val"].device if inputs else None
     with mode:
-        fakes = [torch.empty(shape, dtype=dtype) for shape, dtype in shapes]
+        fakes = [torch.empty(shape, dtype=dtype, device=device) for shape, dtype in shapes]
     function = adjoint(lambda t: plan.per_edge(t, ROWS), plan.kinds, wanted)
     with torch.no_grad(), mode:
         module = trace(function, fakes, message=False)

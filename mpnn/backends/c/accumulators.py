@@ -50,10 +50,6 @@ class Accumulators:
             f"static inline void start(State *restrict s) {{ {' '.join(initial)} }}\n"
         )
 
-    def out(self, k: int) -> int:
-        """Which output tensor an output writes first."""
-        return sum(2 if o.kind in ("max", "min", "softmax") else 1 for o in self.program.outputs[:k])
-
     def finish(self) -> str:
         """How a row that has seen all of its edges is written."""
         storage = STORAGE[self.program.dtype]
@@ -71,18 +67,18 @@ class Accumulators:
                 width = size // max(output.score.size, 1)
                 value = f"(count ? {value} / s->total{k}[i / {width}] : 0)"
             lines.append(
-                f"    {storage} *restrict o{k} = ({storage} *)a->out[{self.out(k)}] + (size_t)row * {size};"
+                f"    {storage} *restrict o{k} = ({storage} *)a->out[{self.program.tensor_of(k)}] + (size_t)row * {size};"
             )
             lines.append(f"    for (int i = 0; i < {size}; i++) STORE(o{k}[i], {value});")
             if self.save and output.kind in ("max", "min"):
                 lines.append(
-                    f"    real *restrict t{k} = (real *)a->out[{self.out(k) + 1}] + (size_t)row * {size};"
+                    f"    real *restrict t{k} = (real *)a->out[{self.program.tensor_of(k) + 1}] + (size_t)row * {size};"
                 )
                 lines.append(f"    for (int i = 0; i < {size}; i++) t{k}[i] = count ? s->n{k}[i] : 1;")
             if self.save and output.score is not None:
                 heads = output.score.size
                 lines.append(
-                    f"    real *restrict t{k} = (real *)a->out[{self.out(k) + 1}] + (size_t)row * {heads};"
+                    f"    real *restrict t{k} = (real *)a->out[{self.program.tensor_of(k) + 1}] + (size_t)row * {heads};"
                 )
                 lines.append(
                     f"    for (int i = 0; i < {heads}; i++) "
@@ -141,7 +137,7 @@ class Accumulators:
         storage = STORAGE[self.program.dtype]
         size = sum(o.value.size for o in self.program.outputs if o.kind == "all")
         lines = [
-            f"    for (int i = 0; i < {o.value.size}; i++) STORE((({storage} *)a->out[{self.out(k)}])[i], all[{self.all_offset(k)} + i]);"
+            f"    for (int i = 0; i < {o.value.size}; i++) STORE((({storage} *)a->out[{self.program.tensor_of(k)}])[i], all[{self.all_offset(k)} + i]);"
             for k, o in enumerate(self.program.outputs)
             if o.kind == "all"
         ]

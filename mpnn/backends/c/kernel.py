@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from mpnn.backends.c.printer import print_kernel
+from mpnn.backends.outputs import make_outputs
 from mpnn.csr import CSR
 from mpnn.graph import Graph
 from mpnn.native.compiler import load
+from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import Home
-from mpnn.plan.ir import Program
+from mpnn.plan.ir import Program, compute_type
 
 HEAVY_DEGREE = 8192  # a row with more edges is split, so that a hub does not leave the other cores idle
 EDGES_PER_TASK = 4096
@@ -68,6 +70,8 @@ def _divide(csr: CSR) -> Tasks:
 class Kernel:
     """A program on the CPU: compiled on first use for each index type, then called."""
 
+    language = "C"
+
     def __init__(self, program: Program, *, save: bool) -> None:
         self.program, self.save = program, save
         self._libraries: dict[torch.dtype, tuple[Callable[..., None], int]] = {}
@@ -94,7 +98,7 @@ class Kernel:
                 known = self._libraries[index_type] = (library.kernel, library.state_bytes())
         return known
 
-    def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: int = 0) -> list[Tensor]:
+    def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: Seed = 0) -> list[Tensor]:
         """Run over all rows: each output, followed by what it saves for the backward pass.
 
         `seed` decides the dropout inside the message.
@@ -103,32 +107,17 @@ class Kernel:
         csr, tasks = tasks_of(graph, program.by)
         kernel, state_bytes = self._library(csr.indptr.dtype)
         inputs = [t if t.is_contiguous() else t.contiguous() for t in inputs]
-        outputs = self._outputs(graph, csr)
+        outputs = make_outputs(program, graph, csr.num_rows, save=self.save)
         ins = (ctypes.c_void_p * max(1, len(inputs)))(*[t.data_ptr() for t in inputs])
         outs = (ctypes.c_void_p * max(1, len(outputs)))(*[t.data_ptr() for t in outputs])
         num_tasks = len(tasks.tasks)
         parts = torch.empty(max(1, tasks.num_parts * state_bytes), dtype=torch.uint8)
-        total = torch.empty(max(1, num_tasks * self._all), dtype=_compute_type(program.dtype))
+        total = torch.empty(max(1, num_tasks * self._all), dtype=compute_type(program.dtype))
         threads = 1 if graph.num_edges * self._work < SMALL else torch.get_num_threads()
         kernel(
             ins, outs, csr.indptr.data_ptr(), csr.indices.data_ptr(), csr.edge_ids.data_ptr(),
             graph.num_edges, tasks.tasks.ctypes.data, num_tasks, tasks.heavy.ctypes.data, len(tasks.heavy),
             HEAVY_DEGREE,
-            parts.data_ptr(), total.data_ptr(), seed, threads,
+            parts.data_ptr(), total.data_ptr(), int(seed), threads,
         )  # fmt: skip
         return outputs
-
-    def _outputs(self, graph: Graph, csr: CSR) -> list[Tensor]:
-        outputs = []
-        for output in self.program.outputs:
-            rows = {"all": (), "edge": (graph.num_edges,)}.get(output.kind, (csr.num_rows,))
-            outputs.append(torch.empty((*rows, *output.value.shape), dtype=self.program.dtype))
-            if output.kind in ("max", "min", "softmax"):
-                saved = output.value if output.score is None else output.score
-                shape = (csr.num_rows, *saved.shape) if self.save else (0,)
-                outputs.append(torch.empty(shape, dtype=_compute_type(self.program.dtype)))
-        return outputs
-
-
-def _compute_type(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32

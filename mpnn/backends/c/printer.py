@@ -15,8 +15,9 @@ from mpnn.backends.c.accumulators import IDENTITY, STORAGE, Accumulators
 from mpnn.plan.dropout import threshold
 from mpnn.plan.formula import formula
 from mpnn.plan.homes import Home
+from mpnn.plan.indices import Indices, broadcast, linear, locate
 from mpnn.plan.ir import Program, Value
-from mpnn.plan.schedule import Item, Nest, Shape, base_of, make_schedule
+from mpnn.plan.schedule import Item, Nest, base_of, make_schedule
 
 # A number as it is after being stored: a maximum is recognised by it in the backward pass.
 ROUNDED = {
@@ -285,7 +286,7 @@ class _Printer:
         identity = IDENTITY[value.name]
         if self.nest.reduced is None:
             return [*opening, f"FILL({name}s, {value.size}, {identity});"], closing
-        at = self._linear([("0" if d in value.detail else i) for d, i in enumerate(indices)], value.shape)
+        at = linear([("0" if d in value.detail else i) for d, i in enumerate(indices)], value.shape)
         return [*opening, f"real r{name[1:]} = {identity};"], [*closing, f"{name}s[{at}] = r{name[1:]};"]
 
     def _loops(
@@ -299,7 +300,7 @@ class _Printer:
         return lines if dims else ["{", *("    " + line for line in lines), "}"]
 
     def _item(self, item: Item, indices: Sequence[str]) -> list[str]:
-        here = "i0" if self.flat else self._linear(indices, item.domain)
+        here = "i0" if self.flat else linear(indices, item.domain)
         value = item.value
         if item.kind == "point":
             assert value is not None
@@ -323,14 +324,14 @@ class _Printer:
             assert self.nest is not None
             if self.nest.reduced is None:
                 kept = [("0" if d in value.detail else i) for d, i in enumerate(indices)]
-                target = f"{self.names[value]}s[{self._linear(kept, value.shape)}]"
+                target = f"{self.names[value]}s[{linear(kept, value.shape)}]"
             else:
                 target = f"r{self.names[value][1:]}"
             return [f"{target} = {_fold(value.name, target, what)};"]
         if item.kind == "join":
             assert value is not None
             moved = [f"{i} + {o}" if o else i for i, o in zip(indices, item.offset, strict=True)]
-            return [f"{self.names[value]}s[{self._linear(moved, value.shape)}] = {what};"]
+            return [f"{self.names[value]}s[{linear(moved, value.shape)}] = {what};"]
         k = item.output
         match item.kind:
             case "sum" | "mean":
@@ -340,13 +341,13 @@ class _Printer:
             case "edge":
                 size = item.reads[0].size
                 return [
-                    f"STORE((({STORAGE[self.program.dtype]} *)a->out[{self.row.out(k)}])[(size_t)edge * {size} + {here}], {what});"
+                    f"STORE((({STORAGE[self.program.dtype]} *)a->out[{self.program.tensor_of(k)}])[(size_t)edge * {size} + {here}], {what});"
                 ]
             case "weighted":
                 output = self.program.outputs[k]
                 assert output.score is not None
                 rank = len(output.score.shape)
-                at = self._linear(indices[:rank], output.score.shape)
+                at = linear(indices[:rank], output.score.shape)
                 return [f"s->a{k}[{here}] += w{k}[{at}] * {what};"]
             case _:
                 better = ">" if item.kind == "max" else "<"
@@ -366,7 +367,7 @@ class _Printer:
         self.flat = self._reads_flat(item)
         dims = [(0, output.score.size)] if self.flat else [(d, n) for d, n in enumerate(item.domain) if n > 1]
         indices = ["i0"] if self.flat else [f"i{d}" if n > 1 else "0" for d, n in enumerate(item.domain)]
-        here = "i0" if self.flat else self._linear(indices, item.domain)
+        here = "i0" if self.flat else linear(indices, item.domain)
         score = self._operand(item.reads[0], item, indices)
         return self._loops(dims, [f"w{k}[{here}] = {score};"], True)
 
@@ -414,72 +415,25 @@ class _Printer:
         if value.op == "point" and value in self.names and self._local(value, item):
             return self.names[value]
         if self.flat:
-            return self._flat_read(value, "i0")
-        offset = len(indices) - len(value.shape)
-        own = ["0" if n == 1 else indices[offset + d] for d, n in enumerate(value.shape)]
-        return self._read(value, own)
+            return self._read(value, "i0")
+        return self._read(value, broadcast(indices, value.shape))
 
     def _local(self, value: Value, item: Item) -> bool:
         """Whether a value is a variable of the loop that is being printed."""
         assert self.nest is not None
         return value.shape == item.domain and any(i.value is value for i in self.nest.items)
 
-    def _read(self, value: Value, at: Sequence[str]) -> str:
-        if value.op == "view":
-            source = value.args[0]
-            match value.name:
-                case "reshape":
-                    return self._read_reshaped(source, at, value.shape)
-                case "expand":
-                    own = at[len(at) - len(source.shape) :]
-                    return self._read(
-                        source, ["0" if n == 1 else i for i, n in zip(own, source.shape, strict=True)]
-                    )
-                case "permute":
-                    own = [""] * len(at)
-                    for position, dim in enumerate(value.detail):
-                        own[dim] = at[position]
-                    return self._read(source, own)
-                case _:  # slice
-                    dim, start, step = value.detail
-                    own = list(at)
-                    own[dim] = f"({start} + {step} * {at[dim]})" if step != 1 else f"({at[dim]} + {start})"
-                    return self._read(source, own if start or step != 1 else at)
-        return self._flat_read(value, self._linear(at, value.shape))
-
-    def _read_reshaped(self, source: Value, at: Sequence[str], shape: Shape) -> str:
-        squeezed = [(i, n) for i, n in zip(at, shape, strict=True) if n > 1]
-        if [n for _, n in squeezed] == [n for n in source.shape if n > 1]:
-            rest = iter(squeezed)
-            return self._read(source, [next(rest)[0] if n > 1 else "0" for n in source.shape])
-        return self._flat_read(source, self._linear(at, shape))
-
-    def _flat_read(self, value: Value, at: str) -> str:
-        match value.op:
-            case "const":
-                return _number(value.detail)
-            case "load":
-                given = self.program.inputs[value.detail]
-                plain = given.dtype == torch.bool or STORAGE[given.dtype] == self.real
-                return f"in{value.detail}[{at}]" if plain else f"LOAD(in{value.detail}[{at}])"
-            case "view" if value.name == "reshape":
-                return self._flat_read(value.args[0], at)
-            case "view":
-                indices, rest = [], value.size
-                for n in value.shape:
-                    rest //= max(n, 1)
-                    indices.append("0" if n == 1 else f"(({at}) / {rest} % {n})")
-                return self._read(value, indices)
-            case _:
-                return f"{self.names[value]}s[{at}]"
-
-    def _linear(self, at: Sequence[str], shape: Shape) -> str:
-        terms, stride = [], 1
-        for i, n in zip(reversed(at), reversed(shape), strict=True):
-            if n > 1:
-                terms.append(i if stride == 1 else f"({i}) * {stride}")
-            stride *= n
-        return " + ".join(reversed(terms)) or "0"
+    def _read(self, value: Value, at: Indices | str) -> str:
+        """The number at an index of each dimension, or at a linear position."""
+        value, place = locate(value, at, "/")
+        if value.op == "const":
+            return _number(value.detail)
+        where = place if isinstance(place, str) else linear(place, value.shape)
+        if value.op == "load":
+            given = self.program.inputs[value.detail]
+            plain = given.dtype == torch.bool or STORAGE[given.dtype] == self.real
+            return f"in{value.detail}[{where}]" if plain else f"LOAD(in{value.detail}[{where}])"
+        return f"{self.names[value]}s[{where}]"
 
 
 def _indent(lines: Sequence[str]) -> list[str]:

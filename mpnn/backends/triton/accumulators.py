@@ -26,7 +26,7 @@ class Accumulator:
     k: int
     output: Output
     at: Sequence[str]
-    rounded: str  # a number as it is after being stored
+    rounded: str  # how a number is after being stored, `{0}` in its place
     save: bool
     fields: list[Field] = field(init=False)
 
@@ -64,11 +64,11 @@ class Extremum(Accumulator):
     def step(self, value: str, score: str) -> list[str]:
         """A NaN is better than anything."""
         k, x = self.k, f"x{self.k}"
-        ties = f"ties{k} = tl.where(better{k}, 1.0, tl.where(valid & ({x} == best{k}), ties{k} + 1.0, ties{k}))"
+        tied = f"tl.where(valid & ({x} == best{k}), ties{k} + 1.0, ties{k})"
         return [
             f"{x} = {self.rounded.format(value)}",
             f"better{k} = valid & (({x} {self.better} best{k}) | ({x} != {x}))",
-            *([ties] if self.save else []),
+            *([f"ties{k} = tl.where(better{k}, 1.0, {tied})"] if self.save else []),
             f"best{k} = tl.where(better{k}, {x}, best{k})",
         ]
 

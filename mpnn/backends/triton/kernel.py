@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
 
@@ -16,8 +15,9 @@ from torch import Tensor
 from mpnn.backends.outputs import make_outputs
 from mpnn.backends.triton import source
 from mpnn.backends.triton.printer import Printed, print_kernel
-from mpnn.backends.triton.tiles import MOST_NUMBERS, Division, Launch, division_of, tile_of
+from mpnn.backends.triton.tiles import MOST_NUMBERS, Division, division_of, tile_of
 from mpnn.graph import Graph
+from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import NotFusableError
 from mpnn.plan.ir import Program, compute_type
 
@@ -28,6 +28,8 @@ class Kernel:
     Raises:
         NotFusableError: a message is too wide for a tile.
     """
+
+    language = "Triton"
 
     def __init__(self, program: Program, *, save: bool) -> None:
         self.program, self.save = program, save
@@ -45,7 +47,7 @@ class Kernel:
     def _module(self) -> ModuleType:
         return source.load(self._printed.source)
 
-    def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: int | Tensor = 0) -> list[Tensor]:
+    def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: Seed = 0) -> list[Tensor]:
         """Run over all rows: each output, followed by what it saves for the backward pass.
 
         `seed` decides the dropout inside the message; a tensor of one whole number stays on its device.
@@ -80,7 +82,10 @@ class Kernel:
         return outputs
 
     def _programs(self, division: Division) -> list[int]:
-        return [-(-one.rows.numel() * one.slots(self._tile.edges) // self._tile.edges) for one in division.launches]
+        return [
+            -(-one.rows.numel() * one.slots(self._tile.edges) // self._tile.edges)
+            for one in division.launches
+        ]
 
     def _finish_totals(self, outputs: list[Tensor], totals: Tensor) -> None:
         """What each program summed over its edges, summed over the programs in an order of its own."""

@@ -32,7 +32,7 @@ def tanh(x):
 
 @triton.jit
 def power(x, y):
-    """x to the power y; a negative x has one where y is a whole number. In float64, for the digits of y log x."""
+    """Raise x to the power y, a negative x where y is whole; in float64, for the digits of y log x."""
     base = x.to(tl.float64)
     exponent = y.to(tl.float64)
     whole = tl.floor(exponent) == exponent
@@ -74,11 +74,13 @@ def rescale(old, new):
 def largest(x):
     """The maximum over the slots of a row; a NaN wins, as in PyTorch."""
     unordered = tl.max((x != x).to(tl.int32), 1, keep_dims=True) > 0
-    return tl.where(unordered, float("nan"), tl.max(x, 1, keep_dims=True))
+    best = tl.max(tl.where(x == x, x, float("-inf")), 1, keep_dims=True)
+    return tl.where(unordered, float("nan"), best)
 
 
 @triton.jit
 def smallest(x):
     """The minimum over the slots of a row; a NaN wins, as in PyTorch."""
     unordered = tl.max((x != x).to(tl.int32), 1, keep_dims=True) > 0
-    return tl.where(unordered, float("nan"), tl.min(x, 1, keep_dims=True))
+    best = tl.min(tl.where(x == x, x, float("inf")), 1, keep_dims=True)
+    return tl.where(unordered, float("nan"), best)

@@ -5,10 +5,10 @@ A program holds a tile of `edges` edges at a time, divided among its rows:
     rows of at most 8 edges     a slot for each row: many rows, each a loop over its few edges
     of at most 64               a few slots for each row
     longer                      all slots for one row, which are combined at its end
-    hubs, more than 4096        parts of 4096 edges by programs of their own; a second kernel combines the parts
+    hubs, more than 4096        parts of 4096 edges, a program each; a second kernel combines them
 
-Rows are taken in the order of their length, so that those of one program end together, and within a length as
-they come. A row belongs to one program, or to the second kernel: no atomics, and the same bits each time.
+Rows are taken in the order of their length, so that those of one program end together, and within a length
+as they come. A row belongs to one program, or to the second kernel: no atomics, the same bits each time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from mpnn.graph import Graph
 from mpnn.plan.homes import Home
 
 SHORT, MIDDLE, HUB = 8, 64, 4096
-# Rows in the same interval may share a program: each length of a short one, then powers of two.
-LENGTHS = (*range(SHORT), *(1 << k for k in range(3, 13)))
 
 NUMBERS = 2048  # in a tile's widest tensor: 16 for each thread of 4 warps
 MOST_EDGES = 128
@@ -82,18 +80,23 @@ def division_of(graph: Graph, by: Home) -> tuple[CSR, Division]:
     return csr, graph.memo(("triton launches", by), lambda: divide(csr))
 
 
+def _lengths() -> list[int]:
+    """Rows up to the same of these bounds may share a program: each short length, then powers of two."""
+    return [*range(SHORT), *(1 << k for k in range(SHORT.bit_length() - 1, HUB.bit_length()))]
+
+
 def divide(csr: CSR) -> Division:
     """Sort the rows by length. The host learns how many there are of each kind, once."""
     lengths = csr.indptr.diff()
     device = lengths.device
-    bounds = torch.tensor(LENGTHS, device=device, dtype=lengths.dtype)
-    interval = torch.bucketize(lengths, bounds)
+    bounds = _lengths()
+    interval = torch.bucketize(lengths, torch.tensor(bounds, device=device, dtype=lengths.dtype))
     order = torch.argsort(interval, stable=True)
-    counts = torch.bincount(interval, minlength=len(LENGTHS) + 1).tolist()
+    counts = torch.bincount(interval, minlength=len(bounds) + 1).tolist()
     launches: list[Launch] = []
     first = 0
     for low, high in ((-1, SHORT), (SHORT, MIDDLE), (MIDDLE, HUB)):
-        number = sum(n for n, bound in zip(counts, LENGTHS, strict=False) if low < bound <= high)
+        number = sum(n for n, bound in zip(counts, bounds, strict=False) if low < bound <= high)
         if number:
             rows = order[first : first + number].contiguous()
             launches.append(Launch(high, rows.to(csr.indptr.dtype), csr.indptr[rows], csr.indptr[rows + 1]))

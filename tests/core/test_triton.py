@@ -1,0 +1,267 @@
+"""The kernels in Triton: on a GPU where there is one, else in Triton's interpreter, against plain PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import mpnn
+from mpnn import Graph, aggregate, propagate
+from mpnn.backends.triton import has_triton, tiles
+from tests.compare import assert_close
+from tests.core.graphs import random_graph
+from tests.core.running import CHUNKS, EAGER, KERNEL, assert_like_eager, assert_runs
+from tests.core.test_backend_messages import MESSAGES, Message
+
+if not has_triton():
+    pytest.skip("Triton is not installed", allow_module_level=True)
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DTYPE = torch.float64
+NUM_NODES = 9
+graph = random_graph(NUM_NODES).to(DEVICE)
+generator = torch.Generator().manual_seed(3)
+
+
+def randn(*shape: int, dtype: torch.dtype = DTYPE) -> Tensor:
+    return torch.randn(*shape, dtype=DTYPE, generator=generator).to(DEVICE, dtype)
+
+
+def there(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: v.to(DEVICE) if isinstance(v, Tensor) else v for name, v in fields.items()}
+
+
+def assert_right(
+    graph: Graph, message: Callable[..., Any], aggr: Any, fields: dict[str, Any], **options: Any
+) -> None:
+    assert_like_eager(graph, message, aggr, there(fields), backend="triton", **options)
+
+
+def scored(x_i: Tensor, x_j: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+    return (x_i * x_j).sum(-1), x_j.unsqueeze(-1) * e
+
+
+# Every message of the C kernels that is not about what cannot become one.
+@pytest.mark.parametrize("message", [m for m in MESSAGES if m.way == KERNEL or not m.way], ids=str)
+def test_a_message_equals_plain_pytorch(message: Message) -> None:
+    if DEVICE != "cpu" and message.name == "a literal tensor":
+        pytest.skip("its literal is made on the CPU")
+    assert_right(graph, message.function, "sum", message.fields, way=message.way or None)
+
+
+@pytest.mark.parametrize(
+    "aggr",
+    ["sum", "mean", "max", "min", "mul", "var", "std", "softmax", "powermean", "median",
+     ["mean", "max", "std"], ["min", "softmax"], aggregate.Softmax(0.7, learn=True)],
+    ids=str,
+)  # fmt: skip
+def test_an_aggregator_equals_plain_pytorch(aggr: Any) -> None:
+    fields = {"x": randn(NUM_NODES, 3), "e": randn(graph.num_edges, 3)}
+    if isinstance(aggr, aggregate.Softmax):
+        aggr = aggr.to(DEVICE, DTYPE)
+    if aggr == "powermean":
+        fields = {name: v.abs() + 0.1 for name, v in fields.items()}
+    way = {"mul": CHUNKS, "powermean": EAGER, "median": EAGER}.get(str(aggr), KERNEL)
+    assert_right(graph, lambda x_i, x_j, e: x_i * e + x_j, aggr, fields, way=way)
+
+
+@pytest.mark.parametrize("heads", [(2,), (3, 2), ()], ids=str)
+def test_attention_equals_plain_pytorch(heads: tuple[int, ...]) -> None:
+    fields = {"x": randn(NUM_NODES, *heads, 5), "e": randn(graph.num_edges, *heads, 5, 3)}
+    assert_right(graph, scored, "softmax", fields)
+
+
+@pytest.mark.parametrize("aggr", ["sum", "max", "softmax"])
+@pytest.mark.parametrize(
+    ("dtype", "atol"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 3e-3)], ids=str
+)
+def test_numbers_of_other_types_are_accumulated_in_float32(
+    aggr: str, dtype: torch.dtype, atol: float
+) -> None:
+    x, e = randn(NUM_NODES, 4, dtype=dtype), randn(graph.num_edges, 4, dtype=dtype)
+
+    def step(backend: str, dtype: torch.dtype) -> list[Tensor]:
+        leaves = [t.detach().to(dtype).requires_grad_() for t in (x, e)]
+        with mpnn.backend(backend):
+            out = propagate(graph, lambda x_i, x_j, e: (x_i - x_j) * e, aggr, x=leaves[0], e=leaves[1])
+        return [out.detach(), *torch.autograd.grad(out.sum(), leaves)]
+
+    found, exact = step("triton", dtype), step("eager", torch.float64)
+    assert found[0].dtype == dtype
+    close = [found[0]] if aggr == "max" and dtype != torch.float32 else found  # rounded values may tie
+    for one, other in zip(close, exact, strict=False):
+        assert_close(one.double(), other, atol)
+
+
+@pytest.mark.parametrize("aggr", ["sum", "max", "softmax"])
+def test_a_maximum_and_its_gradient_see_nan_and_infinity(aggr: str) -> None:
+    x = randn(NUM_NODES, 3)
+    x[1, 0], x[2, 1], x[3, 2] = torch.nan, torch.inf, -torch.inf
+    assert_right(graph, lambda x_j: x_j, aggr, {"x": x}, gradients=False)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [Graph(torch.empty(2, 0, dtype=torch.int64), 4), Graph(torch.empty(2, 0, dtype=torch.int64), 0),
+     random_graph((5, 7), 12), Graph(torch.zeros(2, 30, dtype=torch.int64), 3)],
+    ids=["no edges", "no nodes", "bipartite", "one pair many times"],
+)  # fmt: skip
+@pytest.mark.parametrize("aggr", ["sum", "max", "softmax"])
+def test_odd_graphs_equal_plain_pytorch(aggr: str, odd: Graph) -> None:
+    fields = {"x": (randn(odd.num_src, 2), randn(odd.num_dst, 2)), "w": randn(2)}
+    if not odd.is_bipartite:
+        fields["x"] = randn(odd.num_nodes, 2)
+    assert_like_eager(
+        odd.to(DEVICE), lambda x_i, x_j, w: w * (x_i - x_j).tanh(), aggr, fields, backend="triton"
+    )
+
+
+@pytest.mark.parametrize("width", [0, 1, 7, 300])
+def test_any_width_will_do(width: int) -> None:
+    assert_right(graph, lambda x_i, x_j: x_i - x_j, "sum", {"x": randn(NUM_NODES, width)})
+
+
+def test_a_message_too_wide_for_a_tile_runs_in_chunks() -> None:
+    fields = there({"a": randn(NUM_NODES, 300), "b": randn(NUM_NODES, 300)})
+
+    def wide(a_i: Tensor, b_j: Tensor) -> Tensor:
+        return a_i.unsqueeze(-1) * b_j.unsqueeze(-2)
+
+    assert_like_eager(graph, wide, "max", fields, backend="triton", way=CHUNKS, gradients=False)
+
+
+# The division of rows ------------------------------------------------------------------------------------
+
+
+def uneven_graph() -> Graph:
+    """Rows of 0, 1, 9, 70 and 300 edges, among others."""
+    degrees = torch.tensor([300, 0, 1, 9, 70, 3, 8, 64, 65, 129])
+    dst = torch.repeat_interleave(torch.arange(10), degrees)
+    src = torch.randint(10, dst.shape, generator=generator)
+    mixed = torch.randperm(dst.numel(), generator=generator)
+    return Graph(torch.stack([src, dst])[:, mixed], 10).to(DEVICE)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long rows are hubs, and split."""
+    monkeypatch.setattr(tiles, "HUB", 128)
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("aggr", ["sum", "max", "min", "softmax", ["mean", "std"]], ids=str)
+def test_long_rows_are_split_and_combined(aggr: Any) -> None:
+    uneven = uneven_graph()
+    fields = {"x": randn(10, 3), "e": randn(uneven.num_edges, 3), "w": randn(3)}
+    division = tiles.division_of(uneven, mpnn.plan.homes.Home.DST)[1]
+    assert division.num_parts == 3 + 2
+    assert_right(uneven, lambda x_i, x_j, e, w: w * (x_i - x_j).sin() + e, aggr, fields)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_scores_of_long_rows_are_combined() -> None:
+    uneven = uneven_graph()
+    fields = {"x": randn(10, 2, 3), "e": randn(uneven.num_edges, 2, 3, 2)}
+    assert_right(uneven, scored, "softmax", fields)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_every_edge_belongs_to_one_launch() -> None:
+    uneven = uneven_graph()
+    csr, division = tiles.division_of(uneven, mpnn.plan.homes.Home.DST)
+    slots = [
+        slot
+        for launch in division.launches
+        for begin, end in zip(launch.begins.tolist(), launch.ends.tolist(), strict=True)
+        for slot in range(begin, end)
+    ]
+    assert sorted(slots) == list(range(uneven.num_edges))
+    whole = torch.cat([one.rows for one in division.launches if not one.part])
+    assert division.hubs is not None
+    assert sorted([*whole.tolist(), *division.hubs.rows.tolist()]) == list(range(csr.num_rows))
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_the_same_bits_every_time() -> None:
+    uneven = uneven_graph()
+    values = [randn(10, 3), randn(uneven.num_edges, 3), randn(3)]
+
+    def step() -> list[Tensor]:
+        leaves = [v.clone().requires_grad_() for v in values]
+        with mpnn.backend("triton"):
+            x, e, w = leaves
+            out = propagate(uneven, lambda x_i, x_j, e, w: (w * x_i, x_j * e), "softmax", x=x, e=e, w=w)
+        return [out, *torch.autograd.grad(out.square().sum(), leaves)]
+
+    for one, other in zip(step(), step(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_large_indices_are_of_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mpnn.csr, "INT32_MAX", 3)
+    fresh = random_graph(NUM_NODES, 31).to(DEVICE)
+    assert fresh.by_dst.indptr.dtype == torch.int64
+    assert_right(fresh, lambda x_i, x_j: x_i * x_j, "max", {"x": randn(NUM_NODES, 3)})
+
+
+# Dropout --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.3, 1.0])
+def test_dropout_takes_the_mask_of_the_c_kernel(p: float) -> None:
+    if DEVICE != "cpu":
+        pytest.skip("the C kernel runs on the CPU")
+    values = [randn(NUM_NODES, 5), randn(graph.num_edges, 5)]
+
+    def step(backend: str) -> list[Tensor]:
+        leaves = [v.clone().requires_grad_() for v in values]
+        torch.manual_seed(11)
+        with mpnn.backend(backend):
+            out = propagate(
+                graph, lambda x_j, e: F.dropout(x_j * e, p) + F.dropout(e, p), "sum", x=leaves[0], e=leaves[1]
+            )
+        return [out, *torch.autograd.grad(out.square().sum(), leaves)]
+
+    for one, other in zip(step("triton"), step("cpu"), strict=True):
+        assert_close(one, other)
+
+
+# Dispatch -------------------------------------------------------------------------------------------------
+
+
+def test_it_says_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    ring = Graph(torch.tensor([[0, 1], [1, 0]]))
+    with (
+        mpnn.backend("triton"),
+        pytest.raises(ValueError, match="runs on CUDA tensors, but the graph is on cpu"),
+    ):
+        propagate(ring, lambda x_j: x_j, x=torch.ones(2, 1))
+
+
+def test_it_says_that_triton_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mpnn.backends.triton, "has_triton", lambda: False)
+    with mpnn.backend("triton"), pytest.raises(ValueError, match="needs the package triton"):
+        propagate(graph, lambda x_j: x_j, x=randn(NUM_NODES, 1))
+
+
+def test_explain_names_it_and_shows_its_source() -> None:
+    with mpnn.backend("triton"):
+        explained = mpnn.explain(
+            lambda x: propagate(graph, lambda x_i, x_j: x_i * x_j, x=x), randn(NUM_NODES, 2)
+        )
+    assert "as a kernel in Triton" in str(explained)
+    assert "@triton.jit" in explained.source
+    assert "out0 = sum of in0 * in1" in explained.source
+
+
+def test_a_model_trains_on_it() -> None:
+    model = mpnn.models.GNN(4, 8, 3, conv="gat").to(DEVICE, DTYPE)
+    x = randn(NUM_NODES, 4)
+    with mpnn.backend("triton"):
+        assert_runs(KERNEL, lambda: model(x, graph).square().sum().backward())
