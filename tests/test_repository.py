@@ -143,5 +143,6 @@ def test_every_dependency_is_pinned_inside_its_range() -> None:
 
 
 def test_what_torch_pins_itself_is_not_pinned_again() -> None:
-    # The builds for CUDA want one version of triton and of each CUDA library; those for the CPU want none.
-    assert not [name for name in pins() if name == "triton" or name.startswith(("nvidia-", "cuda-"))]
+    # The builds for CUDA want one version of each CUDA library; those for the CPU want none. Triton is pinned
+    # to the version that the pinned torch wants, because the tests use it with either.
+    assert not [name for name in pins() if name.startswith(("nvidia-", "cuda-"))]
