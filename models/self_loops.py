@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpnn import Graph, scatter
+from mpnn import Graph
+from mpnn.reduce import scatter_rows
 
 FillValue = float | Tensor | str
 FILL_VALUES = ("mean", "sum", "add", "max", "min", "mul")
@@ -13,7 +14,7 @@ FILL_VALUES = ("mean", "sum", "add", "max", "min", "mul")
 
 def without_self_loops(graph: Graph, values: Tensor) -> tuple[Graph, Tensor]:
     """The graph without its self loops, and what the other edges carry, `[num_edges', ...]`."""
-    return graph.without_self_loops(), values[~graph.self_loop_mask]
+    return graph.without_self_loops(), values[_others(graph)]
 
 
 def with_remaining_self_loops(graph: Graph, values: Tensor, fill_value: float) -> tuple[Graph, Tensor]:
@@ -21,14 +22,25 @@ def with_remaining_self_loops(graph: Graph, values: Tensor, fill_value: float) -
 
     Of several loops at one node the last in edge order counts.
     """
+    nodes, edges = graph.memo("last loops", lambda: _last_loops(graph))
+    loops = values.new_full((graph.num_nodes, *values.shape[1:]), fill_value)
+    loops = loops.index_put((nodes,), values[edges])
+    return graph.with_remaining_self_loops(), torch.cat([values[_others(graph)], loops])
+
+
+def _others(graph: Graph) -> Tensor:
+    """The positions of the edges that are no loops: found once, for on a GPU the host waits for it."""
+    return graph.memo("edges without loops", lambda: (graph.src != graph.dst).nonzero().squeeze(1))
+
+
+def _last_loops(graph: Graph) -> tuple[Tensor, Tensor]:
+    """The nodes that have a loop, and the position of the last loop of each."""
     is_loop = graph.self_loop_mask
     edge_ids = torch.arange(graph.num_edges, device=graph.device)[is_loop]
     last = torch.full((graph.num_nodes,), -1, device=graph.device)
     last = last.scatter_reduce(0, graph.src[is_loop], edge_ids, "amax")
-    has_loop = last >= 0
-    loops = values.new_full((graph.num_nodes, *values.shape[1:]), fill_value)
-    loops = loops.index_put((has_loop.nonzero().squeeze(1),), values[last[has_loop]])
-    return graph.with_remaining_self_loops(), torch.cat([values[~is_loop], loops])
+    nodes = (last >= 0).nonzero().squeeze(1)
+    return nodes, last[nodes]
 
 
 def with_new_self_loops(
@@ -46,7 +58,7 @@ def with_new_self_loops(
             "mul" of what the other edges into the node carry.
     """
     count = min(graph.size)
-    kept = graph.src != graph.dst
+    kept = _others(graph)
     looped = graph.memo("new_self_loops", lambda: _loop(graph, kept, count))
     if values is None:
         return looped, None
@@ -54,7 +66,7 @@ def with_new_self_loops(
     shape = (count, *values.shape[1:])
     if isinstance(fill_value, str):
         reduce = "sum" if fill_value == "add" else fill_value
-        loops = scatter(rest, graph.dst[kept], graph.num_dst, reduce)[:count]
+        loops = scatter_rows(rest, graph.dst[kept], graph.num_dst, reduce, 0)[:count]
     elif isinstance(fill_value, Tensor):
         loops = fill_value.to(values).expand(shape)
     else:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from mpnn.train.errors import RunError
 from mpnn.train.interrupt import Interrupt
@@ -134,19 +135,21 @@ def _epoch(state: State, task: Task, recipe: Recipe, watched: Metric) -> Row:
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     state.model.train()
-    losses = []
+    losses: list[Tensor] = []
     for batch in task.batches():
         state.optimizer.zero_grad()
         loss = task.loss(state.model, batch)
-        losses.append(_finite(loss.item(), "loss", number))
+        losses.append(loss.detach())
         if recipe.l1:
             loss = loss + recipe.l1 * sum(weight.abs().sum() for weight in state.model.parameters())
         loss.backward()  # type: ignore[no-untyped-call]
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip)
         state.optimizer.step()
+    # Read at the end: a GPU goes on meanwhile.
+    values = [_finite(loss, "loss", number) for loss in torch.stack(losses).tolist()]
     state.model.eval()
-    row: Row = {"epoch": number, "train_loss": sum(losses) / len(losses), **task.evaluate(state.model)}
+    row: Row = {"epoch": number, "train_loss": sum(values) / len(values), **task.evaluate(state.model)}
     _finite(row["val_loss"], "validation loss", number)
     state.note(row, watched.score(row[f"val_{watched.name}"]))
     return row

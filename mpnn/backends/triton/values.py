@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from mpnn.plan.dropout import threshold
-from mpnn.plan.homes import Home
+from mpnn.plan.homes import Home, NotFusableError
 from mpnn.plan.indices import Indices, broadcast, linear, locate, unravel
 from mpnn.plan.ir import Program, Value
 from mpnn.plan.schedule import Shape
@@ -213,6 +213,8 @@ class Values:
     def _point(self, value: Value, at: Indices, masks: tuple[str, ...]) -> Term:
         if value.name == "kept":
             return self._kept(value, at)
+        if value.name not in POINT:
+            raise NotFusableError(f"{value.name} has no kernel in Triton")
         terms = [self._value(a, broadcast(at, a.shape), masks) for a in value.args]
         texts = [t.text for t in terms]
         typed_by = [terms[k] for k in TYPED_BY.get(value.name, range(len(terms)))]

@@ -1,0 +1,150 @@
+"""After the first step, nothing in a training step makes the host wait for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import mpnn
+from mpnn import Graph, models
+from mpnn.backends.triton import has_triton
+from tests.core.graphs import random_graph
+
+if not has_triton():
+    pytest.skip("Triton is not installed", allow_module_level=True)
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+CHANNELS = 4
+# On a GPU these need to know what is in a tensor, and wait for it.
+WAITING = {
+    "_local_scalar_dense", "nonzero", "masked_select", "unique_dim", "_unique2", "unique_consecutive",
+    "bincount", "is_nonzero", "equal",
+}  # fmt: skip
+
+
+class NoWaiting(TorchDispatchMode):
+    """Raises where PyTorch would wait for a GPU, also when all of it runs on the CPU."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        chosen = args[1] if name in ("index", "index_put", "index_put_") else ()
+        by_mask = any(isinstance(one, Tensor) and one.dtype == torch.bool for one in chosen)
+        counted = name == "repeat_interleave" and not (kwargs or {}).get("output_size")
+        if name in WAITING or by_mask or counted:
+            raise AssertionError(f"{func} waits for the device.")
+        return func(*args, **(kwargs or {}))
+
+
+CONVS: dict[str, Callable[[], nn.Module]] = {
+    "gcn": lambda: models.GCNConv(CHANNELS, 3),
+    "gat": lambda: models.GATConv(CHANNELS, 3, heads=2),
+    "gatv2": lambda: models.GATv2Conv(CHANNELS, 3, heads=2),
+    "transformer": lambda: models.TransformerConv(CHANNELS, 3, heads=2),
+    "sage": lambda: models.SAGEConv(CHANNELS, 3, aggr="max"),
+    "gin": lambda: models.GINConv(nn.Linear(CHANNELS, 3)),
+    "graph": lambda: models.GraphConv(CHANNELS, 3),
+    "edge": lambda: models.EdgeConv(nn.Sequential(nn.Linear(2 * CHANNELS, 3), nn.ReLU())),
+    "pna": lambda: models.PNAConv(
+        CHANNELS, 4, ["mean", "max", "std"], ["identity", "amplification"], torch.tensor([0, 3, 4, 2])
+    ),
+    "rgcn": lambda: models.RGCNConv(CHANNELS, 3, 2),
+}
+
+
+class Dropping(mpnn.MessagePassing):
+    """Drops features inside its message."""
+
+    def __init__(self) -> None:
+        super().__init__("sum")
+
+    def forward(self, x: Tensor, graph: Any) -> Tensor:
+        out: Tensor = self.propagate(graph, x=x)
+        return out
+
+    def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
+        return F.dropout(x_i * x_j, 0.5)
+
+
+def assert_never_waits(model: nn.Module, *inputs: Any) -> None:
+    def step() -> None:
+        loss = model(*inputs).square().mean()
+        loss.backward()
+
+    model.to(DEVICE)
+    with mpnn.backend("triton"):
+        step()
+        if DEVICE == "cuda":
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            with NoWaiting():
+                step()
+        finally:
+            if DEVICE == "cuda":
+                torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("name", CONVS)
+def test_a_training_step_never_waits(name: str) -> None:
+    graph = random_graph(7, 18)
+    if name == "rgcn":
+        graph = Graph(graph.edge_index, 7, torch.arange(18) % 2)
+    assert_never_waits(CONVS[name](), torch.randn(7, CHANNELS).to(DEVICE), graph.to(DEVICE))
+
+
+def test_weights_of_edges_never_wait() -> None:
+    x, weight = torch.randn(7, CHANNELS).to(DEVICE), torch.rand(18).to(DEVICE)
+    assert_never_waits(models.GCNConv(CHANNELS, 3), x, random_graph(7, 18).to(DEVICE), weight)
+
+
+def test_features_of_edges_never_wait() -> None:
+    x, edge_attr = torch.randn(7, CHANNELS).to(DEVICE), torch.rand(18, 2).to(DEVICE)
+    model = models.GATv2Conv(CHANNELS, 3, edge_dim=2)
+    assert_never_waits(model, x, random_graph(7, 18).to(DEVICE), edge_attr)
+
+
+def test_a_batch_of_graphs_never_waits() -> None:
+    batch = Graph.batch([random_graph(5, 8, seed) for seed in range(3)]).to(DEVICE)
+    model = models.GraphClassifier(CHANNELS, 8, 2, conv="gin")
+    assert_never_waits(model, torch.randn(15, CHANNELS).to(DEVICE), batch)
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="on the CPU the seed is a number of the host")
+def test_dropout_inside_a_message_never_waits() -> None:
+    x = torch.randn(7, CHANNELS, device=DEVICE, requires_grad=True)
+    assert_never_waits(Dropping(), x, random_graph(7, 18).to(DEVICE))
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
+def test_a_cuda_graph_captures_a_step() -> None:
+    graph = random_graph(7, 18).to(DEVICE)
+    model, x = models.GCNConv(CHANNELS, 3).to(DEVICE), torch.randn(7, CHANNELS, device=DEVICE)
+
+    def step() -> Tensor:
+        model.zero_grad(set_to_none=False)
+        loss = model(x, graph).square().mean()
+        loss.backward()
+        return loss
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    wanted = step().detach().clone()
+    gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    captured = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(captured):
+        loss = step()
+    captured.replay()
+    torch.testing.assert_close(loss.detach(), wanted)
+    for p, gradient in zip(model.parameters(), gradients, strict=True):
+        torch.testing.assert_close(p.grad, gradient)
