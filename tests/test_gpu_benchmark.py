@@ -1,0 +1,39 @@
+"""The benchmark for GPUs runs from end to end without one, on a tiny graph in Triton's interpreter."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+HOME = Path(__file__).parents[1]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(HOME / "benchmarks" / "gpu.py"), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(HOME)}
+    environment.pop("TRITON_INTERPRET", None)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+def test_a_dry_run_fills_every_table() -> None:
+    done = run("--dry", "--layers", "GAT", "SAGE-max")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1:3] for line in done.stdout.splitlines() if line.startswith("| tiny")]
+    assert [(name.strip(), first.strip()) for name, first in rows[:3]] == [
+        ("tiny", "8"), ("tiny", "GAT"), ("tiny", "SAGE-max"),
+    ]  # fmt: skip
+    assert len(rows) == 4
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so() -> None:
+    done = run()
+    assert done.returncode == 1
+    assert done.stderr == "There is no CUDA device here: run it where there is one, or with --dry.\n"
