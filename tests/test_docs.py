@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
 import mpnn
+from mpnn.backends.triton import interprets
 from mpnn.models import GATv2Conv
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -28,3 +30,18 @@ def test_how_it_works_shows_the_code_that_is_generated() -> None:
     words = re.search(r"```\n(step 1:.*?)```", page, flags=re.DOTALL)
     assert words is not None
     assert [line for line in lines_of(words[1]) if line not in lines_of(str(explanation))] == []
+
+
+@pytest.mark.skipif(not interprets(), reason="Triton's interpreter is not at hand")
+def test_how_it_works_shows_the_triton_that_is_generated() -> None:
+    layer, graph = (
+        GATv2Conv(16, 8, heads=2, add_self_loops=False),
+        mpnn.Graph(torch.randint(50, (2, 300)), 50),
+    )
+    with mpnn.backend("triton"):
+        generated = lines_of(mpnn.explain(layer, torch.randn(50, 16), graph).source)
+    page = (DOCS / "how-it-works.md").read_text()
+    (shown,) = [
+        block for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "tl." in block
+    ]
+    assert [line for line in lines_of(shown) if line not in generated] == []

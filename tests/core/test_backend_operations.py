@@ -7,10 +7,10 @@ from mpnn.plan.homes import POINT
 
 
 def test_every_printer_writes_every_operation() -> None:
-    assert set(point.C) == POINT
+    assert set(point.C) == set(point.TRITON) == POINT
 
 
 def test_operations_have_as_many_places_as_operands() -> None:
-    for name, text in point.C.items():
+    for name, text in [*point.C.items(), *point.TRITON.items()]:
         places = {digit for digit in "012" if f"{{{digit}}}" in text}
         assert places == set("012"[: len(places)]) != set(), f"{name}: {text}"

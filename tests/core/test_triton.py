@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -265,3 +269,18 @@ def test_a_model_trains_on_it() -> None:
     x = randn(NUM_NODES, 4)
     with mpnn.backend("triton"):
         assert_runs(KERNEL, lambda: model(x, graph).square().sum().backward())
+
+
+def test_kernels_compile_for_a_gpu_and_hold_no_atomic_operation(tmp_path: Path) -> None:
+    # A process of its own, because Triton either interprets or compiles.
+    home = Path(__file__).parents[2]
+    environment = {
+        **os.environ,
+        "TRITON_INTERPRET": "0",
+        "TRITON_CACHE_DIR": str(tmp_path),
+        "PYTHONPATH": str(home),
+    }
+    command = [sys.executable, str(Path(__file__).with_name("compile_for_a_gpu.py"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 6

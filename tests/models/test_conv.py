@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import mpnn
 from mpnn import models, topology
@@ -156,6 +157,14 @@ def test_typed_products_are_products_with_the_matrix_of_the_type() -> None:
     assert_same(typed_linear, lambda x, w, t: torch.einsum("egi,egio->ego", x, w[t]), [x, weight, types])
     with pytest.raises(IndexError, match="edge_type goes up to 4, but there are 3 matrices"):
         typed_linear(x, weight[:3], types)
+
+
+@pytest.mark.skipif(not hasattr(F, "grouped_mm"), reason="this PyTorch has no grouped product")
+def test_one_grouped_product_equals_a_product_for_each_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight = torch.randn(20, 8), torch.randn(5, 8, 16)
+    types = torch.randint(4, (20,))
+    monkeypatch.setattr("mpnn.typed._suits_one_kernel", lambda x, weight: True)
+    assert_same(typed_linear, lambda x, w, t: torch.einsum("ei,eio->eo", x, w[t]), [x, weight, types], 1e-5)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -50,6 +50,14 @@ class Accumulator:
         return [f"sum{self.k}"]
 
 
+class Mean(Accumulator):
+    """The sum, divided by how many messages there are."""
+
+    def results(self) -> list[str]:
+        """An empty neighbourhood gives 0."""
+        return [f"sum{self.k} / tl.maximum(count, 1).to(sum{self.k}.dtype)"]
+
+
 class Extremum(Accumulator):
     """The largest or smallest value, and how many edges share it."""
 
@@ -157,4 +165,11 @@ class Softmax(Accumulator):
         return [f"tl.where(count > 0, sum{k} / total{k}, 0.0)", *lse]
 
 
-KINDS = {"sum": Accumulator, "all": Accumulator, "max": Extremum, "min": Extremum, "softmax": Softmax}
+KINDS = {
+    "sum": Accumulator,
+    "mean": Mean,
+    "all": Accumulator,
+    "max": Extremum,
+    "min": Extremum,
+    "softmax": Softmax,
+}

@@ -36,7 +36,7 @@ class Kernel:
         self._printed: Printed = print_kernel(program, save=save)
         if self._printed.lanes > MOST_NUMBERS:
             raise NotFusableError(f"a message of {self._printed.lanes} numbers has no place in a tile")
-        self._tile = tile_of(self._printed.lanes)
+        self.tile = tile_of(self._printed.lanes)
         self._lock = threading.Lock()
 
     def source(self) -> str:
@@ -64,27 +64,26 @@ class Kernel:
         with _on(device):
             first = 0
             for launch, number in zip(division.launches, programs, strict=True):
-                slots = launch.slots(self._tile.edges)
+                slots = launch.slots(self.tile.edges)
                 self._module.rows[(number,)](
                     *tensors, parts, totals, launch.rows, launch.begins, launch.ends,
                     csr.indices, csr.edge_ids, seed, launch.rows.numel(), first,
-                    ROWS=self._tile.edges // slots, SLOTS=slots, PART=launch.part,
-                    num_warps=self._tile.warps, enable_fp_fusion=not self.program.exact,
+                    ROWS=self.tile.edges // slots, SLOTS=slots, PART=launch.part,
+                    num_warps=self.tile.warps, enable_fp_fusion=not self.program.exact,
                 )  # fmt: skip
                 first += number
             if division.hubs is not None and self._printed.state:
                 hubs = division.hubs
                 self._module.hubs[(hubs.rows.numel(),)](
-                    *outputs, parts, hubs.rows, hubs.begins, hubs.ends, hubs.rows.numel(),
-                    num_warps=self._tile.warps, enable_fp_fusion=not self.program.exact,
+                    *outputs, parts, hubs.rows, hubs.begins, hubs.ends, hubs.counts, hubs.rows.numel(),
+                    num_warps=self.tile.warps, enable_fp_fusion=not self.program.exact,
                 )  # fmt: skip
         self._finish_totals(outputs, totals)
         return outputs
 
     def _programs(self, division: Division) -> list[int]:
         return [
-            -(-one.rows.numel() * one.slots(self._tile.edges) // self._tile.edges)
-            for one in division.launches
+            -(-one.rows.numel() * one.slots(self.tile.edges) // self.tile.edges) for one in division.launches
         ]
 
     def _finish_totals(self, outputs: list[Tensor], totals: Tensor) -> None:

@@ -49,6 +49,114 @@ def sign(x):
 
 
 @triton.jit
+def copysign(x, y):
+    """The size of x with the sign of y."""
+    negative = (y < 0) | ((y == 0) & (1.0 / y < 0))
+    return tl.where(negative, -tl.abs(x), tl.abs(x))
+
+
+@triton.jit
+def trunc(x):
+    """Round towards zero."""
+    return tl.where(x < 0, tl.ceil(x), tl.floor(x))
+
+
+@triton.jit
+def round_to_even(x):
+    """Round to the nearest whole number; halves to an even one."""
+    low = tl.floor(x)
+    part = x - low
+    even = tl.floor(low * 0.5) * 2.0 == low
+    return tl.where((part < 0.5) | ((part == 0.5) & even), low, tl.where(x == x, low + 1.0, x))
+
+
+@triton.jit
+def fmod(a, b):
+    """The rest of a division, with the sign of a."""
+    rest = tl.fma(-trunc(a / b), b, a)
+    # A quotient that was rounded over a whole number left a rest on the other side of zero, or one too large.
+    rest = tl.where((rest != 0) & ((rest < 0) != (a < 0)), rest + copysign(b, a), rest)
+    return tl.where(tl.abs(rest) >= tl.abs(b), rest - copysign(b, a), rest)
+
+
+@triton.jit
+def remainder(a, b):
+    """The rest of a division, with the sign of b, as in PyTorch."""
+    rest = fmod(a, b)
+    return tl.where((rest != 0) & ((b < 0) != (rest < 0)), rest + b, rest)
+
+
+@triton.jit
+def div_floor(a, b):
+    """A quotient rounded down, as PyTorch does it."""
+    rest = fmod(a, b)
+    whole = (a - rest) / b
+    whole = tl.where((rest != 0) & ((b < 0) != (rest < 0)), whole - 1.0, whole)
+    down = tl.floor(whole)
+    return tl.where(b == 0, a / b, tl.where(whole - down > 0.5, down + 1.0, down))
+
+
+@triton.jit
+def atan(x):
+    """The angle is halved twice, then a series of 12 terms has the digits of float64."""
+    size = tl.abs(x)
+    t = tl.where(size > 1, 1.0 / size, size)
+    t = t / (1.0 + tl.sqrt(1.0 + t * t))
+    t = t / (1.0 + tl.sqrt(1.0 + t * t))
+    s = t * t
+    series = t * 0.0 + 1.0 / 23
+    for k in tl.static_range(11):
+        series = 1.0 / (21 - 2 * k) - s * series
+    angle = 4.0 * t * series
+    angle = tl.where(size > 1, 1.5707963267948966 - angle, angle)
+    return tl.where(x < 0, -angle, angle)
+
+
+@triton.jit
+def asin(x):
+    """By atan; beyond 1 it is not a number."""
+    return atan(x / tl.sqrt((1.0 - x) * (1.0 + x)))
+
+
+@triton.jit
+def acos(x):
+    """By atan, without cancellation near 1."""
+    return 2.0 * atan(tl.sqrt((1.0 - x) / (1.0 + x)))
+
+
+@triton.jit
+def atan2(y, x):
+    """The angle of the point (x, y)."""
+    angle = atan(tl.abs(y) / tl.abs(x))
+    angle = tl.where((x == 0) & (y == 0), 0.0, angle)
+    return copysign(tl.where(x < 0, 3.141592653589793 - angle, angle), y)
+
+
+@triton.jit
+def asinh(x):
+    """By log1p, which keeps the digits of a small x."""
+    size = tl.abs(x)
+    value = log1p(size + size * size / (1.0 + tl.sqrt(size * size + 1.0)))
+    return tl.where(x < 0, -value, value)
+
+
+@triton.jit
+def acosh(x):
+    """By log1p, which keeps the digits near 1."""
+    t = x - 1.0
+    return log1p(t + tl.sqrt(t * (t + 2.0)))
+
+
+@triton.jit
+def hypot(x, y):
+    """The length of (x, y), without squares that overflow."""
+    long = tl.maximum(tl.abs(x), tl.abs(y))
+    short = tl.minimum(tl.abs(x), tl.abs(y))
+    ratio = tl.where(long == 0, 0.0, tl.where(short == long, 1.0, short / long))
+    return long * tl.sqrt(1.0 + ratio * ratio)
+
+
+@triton.jit
 def mix(x):
     """A bijection of 32 bits with little bias (Wellons, "lowbias32")."""
     x = (x ^ (x >> 16)) * 0x7FEB352D

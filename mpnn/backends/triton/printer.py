@@ -13,7 +13,10 @@ from mpnn.plan.formula import formula
 from mpnn.plan.indices import broadcast, linear
 from mpnn.plan.ir import Program
 
-PRELUDE = ("expm1", "kept", "largest", "log1p", "power", "rescale", "sign", "smallest", "tanh")
+PRELUDE = (
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "copysign", "div_floor", "expm1", "fmod", "hypot", "kept",
+    "largest", "log1p", "power", "remainder", "rescale", "round_to_even", "sign", "smallest", "tanh", "trunc",
+)  # fmt: skip
 
 
 class Printed(NamedTuple):
@@ -154,18 +157,18 @@ class _Printer:
             "row = tl.load(rows + task).to(tl.int64)",
             "begin = tl.load(begins + tl.program_id(0))",
             "end = tl.load(ends + tl.program_id(0))",
+            "count = tl.load(counts + task)",
             *self.axes.lines(),
             f"part = begin + tl.zeros({ONES}, tl.int64)",
             *self._read_state(""),
             "for number in range(begin + 1, end):",
             *_indent([f"part = number + tl.zeros({ONES}, tl.int64)", *self._read_state("other_")]),
             *_indent([line for a in self.gathered for line in a.merge()]),
-            "count = end - begin",
             *self._finish(),
         ]
         return [
             '@triton.jit(do_not_specialize=["num_tasks"])',
-            f"def hubs({', '.join(self._outs())}, parts, rows, begins, ends, num_tasks):",
+            f"def hubs({', '.join(self._outs())}, parts, rows, begins, ends, counts, num_tasks):",
             *_indent(body),
         ]
 

@@ -66,11 +66,21 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class Hubs:
+    """Long rows: `rows [n]` with `counts [n]` edges, whose parts are numbers `begins[k] .. ends[k]`."""
+
+    rows: Tensor
+    begins: Tensor
+    ends: Tensor
+    counts: Tensor
+
+
+@dataclass(frozen=True)
 class Division:
-    """The launches over a graph's rows, and the hubs: `rows [n]` whose parts are `begins[k] .. ends[k]`."""
+    """The launches over a graph's rows, and the hubs among these."""
 
     launches: tuple[Launch, ...]
-    hubs: Launch | None
+    hubs: Hubs | None
     num_parts: int
 
 
@@ -113,4 +123,4 @@ def divide(csr: CSR) -> Division:
     ends = torch.minimum(begins + HUB, csr.indptr[hubs + 1][of])
     kind = csr.indptr.dtype
     pieces = Launch(HUB, hubs[of].to(kind), begins.to(kind), ends.to(kind), part=True)
-    return Division((pieces, *launches), Launch(HUB, hubs.to(kind), last - parts, last), num_parts)
+    return Division((pieces, *launches), Hubs(hubs.to(kind), last - parts, last, lengths[hubs]), num_parts)

@@ -15,61 +15,21 @@ from typing import NamedTuple
 
 import torch
 
+from mpnn.backends import point
 from mpnn.plan.dropout import threshold
-from mpnn.plan.homes import Home, NotFusableError
+from mpnn.plan.homes import Home
 from mpnn.plan.indices import Indices, broadcast, linear, locate, unravel
 from mpnn.plan.ir import Program, Value
 from mpnn.plan.schedule import Shape
 
-# Element-by-element arithmetic. A name without `tl.` is a function of the prelude.
-POINT = {
-    "add": "{0} + {1}",
-    "sub": "{0} - {1}",
-    "mul": "{0} * {1}",
-    "div": "{0} / {1}",
-    "neg": "-{0}",
-    "abs": "tl.abs({0})",
-    "exp": "tl.exp({0})",
-    "expm1": "expm1({0})",
-    "log": "tl.log({0})",
-    "log1p": "log1p({0})",
-    "sqrt": "tl.sqrt({0})",
-    "rsqrt": "1.0 / tl.sqrt({0})",
-    "reciprocal": "1.0 / {0}",
-    "square": "{0} * {0}",
-    "relu": "tl.where({0} < 0, 0.0, {0})",
-    "sigmoid": "1.0 / (1.0 + tl.exp(-{0}))",
-    "tanh": "tanh({0})",
-    "sin": "tl.sin({0})",
-    "cos": "tl.cos({0})",
-    "erf": "tl.erf({0})",
-    "sign": "sign({0})",
-    "sgn": "sign({0})",
-    "pow": "power({0}, {1})",
-    "maximum": "tl.where(({0} > {1}) | ({0} != {0}), {0}, {1})",
-    "minimum": "tl.where(({0} < {1}) | ({0} != {0}), {0}, {1})",
-    "where": "tl.where({0}, {1}, {2})",
-    "masked_fill": "tl.where({1}, {2}, {0})",
-    "float": "{0}.to(REAL)",
-    "gt": "{0} > {1}",
-    "ge": "{0} >= {1}",
-    "lt": "{0} < {1}",
-    "le": "{0} <= {1}",
-    "eq": "ROUND({0}) == ROUND({1})",
-    "ne": "{0} != {1}",
-    "isnan": "{0} != {0}",
-    "logical_and": "{0} & {1}",
-    "logical_or": "{0} | {1}",
-    "logical_not": "{0} == 0",
-    "bitwise_and": "{0} & {1}",
-    "bitwise_or": "{0} | {1}",
-    "bitwise_not": "{0} == 0",
-}
 STORAGE = {torch.bfloat16: "tl.bfloat16", torch.float16: "tl.float16"}
 IDENTITY = {"sum": "0.0", "max": 'float("-inf")', "min": 'float("inf")'}
 # The operands from which the result has its type: one of them at least must be a tensor.
 TYPED_BY = {"where": (1, 2), "masked_fill": (0, 2)}
-ALL_TENSORS = ("pow", "eq", "float")
+# Others write a method of an operand, or call a function of the prelude that does.
+LITERALS_FIT = frozenset([
+    "add", "sub", "mul", "div", "maximum", "minimum", "where", "masked_fill", "gt", "ge", "lt", "le", "ne",
+])  # fmt: skip
 ONES = "[ONES]"  # the shape of one number per tile; how many axes there are is known when all is printed
 
 
@@ -213,14 +173,12 @@ class Values:
     def _point(self, value: Value, at: Indices, masks: tuple[str, ...]) -> Term:
         if value.name == "kept":
             return self._kept(value, at)
-        if value.name not in POINT:
-            raise NotFusableError(f"{value.name} has no kernel in Triton")
         terms = [self._value(a, broadcast(at, a.shape), masks) for a in value.args]
         texts = [t.text for t in terms]
         typed_by = [terms[k] for k in TYPED_BY.get(value.name, range(len(terms)))]
-        if value.name in ALL_TENSORS or all(t.literal for t in typed_by):
+        if value.name not in LITERALS_FIT or all(t.literal for t in typed_by):
             texts = [self._tensor(t) for t in terms]
-        text = POINT[value.name].replace("REAL", self.real)
+        text = point.TRITON[value.name].replace("REAL", self.real)
         text = re.sub(r"ROUND\((\{\d\})\)", lambda m: self.rounded(m[1]), text).format(*texts)
         return self._name(value, text, frozenset[int]().union(*(t.axes for t in terms)))
 

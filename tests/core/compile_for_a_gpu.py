@@ -1,0 +1,80 @@
+"""Compile generated kernels down to a GPU's own code, without a GPU; a test runs it in another process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+import triton
+from torch import Tensor
+from torch.nn import functional as F
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+import mpnn
+from mpnn.backends.record import recording
+from mpnn.backends.triton import source
+from mpnn.backends.triton.kernel import Kernel
+from mpnn.plan.ir import compute_type
+from mpnn.plan.plan import Plan
+
+TYPES = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.bool: "*u8"}
+HOPPER = GPUTarget("cuda", 90, 32)
+
+
+def attention(x_i: Tensor, x_j: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+    return (F.dropout(x_i, 0.5) * x_j).sum(-1), x_j + e
+
+
+def difference(x_i: Tensor, x_j: Tensor, e: Tensor) -> Tensor:
+    return torch.cat([(x_i - x_j).tanh(), e * x_j], -1)
+
+
+def programs(message: Callable[..., object], aggr: str, dtype: torch.dtype) -> Iterator[Kernel]:
+    """The kernels of a message, forward and backward."""
+    graph = mpnn.Graph(torch.randint(9, (2, 30)), 9)
+    fields = {"x": torch.rand(9, 2, 3, dtype=dtype), "e": torch.rand(30, 2, 3, dtype=dtype)}
+    with recording() as ran:
+        mpnn.propagate(graph, message, aggr, **{k: v.requires_grad_() for k, v in fields.items()})
+    plan: Plan = ran[0].fused.plan
+    assert not isinstance(plan.program, str)
+    yield Kernel(plan.program, save=True)
+    for program in plan.backward(ran[0].wanted).programs:
+        yield Kernel(program, save=False)
+
+
+def compile_for_a_gpu(kernel: Kernel) -> None:
+    """Every form in which a kernel is launched."""
+    program, tile = kernel.program, kernel.tile
+    real = TYPES[compute_type(program.dtype)]
+    outs: dict[str, str] = {}
+    for output in program.outputs:
+        outs[f"out{len(outs)}"] = TYPES[program.dtype]
+        if output.kind in ("max", "min", "softmax"):
+            outs[f"out{len(outs)}"] = real
+    rows = {f"in{k}": TYPES[one.dtype] for k, one in enumerate(program.inputs)} | outs
+    rows |= {"parts": real, "totals": real, "seed": "*i64", "num_tasks": "i32", "first": "i32"}
+    rows |= dict.fromkeys(("rows", "begins", "ends", "indices", "edge_ids"), "*i32")
+    module = source.load(kernel.source())
+    options = {"num_warps": tile.warps, "enable_fp_fusion": not program.exact}
+    for slots, part in ((1, False), (tile.edges, True)):
+        fixed = {"ROWS": tile.edges // slots, "SLOTS": slots, "PART": part}
+        signature = {name: rows.get(name, "constexpr") for name in module.rows.arg_names}
+        made = triton.compile(ASTSource(module.rows, signature, fixed), target=HOPPER, options=options)
+        assert made.asm["cubin"]
+        assert "atom." not in made.asm["ptx"]
+    if hasattr(module, "hubs"):
+        hubs = outs | {"parts": real, "rows": "*i32", "begins": "*i64", "ends": "*i64"}
+        hubs |= {"counts": "*i32", "num_tasks": "i32"}
+        signature = {name: hubs[name] for name in module.hubs.arg_names}
+        assert triton.compile(ASTSource(module.hubs, signature), target=HOPPER, options=options).asm["cubin"]
+
+
+if __name__ == "__main__":
+    compiled = 0
+    cases = [(attention, "softmax", torch.float32), (difference, "max", torch.bfloat16)]
+    for message, aggr, dtype in cases:
+        for kernel in programs(message, aggr, dtype):
+            compile_for_a_gpu(kernel)
+            compiled += 1
+    print(compiled)
