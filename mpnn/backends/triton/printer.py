@@ -15,7 +15,8 @@ from mpnn.plan.ir import Program
 
 PRELUDE = (
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "copysign", "div_floor", "expm1", "fmod", "hypot",
-    "kept", "largest", "log1p", "power", "remainder", "rescale", "round_to_even", "sign", "smallest", "tanh", "trunc",
+    "kept", "largest", "log1p", "power", "remainder", "rescale", "round_to_even", "sign", "smallest",
+    "tanh", "trunc",
 )  # fmt: skip
 
 
