@@ -1,9 +1,11 @@
 """Data as graphs: file format in, `Graph` and tensors out."""
 
 from mpnn.datasets.graph_record import GraphDataset
+from mpnn.datasets.image_record import ImageDataset
 from mpnn.datasets.own import Columns, load_own
 from mpnn.datasets.record import DataError, NodeDataset, row_normalise
 from mpnn.datasets.registry import DATASETS, Dataset, Entry, load
+from mpnn.datasets.text_record import TextDataset, load_text
 from mpnn.datasets.tu import load_tu, read_tu
 
 __all__ = [
@@ -13,9 +15,12 @@ __all__ = [
     "Dataset",
     "Entry",
     "GraphDataset",
+    "ImageDataset",
     "NodeDataset",
+    "TextDataset",
     "load",
     "load_own",
+    "load_text",
     "load_tu",
     "read_tu",
     "row_normalise",

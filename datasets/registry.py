@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from mpnn.datasets.digits import load_digits, load_mnist
 from mpnn.datasets.graph_record import GraphDataset
+from mpnn.datasets.image_record import ImageDataset
 from mpnn.datasets.karate import load_karate
 from mpnn.datasets.mat import load_mat
 from mpnn.datasets.own import READERS, Columns, load_own
@@ -15,9 +17,10 @@ from mpnn.datasets.planetoid import load_planetoid
 from mpnn.datasets.record import DataError, NodeDataset
 from mpnn.datasets.shchur import load_shchur
 from mpnn.datasets.synthetic import load_cycles, load_grid, load_sbm, load_trees
+from mpnn.datasets.text_record import TextDataset, load_shakespeare, load_text
 from mpnn.datasets.tu import load_tu
 
-Dataset = NodeDataset | GraphDataset
+Dataset = NodeDataset | GraphDataset | ImageDataset | TextDataset
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,9 @@ DATASETS = {
     "enzymes": _tu("ENZYMES", "600 enzymes, 6 classes of them; with node attributes", attributes=True),
     "nci1": _tu("NCI1", "4,110 compounds, active against lung cancer or not"),
     "imdb-binary": _tu("IMDB-BINARY", "1,000 casts, action or romance; features are degrees"),
+    "digits": Entry(load_digits, "1,797 handwritten digits of 8 × 8 pixels; embedded", False, ("image",)),
+    "mnist": Entry(load_mnist, "70,000 handwritten digits of 28 × 28 pixels", True, ("image",)),
+    "shakespeare": Entry(load_shakespeare, "1,115,394 characters of plays", True, ("text",)),
 }
 
 

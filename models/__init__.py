@@ -2,6 +2,7 @@
 
 from mpnn.models.appnp import APPNP
 from mpnn.models.autoencoder import GAE, VGAE, DotProduct, PairMLP
+from mpnn.models.causal_transformer import CausalTransformer
 from mpnn.models.cheb_conv import ChebConv
 from mpnn.models.conv import (
     Conv1d,
@@ -24,6 +25,8 @@ from mpnn.models.gnn_conv import GNNConv
 from mpnn.models.graph_classifier import GIN, GraphClassifier
 from mpnn.models.graph_conv import GraphConv
 from mpnn.models.jumping_knowledge import JumpingKnowledge
+from mpnn.models.language_model import LanguageModel
+from mpnn.models.lenet import LeNet
 from mpnn.models.mpnn_conv import MPNNConv
 from mpnn.models.multihead_attention import MultiheadAttention
 from mpnn.models.neurons import Linear
@@ -51,6 +54,7 @@ from mpnn.models.pooling_grid import (
     MaxPool3d,
 )
 from mpnn.models.recurrent import GRU, LSTM, RNN
+from mpnn.models.recurrent_lm import RecurrentLM
 from mpnn.models.rgcn_conv import RGCNConv
 from mpnn.models.sage_conv import SAGEConv
 from mpnn.models.sg_conv import SGConv
@@ -87,6 +91,7 @@ __all__ = [
     "AvgPool2d",
     "AvgPool3d",
     "BatchNorm",
+    "CausalTransformer",
     "ChebConv",
     "Conv",
     "Conv1d",
@@ -110,7 +115,9 @@ __all__ = [
     "GraphConv",
     "GraphNorm",
     "JumpingKnowledge",
+    "LanguageModel",
     "LayerNorm",
+    "LeNet",
     "Linear",
     "MPNNConv",
     "MaxPool1d",
@@ -124,6 +131,7 @@ __all__ = [
     "PairNorm",
     "PositionalEncoding",
     "RGCNConv",
+    "RecurrentLM",
     "SAGEConv",
     "SGConv",
     "SkipGram",

@@ -49,5 +49,6 @@ METRICS = {
         Metric("mae", "MAE", higher=False, percent=False),
         Metric("rmse", "RMSE", higher=False, percent=False),
         Metric("r2", "R²", percent=False),
+        Metric("nats", "nats per character", higher=False, percent=False),
     )
 }

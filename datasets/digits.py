@@ -1,0 +1,103 @@
+"""Handwritten digits: the small ones that come with scikit-learn, and MNIST from its own files."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits as sklearn_digits
+from torch import Tensor
+
+from mpnn.datasets.files import VARIABLE, data_folder
+from mpnn.datasets.image_record import ImageDataset
+from mpnn.datasets.record import DataError
+
+NAMES = tuple(str(digit) for digit in range(10))
+PARTS = {"train": "train", "test": "t10k"}
+UNSIGNED_BYTE = 8  # the type code of an IDX file
+MEAN, DEVIATION = 0.1307, 0.3081  # of all pixels of MNIST's training images
+
+
+def load_digits() -> ImageDataset:
+    """Return 1,797 digits of 8 × 8 pixels (Alpaydin and Kaynak, 1998), embedded in scikit-learn.
+
+    >>> load_digits()
+    digits: 1,797 images of 8 × 8 pixels and 1 channel, 10 classes
+    """
+    found = sklearn_digits()
+    x = torch.from_numpy(found.images).float().unsqueeze(1) / 16
+    return ImageDataset("digits", x, torch.from_numpy(found.target).long(), NAMES)
+
+
+def load_mnist(data: str | Path | None = None) -> ImageDataset:
+    """Return MNIST (LeCun et al., 1998): 60,000 digits of 28 × 28 pixels, and 10,000 to test on.
+
+    Pixels are shifted and scaled to mean 0 and standard deviation 1.
+
+    Args:
+        data: the folder with the four IDX files, `train-images-idx3-ubyte` and so on, as they are or with
+            `.gz`; they may lie in `MNIST/raw` or `mnist/MNIST/raw` below it. By default the folder that the
+            environment variable `MPNN_DATA` names.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    home = data_folder(data)
+    if home is None:
+        raise DataError(f"mnist is read from its IDX files: give their folder as data, or set {VARIABLE}")
+    raw = next((home / part for part in ("", "MNIST/raw", "mnist/MNIST/raw") if _there(home / part)), None)
+    if raw is None:
+        raise DataError(f"{home} holds no train-images-idx3-ubyte or train-images-idx3-ubyte.gz of MNIST")
+    images, labels = [], []
+    for part in PARTS.values():
+        images.append(read_idx(_find(raw, f"{part}-images-idx3-ubyte")))
+        labels.append(read_idx(_find(raw, f"{part}-labels-idx1-ubyte")))
+        if images[-1].dim() != 3 or labels[-1].dim() != 1 or len(images[-1]) != len(labels[-1]):
+            raise DataError(
+                f"{part} of MNIST in {raw} has images {list(images[-1].shape)} and labels "
+                f"{list(labels[-1].shape)}, but should have [count, height, width] and [count]"
+            )
+    if images[0].shape[1:] != images[1].shape[1:]:
+        raise DataError(f"the images in {raw} are of several sizes, but should be of one")
+    x = (torch.cat(images).float().unsqueeze(1) / 255 - MEAN) / DEVIATION
+    test_mask = torch.arange(len(x)) >= len(images[0])
+    return ImageDataset("mnist", x, torch.cat(labels).long(), NAMES, test_mask)
+
+
+def read_idx(path: Path) -> Tensor:
+    """Return the unsigned bytes that an IDX file holds, compressed by gzip or not.
+
+    Raises:
+        DataError: it cannot be read, or is not such a file.
+    """
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    if len(content) < 4 or content[:3] != bytes([0, 0, UNSIGNED_BYTE]):
+        raise DataError(f"{path} is no IDX file of unsigned bytes: it begins with {content[:4].hex()!r}")
+    rank = content[3]
+    start = 4 + 4 * rank
+    shape = struct.unpack(f">{rank}I", content[4:start]) if len(content) >= start else ()
+    if not shape or len(content) - start != int(np.prod(shape)):
+        raise DataError(
+            f"{path} is damaged: after its head come {max(0, len(content) - start)} bytes, but should come "
+            f"{' × '.join(map(str, shape)) or 'as many as it says'}"
+        )
+    return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).view(shape)
+
+
+def _there(folder: Path) -> bool:
+    return any((folder / f"train-images-idx3-ubyte{ending}").exists() for ending in ("", ".gz"))
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.exists():
+            return path
+    raise DataError(f"{folder / name} is missing, as is {name}.gz, and the files beside it are useless without")
