@@ -100,4 +100,4 @@ def _find(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
         if path.exists():
             return path
-    raise DataError(f"{folder / name} is missing, as is {name}.gz, and the files beside it are useless without")
+    raise DataError(f"{folder / name} and {name}.gz are missing, one of which the files beside need")

@@ -17,7 +17,7 @@ from mpnn.datasets.planetoid import load_planetoid
 from mpnn.datasets.record import DataError, NodeDataset
 from mpnn.datasets.shchur import load_shchur
 from mpnn.datasets.synthetic import load_cycles, load_grid, load_sbm, load_trees
-from mpnn.datasets.text_record import TextDataset, load_shakespeare, load_text
+from mpnn.datasets.text_record import TextDataset, load_shakespeare
 from mpnn.datasets.tu import load_tu
 
 Dataset = NodeDataset | GraphDataset | ImageDataset | TextDataset

@@ -33,7 +33,9 @@ class TextDataset:
 
     def __post_init__(self) -> None:
         if len(self.tokens) < LEAST:
-            raise DataError(f"{self.name} has {len(self.tokens)} characters, but should have {LEAST} at least")
+            raise DataError(
+                f"{self.name} has {len(self.tokens)} characters, but should have {LEAST} at least"
+            )
         low, high = int(self.tokens.min()), int(self.tokens.max())
         if low < 0 or high >= len(self.characters):
             raise DataError(

@@ -31,6 +31,7 @@ class CausalTransformer(LanguageModel):
     """
 
     remembers = False
+    context: int
 
     def __init__(
         self,

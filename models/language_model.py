@@ -13,8 +13,8 @@ class LanguageModel(nn.Module):
     """Tells the next token from those before it.
 
     Called as `logits, state = model(tokens, state)`: int64 `[batch, length]` in,
-    `[batch, length, num_tokens]` out. The state is what the model remembers of the tokens before; a model that
-    remembers nothing takes and returns None, and sees at most `context` tokens.
+    `[batch, length, num_tokens]` out. The state is what the model remembers of the tokens before; a model
+    that remembers nothing takes and returns None, and sees at most `context` tokens.
     """
 
     num_tokens: int

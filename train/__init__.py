@@ -1,6 +1,11 @@
 """Training: tasks, the loop, run folders, pictures, and the command `mpnn`."""
 
-from mpnn.train.answer_pictures import confusion_picture, graph_picture, roc_picture
+from mpnn.train.answer_pictures import (
+    confusion_picture,
+    graph_picture,
+    images_picture,
+    roc_picture,
+)
 from mpnn.train.build import build_model, models
 from mpnn.train.communities import COMMUNITIES, communities, modularity, nmi
 from mpnn.train.diagnosis_pictures import smoothing_picture, squashing_picture
@@ -9,6 +14,7 @@ from mpnn.train.embed_run import EmbedReport, embed
 from mpnn.train.embed_settings import EmbedSettings, embed_preset
 from mpnn.train.errors import RunError
 from mpnn.train.graph_task import GraphTask
+from mpnn.train.image_task import ImageTask
 from mpnn.train.linear_probe import linear_probe
 from mpnn.train.loop import Result, fit
 from mpnn.train.metrics import METRICS, Metric
@@ -33,6 +39,7 @@ from mpnn.train.squashing import (
     jacobian_norms,
 )
 from mpnn.train.task import SupervisedTask, Task
+from mpnn.train.text_task import TextTask
 
 __all__ = [
     "COMMUNITIES",
@@ -42,6 +49,7 @@ __all__ = [
     "EmbedReport",
     "EmbedSettings",
     "GraphTask",
+    "ImageTask",
     "InputDropout",
     "LinkTask",
     "Listener",
@@ -57,6 +65,7 @@ __all__ = [
     "Split",
     "SupervisedTask",
     "Task",
+    "TextTask",
     "balanced_forman_curvature",
     "build_model",
     "communities",
@@ -68,6 +77,7 @@ __all__ = [
     "embedding_picture",
     "fit",
     "graph_picture",
+    "images_picture",
     "influence_by_distance",
     "jacobian_norms",
     "layer_states",

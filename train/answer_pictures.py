@@ -138,3 +138,44 @@ def graph_picture(
         if title:
             axes.set_title(title, fontsize=9)
     return figure
+
+
+def images_picture(
+    x: Tensor,
+    truth: Tensor,
+    predicted: Tensor,
+    class_names: Sequence[str],
+    *,
+    most: int = 24,
+    title: str = "",
+) -> Figure:
+    """Draw the first images that were taken for another class: the right one, an arrow, the one predicted.
+
+    Args:
+        x: `[count, channels, height, width]`; of other than three channels, which are red, green and blue,
+            their mean is drawn in grey.
+        truth, predicted: classes, `[count]`.
+        class_names: the classes' names.
+        most: how many at most.
+        title: text above the picture.
+    """
+    wrong = (truth != predicted).nonzero().flatten()[:most].tolist()
+    columns = min(8, max(1, len(wrong)))
+    rows = max(1, -(-len(wrong) // columns))
+    with rc_context(STYLE):
+        figure = Figure(figsize=(0.85 * max(columns, 4), 1.05 * rows + 0.35), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False).flatten()
+        for axes in grid:
+            axes.set_axis_off()
+        for axes, which in zip(grid, wrong, strict=False):
+            image = x[which].detach().cpu()
+            image = image - image.min()
+            image = image / image.max().clamp(min=1e-12)
+            shown = image.permute(1, 2, 0) if len(image) == 3 else image.mean(dim=0)
+            axes.imshow(shown.numpy(), cmap="gray_r")
+            axes.set_title(
+                f"{class_names[int(truth[which])]} → {class_names[int(predicted[which])]}", fontsize=8
+            )
+        if title:
+            figure.suptitle(title if wrong else f"{title}: none", fontsize=9)
+    return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,11 +11,30 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mpnn.models import CONVS, GAE, GIN, GNN, VGAE, GraphClassifier, PairMLP
+from mpnn.models import (
+    CONVS,
+    GAE,
+    GIN,
+    GNN,
+    VGAE,
+    CausalTransformer,
+    GraphClassifier,
+    LeNet,
+    PairMLP,
+    RecurrentLM,
+)
 from mpnn.train.edge_task import EdgeTask
 from mpnn.train.errors import RunError
 from mpnn.train.settings import AUTOENCODERS, Settings
 from mpnn.train.task import SupervisedTask
+from mpnn.train.text_task import CONTEXT
+
+# What cannot be set of a model, and what it is there.
+FIXED: dict[tuple[str, str], dict[str, Any]] = {
+    ("image", "lenet"): {"hidden": 84, "layers": 5, "act": "tanh", "dropout": 0.0},
+    ("text", "transformer"): {"act": "gelu"},
+    ("text", "lstm"): {"act": "tanh", "heads": None},
+}
 
 
 def models(task: str) -> dict[str, str]:
@@ -23,6 +43,13 @@ def models(task: str) -> dict[str, str]:
     >>> models("graph")["gin"]
     'GIN with its readout: sums over every layer (Xu et al., 2019)'
     """
+    if task == "image":
+        return {"lenet": "LeNet-5: two convolutions, three linear layers (LeCun et al., 1998)"}
+    if task == "text":
+        return {
+            "transformer": "attention to the characters before: GPT-2 in small (Radford et al., 2019)",
+            "lstm": "a recurrent network with a memory (Graves, 2013)",
+        }
     known = {name: conv.description for name, conv in CONVS.items()}
     if task == "graph":
         known["gin"] = "GIN with its readout: sums over every layer (Xu et al., 2019)"
@@ -43,9 +70,13 @@ def build_model(settings: Settings, task: SupervisedTask) -> nn.Module:
     known = models(settings.task)
     if settings.model not in known:
         raise RunError(f"model is {settings.model!r}, but should be one of {', '.join(known)}")
-    build = {"node": _node_model, "edge": _edge_model, "graph": _graph_model}[settings.task]
+    for name, value in FIXED.get((settings.task, settings.model), {}).items():
+        if getattr(settings, name) != value:
+            raise RunError(
+                f"{name} is {getattr(settings, name)!r}, but of {settings.model} it is always {value!r}"
+            )
     try:
-        model = build(settings, task, _options(settings, task)).to(task.device)
+        model = BUILD[settings.task](settings, task).to(task.device)
         with torch.no_grad():
             task.attempt(model.eval())
     except (ValueError, TypeError) as error:
@@ -82,15 +113,17 @@ def _options(settings: Settings, task: SupervisedTask) -> dict[str, Any]:
     return options
 
 
-def _node_model(settings: Settings, task: SupervisedTask, options: dict[str, Any]) -> nn.Module:
+def _node_model(settings: Settings, task: SupervisedTask) -> nn.Module:
     """It drops the inputs of all layers but the first: the task does that one, knowing which are zero."""
+    options = _options(settings, task)
     model = GNN(task.num_features, _width(settings), task.out_channels, jk=settings.jk, **options)
     for layer in [*model.convs[1:], *([] if model.lin is None else [model.lin])]:
         layer.register_forward_pre_hook(partial(_drop_input, settings.dropout))
     return model
 
 
-def _graph_model(settings: Settings, task: SupervisedTask, options: dict[str, Any]) -> nn.Module:
+def _graph_model(settings: Settings, task: SupervisedTask) -> nn.Module:
+    options = _options(settings, task)
     if settings.out_heads is not None:
         raise RunError(f"out_heads is {settings.out_heads}, but all layers are hidden ones in graph tasks")
     options |= {
@@ -105,7 +138,8 @@ def _graph_model(settings: Settings, task: SupervisedTask, options: dict[str, An
     return kind(task.num_features, _width(settings), task.out_channels, **options)
 
 
-def _edge_model(settings: Settings, task: SupervisedTask, options: dict[str, Any]) -> nn.Module:
+def _edge_model(settings: Settings, task: SupervisedTask) -> nn.Module:
+    options = _options(settings, task)
     labels = isinstance(task, EdgeTask)
     if labels and settings.model in AUTOENCODERS:
         raise RunError(f"model is {settings.model!r}, but that predicts links: take a layer for labels")
@@ -123,6 +157,27 @@ def _edge_model(settings: Settings, task: SupervisedTask, options: dict[str, Any
     )
     decoder = PairMLP(embedding, task.out_channels) if labels or settings.decoder == "mlp" else None
     return VGAE(encoder, decoder) if variational else GAE(encoder, decoder)
+
+
+def _image_model(settings: Settings, task: SupervisedTask) -> nn.Module:
+    return LeNet(task.num_features, task.out_channels, task.data.size)
+
+
+def _text_model(settings: Settings, task: SupervisedTask) -> nn.Module:
+    size = (task.out_channels, settings.hidden)
+    if settings.model == "lstm":
+        return RecurrentLM(*size, settings.layers, settings.dropout)
+    context = settings.context or CONTEXT
+    return CausalTransformer(*size, settings.heads or 1, settings.layers, context, settings.dropout)
+
+
+BUILD: dict[str, Callable[[Settings, SupervisedTask], nn.Module]] = {
+    "node": _node_model,
+    "edge": _edge_model,
+    "graph": _graph_model,
+    "image": _image_model,
+    "text": _text_model,
+}
 
 
 def _width(settings: Settings) -> int:

@@ -29,11 +29,15 @@ ABOUT = {
     "node": "classify the nodes of a graph, or predict their numbers",
     "edge": "predict links, classify edges, or predict their numbers",
     "graph": "classify graphs, or predict their numbers",
+    "image": "classify images, or predict their numbers",
+    "text": "tell the next character of a text",
 }
 DEFAULTS = {
     "node": ("karate", "gcn"),
     "edge": ("cora", "gae"),
     "graph": ("mutag", "gin"),
+    "image": ("digits", "lenet"),
+    "text": ("shakespeare", "transformer"),
 }  # data set and model
 
 

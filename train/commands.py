@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +69,8 @@ def evaluate(arguments: dict[str, Any]) -> int:
         names = "" if len(single) == 1 else f" ({place.name})"
         table = Table("part", task.item + "s", *(metric.title for metric in task.metrics), box=None)
         for part, where in task.split._asdict().items():
+            if not len(where):
+                continue
             values = (metric.text(scores[f"{part}_{metric.name}"]) for metric in task.metrics)
             table.add_row(part, str(len(where)), *values)
         console.print(
@@ -90,23 +90,8 @@ def predict(arguments: dict[str, Any]) -> int:
         raise RunError(f"{home} holds {len(places)} runs: predict with one of them, such as {places[0]}")
     model, task, _ = load_model(home, arguments["device"], arguments["data"])
     with torch.no_grad():
-        outputs = task.outputs(model)
-    part = [""] * len(task.y)
-    for name, where in task.split._asdict().items():
-        for item in where.tolist():
-            part[item] = name
-    columns = task.names() | {"part": part} | task.objective.columns(outputs, task.y)
-    if task.known is not None:
-        for name in columns:
-            if name.startswith("true"):
-                known = zip(columns[name], task.known.tolist(), strict=True)
-                columns[name] = [cell if there else "" for cell, there in known]
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows(zip(*columns.values(), strict=True))
-    checkpoint.write(output, text.getvalue().encode())
-    _console().print(f"{len(part)} {task.item}s written to {output}", markup=False)
+        checkpoint.write(output, task.answers(model).encode())
+    _console().print(f"What {settings.model} says of {task.data.name} is written to {output}", markup=False)
     return 0
 
 

@@ -28,6 +28,7 @@ ABOUT = {
     draw.CONFUSION: "which class was taken for which",
     draw.ROC: "true against false positives",
     draw.GRAPH: "the graph with predictions",
+    draw.IMAGES: "images that were taken for another class",
 }
 
 
@@ -126,13 +127,13 @@ def _table(report: run.Report) -> Table:
     metric, name = report.metrics[0], report.metrics[0].name
     folds = report.settings.folds is not None
     who = ("seed", "fold") if folds else ("seed",)
-    table = Table(*who, "epochs", "best epoch", f"val {metric.title}", f"test {metric.title}", box=None)
+    parts = list(dict.fromkeys(("val", report.part)))
+    table = Table(*who, "epochs", "best epoch", *(f"{part} {metric.title}" for part in parts), box=None)
     for (one, _), result in zip(run.runs_of(report.settings, report.folder), report.results, strict=True):
         table.add_row(
             *((str(one.seed), str(one.fold)) if folds else (str(one.seed),)),
             str(len(result.history)),
             str(result.best_epoch),
-            metric.text(result.best[f"val_{name}"]),
-            metric.text(result.best[f"test_{name}"]),
+            *(metric.text(result.best[f"{part}_{name}"]) for part in parts),
         )
     return table

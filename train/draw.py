@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.train import pictures
-from mpnn.train.answer_pictures import confusion_picture, graph_picture, roc_picture
+from mpnn.train.answer_pictures import confusion_picture, graph_picture, images_picture, roc_picture
+from mpnn.train.image_task import ImageTask
 from mpnn.train.links import Links
 from mpnn.train.loop import Result
 from mpnn.train.node_task import NodeTask
@@ -17,8 +18,8 @@ from mpnn.train.objective import Classification
 from mpnn.train.settings import Settings
 from mpnn.train.task import SupervisedTask
 
-CURVES, EMBEDDING, CONFUSION, ROC, GRAPH = (
-    f"{name}.png" for name in ("curves", "embedding", "confusion", "roc", "graph")
+CURVES, EMBEDDING, CONFUSION, ROC, GRAPH, IMAGES = (
+    f"{name}.png" for name in ("curves", "embedding", "confusion", "roc", "graph", "mistakes")
 )
 MOST_NODES = 400  # a larger graph is a ball of wool
 
@@ -35,12 +36,12 @@ def draw_run(
     """Draw how the runs went, and what the best model of the first one makes of the items."""
     curves = pictures.training_curves(results, title, task.metrics[0], task.objective.loss_title)
     pictures.save_picture(curves, home / CURVES)
-    outputs, name = task.outputs(model), f"{settings.model} on {task.data.name}"
+    name = f"{settings.model} on {task.data.name}"
     if isinstance(task.objective, Classification):
-        _draw_classes(home, settings, name, model, task, outputs)
+        _draw_classes(home, settings, name, model, task, task.outputs(model))
     elif isinstance(task.objective, Links):
         test = task.split.test
-        picture = roc_picture(task.y[test, 0], outputs[test, 0], title=f"{name}: test links")
+        picture = roc_picture(task.y[test, 0], task.outputs(model)[test, 0], title=f"{name}: test links")
         pictures.save_picture(picture, home / ROC)
 
 
@@ -69,6 +70,11 @@ def _draw_classes(
             seed=settings.seed,
         )
         pictures.save_picture(picture, home / EMBEDDING)
+    if isinstance(task, ImageTask):
+        picture = images_picture(
+            task.data.x[test], truth[test], predicted[test], names, title=f"{above}: the first mistakes"
+        )
+        pictures.save_picture(picture, home / IMAGES)
     if isinstance(task, NodeTask) and task.data.num_nodes <= MOST_NODES:
         picture = graph_picture(
             task.data.graph,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from mpnn.datasets import Dataset, GraphDataset, row_normalise
+from mpnn.datasets import GraphDataset, NodeDataset, row_normalise
 from mpnn.train.errors import RunError
 
 FEATURES = ("given", "binary", "rows", "standard")
 
 
-def with_features(data: Dataset, how: str) -> Dataset:
+Graphs = TypeVar("Graphs", NodeDataset, GraphDataset)
+
+
+def with_features(data: Graphs, how: str) -> Graphs:
     """Return the data with its node features changed.
 
     Args:

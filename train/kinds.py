@@ -7,23 +7,32 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mpnn.datasets import Dataset, GraphDataset, NodeDataset
+from mpnn.datasets import Dataset, GraphDataset, ImageDataset, NodeDataset, TextDataset
 from mpnn.models import CONVS
 from mpnn.train.component import largest_component
 from mpnn.train.edge_task import EdgeTask, LinkTask, labelled_pairs
 from mpnn.train.errors import RunError
-from mpnn.train.features import with_features
+from mpnn.train.features import Graphs, with_features
 from mpnn.train.graph_task import GraphTask
+from mpnn.train.image_task import ImageTask
 from mpnn.train.node_task import NodeTask
 from mpnn.train.pairs import Pairs
 from mpnn.train.settings import AUTOENCODERS, Settings
-from mpnn.train.split import Split, class_split, fold_split, random_split
+from mpnn.train.split import Split, class_split, fold_split, random_split, validation_split
 from mpnn.train.task import SupervisedTask
+from mpnn.train.text_task import CONTEXT, TextTask
 
 # To validate and to test on; those of links are Kipf & Welling's (2016).
-SHARES = {"node": (0.2, 0.2), "edge": (0.05, 0.1), "graph": (0.1, 0.1)}
+SHARES = {
+    "node": (0.2, 0.2),
+    "edge": (0.05, 0.1),
+    "graph": (0.1, 0.1),
+    "image": (0.1, 0.1),
+    "text": (0.1, 0.0),
+}
 FOLD_VAL_SHARE = 0.1
-BATCH_SIZE = 32
+BATCH_SIZE = {"graph": 32, "image": 64, "text": 12}
+STEPS = 100
 HITS = 20
 
 
@@ -35,7 +44,34 @@ def make_task(settings: Settings, data: Dataset) -> SupervisedTask:
     Raises:
         RunError: the data set is not for such a task, or cannot be split so.
     """
-    make = {"node": _node_task, "edge": _edge_task, "graph": _graph_task}[settings.task]
+    what, tasks = _kind_of(data)
+    if settings.task not in tasks:
+        raise RunError(
+            f"task is {settings.task!r}, but {data.name} is {what}: train {' or '.join(tasks)} on it"
+        )
+    if isinstance(data, ImageDataset):
+        return _image_task(settings, data)
+    if isinstance(data, TextDataset):
+        return _text_task(settings, data)
+    if isinstance(data, GraphDataset):
+        return _graph_task(settings, _prepared(settings, data))
+    make = _node_task if settings.task == "node" else _edge_task
+    return make(settings, _prepared(settings, data))
+
+
+def _kind_of(data: Dataset) -> tuple[str, tuple[str, ...]]:
+    """What the data is, and which tasks it is for."""
+    if isinstance(data, ImageDataset):
+        return "images", ("image",)
+    if isinstance(data, TextDataset):
+        return "a text", ("text",)
+    if isinstance(data, GraphDataset):
+        return f"{data.num_graphs} graphs", ("graph",)
+    return "one graph", ("node", "edge")
+
+
+def _prepared(settings: Settings, data: Graphs) -> Graphs:
+    """The graphs with the features that the run and its model want."""
     if settings.features != "given":
         data = with_features(data, settings.features)
     conv = CONVS.get(settings.model)
@@ -43,11 +79,10 @@ def make_task(settings: Settings, data: Dataset) -> SupervisedTask:
         data = replace(data, edge_attr=None)
     if settings.largest_component and isinstance(data, NodeDataset):
         data = largest_component(data)
-    return make(settings, data)
+    return data
 
 
-def _node_task(settings: Settings, data: Dataset) -> NodeTask:
-    data = _one_graph(settings, data)
+def _node_task(settings: Settings, data: NodeDataset) -> NodeTask:
     published = data.train_mask is not None
     if settings.split == "public" and not published:
         raise RunError(f"split is 'public', but {data.name} has none: take random or per-class")
@@ -66,8 +101,7 @@ def _node_task(settings: Settings, data: Dataset) -> NodeTask:
     return NodeTask(data, settings.dropout, loss=settings.loss, class_weights=settings.class_weights)
 
 
-def _edge_task(settings: Settings, data: Dataset) -> LinkTask | EdgeTask:
-    data = _one_graph(settings, data)
+def _edge_task(settings: Settings, data: NodeDataset) -> LinkTask | EdgeTask:
     predict = settings.predict or ("links" if data.edge_y is None else "labels")
     if predict == "labels":
         names = ("hits", "decoder") if settings.model in AUTOENCODERS else ("hits", "decoder", "self_links")
@@ -92,24 +126,46 @@ def _edge_task(settings: Settings, data: Dataset) -> LinkTask | EdgeTask:
     )
 
 
-def _graph_task(settings: Settings, data: Dataset) -> GraphTask:
-    if not isinstance(data, GraphDataset):
-        raise RunError(f"task is 'graph', but {data.name} is one graph: train node or edge on it")
+def _graph_task(settings: Settings, data: GraphDataset) -> GraphTask:
     return GraphTask(
         data,
         _split(settings, data.num_graphs, data.y, "graphs"),
-        batch_size=settings.batch_size or BATCH_SIZE,
+        batch_size=settings.batch_size or BATCH_SIZE["graph"],
         loss=settings.loss,
         class_weights=settings.class_weights,
     )
 
 
-def _one_graph(settings: Settings, data: Dataset) -> NodeDataset:
-    if not isinstance(data, NodeDataset):
-        raise RunError(
-            f"task is {settings.task!r}, but {data.name} is {data.num_graphs} graphs: train graph on it"
-        )
-    return data
+def _image_task(settings: Settings, data: ImageDataset) -> ImageTask:
+    published = data.test_mask
+    if published is None or settings.split not in (None, "public") or settings.folds is not None:
+        split = _split(settings, data.num_images, data.y, "images")
+    elif settings.test_share is not None:
+        raise RunError(f"test_share is {settings.test_share}, but {data.name} has published what to test on")
+    else:
+        share = SHARES["image"][0] if settings.val_share is None else settings.val_share
+        split = validation_split(published, data.y, seed=settings.seed, val_share=share, what="images")
+    return ImageTask(
+        data,
+        split,
+        batch_size=settings.batch_size or BATCH_SIZE["image"],
+        loss=settings.loss,
+        class_weights=settings.class_weights,
+    )
+
+
+def _text_task(settings: Settings, data: TextDataset) -> TextTask:
+    val_share, test_share = SHARES["text"]
+    return TextTask(
+        data,
+        remembers=settings.model == "lstm",
+        val_share=val_share if settings.val_share is None else settings.val_share,
+        test_share=test_share if settings.test_share is None else settings.test_share,
+        context=settings.context or CONTEXT,
+        batch_size=settings.batch_size or BATCH_SIZE["text"],
+        steps=settings.steps or STEPS,
+        seed=settings.seed,
+    )
 
 
 def _split(settings: Settings, count: int, y: Tensor | None, what: str) -> Split:

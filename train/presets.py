@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mpnn.train.build import FIXED
 from mpnn.train.settings import Settings
 
 GAT = {
@@ -118,10 +119,29 @@ EDGE_PRESETS: dict[str, dict[str, Any]] = {
     "gatv2": ATTENTION_ON_EDGES,
     "transformer": ATTENTION_ON_EDGES,
 }
+# LeCun et al., 1998, did 20 passes with a step size of their own making; Adam takes its place.
+IMAGE_PRESETS: dict[str, dict[str, Any]] = {
+    "lenet": FIXED["image", "lenet"]
+    | {"batch_size": 64, "lr": 0.002, "schedule": "cosine", "weight_decay": 0.0, "epochs": 20}
+}
+TEXT = {"optimizer": "adamw", "hidden": 128, "dropout": 0.0, "clip": 1.0, "schedule": "cosine", "context": 64}
+TEXT_PRESETS: dict[str, dict[str, Any]] = {
+    # nanoGPT (Karpathy, 2022), its settings for a CPU: 2000 steps, of which the first 100 warm up.
+    "transformer": FIXED["text", "transformer"]
+    | TEXT
+    | {"layers": 4, "heads": 4, "lr": 0.001, "warmup": 1, "weight_decay": 0.1}
+    | {"batch_size": 12, "steps": 100, "epochs": 20},
+    # char-rnn (Karpathy, 2015): two layers of 128, batches of 50, and as many steps as above.
+    "lstm": FIXED["text", "lstm"]
+    | TEXT
+    | {"layers": 2, "lr": 0.005, "weight_decay": 0.0, "batch_size": 50, "steps": 100, "epochs": 20},
+}
 BY_TASK: dict[str, tuple[dict[str, dict[str, Any]], dict[str, Any]]] = {
     "node": (PRESETS, SMALL),
     "edge": (EDGE_PRESETS, ON_EDGES),
     "graph": (GRAPH_PRESETS, ON_GRAPHS),
+    "image": (IMAGE_PRESETS, {}),
+    "text": (TEXT_PRESETS, {}),
 }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mpnn.datasets import Dataset, load
+from mpnn.datasets import DATASETS, Dataset, load, load_text
 from mpnn.train import checkpoint, folder
 from mpnn.train.build import build_model, find_device
 from mpnn.train.draw import draw_run
@@ -53,12 +53,17 @@ class Report:
     folder: Path
     metrics: Sequence[Metric]
 
+    @property
+    def part(self) -> str:
+        """What is reported: the `"test"` part, or `"val"` where there is none to test on."""
+        return "test" if f"test_{self.metrics[0].name}" in self.results[0].best else "val"
+
     def test(self, metric: str | None = None) -> tuple[float, float]:
         """Mean of a test metric over the runs, and their standard deviation (of a sample; 0 for one run).
 
-        Without a name it is the task's first metric.
+        Without a name it is the task's first metric; where there is no test part, that of validation.
         """
-        values = [result.best[f"test_{metric or self.metrics[0].name}"] for result in self.results]
+        values = [result.best[f"{self.part}_{metric or self.metrics[0].name}"] for result in self.results]
         return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
     def __str__(self) -> str:
@@ -70,7 +75,8 @@ class Report:
         for metric in self.metrics:
             mean, deviation = self.test(metric.name)
             parts.append(f"{metric.title} {metric.text(mean, deviation if count > 1 else None)}")
-        text = f"{settings.model} on {settings.dataset}: test {', '.join(parts)}"
+        part = {"test": "test", "val": "validation"}[self.part]
+        text = f"{settings.model} on {settings.dataset}: {part} {', '.join(parts)}"
         return text if count == 1 else f"{text} ({runs})"
 
 
@@ -156,7 +162,7 @@ def with_shared_epoch(results: Sequence[Result], folds: int, metric: Metric) -> 
 
 def prepare(settings: Settings) -> tuple[Dataset, SupervisedTask]:
     """Return the data of a run, on its device, and the task that its first seed makes of it."""
-    data = load(settings.dataset, settings.data, settings.columns).to(find_device(settings.device))
+    data = load_data(settings).to(find_device(settings.device))
     return data, make_task(settings, data)
 
 
@@ -217,9 +223,7 @@ def load_model(
         RunError, DataError: the folder holds no such thing.
     """
     settings = folder.read_config(Path(run))
-    dataset = load(settings.dataset, settings.data if data is None else data, settings.columns).to(
-        find_device(device)
-    )
+    dataset = load_data(settings, data).to(find_device(device))
     path = Path(run) / BEST
     state = checkpoint.load(path)
     with _own_random_numbers(find_device(device)):
@@ -230,6 +234,14 @@ def load_model(
     except (KeyError, RuntimeError) as error:
         raise RunError(f"{path} is not a checkpoint of {settings.model} with these settings") from error
     return model, task, settings
+
+
+def load_data(settings: Settings, data: str | Path | None = None) -> Dataset:
+    """Return the data set of a run, from another folder if it is no longer where it was."""
+    path = Path(settings.dataset)
+    if settings.task == "text" and settings.dataset not in DATASETS and path.is_file():
+        return load_text(path)
+    return load(settings.dataset, settings.data if data is None else data, settings.columns)
 
 
 @contextmanager
@@ -243,7 +255,7 @@ def _write_results(report: Report) -> None:
     content: dict[str, object] = {}
     for metric in report.metrics:
         mean, deviation = report.test(metric.name)
-        content[f"test_{metric.name}"] = {"mean": mean, "std": deviation}
+        content[f"{report.part}_{metric.name}"] = {"mean": mean, "std": deviation}
     single = (one for one, _ in runs_of(report.settings, report.folder))
     content["runs"] = [
         {"seed": one.seed}

@@ -13,7 +13,8 @@ from mpnn.train.features import FEATURES
 from mpnn.train.metrics import METRICS
 from mpnn.train.objective import LOSSES
 
-TASKS = ("node", "edge", "graph")
+TASKS = ("node", "edge", "graph", "image", "text")
+ON_GRAPHS = ("node", "edge", "graph")
 MONITORS = ("loss", "both", "last", *METRICS)
 DECAYED = ("all", "first")
 OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
@@ -116,16 +117,17 @@ class Settings(Recipe):
     """A whole run: the data, the model, its recipe, and the seeds.
 
     Args:
-        task: what is told apart or predicted: `"node"`, `"edge"` or `"graph"`.
+        task: what is told apart or predicted: `"node"`, `"edge"`, `"graph"`, `"image"`, or `"text"`: its next
+            character.
         dataset, data: name of the data set, and the folder with its files.
             Of a file of your own, dataset is its path, and these say what its columns are, see
             `mpnn.datasets.Columns`: nodes, source, target, node_id, label, edge_label, ignore, directed.
         largest_component: drop the nodes that no path joins to the largest part of the graph; node and edge
             tasks only.
         features: what is made of the node features, see `mpnn.train.features`.
-        model: name of the convolution, see `mpnn.models`.
+        model: name of the model, or of the convolution that it is a stack of, see `mpnn.models`.
         hidden: channels of a hidden layer; of each head, where there are heads.
-        layers: number of convolutions.
+        layers: number of layers.
         heads, out_heads: attention heads of the hidden layers and of the output, for models that have them.
         norm, jk, residual, virtual_node: normalisation, jumping knowledge, skips, and a node linked to all
             others, see `mpnn.models.GNN`.
@@ -140,7 +142,9 @@ class Settings(Recipe):
         attention_dropout: of attention weights, where it is another.
         act: activation between the layers.
         loss, class_weights: see `mpnn.train.objective`.
-        batch_size: graphs in a batch; graph tasks only.
+        batch_size: graphs, images or pieces of text in a batch; not of node and edge tasks.
+        context: characters that a piece of text has; text tasks only.
+        steps: batches in an epoch; text tasks only.
         split: `"public"`: the one that was published with the data; `"per-class"`: of each class 20 nodes to
             train and 30 to validate on, as Shchur et al. (2018); `"random"`: by shares. None is public where
             there is one, else random. All but the public one depend on the seed.
@@ -193,6 +197,8 @@ class Settings(Recipe):
     loss: str | None = None
     class_weights: str | None = None
     batch_size: int | None = None
+    context: int | None = None
+    steps: int | None = None
     split: str | None = None
     val_share: float | None = None
     test_share: float | None = None
@@ -206,7 +212,7 @@ class Settings(Recipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, tasks in ONLY_FOR.items():
-            if getattr(self, name) not in (None, False) and self.task not in tasks:
+            if getattr(self, name) not in (None, False, "given") and self.task not in tasks:
                 raise RunError(
                     f"{name} is {getattr(self, name)!r}, but {self.task} tasks have none: "
                     f"{', '.join(tasks)} tasks have"
@@ -270,6 +276,8 @@ LOWEST = {
     "dropout": 0.0,
     "attention_dropout": 0.0,
     "batch_size": 1,
+    "context": 1,
+    "steps": 1,
     "embedding": 1,
     "hits": 1,
     "val_share": 0.0,
@@ -294,7 +302,12 @@ CHOICES = {
 }
 ONLY_FOR = {
     "readout": ("graph",),
-    "batch_size": ("graph",),
+    "batch_size": ("graph", "image", "text"),
+    "context": ("text",),
+    "steps": ("text",),
+    **dict.fromkeys(("features", "out_heads", "attention_dropout", "norm", "jk", "residual"), ON_GRAPHS),
+    **dict.fromkeys(("split", "folds", "class_weights", "loss"), (*ON_GRAPHS, "image")),
+    "heads": (*ON_GRAPHS, "text"),
     "embedding": ("edge",),
     "decoder": ("edge",),
     "predict": ("edge",),

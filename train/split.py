@@ -53,6 +53,28 @@ def random_split(
     return _positions(train, val, test)
 
 
+def validation_split(
+    test_mask: Tensor, y: Tensor, *, seed: int, val_share: float, what: str = "items"
+) -> Split:
+    """Keep a published test part, and draw a share of the other items to validate on.
+
+    Args:
+        test_mask: bool `[count]`.
+        y: answers, `[count, ...]`; of classes, int64 `[count]`, all parts have about their shares.
+        seed: of the draw.
+        val_share: share of the others.
+        what: what the items are called in errors.
+
+    >>> split = validation_split(torch.arange(70) >= 60, torch.zeros(70).long(), seed=0, val_share=0.1)
+    >>> [len(part) for part in split], int(split.test.min())
+    ([54, 6, 10], 60)
+    """
+    others, test = ((mask.nonzero().flatten().cpu().numpy()) for mask in (~test_mask, test_mask))
+    classes = y.cpu() if y.dim() == 1 else None
+    train, val = _cut(others, classes, val_share * len(others), seed, what)
+    return _positions(train, val, test).to(y.device)
+
+
 def fold_split(
     count: int,
     classes: Tensor | None,

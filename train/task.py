@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn import Graph
+from mpnn.train.errors import RunError
 from mpnn.train.metrics import Metric
 from mpnn.train.objective import Objective
 from mpnn.train.split import Split
@@ -87,13 +90,17 @@ class SupervisedTask:
     def attempt(self, model: nn.Module) -> None:
         """Call the model once on as little as possible, to find out whether it can be called."""
 
-    @abstractmethod
     def example(self) -> tuple[Tensor, Graph, dict[str, Tensor]]:
-        """Node features, graph and edge features as a network on graphs is called with them."""
+        """Node features, graph and edge features as a network on graphs is called with them.
 
-    @abstractmethod
+        Raises:
+            RunError: the items are of no graph.
+        """
+        raise RunError(f"{self.item}s are of no graph, but this is for networks on graphs")
+
     def degrees(self) -> Tensor:
-        """How many nodes have each in-degree, `[highest + 1]`."""
+        """How many nodes have each in-degree, `[highest + 1]`; where there are no graphs, an error."""
+        raise RunError(f"{self.item}s are no nodes of a graph, and have no degrees")
 
     @property
     def known(self) -> Tensor | None:
@@ -107,6 +114,24 @@ class SupervisedTask:
     def embed(self, model: nn.Module) -> Tensor | None:
         """What the model's output is read from, one row for each item; None where there is no such thing."""
         return None
+
+    def answers(self, model: nn.Module) -> str:
+        """What the model says of every item, as the text of a CSV file."""
+        part = [""] * len(self.y)
+        for name, where in self.split._asdict().items():
+            for item in where.tolist():
+                part[item] = name
+        columns = self.names() | {"part": part} | self.objective.columns(self.outputs(model), self.y)
+        if self.known is not None:
+            for name in columns:
+                if name.startswith("true"):
+                    known = zip(columns[name], self.known.tolist(), strict=True)
+                    columns[name] = [cell if there else "" for cell, there in known]
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(zip(*columns.values(), strict=True))
+        return text.getvalue()
 
     @property
     def few_known(self) -> Tensor | None:

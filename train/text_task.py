@@ -19,6 +19,7 @@ from mpnn.train.task import SupervisedTask
 
 AT_ONCE = 64  # pieces of text in a forward pass without gradients
 SAMPLE = 20_000  # characters of the training text that stand for it in the curves
+CONTEXT = 64  # characters in a piece
 WRITTEN = 1000  # characters that a model is asked to write
 
 
@@ -34,9 +35,9 @@ class TextTask(SupervisedTask):
     """Tell the next character of a text.
 
     Models are `LanguageModel`s. The end of the text is to validate, and to test, on. An epoch is a number of
-    batches: pieces from anywhere; for a model that remembers, each batch goes on where the one before ended, from
-    the state that it left, through which no gradient flows: truncated backpropagation through time (Williams
-    and Peng, 1990). The text is read as a ring then, and every epoch begins anywhere.
+    batches: pieces from anywhere; for a model that remembers, each batch goes on where the one before ended,
+    from the state that it left, through which no gradient flows: truncated backpropagation through time
+    (Williams and Peng, 1990). The text is read as a ring then, and every epoch begins anywhere.
 
     Args:
         data: the text.
@@ -60,14 +61,14 @@ class TextTask(SupervisedTask):
         remembers: bool,
         val_share: float = 0.1,
         test_share: float = 0.0,
-        context: int = 64,
+        context: int = CONTEXT,
         batch_size: int = 12,
         steps: int = 100,
         seed: int = 0,
     ) -> None:
         if not val_share + test_share < 1:
             raise RunError(
-                f"val_share is {val_share} and test_share is {test_share}, but together they should be below 1"
+                f"val_share is {val_share} and test_share is {test_share}, but should be below 1 together"
             )
         count = len(data.tokens)
         ends = [count - round((val_share + test_share) * count), count - round(test_share * count), count]
@@ -178,7 +179,7 @@ def _pieces(text: Tensor, rows: int, length: int) -> Iterable[tuple[Tensor, Tens
     """
     each = (len(text) - 1) // rows
     inputs, targets = text[: rows * each].view(rows, each), text[1 : rows * each + 1].view(rows, each)
-    return zip(inputs.split(length, dim=1), targets.split(length, dim=1), strict=True)
+    return zip(torch.split(inputs, length, 1), torch.split(targets, length, 1), strict=True)
 
 
 def _detached(state: object) -> object:
