@@ -19,17 +19,20 @@ from mpnn.datasets.record import DataError
 NAMES = tuple(str(digit) for digit in range(10))
 PARTS = {"train": "train", "test": "t10k"}
 UNSIGNED_BYTE = 8  # the type code of an IDX file
-MEAN, DEVIATION = 0.1307, 0.3081  # of all pixels of MNIST's training images
+# Mean and standard deviation of all pixels, white being 1; of MNIST's those of its training images.
+DIGITS, MNIST = (0.3053, 0.3760), (0.1307, 0.3081)
 
 
 def load_digits() -> ImageDataset:
     """Return 1,797 digits of 8 × 8 pixels (Alpaydin and Kaynak, 1998), embedded in scikit-learn.
 
+    Pixels are shifted and scaled to mean 0 and standard deviation 1.
+
     >>> load_digits()
     digits: 1,797 images of 8 × 8 pixels and 1 channel, 10 classes
     """
     found = sklearn_digits()
-    x = torch.from_numpy(found.images).float().unsqueeze(1) / 16
+    x = _scaled(torch.from_numpy(found.images) / 16, *DIGITS)
     return ImageDataset("digits", x, torch.from_numpy(found.target).long(), NAMES)
 
 
@@ -63,7 +66,7 @@ def load_mnist(data: str | Path | None = None) -> ImageDataset:
             )
     if images[0].shape[1:] != images[1].shape[1:]:
         raise DataError(f"the images in {raw} are of several sizes, but should be of one")
-    x = (torch.cat(images).float().unsqueeze(1) / 255 - MEAN) / DEVIATION
+    x = _scaled(torch.cat(images) / 255, *MNIST)
     test_mask = torch.arange(len(x)) >= len(images[0])
     return ImageDataset("mnist", x, torch.cat(labels).long(), NAMES, test_mask)
 
@@ -90,6 +93,10 @@ def read_idx(path: Path) -> Tensor:
             f"{' × '.join(map(str, shape)) or 'as many as it says'}"
         )
     return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).view(shape)
+
+
+def _scaled(pixels: Tensor, mean: float, deviation: float) -> Tensor:
+    return ((pixels.float() - mean) / deviation).unsqueeze(1)
 
 
 def _there(folder: Path) -> bool:

@@ -19,7 +19,8 @@ class CausalTransformer(LanguageModel):
     are `[num_nodes, num_tokens]`: windowed attention is `topology.band(num_nodes, window, causal=True)`.
 
     Raises:
-        ValueError: more tokens than the context holds, or a state, of which there is none.
+        ValueError: channels that the heads cannot share; more tokens than the context holds; a state, of which
+            there is none.
 
     >>> model = CausalTransformer(num_tokens=65, channels=16, heads=2, num_layers=2, context=32)
     >>> logits, _ = model(torch.randint(65, (4, 32)))
@@ -43,6 +44,8 @@ class CausalTransformer(LanguageModel):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if channels % heads:
+            raise ValueError(f"channels is {channels}, but should be a multiple of heads, {heads}")
         self.num_tokens, self.context = num_tokens, context
         self.embed, self.place = nn.Embedding(num_tokens, channels), nn.Embedding(context, channels)
         self.dropout = nn.Dropout(dropout)
