@@ -19,8 +19,8 @@ class CausalTransformer(LanguageModel):
     are `[num_nodes, num_tokens]`: windowed attention is `topology.band(num_nodes, window, causal=True)`.
 
     Raises:
-        ValueError: channels that the heads cannot share; more tokens than the context holds; a state, of which
-            there is none.
+        ValueError: channels that the heads cannot share; more tokens than the context holds; a state, of
+            which there is none.
 
     >>> model = CausalTransformer(num_tokens=65, channels=16, heads=2, num_layers=2, context=32)
     >>> logits, _ = model(torch.randint(65, (4, 32)))
