@@ -18,6 +18,7 @@ from mpnn.train import checkpoint
 from mpnn.train.communities import COMMUNITIES, communities, modularity, nmi
 from mpnn.train.errors import RunError
 from mpnn.train.flags import absolute_paths, add_data_flags, columns_of
+from mpnn.train.kinds import kind_of
 from mpnn.train.node_task import node_names
 
 
@@ -48,7 +49,7 @@ def run(flags: dict[str, Any]) -> int:
     name = flags.get("dataset", "karate")
     data = load(name, flags.get("data"), columns_of(flags))
     if not isinstance(data, NodeDataset):
-        raise RunError(f"{data.name} is {data.num_graphs} graphs, but communities are of one graph's nodes")
+        raise RunError(f"{data.name} is {kind_of(data)[0]}, but communities are of one graph's nodes")
     known = None if data.y is None or data.y.dim() != 1 else data.y
     wanted = flags.get("count", None if known is None else data.num_classes)
     table = Table("method", "communities", "NMI", "modularity", "seconds", box=None)

@@ -19,6 +19,7 @@ from mpnn.train import checkpoint, folder, pictures
 from mpnn.train.embed_settings import EmbedSettings
 from mpnn.train.errors import RunError
 from mpnn.train.interrupt import Interrupt
+from mpnn.train.kinds import kind_of
 from mpnn.train.linear_probe import linear_probe
 from mpnn.train.metrics import METRICS
 from mpnn.train.node_task import node_names
@@ -98,7 +99,7 @@ def embed(
     settings = settings or EmbedSettings()
     data = load(settings.dataset, settings.data, settings.columns)
     if not isinstance(data, NodeDataset):
-        raise RunError(f"{data.name} is {data.num_graphs} graphs, but vectors are made of one graph's nodes")
+        raise RunError(f"{data.name} is {kind_of(data)[0]}, but vectors are made of one graph's nodes")
     model, history = _model(settings, data), []
     if resume is None:
         home = folder.new_folder(settings, None if out is None else Path(out))

@@ -44,7 +44,7 @@ def make_task(settings: Settings, data: Dataset) -> SupervisedTask:
     Raises:
         RunError: the data set is not for such a task, or cannot be split so.
     """
-    what, tasks = _kind_of(data)
+    what, tasks = kind_of(data)
     if settings.task not in tasks:
         raise RunError(
             f"task is {settings.task!r}, but {data.name} is {what}: train {' or '.join(tasks)} on it"
@@ -59,7 +59,7 @@ def make_task(settings: Settings, data: Dataset) -> SupervisedTask:
     return make(settings, _prepared(settings, data))
 
 
-def _kind_of(data: Dataset) -> tuple[str, tuple[str, ...]]:
+def kind_of(data: Dataset) -> tuple[str, tuple[str, ...]]:
     """What the data is, and which tasks it is for."""
     if isinstance(data, ImageDataset):
         return "images", ("image",)

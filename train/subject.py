@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from mpnn import Graph
-from mpnn.datasets import GraphDataset, load
+from mpnn.datasets import NodeDataset, load
 from mpnn.train.build import build_model, models
 from mpnn.train.errors import RunError
 from mpnn.train.flags import columns_of
 from mpnn.train.folder import CONFIG, read_config
+from mpnn.train.kinds import kind_of
 from mpnn.train.presets import preset
 from mpnn.train.run import load_model, prepare, runs_of
 from mpnn.train.settings import TASKS, Settings
@@ -78,6 +79,6 @@ def find_subject(model: str, flags: Mapping[str, Any]) -> Subject:
 def _task_of(given: Mapping[str, Any]) -> str:
     """What is usually learned of the data."""
     data = load(given["dataset"], given.get("data"), columns_of(dict(given)))
-    if isinstance(data, GraphDataset):
-        return "graph"
-    return "edge" if data.y is None else "node"
+    if isinstance(data, NodeDataset):
+        return "edge" if data.y is None else "node"
+    return kind_of(data)[1][0]
