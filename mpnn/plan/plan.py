@@ -304,7 +304,7 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
         shapes += [((ROWS, *shape), forward.dtype) for shape in read]
         homes += [Home.DST] * len(read)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    device = inputs[0].meta["val"].device if inputs else None
+    device = plan.hoisted.outputs[0].meta["val"].device
     with mode:
         fakes = [torch.empty(shape, dtype=dtype, device=device) for shape, dtype in shapes]
     function = adjoint(lambda t: plan.per_edge(t, ROWS), plan.kinds, wanted)

@@ -59,7 +59,9 @@ class Kernel:
         device = graph.device
         parts = torch.empty(division.num_parts * self._printed.state, dtype=real, device=device)
         totals = torch.empty(sum(programs), self._printed.totals, dtype=real, device=device)
-        seed = seed if isinstance(seed, Tensor) else torch.full((), seed, dtype=torch.int64, device=device)
+        if not isinstance(seed, Tensor):
+            # Without dropout, which is most often, not one launch for it.
+            seed = _number(seed, device) if seed else graph.memo("no seed", lambda: _number(0, device))
         tensors = [*(_plain(t) for t in inputs), *outputs]
         with _on(device):
             first = 0
@@ -78,7 +80,8 @@ class Kernel:
                     *outputs, parts, hubs.rows, hubs.begins, hubs.ends, hubs.counts, hubs.rows.numel(),
                     num_warps=self.tile.warps, enable_fp_fusion=not self.program.exact,
                 )  # fmt: skip
-        self._finish_totals(outputs, totals)
+        if self._printed.totals:
+            self._finish_totals(outputs, totals)
         return outputs
 
     def _programs(self, division: Division) -> list[int]:
@@ -94,6 +97,10 @@ class Kernel:
                 value = sums[start : start + output.value.size]
                 start += output.value.size
                 outputs[self.program.tensor_of(k)].copy_(value.view(output.value.shape))
+
+
+def _number(value: int, device: torch.device) -> Tensor:
+    return torch.full((), value, dtype=torch.int64, device=device)
 
 
 def _plain(tensor: Tensor) -> Tensor:
