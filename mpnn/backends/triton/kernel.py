@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -37,7 +36,6 @@ class Kernel:
         if self._printed.lanes > MOST_NUMBERS:
             raise NotFusableError(f"a message of {self._printed.lanes} numbers has no place in a tile")
         self.tile = tile_of(self._printed.lanes)
-        self._lock = threading.Lock()
 
     def source(self) -> str:
         """The Triton that runs."""
