@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 T = TypeVar("T")
@@ -28,6 +29,8 @@ class Cache:
 
     def __call__(self, compute: Callable[[], T], *inputs: Any) -> T:
         """Return `compute()`, which depends on nothing but the inputs."""
+        if torch.compiler.is_compiling():
+            return compute()
         tensors = [value for value in inputs if isinstance(value, Tensor)]
         if any(tensor.requires_grad or tensor.is_inference() for tensor in tensors):
             return compute()

@@ -35,7 +35,15 @@ class Relations(NamedTuple):
         (senders, receivers), (num_senders, num_receivers) = (graph.src, graph.dst), graph.size
         if not forward:
             senders, receivers, num_senders, num_receivers = receivers, senders, num_receivers, num_senders
-        pairs, pair_of_edge = torch.unique(types * num_receivers + receivers, return_inverse=True)
+        pair_of_edge = types * num_receivers + receivers
+        if torch.compiler.is_compiling():  # how many pairs hear anything only the data will tell: all count
+            pairs, counts = (
+                torch.arange(num_types * num_receivers, device=types.device),
+                [num_receivers] * num_types,
+            )
+        else:
+            pairs, pair_of_edge = torch.unique(pair_of_edge, return_inverse=True)
+            counts = torch.bincount(pairs // max(num_receivers, 1), minlength=num_types).tolist()
         num_pairs = pairs.numel()
         if table:
             senders, num_senders = types * num_senders + senders, num_types * num_senders
@@ -47,7 +55,7 @@ class Relations(NamedTuple):
         return cls(
             heard,
             Graph(torch.stack([everyone, pairs % max(num_receivers, 1)]), (num_pairs, num_receivers)),
-            torch.bincount(pairs // max(num_receivers, 1), minlength=num_types).tolist(),
+            counts,
         )
 
 

@@ -14,7 +14,8 @@ FILL_VALUES = ("mean", "sum", "add", "max", "min", "mul")
 
 def without_self_loops(graph: Graph, values: Tensor) -> tuple[Graph, Tensor]:
     """The graph without its self loops, and what the other edges carry, `[num_edges', ...]`."""
-    return graph.without_self_loops(), values[_others(graph)]
+    looped, origin = graph.relooped("none")
+    return looped, values.index_select(0, origin)
 
 
 def with_remaining_self_loops(graph: Graph, values: Tensor, fill_value: float) -> tuple[Graph, Tensor]:
@@ -22,25 +23,18 @@ def with_remaining_self_loops(graph: Graph, values: Tensor, fill_value: float) -
 
     Of several loops at one node the last in edge order counts.
     """
-    nodes, edges = graph.memo("last loops", lambda: _last_loops(graph))
-    loops = values.new_full((graph.num_nodes, *values.shape[1:]), fill_value)
-    loops = loops.index_put((nodes,), values[edges])
-    return graph.with_remaining_self_loops(), torch.cat([values[_others(graph)], loops])
+    filled = torch.cat([values, values.new_full((1, *values.shape[1:]), fill_value)])
+    loops = filled.index_select(0, graph.memo("last loops", lambda: _last_loops(graph)))
+    looped, origin = graph.relooped("one")
+    return looped, torch.cat([values, loops]).index_select(0, origin)
 
 
-def _others(graph: Graph) -> Tensor:
-    """The positions of the edges that are no loops: found once, for on a GPU the host waits for it."""
-    return graph.memo("edges without loops", lambda: (graph.src != graph.dst).nonzero().squeeze(1))
-
-
-def _last_loops(graph: Graph) -> tuple[Tensor, Tensor]:
-    """The nodes that have a loop, and the position of the last loop of each."""
-    is_loop = graph.self_loop_mask
-    edge_ids = torch.arange(graph.num_edges, device=graph.device)[is_loop]
+def _last_loops(graph: Graph) -> Tensor:
+    """The position of the last loop at each node, `num_edges` where there is none."""
+    edge_ids = torch.arange(graph.num_edges, device=graph.device)
     last = torch.full((graph.num_nodes,), -1, device=graph.device)
-    last = last.scatter_reduce(0, graph.src[is_loop], edge_ids, "amax")
-    nodes = (last >= 0).nonzero().squeeze(1)
-    return nodes, last[nodes]
+    last = last.scatter_reduce(0, graph.src, torch.where(graph.self_loop_mask, edge_ids, -1), "amax")
+    return torch.where(last >= 0, last, graph.num_edges)
 
 
 def with_new_self_loops(
@@ -57,25 +51,17 @@ def with_new_self_loops(
         fill_value: what the new loops carry: a number, a tensor `[channels]`, or "mean", "sum", "max", "min",
             "mul" of what the other edges into the node carry.
     """
-    count = min(graph.size)
-    kept = _others(graph)
-    looped = graph.memo("new_self_loops", lambda: _loop(graph, kept, count))
+    looped, origin = graph.relooped("one")
     if values is None:
         return looped, None
-    rest = values[kept]
-    shape = (count, *values.shape[1:])
+    shape = (min(graph.size), *values.shape[1:])
     if isinstance(fill_value, str):
         reduce = "sum" if fill_value == "add" else fill_value
-        loops = scatter_rows(rest, graph.dst[kept], graph.num_dst, reduce, 0)[:count]
+        # The loops that are there are reduced into a row of their own, which is then left out.
+        receiver = torch.where(graph.src == graph.dst, graph.num_dst, graph.dst)
+        loops = scatter_rows(values, receiver, graph.num_dst + 1, reduce, 0)[: shape[0]]
     elif isinstance(fill_value, Tensor):
         loops = fill_value.to(values).expand(shape)
     else:
         loops = values.new_full(shape, fill_value)
-    return looped, torch.cat([rest, loops])
-
-
-def _loop(graph: Graph, kept: Tensor, count: int) -> Graph:
-    if not graph.is_bipartite:
-        return graph.with_remaining_self_loops()
-    loops = torch.arange(count, device=graph.device).expand(2, -1)
-    return Graph(torch.cat([graph.edge_index[:, kept], loops], dim=1), graph.size)
+    return looped, torch.cat([values, loops]).index_select(0, origin)

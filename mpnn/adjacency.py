@@ -40,15 +40,32 @@ def as_graph(graph: Topology, num_nodes: int | Size | None = None) -> Graph:
                 )
         return graph
     # A tensor made in inference mode counts no versions.
-    if not isinstance(graph, Tensor) or graph.is_inference() or torch.compiler.is_compiling():
+    if not isinstance(graph, Tensor) or torch.compiler.is_compiling() or graph.is_inference():
         return Graph(graph, num_nodes)
-    version, known = _graphs.get(graph, (-1, {}))
-    if version != graph._version:
-        known = {}
-        _graphs[graph] = (graph._version, known)
+    known = _known(graph)
     if num_nodes not in known:
         known[num_nodes] = Graph(graph.detach(), num_nodes)
     return known[num_nodes]
+
+
+def graph_of(edge_index: Tensor, size: Size) -> Graph:
+    """The graph that a compiled function means by an `edge_index` tensor."""
+    return as_graph(edge_index, size[0] if size[0] == size[1] else size)
+
+
+def keep_graph(edge_index: Tensor, graph: Graph) -> None:
+    """Let a tensor stand for a graph that is there already, and has the same edges in memory of its own."""
+    if not edge_index.is_inference():
+        _known(edge_index)[graph.num_src if graph.num_src == graph.num_dst else graph.size] = graph
+
+
+def _known(edge_index: Tensor) -> dict[object, Graph]:
+    """The graphs of a tensor, by what was asked for as their number of nodes."""
+    version, known = _graphs.get(edge_index, (-1, {}))
+    if version != edge_index._version:
+        known = {}
+        _graphs[edge_index] = (edge_index._version, known)
+    return known
 
 
 def _sizes(size: Size) -> str:

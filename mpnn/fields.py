@@ -73,28 +73,44 @@ def parameters_of(function: Callable[..., Any], skip: int = 0) -> tuple[Paramete
     if inspect.ismethod(function):
         # The function behind a method stays the same from call to call; `self` is its first parameter.
         function, skip = function.__func__, skip + 1
+    if torch.compiler.is_compiling():
+        return tuple(_parameter(word.strip("?"), word[-1] != "?") for word in _spelt(function).split())[skip:]
     if not inspect.isfunction(function):
-        return tuple(map(_parameter, _named_parameters(function)))[skip:]
+        return _signature(function)[skip:]
     known = _signatures.get(function)
     if known is None:
-        known = _signatures[function] = tuple(map(_parameter, _named_parameters(function)))
+        known = _signatures[function] = _signature(function)
     return known[skip:]
 
 
+def _signature(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    return tuple(_parameter(p.name, p.default is p.empty) for p in _named_parameters(function))
+
+
+def _spelt(function: Callable[..., Any]) -> str:
+    """The parameters of a function in one string, those that are not required with a question mark."""
+    return " ".join(p.name if p.default is p.empty else f"{p.name}?" for p in _named_parameters(function))
+
+
+# PyTorch's compiler cannot look into signatures: it takes this string as it is. (The mark is that of
+# `torch.compiler.assume_constant_result`, which is slow to import.)
+_spelt._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def _named_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    name = getattr(function, "__name__", repr(function))
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except ValueError:
+        name = getattr(function, "__name__", repr(function))
         raise TypeError(f"{name} does not say which parameters it has: wrap it in a function.") from None
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            name = getattr(function, "__name__", repr(function))
             raise TypeError(f"{name}() takes {parameter}: name every field that it needs instead.")
     return parameters
 
 
-def _parameter(parameter: inspect.Parameter) -> Parameter:
-    name, required = parameter.name, parameter.default is parameter.empty
+def _parameter(name: str, required: bool) -> Parameter:
     if name not in TOPOLOGY_NAMES:
         for residency in (Residency.DST, Residency.SRC):
             if name.endswith(residency.value) and len(name) > len(residency.value):
@@ -159,9 +175,13 @@ class Fields:
         """One row per edge of what lives at the nodes."""
         residency, value = argument
         if residency is Residency.GIVEN:
-            return value.resolve() if isinstance(value, Deferred) else value
+            return self.resolved(argument)
         index = self.graph.dst if residency is Residency.DST else self.graph.src
         return value.index_select(self.node_dim, index)
+
+    def resolved(self, argument: Argument) -> Any:
+        """The value of an argument, not lifted."""
+        return argument.value.resolve() if isinstance(argument.value, Deferred) else argument.value
 
     def lifted(self, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
         """Arguments with which a function can be called on all edges at once."""

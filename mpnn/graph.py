@@ -156,6 +156,8 @@ class Graph:
         For whatever follows from the topology alone. The graph never changes, so nothing invalidates it;
         `to`, `reverse` and the like return a new graph with a memo of its own. All threads get one value.
         """
+        if torch.compiler.is_compiling():
+            return compute()  # what is kept must be data, and these come when the compiled function runs
         try:
             return cast(T, self._memo[key])
         except KeyError:
@@ -181,12 +183,20 @@ class Graph:
     @property
     def in_degree(self) -> Tensor:
         """`[num_dst]` int64: how many edges enter each node."""
-        return self.memo("in_degree", lambda: torch.bincount(self.dst, minlength=self.num_dst))
+        return self.memo("in_degree", lambda: self._degree(leaving=False))
 
     @property
     def out_degree(self) -> Tensor:
         """`[num_src]` int64: how many edges leave each node."""
-        return self.memo("out_degree", lambda: torch.bincount(self.src, minlength=self.num_src))
+        return self.memo("out_degree", lambda: self._degree(leaving=True))
+
+    def _degree(self, leaving: bool) -> Tensor:
+        if torch.compiler.is_compiling():
+            degree: Tensor = torch.ops.mpnn.degree(self.edge_index, *self._size, leaving)
+            return degree
+        if leaving:
+            return torch.bincount(self.src, minlength=self.num_src)
+        return torch.bincount(self.dst, minlength=self.num_dst)
 
     @property
     def self_loop_mask(self) -> Tensor:
@@ -201,7 +211,11 @@ class Graph:
         return self.memo("reverse", self._make_reverse)
 
     def _make_reverse(self) -> Graph:
-        reverse = self._derive(self.edge_index.flip(0), size=(self.num_dst, self.num_src))
+        size = (self.num_dst, self.num_src)
+        if torch.compiler.is_compiling():
+            reverse = self._derive(torch.ops.mpnn.reverse(self.edge_index, *self._size), size)
+        else:
+            reverse = self._derive(self.edge_index.flip(0), size)
         reverse._batch = None if self._batch is None else self._batch.reverse()
         for mine, its in (("by_dst", "by_src"), ("by_src", "by_dst")):
             if mine in self._memo:
@@ -214,29 +228,56 @@ class Graph:
         Typed graphs cannot say which type a loop has, and raise ValueError.
         """
         self._require_one_node_set("with_self_loops")
-        return self.memo("with_self_loops", lambda: self._append_loops(self.edge_index))
+        return self.relooped("more")[0]
 
     def with_remaining_self_loops(self) -> Graph:
         """Exactly one edge i -> i for every node: existing loops are dropped, then one is appended each."""
         self._require_one_node_set("with_remaining_self_loops")
-        return self.memo(
-            "with_remaining_self_loops",
-            lambda: self._append_loops(self.edge_index[:, ~self.self_loop_mask]),
-        )
-
-    def _append_loops(self, edge_index: Tensor) -> Graph:
-        if self.edge_type is not None:
-            raise ValueError(
-                "adding self loops to a graph with edge_type: no type is known for the new edges."
-            )
-        loops = torch.arange(self.num_nodes, device=self.device)
-        looped = self._derive(torch.cat([edge_index, loops.expand(2, -1)], dim=1))
-        looped._batch = self._batch
-        return looped
+        return self.relooped("one")[0]
 
     def without_self_loops(self) -> Graph:
         """Every edge but those from a node to itself."""
-        return self.memo("without_self_loops", lambda: self.edge_subgraph(~self.self_loop_mask))
+        self._require_one_node_set("without_self_loops")
+        return self.relooped("none")[0]
+
+    def relooped(self, loops: str) -> tuple[Graph, Tensor]:
+        """The graph with other self loops, and where each of its edges is from.
+
+        Args:
+            loops: "none" drops them; "one" does and then appends one edge i -> i for every node, in a
+                bipartite graph for as many nodes as both sides have; "more" only appends.
+
+        Returns:
+            The graph, and `[num_edges']`: edge e of it was edge `origin[e]` of this one, or from `num_edges`
+            on is the new loop at node `origin[e] - num_edges`. So what edges carry follows with
+            `torch.cat([of_edges, of_loops])[origin]`.
+
+        >>> graph, origin = Graph(torch.tensor([[0, 1], [0, 0]])).relooped("one")
+        >>> graph.edge_index.tolist(), origin.tolist()
+        ([[1, 0, 1], [0, 0, 1]], [1, 2, 3])
+        """
+        if loops != "none" and self.edge_type is not None:
+            raise ValueError(
+                "adding self loops to a graph with edge_type: no type is known for the new edges."
+            )
+        return self.memo(("relooped", loops), lambda: self._reloop(loops))
+
+    def _reloop(self, loops: str) -> tuple[Graph, Tensor]:
+        if torch.compiler.is_compiling():
+            edge_index, origin = torch.ops.mpnn.relooped(self.edge_index, *self._size, loops)
+        else:
+            edge_index, origin = self.edge_index, torch.arange(self.num_edges, device=self.device)
+            if loops != "more":
+                origin = (edge_index[0] != edge_index[1]).nonzero().squeeze(1)
+                edge_index = edge_index[:, origin]
+            if loops != "none":
+                nodes = torch.arange(min(self._size), device=self.device)
+                edge_index = torch.cat([edge_index, nodes.expand(2, -1)], dim=1)
+                origin = torch.cat([origin, nodes + self.num_edges])
+        edge_type = None if self.edge_type is None else self.edge_type[origin]
+        looped = self._derive(edge_index, edge_type=edge_type)
+        looped._batch = self._batch
+        return looped, origin
 
     def edge_subgraph(self, edges: Tensor) -> Graph:
         """The same nodes with only these edges.
@@ -574,7 +615,7 @@ class _Batch(NamedTuple):
 
 def _lasting(index: Tensor) -> Tensor:
     """A tensor that autograd may save, also when it was made under `torch.inference_mode`."""
-    if not index.is_inference():
+    if torch.compiler.is_compiling() or not index.is_inference():
         return index
     with torch.inference_mode(False):
         return index.clone()

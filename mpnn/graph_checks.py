@@ -37,6 +37,8 @@ def checked_size(num_nodes: int | Size | None, edge_index: Tensor) -> Size:
         if len(counts) != 2 or min(counts) < 0:
             raise ValueError(f"num_nodes must be one count or a pair (num_src, num_dst), got {num_nodes!r}.")
         size = (counts[0], counts[1])
+    if num_nodes is not None and torch.compiler.is_compiling():
+        return size  # there are no data yet: whatever reads the compiled graph checks them
     if edge_index.numel() == 0:
         return (0, 0) if num_nodes is None else size
     if edge_index.is_meta:
@@ -63,8 +65,8 @@ def _count(number: SupportsIndex) -> int:
     """A count as an int (numpy has its own), -1 for what is none."""
     if isinstance(number, bool):
         return -1
-    if isinstance(number, int):
-        return number
+    if isinstance(number, int | torch.SymInt):
+        return number  # type: ignore[return-value]
     try:
         return operator.index(number)
     except TypeError:
@@ -100,6 +102,8 @@ def checked_num_edge_types(num_edge_types: int | None, edge_type: Tensor | None)
         return 1
     if num_edge_types is not None and _count(num_edge_types) < 0:
         raise ValueError(f"num_edge_types must be a count, got {num_edge_types!r}.")
+    if num_edge_types is not None and torch.compiler.is_compiling():
+        return num_edge_types
     if edge_type.numel() == 0:
         return num_edge_types or 0
     if edge_type.is_meta:
@@ -132,9 +136,14 @@ def checked_positions(name: str, chosen: Tensor, size: int, device: torch.device
             raise ValueError(
                 f"{name} is a mask of {chosen.numel()} entries, but there are {size} to choose from."
             )
+        if torch.compiler.is_compiling():
+            positions: Tensor = torch.ops.mpnn.positions(chosen)
+            return positions
         return chosen.nonzero().squeeze(1)
     if chosen.dtype not in INTEGER_TYPES:
         raise TypeError(f"{name} must be a bool mask or integer positions, got {chosen.dtype}.")
+    if torch.compiler.is_compiling():
+        return chosen.to(torch.int64)
     if chosen.numel() and (int(chosen.min()) < 0 or int(chosen.max()) >= size):
         bad = _first_outside(chosen, size)
         raise IndexError(f"{name}[{bad}] is {int(chosen[bad])}, but there are only {size} to choose from.")

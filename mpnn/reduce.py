@@ -101,7 +101,7 @@ def check_entries(name: str, values: Tensor, index: Tensor, dim: int) -> int:
 
 def _check_range(index: Tensor, num_rows: int) -> None:
     # A compiled function cannot stop to look.
-    if index.numel() == 0 or index.is_meta or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or index.numel() == 0 or index.is_meta:
         return
     lowest, highest = torch.stack(torch.aminmax(index)).tolist()
     if lowest < 0 or highest >= num_rows:

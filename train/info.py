@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 import mpnn
-from mpnn.backends.cpu import has_compiler
 from mpnn.backends.triton import has_triton, interprets
 from mpnn.models import CONVS, GNN
+from mpnn.native.compiler import has_compiler
 
 LIBRARIES = ("torch", "triton", "torch-geometric", "numpy", "scipy", "scikit-learn", "networkx", "matplotlib")
 TOLERANCE = 1e-5  # of float32, on sums of a few hundred terms

@@ -54,9 +54,18 @@ def backend(name: str) -> Iterator[None]:
 
 def current() -> Backend:
     """The backend that is in force."""
-    return BACKENDS[_chosen.get()]
+    return BACKENDS[_name()]
 
 
 def wants_dense() -> bool:
     """Whether a layer may run on the kernel that is known for it."""
-    return _chosen.get() in ("auto", "dense")
+    return _name() in ("auto", "dense")
+
+
+def _name() -> str:
+    return _chosen.get()
+
+
+# PyTorch's compiler cannot look into a context variable: a compiled function keeps the backend that it was
+# compiled under. (The mark is that of `torch.compiler.assume_constant_result`, which is slow to import.)
+_name._dynamo_marked_constant = True  # type: ignore[attr-defined]

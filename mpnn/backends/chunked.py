@@ -38,7 +38,7 @@ def run(plan: Plan, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[
     """The plan's reductions, each `[num_dst, ...]`."""
     if torch.is_grad_enabled() and any(v.requires_grad for v in values):
         return list(cast(Any, _Chunks.apply)(plan, graph, seed, *values))
-    return _reduce(plan, graph, seed, values)
+    return reduce(plan, graph, seed, values)
 
 
 def _blocks(plan: Plan, graph: Graph, values: Sequence[Tensor]) -> Iterator[_Block]:
@@ -66,7 +66,8 @@ def _reduce_block(plan: Plan, block: _Block, seed: Seed, lifted: Sequence[Tensor
     return plan.reduce(values, block.dst - block.rows.start, block.rows.stop - block.rows.start)
 
 
-def _reduce(plan: Plan, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[Tensor]:
+def reduce(plan: Plan, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[Tensor]:
+    """The same, without a way back."""
     parts = [
         _reduce_block(plan, b, seed, [b.lift(v, h) for v, h in zip(values, plan.homes, strict=True)])
         for b in _blocks(plan, graph, values)
@@ -80,6 +81,44 @@ def _reduce(plan: Plan, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> l
     return [torch.cat(columns) for columns in zip(*parts, strict=True)]
 
 
+def gradients(
+    plan: Plan,
+    graph: Graph,
+    seed: Seed,
+    values: Sequence[Tensor],
+    received: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradients of the wanted values, from those of the reductions: the same blocks again."""
+    totals = [torch.zeros_like(v) if want else None for v, want in zip(values, wanted, strict=True)]
+    for block in _blocks(plan, graph, values):
+        with torch.enable_grad():
+            lifted = [
+                block.lift(v.detach(), home).requires_grad_(want)
+                for v, home, want in zip(values, plan.homes, wanted, strict=True)
+            ]
+            outputs = _reduce_block(plan, block, seed, lifted)
+        pairs = [
+            (output, gradient[block.rows])
+            for output, gradient in zip(outputs, received, strict=True)
+            if gradient is not None and output.requires_grad
+        ]
+        asked = [t for t, want in zip(lifted, wanted, strict=True) if want]
+        outputs, sent = [output for output, _ in pairs], [gradient for _, gradient in pairs]
+        found = iter(torch.autograd.grad(outputs, asked, sent, allow_unused=True))
+        for total, home, want in zip(totals, plan.homes, wanted, strict=True):
+            gradient = next(found) if want else None
+            if total is None or gradient is None:
+                continue
+            if home is Home.SHARED:
+                total += gradient
+            else:
+                total.index_add_(
+                    0, {Home.SRC: block.src, Home.DST: block.dst, Home.EDGE: block.edges}[home], gradient
+                )
+    return totals
+
+
 class _Chunks(torch.autograd.Function):
     """Forward block by block; backward the same blocks again."""
 
@@ -87,39 +126,11 @@ class _Chunks(torch.autograd.Function):
     def forward(ctx: Any, plan: Plan, graph: Graph, seed: Seed, *values: Tensor) -> tuple[Tensor, ...]:
         ctx.plan, ctx.graph, ctx.seed = plan, graph, seed
         ctx.save_for_backward(*values)
-        return tuple(_reduce(plan, graph, seed, values))
+        return tuple(reduce(plan, graph, seed, values))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        plan, graph, values = ctx.plan, ctx.graph, ctx.saved_tensors
-        wanted = ctx.needs_input_grad[3:]
+    def backward(ctx: Any, *received: Tensor | None) -> tuple[Any, ...]:
+        arguments = ctx.plan, ctx.graph, ctx.seed, ctx.saved_tensors, received, ctx.needs_input_grad[3:]
         if torch.is_grad_enabled():
-            found = plan.differentiable_gradients(graph, ctx.seed, values, gradients, wanted)
-            return (None, None, None, *found)
-        totals = [torch.zeros_like(v) if want else None for v, want in zip(values, wanted, strict=True)]
-        for block in _blocks(plan, graph, values):
-            with torch.enable_grad():
-                lifted = [
-                    block.lift(v.detach(), home).requires_grad_(want)
-                    for v, home, want in zip(values, plan.homes, wanted, strict=True)
-                ]
-                outputs = _reduce_block(plan, block, ctx.seed, lifted)
-            pairs = [
-                (output, gradient[block.rows])
-                for output, gradient in zip(outputs, gradients, strict=True)
-                if gradient is not None and output.requires_grad
-            ]
-            asked = [t for t, want in zip(lifted, wanted, strict=True) if want]
-            outputs, sent = [output for output, _ in pairs], [gradient for _, gradient in pairs]
-            found = iter(torch.autograd.grad(outputs, asked, sent, allow_unused=True))
-            for total, home, want in zip(totals, plan.homes, wanted, strict=True):
-                gradient = next(found) if want else None
-                if total is None or gradient is None:
-                    continue
-                if home is Home.SHARED:
-                    total += gradient
-                else:
-                    total.index_add_(
-                        0, {Home.SRC: block.src, Home.DST: block.dst, Home.EDGE: block.edges}[home], gradient
-                    )
-        return (None, None, None, *totals)
+            return (None, None, None, *ctx.plan.differentiable_gradients(*arguments[1:]))
+        return (None, None, None, *gradients(*arguments))

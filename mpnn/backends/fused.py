@@ -84,7 +84,7 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
     """
     global _traced
     aggregator = step.aggregator
-    if not _fusible(aggregator):
+    if not fusible(aggregator):
         raise NotFusableError(f"the aggregator {aggregator} is not made of primitive reductions")
     rank = _rank(step)
     key = (make, _key(step), rank)
@@ -138,9 +138,10 @@ def _known_plan(key: Hashable, step: Step) -> Fused | None:
     return None
 
 
-def _fusible(aggregator: Any) -> bool:
+def fusible(aggregator: Any) -> bool:
+    """Whether an aggregator is made of primitive reductions."""
     if isinstance(aggregator, Several):
-        return all(map(_fusible, aggregator.aggrs))
+        return all(map(fusible, aggregator.aggrs))
     return isinstance(aggregator, Aggregator) and not isinstance(aggregator, Custom)
 
 
@@ -149,7 +150,7 @@ def _key(step: Step) -> Hashable:
     arguments: list[Hashable] = []
     for name, (residency, value) in step.arguments.items():
         if isinstance(value, Tensor):
-            home = _home(residency, value, num_edges)
+            home = home_of(residency, value, num_edges)
             shape = value.shape if home is Home.SHARED else value.shape[1:]
             arguments.append((name, home, shape, value.dtype, value.device))
         elif isinstance(value, bool | int | float | str | None):
@@ -159,7 +160,8 @@ def _key(step: Step) -> Hashable:
     return (fingerprint(step.message, cast(Aggregator, step.aggregator)), tuple(arguments))
 
 
-def _home(residency: Residency, value: Tensor, num_edges: int) -> Home:
+def home_of(residency: Residency, value: Tensor, num_edges: int) -> Home:
+    """Where the rows of an argument live."""
     if residency is Residency.DST:
         return Home.DST
     if residency is Residency.SRC:
@@ -180,7 +182,7 @@ def _captures_fit(plan: Plan, step: Step) -> bool:
 def _tensor_arguments(step: Step) -> list[tuple[str, Home, Tensor]]:
     num_edges = step.fields.graph.num_edges
     return [
-        (name, _home(residency, value, num_edges), value)
+        (name, home_of(residency, value, num_edges), value)
         for name, (residency, value) in step.arguments.items()
         if isinstance(value, Tensor)
     ]
@@ -213,7 +215,7 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
     if plan.kinds == ["mean"]:
         return reduced[0]
     shared = [reduced[k] for k in plan.shares]
-    return aggregator.merge(shared, _counts(graph, shared[0]))
+    return aggregator.merge(shared, counts_of(graph, shared[0]))
 
 
 def _reduced(fused: Fused, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[Tensor]:
@@ -226,7 +228,7 @@ def _reduced(fused: Fused, graph: Graph, seed: Seed, values: Sequence[Tensor]) -
         plan.program = str(error)
     except CompilerError as error:
         fused.make = None
-        _warn_once(error)
+        warn_once(error)
     return chunked.run(plan, graph, seed, values)
 
 
@@ -235,7 +237,7 @@ def _by_kernels(fused: Fused, graph: Graph, seed: Seed, values: Sequence[Tensor]
     wanted = tuple([v.requires_grad for v in values])
     if True not in wanted or not torch.is_grad_enabled():
         made = fused.forward_kernel(save=False)(graph, values, seed)
-        return [made[k] for k in _positions(plan)]
+        return [made[k] for k in positions(plan)]
     fused.forward_kernel(save=True)
     try:
         fused.backward_kernels(plan.backward(wanted))
@@ -248,7 +250,8 @@ def _by_kernels(fused: Fused, graph: Graph, seed: Seed, values: Sequence[Tensor]
 _warned = False
 
 
-def _warn_once(error: CompilerError) -> None:
+def warn_once(error: CompilerError) -> None:
+    """Say that the compiler failed, the first time."""
     global _warned
     if not _warned:
         _warned = True
@@ -256,7 +259,8 @@ def _warn_once(error: CompilerError) -> None:
         warnings.warn(f"mpnn goes on without compiled kernels: {first}.", RuntimeWarning, stacklevel=2)
 
 
-def _counts(graph: Graph, like: Tensor) -> Tensor:
+def counts_of(graph: Graph, like: Tensor) -> Tensor:
+    """How many messages each node gets, at least 1, in the type and the rank of a reduction."""
     key = ("message counts", like.dtype)
     counts = graph.memo(key, lambda: graph.in_degree.clamp(min=1).to(like.dtype))
     return counts.view(-1, *[1] * (like.dim() - 1))
@@ -266,7 +270,7 @@ def _reciprocal_counts(graph: Graph, dtype: torch.dtype) -> Tensor:
     return graph.memo(("reciprocal counts", dtype), lambda: 1 / graph.in_degree.clamp(min=1).to(dtype))
 
 
-def _positions(plan: Plan) -> list[int]:
+def positions(plan: Plan) -> list[int]:
     """Where each reduction stands among a kernel's outputs, some of which are followed by what they save."""
     positions, at = [], 0
     for kind in plan.kinds:
@@ -291,7 +295,7 @@ class _Rows(torch.autograd.Function):
         needed = [m for m, keep in zip(made, _needed_again(fused.plan), strict=True) if keep]
         ctx.save_for_backward(*values, *needed)
         ctx.num_values = len(values)
-        return tuple(made[k] for k in _positions(fused.plan))
+        return tuple(made[k] for k in positions(fused.plan))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
@@ -299,17 +303,17 @@ class _Rows(torch.autograd.Function):
         wanted = tuple(ctx.needs_input_grad[3:])
         if not torch.is_grad_enabled():
             try:
-                found = _gradients(ctx.fused, ctx.graph, ctx.seed, values, saved, gradients, wanted)
+                found = gradients_by_kernels(ctx.fused, ctx.graph, ctx.seed, values, saved, gradients, wanted)
                 return (None, None, None, *found)
             except CompilerError as error:
-                _warn_once(error)
+                warn_once(error)
             except NotFusableError:
                 pass  # some of the gradients have no kernel without the others
         found = ctx.fused.plan.differentiable_gradients(ctx.graph, ctx.seed, values, gradients, wanted)
         return (None, None, None, *found)
 
 
-def _gradients(
+def gradients_by_kernels(
     fused: Fused,
     graph: Graph,
     seed: Seed,
@@ -318,6 +322,11 @@ def _gradients(
     gradients: Sequence[Tensor | None],
     wanted: tuple[bool, ...],
 ) -> list[Tensor | None]:
+    """The gradients of the wanted values, from those of the reductions and what these saved.
+
+    Raises:
+        NotFusableError: a gradient that has no kernel.
+    """
     plan = fused.plan
     backward = plan.backward(wanted)
     numbers = list(values)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+import torch
+
 from mpnn.step import Step
 
 
@@ -35,5 +37,5 @@ def recording() -> Iterator[list[Ran]]:
 
 
 def listener() -> list[Ran] | None:
-    """Where to report what ran, if anywhere."""
-    return _listener.get()
+    """Where to report what ran, if anywhere; a compiled function does not."""
+    return None if torch.compiler.is_compiling() else _listener.get()

@@ -18,6 +18,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -198,3 +199,14 @@ def session_folder() -> Path | None:
         return Path(_temporary().name)
     except OSError:
         return None
+
+
+@functools.lru_cache(maxsize=1)
+def has_compiler() -> bool:
+    """Whether kernels can be compiled here; says once why not."""
+    try:
+        toolchain()
+    except CompilerError as error:
+        warnings.warn(f"mpnn runs without compiled kernels: {error}.", RuntimeWarning, stacklevel=2)
+        return False
+    return True

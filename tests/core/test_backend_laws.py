@@ -112,25 +112,6 @@ def test_autocast_falls_back() -> None:
         assert ways(lambda: run(x, edge)) == [EAGER]
 
 
-def test_compiled_code_falls_back() -> None:
-    layer = Smooth()
-    expected = layer(x, edge)
-    compiled = torch.compile(layer, backend="eager")
-    assert ways(lambda: compiled(x, edge)) != [KERNEL]
-    assert_close(compiled(x, edge), expected)
-
-
-class Smooth(mpnn.MessagePassing):
-    """`smooth` as a layer."""
-
-    def forward(self, x: Tensor, e: Tensor) -> Tensor:
-        out: Tensor = self.propagate(graph, x=x, e=e)
-        return out
-
-    def message(self, x_i: Tensor, x_j: Tensor, e: Tensor) -> Tensor:
-        return smooth(x_i, x_j, e)
-
-
 # Bits ---------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,167 @@
+"""A plan's per-edge part as text, from which any process can make it again.
+
+A compiled function that was saved holds what its kernels do in this form: the ATen operations of the trace,
+as JSON. Nothing of it is executed as Python; only operations of PyTorch and of this package can be named.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx
+
+from mpnn.aggregate import Aggregator, Reduction
+from mpnn.plan.homes import Home, NotFusableError, has_rows, shape_of
+from mpnn.plan.lower import feature_shape
+from mpnn.plan.plan import Plan, make_plan
+
+NAMESPACES = ("aten", "mpnn")
+
+
+class Reduced(Aggregator):
+    """Of a message that says itself how it is reduced."""
+
+    def split(self, messages: list[Reduction]) -> list[Reduction]:
+        """The message."""
+        return messages
+
+
+def plan_to_text(plan: Plan) -> str:
+    """What a plan does per edge and per row; not what it does once per node before.
+
+    Raises:
+        NotFusableError: there is an operation in it that cannot be written down.
+    """
+    number = {node: k for k, node in enumerate([*plan.hoisted.inputs, *plan.hoisted.core])}
+    inputs = [
+        [n.meta["home"].value, list(_row_shape(n)), _write(n.meta["val"].dtype, number), _is_merged(n)]
+        for n in plan.hoisted.inputs
+    ]
+    operations = [
+        [_name(n.target), _write(n.args, number), _write(n.kwargs, number)] for n in plan.hoisted.core
+    ]
+    outputs = [number[n] for n in plan.core.results]
+    return json.dumps({"inputs": inputs, "operations": operations, "kinds": plan.kinds, "outputs": outputs})
+
+
+def plan_from_text(text: str) -> Plan:
+    """The plan of a text.
+
+    Raises:
+        ValueError: the text is none of `plan_to_text`.
+    """
+    try:
+        written = json.loads(text)
+        operations = [
+            (_function(name), _read(args), _read(kwargs)) for name, args, kwargs in written["operations"]
+        ]
+        examples = [
+            (Home(home), torch.empty(shape if home == "shared" else (1, *shape), dtype=_read(dtype)))
+            for home, shape, dtype, _ in written["inputs"]
+        ]
+        merged, kinds, outputs = [m for *_, m in written["inputs"]], written["kinds"], written["outputs"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"a compiled function holds a program of mpnn that cannot be read ({error})."
+        ) from error
+    names = [f"v{k}" for k in range(len(examples))]
+
+    def message(**inputs: Tensor) -> list[Reduction]:
+        values: list[Any] = [
+            inputs[name].flatten(0, 1) if m else inputs[name] for name, m in zip(names, merged, strict=True)
+        ]
+        for function, args, kwargs in operations:
+            args, kwargs = _looked_up(args, values), _looked_up(kwargs, values)
+            values.append(function(*args, **kwargs))
+        each = iter([values[k] for k in outputs])
+        return [Reduction(kind, next(each), next(each) if kind == "softmax" else None) for kind in kinds]
+
+    plan = make_plan(message, Reduced(), names, examples, {})
+    if plan.hoisted.moved or len(plan.hoisted.inputs) != len(names) or plan.captured:
+        raise NotFusableError("the program of a compiled function is not what this version makes of it")
+    return plan
+
+
+def _row_shape(node: fx.Node) -> tuple[int, ...]:
+    return shape_of(node) if node.meta["home"] is Home.SHARED else feature_shape(node)
+
+
+def _is_merged(node: fx.Node) -> bool:
+    return node.meta["home"] is not Home.SHARED and has_rows(node) and _row_shape(node) != shape_of(node)[1:]
+
+
+# Names of functions, and arguments ----------------------------------------------------------------------
+
+
+def _name(target: Any) -> str:
+    if target is operator.getitem:
+        return "getitem"
+    name = str(target)
+    if not isinstance(target, torch._ops.OpOverload) or name.split(".")[0] not in NAMESPACES:
+        raise NotFusableError(f"{name} cannot be written down")
+    return name
+
+
+def _function(name: str) -> Callable[..., Any]:
+    if name == "getitem":
+        return operator.getitem
+    namespace, operation, overload = name.split(".")
+    if namespace not in NAMESPACES:
+        raise ValueError(f"{name} is no operation of PyTorch")
+    return cast(Callable[..., Any], getattr(getattr(getattr(torch.ops, namespace), operation), overload))
+
+
+class _Place(int):
+    """The value of an earlier operation."""
+
+
+_TYPES: dict[str, type] = {"dtype": torch.dtype, "memory_format": torch.memory_format, "layout": torch.layout}
+
+
+def _write(value: Any, number: dict[fx.Node, int]) -> Any:
+    if isinstance(value, fx.Node):
+        return {"value": number[value]}
+    if isinstance(value, list | tuple):
+        return [_write(v, number) for v in value]
+    if isinstance(value, dict):
+        return {"kwargs": {name: _write(v, number) for name, v in value.items()}}
+    if isinstance(value, torch.device):
+        return {"device": str(value)}
+    for name, kind in _TYPES.items():
+        if isinstance(value, kind):
+            return {name: str(value).removeprefix("torch.")}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise NotFusableError(f"a {type(value).__name__} cannot be written down")
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_read(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    ((name, content),) = value.items()
+    if name == "value":
+        return _Place(content)
+    if name == "kwargs":
+        return {key: _read(v) for key, v in content.items()}
+    if name == "device":
+        return torch.device(content)
+    found = getattr(torch, content)
+    if not isinstance(found, _TYPES[name]):
+        raise ValueError(f"{content} is no {name}")
+    return found
+
+
+def _looked_up(value: Any, values: Sequence[Any]) -> Any:
+    if isinstance(value, _Place):
+        return values[value]
+    if isinstance(value, list):
+        return [_looked_up(v, values) for v in value]
+    if isinstance(value, dict):
+        return {name: _looked_up(v, values) for name, v in value.items()}
+    return value
