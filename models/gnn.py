@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn import Graph, as_graph
@@ -18,6 +17,7 @@ from mpnn.models.jumping_knowledge import JumpingKnowledge
 from mpnn.models.linear import Linear, reset
 from mpnn.models.norms import norm as build_norm
 from mpnn.models.virtual_node import VirtualNode
+from mpnn.native.dropout import dropout as drop
 
 
 class GNN(nn.Module):
@@ -153,7 +153,7 @@ class GNN(nn.Module):
         return out
 
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
+        return drop(x, self.dropout, self.training)
 
     def _read_edges(self, **edges: Tensor | None) -> dict[str, Tensor]:
         given = {name: value for name, value in edges.items() if value is not None}

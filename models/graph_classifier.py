@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn import as_graph
@@ -14,6 +13,7 @@ from mpnn.models.gin_conv import GINConv
 from mpnn.models.gnn import GNN
 from mpnn.models.linear import Linear
 from mpnn.models.pooling import GlobalPool
+from mpnn.native.dropout import dropout as drop
 
 
 class GraphClassifier(GNN):
@@ -83,7 +83,7 @@ class GraphClassifier(GNN):
         return out
 
     def _drop_read(self, h: Tensor) -> Tensor:
-        return F.dropout(h, self.readout_dropout, self.training)
+        return drop(h, self.readout_dropout, self.training)
 
     def embed_graphs(
         self,

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from mpnn.models import (
@@ -23,6 +22,7 @@ from mpnn.models import (
     PairMLP,
     RecurrentLM,
 )
+from mpnn.native.dropout import dropout
 from mpnn.train.edge_task import EdgeTask
 from mpnn.train.errors import RunError
 from mpnn.train.settings import AUTOENCODERS, Settings
@@ -185,7 +185,7 @@ def _width(settings: Settings) -> int:
 
 
 def _drop_input(p: float, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return F.dropout(inputs[0], p, layer.training), *inputs[1:]
+    return dropout(inputs[0], p, layer.training), *inputs[1:]
 
 
 def find_device(name: str) -> torch.device:

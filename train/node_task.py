@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn import Graph
 from mpnn.datasets import NodeDataset
+from mpnn.native.dropout import dropout
 from mpnn.train.errors import RunError
 from mpnn.train.objective import objective
 from mpnn.train.split import Split
@@ -125,6 +125,6 @@ class InputDropout:
 
     def __call__(self) -> Tensor:
         if not self._sparse:
-            return F.dropout(self.x, self.p)
-        self._buffer.view(-1)[self._where] = F.dropout(self._values, self.p)
+            return dropout(self.x, self.p)
+        self._buffer.view(-1)[self._where] = dropout(self._values, self.p)
         return self._buffer

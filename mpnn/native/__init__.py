@@ -1,1 +1,1 @@
-"""C from Python: a compiler, its cache, and the one program that is not generated: sorting edges by row."""
+"""C from Python: a compiler, its cache, and the programs that are not generated."""

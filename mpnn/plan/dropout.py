@@ -89,15 +89,26 @@ class CountedDropout(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Replace `torch.nn.functional.dropout` and `torch.dropout`; call anything else."""
+        """Replace PyTorch's dropout, of single numbers and of whole channels; call anything else."""
         kwargs = kwargs or {}
-        if func not in (F.dropout, torch.dropout):
+        if func not in (F.dropout, torch.dropout, *CHANNELS):
             return func(*args, **kwargs)
         x, p, training = _arguments(*args, **kwargs)
+        alone = CHANNELS.get(func, x.dim()) - x.dim()  # 1 if the rows of x are its channels
+        if alone not in (0, 1):
+            return func(*args, **kwargs)
         if not training or p == 0:
             return x
         self._streams += 1
-        return x * kept(x.detach(), p, self._streams * 0x68E31DA4 & 0x7FFFFFFF)
+        like = x.detach()
+        if func in CHANNELS:  # one draw for all that follows a channel
+            for dim in range(2 - alone, x.dim()):
+                like = like.narrow(dim, 0, 1)
+        return x * kept(like, p, self._streams * 0x68E31DA4 & 0x7FFFFFFF)
+
+
+# How many dimensions an input has whose rows hold channels: [rows, channels, ...].
+CHANNELS: dict[Callable[..., Any], int] = {F.dropout1d: 3, F.dropout2d: 4, F.dropout3d: 5}
 
 
 def _arguments(

@@ -183,6 +183,28 @@ def test_a_seed_decides_the_mask() -> None:
     assert not torch.equal(first, second)
 
 
+@pytest.mark.parametrize(("dims", "channels"), [(1, (3,)), (2, (3,)), (3, (3,)), (1, ()), (2, ()), (3, ())])
+def test_dropout_of_channels_drops_each_whole(dims: int, channels: tuple[int, ...]) -> None:
+    drop = getattr(torch.nn.functional, f"dropout{dims}d")
+    shape = (2000, *channels, *[4] * dims) if channels else (2000, *[4] * dims)
+    ring = Graph(torch.stack([torch.arange(2000), torch.arange(2000).roll(1)]), 2000)
+
+    def message(x_j: Tensor) -> Tensor:
+        return drop(x_j, 0.25, training=True)
+
+    own = torch.ones(shape, requires_grad=True)
+    assert ways(lambda: propagate(ring, message, x=own)) == [KERNEL]
+    out = propagate(ring, message, x=own)
+    rows = out.detach().flatten(len(channels) + 1)
+    assert rows.unique().tolist() == [0.0, pytest.approx(4 / 3)]
+    assert bool((rows == rows[..., :1]).all())
+    draws = rows[..., 0].numel()
+    kept = (rows[..., 0] > 0).double().mean().item()
+    assert kept == pytest.approx(0.75, abs=5 * (0.75 * 0.25 / draws) ** 0.5)
+    (gradient,) = torch.autograd.grad(out.sum(), own)
+    assert torch.equal(gradient[ring.src], out.detach()[ring.dst])
+
+
 def test_two_dropouts_in_a_message_are_independent() -> None:
     def twice(x_j: Tensor) -> Tensor:
         first, second = (torch.nn.functional.dropout(x_j, 0.5, training=True) for _ in range(2))

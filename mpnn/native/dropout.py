@@ -1,0 +1,100 @@
+"""Dropout whose mask is never stored and quickly drawn; elsewhere than on a CPU it is PyTorch's."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from importlib.resources import files
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mpnn.native.compiler import CompilerError, load
+
+SMALL = 1 << 16  # below this many numbers one thread is quicker
+TYPES = {torch.float32: "float", torch.float64: "double"}
+
+
+def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
+    """`torch.nn.functional.dropout`: zero with probability p, else x / (1 - p); x itself when not training.
+
+    On a CPU the mask follows from a seed, drawn from PyTorch's generator, and from the place of each number,
+    and the backward pass computes it again: a fiftieth of the time in which PyTorch draws them one by one.
+
+    Args:
+        x: of any shape.
+        p: probability, from 0 to 1.
+        training: whether anything is dropped.
+
+    Raises:
+        ValueError: p is out of its range.
+
+    >>> dropout(torch.ones(1000), 0.5).unique()
+    tensor([0., 2.])
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is {p}, but must be from 0 to 1.")
+    if not training or p == 0:
+        return x
+    if p == 1 or not _applies(x) or _library(x.dtype) is None:
+        return F.dropout(x, p)
+    seed = int(torch.randint(2**32, ()).item())
+    return cast(Tensor, _Dropout.apply(x, p, seed))  # type: ignore[no-untyped-call]
+
+
+def _applies(x: Tensor) -> bool:
+    # Under torch.compile, torch.func and forward-mode differentiation PyTorch must see every operation.
+    return (
+        type(x) in (Tensor, torch.nn.Parameter)
+        and x.device.type == "cpu"
+        and x.layout is torch.strided
+        and x.dtype in TYPES
+        and not torch.compiler.is_compiling()
+        and torch._C._functorch.maybe_current_level() is None
+        and torch.autograd.forward_ad._current_level < 0
+        and torch._C._len_torch_dispatch_stack() == 0
+        and not torch._C._functorch.is_legacy_batchedtensor(x)
+    )
+
+
+def _dropped(x: Tensor, p: float, seed: int) -> Tensor:
+    source = x.contiguous()
+    out = torch.empty_like(source)
+    threads = 1 if x.numel() < SMALL else torch.get_num_threads()
+    _library(x.dtype)(
+        source.data_ptr(), out.data_ptr(), x.numel(), seed, int(p * 2**32), 1 / (1 - p), threads
+    )
+    return out
+
+
+class _Dropout(torch.autograd.Function):
+    """A linear map with a diagonal matrix: its gradient is itself."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, p: float, seed: int) -> Tensor:
+        ctx.p, ctx.seed, ctx.kind = p, seed, (x.shape, x.dtype)
+        return _dropped(x, p, seed)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        if _applies(gradient):
+            return cast(Tensor, _Dropout.apply(gradient, ctx.p, ctx.seed)), None, None  # type: ignore[no-untyped-call]
+        shape, dtype = ctx.kind  # several gradients at once
+        return gradient * _dropped(torch.ones(shape, dtype=dtype), ctx.p, ctx.seed), None, None
+
+
+@functools.cache
+def _library(dtype: torch.dtype) -> Any:
+    source = files("mpnn.native").joinpath("dropout.c").read_text()
+    try:
+        function = load(source.replace("typedef float real;", f"typedef {TYPES[dtype]} real;")).dropout
+    except CompilerError:
+        return None
+    function.restype = None
+    function.argtypes = [
+        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_double,
+        ctypes.c_int64,
+    ]  # fmt: skip
+    return function
