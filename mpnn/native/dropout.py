@@ -78,7 +78,7 @@ class _Dropout(torch.autograd.Function):
         return _dropped(x, p, seed)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         if _applies(gradient):
             return cast(Tensor, _Dropout.apply(gradient, ctx.p, ctx.seed)), None, None  # type: ignore[no-untyped-call]
         shape, dtype = ctx.kind  # several gradients at once
