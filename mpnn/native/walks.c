@@ -87,35 +87,24 @@ void make_links(const index_t *indptr, const index_t *indices, int64_t num_rows,
     }
 }
 
-/* Where a walk of the second order stands, and what it does next. */
-typedef enum { ROW, CANDIDATE, LINK } stage_t;
+/* Where a walk of the second order stands. */
 typedef struct {
     uint64_t key, draws;
-    int64_t walk, step, node, before;     /* `before` < 0: none */
-    int64_t begin, degree;                /* the row of `node` */
-    int64_t before_begin, before_degree;  /* the row of `before` */
+    int64_t walk, step, node, before;    /* `before` < 0: none */
+    int64_t begin, degree;               /* the row of `node` */
+    int64_t before_begin, before_degree; /* the row of `before` */
     int64_t slot, candidate, place;
     uint32_t fraction, chance;
-    stage_t stage;
 } walker_t;
-
-static inline int begin_walk(
-    walker_t *one, int64_t *next, int64_t last, const index_t *indptr, const int64_t *start, int64_t length,
-    uint64_t seed, int64_t *walks)
-{
-    if (*next >= last) return 0;
-    *one = (walker_t){.walk = *next, .key = key_of(seed, *next), .node = start[*next], .before = -1, .step = 1};
-    walks[one->walk * (length + 1)] = one->node;
-    __builtin_prefetch(indptr + one->node);
-    ++*next;
-    return 1;
-}
 
 /* node2vec (Grover and Leskovec, 2016): an edge v -> x of a walk that came from t is taken with a probability
    proportional to its weight times 1/p if x is t, 1 if t -> x is an edge too, else 1/q. By rejection (Yang et al.,
    2019): x is drawn by weight alone and kept with a probability proportional to that factor, which is what `back`,
    `near` and `far` are, of 2^32. Where 1/p would be the largest by far, what it is above the others is taken out of
-   that: `extra` is how many edges it is worth, and such a part of the draws goes back at once. */
+   that: `extra` is how many edges it is worth, and such a part of the draws goes back at once.
+
+   Each pass over the walks does one thing for all that wait for it, and writes down who comes next without a branch
+   that would have to be guessed. */
 void walk_second_order(
     const index_t *indptr, const index_t *indices, const alias_t *aliases, const int64_t *start, int64_t num_walks,
     int64_t length, uint64_t seed, const index_t *links, uint64_t back, uint64_t near, uint64_t far, double extra,
@@ -123,74 +112,100 @@ void walk_second_order(
 {
     const uint64_t surely = near < far ? near : far, possibly = near < far ? far : near;
     const int64_t share = 16 * LANES, shares = (num_walks + share - 1) / share;
-    if (length == 0) {
-        for (int64_t w = 0; w < num_walks; w++) walks[w] = start[w];
-        return;
-    }
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
     for (int64_t part = 0; part < shares; part++) {
         int64_t next = part * share;
         const int64_t last = next + share < num_walks ? next + share : num_walks;
         walker_t lane[LANES];
-        int lanes = 0;
-        while (lanes < LANES && begin_walk(lane + lanes, &next, last, indptr, start, length, seed, walks)) lanes++;
-        for (int k = 0; lanes > 0; k = k + 1 < lanes ? k + 1 : 0) {
-            walker_t *one = lane + k;
-            int accepted = 0;
-            switch (one->stage) {
-            case ROW:
+        int moved[LANES], drawing[LANES], drawn[LANES], asking[LANES], accepted[LANES];
+        int to_move = 0, to_draw = 0;
+        for (int k = 0; k < LANES; k++) {
+            lane[k].step = length + 1; /* done: it takes the next walk */
+            moved[to_move++] = k;
+        }
+        while (to_move + to_draw > 0) {
+            int rows = 0;
+            for (int i = 0; i < to_move; i++) { /* a walk that is done makes room for another */
+                walker_t *one = lane + moved[i];
+                if (one->step > length) {
+                    if (next >= last) continue;
+                    *one = (walker_t){.walk = next, .key = key_of(seed, next), .node = start[next], .before = -1};
+                    walks[next * (length + 1)] = one->node;
+                    one->step = 1;
+                    __builtin_prefetch(indptr + one->node);
+                    next++;
+                }
+                moved[rows++] = moved[i];
+            }
+            to_move = 0;
+            for (int i = 0; i < rows; i++) {
+                walker_t *one = lane + moved[i];
                 one->begin = indptr[one->node];
                 one->degree = indptr[one->node + 1] - one->begin;
-                one->candidate = one->node;
-                accepted = one->degree == 0; /* where no edge leads on, the walk stays */
-                break;
-            case CANDIDATE:
-                one->candidate = !aliases ? indices[one->slot]
-                    : one->fraction < (uint32_t)aliases[one->slot].threshold ? aliases[one->slot].own
-                                                                             : aliases[one->slot].other;
-                if (one->before < 0 || one->degree == 1) accepted = 1;
-                else if (one->candidate == one->before) accepted = one->chance < back;
-                else if (one->chance < surely) accepted = 1;
-                else if (one->chance < possibly && one->before_degree > 0) {
-                    one->place = first_place(one->candidate, one->before_degree);
-                    __builtin_prefetch(links + 2 * one->before_begin + one->place);
-                    one->stage = LINK;
-                    continue;
+                if (one->degree == 0) /* where no edge leads on, the walk stays */
+                    while (one->step <= length) walks[one->walk * (length + 1) + one->step++] = one->node;
+                if (one->step > length) moved[to_move++] = moved[i];
+                else drawing[to_draw++] = moved[i];
+            }
+            int candidates = 0, kept = 0, asked = 0;
+            for (int i = 0; i < to_draw; i++) {
+                walker_t *one = lane + drawing[i];
+                int returns = 0;
+                if (extra > 0 && one->before >= 0) {
+                    const uint64_t draw = mix(one->key + ++one->draws * GOLDEN);
+                    returns = draw >> 32 < (uint64_t)(extra / ((double)one->degree + extra) * 4294967296.0);
+                    one->candidate = one->before;
                 }
-                break;
-            case LINK: {
+                const uint64_t draw = mix(one->key + (one->draws + 1) * GOLDEN);
+                const uint64_t place = (draw >> 32) * (uint64_t)one->degree;
+                one->draws += !returns;
+                one->slot = one->begin + (int64_t)(place >> 32);
+                one->fraction = (uint32_t)place;
+                one->chance = (uint32_t)draw;
+                if (aliases) __builtin_prefetch(aliases + one->slot);
+                else __builtin_prefetch(indices + one->slot);
+                accepted[kept] = drawn[candidates] = drawing[i];
+                kept += returns;
+                candidates += !returns;
+            }
+            to_draw = 0;
+            for (int i = 0; i < candidates; i++) {
+                walker_t *one = lane + drawn[i];
+                if (!aliases) one->candidate = indices[one->slot];
+                else {
+                    const alias_t *at = aliases + one->slot;
+                    one->candidate = one->fraction < (uint32_t)at->threshold ? at->own : at->other;
+                }
+                const int free = one->before < 0 | one->degree == 1, returns = one->candidate == one->before;
+                const int accept = free | (one->chance < (returns ? back : surely));
+                const int ask = !accept & !returns & (one->chance < possibly);
+                one->place = first_place(one->candidate, one->before_degree);
+                if (ask) __builtin_prefetch(links + 2 * one->before_begin + one->place);
+                accepted[kept] = asking[asked] = drawing[to_draw] = drawn[i];
+                kept += accept;
+                asked += ask;
+                to_draw += !accept & !ask;
+            }
+            for (int i = 0; i < asked; i++) {
+                walker_t *one = lane + asking[i];
                 const index_t *places = links + 2 * one->before_begin;
                 while (places[one->place] >= 0 && places[one->place] != one->candidate)
                     one->place = one->place + 1 < 2 * one->before_degree ? one->place + 1 : 0;
-                accepted = one->chance < (places[one->place] < 0 ? far : near);
-                break;
+                const int accept = one->chance < (places[one->place] < 0 ? far : near);
+                accepted[kept] = drawing[to_draw] = asking[i];
+                kept += accept;
+                to_draw += !accept;
             }
-            }
-            if (!accepted && extra > 0 && one->before >= 0) {
-                const uint64_t draw = mix(one->key + ++one->draws * GOLDEN);
-                accepted = draw >> 32 < (uint64_t)(extra / ((double)one->degree + extra) * 4294967296.0);
-                one->candidate = one->before;
-            }
-            if (accepted) {
-                walks[one->walk * (length + 1) + one->step] = one->candidate;
+            for (int i = 0; i < kept; i++) {
+                walker_t *one = lane + accepted[i];
+                walks[one->walk * (length + 1) + one->step++] = one->candidate;
                 one->before = one->node;
                 one->before_begin = one->begin;
                 one->before_degree = one->degree;
                 one->node = one->candidate;
-                one->stage = ROW;
                 __builtin_prefetch(indptr + one->node);
-                if (++one->step > length && !begin_walk(one, &next, last, indptr, start, length, seed, walks))
-                    *one = lane[--lanes];
-                continue;
+                moved[to_move++] = accepted[i];
             }
-            const uint64_t draw = mix(one->key + ++one->draws * GOLDEN);
-            const uint64_t place = (draw >> 32) * (uint64_t)one->degree;
-            one->slot = one->begin + (int64_t)(place >> 32);
-            one->fraction = (uint32_t)place;
-            one->chance = (uint32_t)draw;
-            one->stage = CANDIDATE;
-            if (aliases) __builtin_prefetch(aliases + one->slot);
-            else __builtin_prefetch(indices + one->slot);
         }
     }
 }
