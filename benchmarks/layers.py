@@ -5,8 +5,10 @@
     python benchmarks/layers.py --graph arxiv --keep-freed-memory  # malloc keeps what is freed
     python benchmarks/layers.py --graph arxiv --dgl PATH/python    # DGL in an environment of its own
 
+    python benchmarks/layers.py --graph arxiv --scatter PATH/python  # PyG with torch-scatter, likewise
+
 Peers: PyG on `edge_index`; PyG on a cached CSR matrix, where the layer has such a path; PyG under
-`torch.compile` (with --compile, which takes a minute per layer); DGL.
+`torch.compile` (with --compile, which takes a minute per layer); PyG with torch-scatter; DGL.
 """
 
 from __future__ import annotations
@@ -124,20 +126,19 @@ class Contenders:
         return step
 
 
-class Dgl:
-    """DGL, which needs an older PyTorch, in a process of its own that answers with seconds."""
+class Elsewhere:
+    """A peer that needs an environment of its own, as a process that answers with seconds."""
 
-    def __init__(self, python: str, graph: str, threads: int) -> None:
-        script = Path(__file__).with_name("dgl_layers.py")
+    def __init__(self, command: list[str]) -> None:
         self.process = subprocess.Popen(
-            [python, str(script), graph, str(threads)],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
     def step(self, layer: str) -> float | None:
-        """One step's seconds, or None for a layer that DGL does not have."""
+        """One step's seconds, or None for a layer that the peer does not have."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(layer + "\n")
@@ -150,14 +151,21 @@ def times(arguments: argparse.Namespace) -> None:
     """Print the table of times."""
     who = ["mpnn", "pyg", "pyg-csr", *(["pyg-compiled"] if arguments.compile else [])]
     contenders = Contenders(arguments.graph)
-    dgl = Dgl(arguments.dgl, arguments.graph, torch.get_num_threads()) if arguments.dgl else None
-    columns = [*who, *(["dgl"] if dgl else [])]
+    others: dict[str, Elsewhere] = {}
+    here, graph, threads = Path(__file__), arguments.graph, str(torch.get_num_threads())
+    if arguments.scatter:
+        serve = [arguments.scatter, str(here), "--graph", graph, "--threads", threads, "--serve"]
+        others["pyg-scatter"] = Elsewhere(serve)
+    if arguments.dgl:
+        others["dgl"] = Elsewhere([arguments.dgl, str(here.with_name("dgl_layers.py")), graph, threads])
+    columns = [*who, *others]
     print(f"| layer | {' | '.join(f'{c} ms' for c in columns)} | fastest peer / mpnn |")
     print("|---|" + "---|" * (len(columns) + 1))
     for layer in arguments.layers:
         steps = {w: step for w in who if (step := contenders.step(w, layer)) is not None}
-        if dgl is not None and dgl.step(layer) is not None:
-            steps["dgl"] = lambda layer=layer: dgl.step(layer)  # type: ignore[assignment]
+        for name, other in others.items():
+            if other.step(layer) is not None:
+                steps[name] = lambda layer=layer, other=other: other.step(layer)  # type: ignore[assignment]
         seconds: dict[str, list[float]] = {w: [] for w in steps}
         for step in steps.values():
             step()  # compile, allocate, sort
@@ -171,6 +179,19 @@ def times(arguments: argparse.Namespace) -> None:
         print(f"| {layer} | {' | '.join(cells)} | {best_peer / middle['mpnn']:.2f} |", flush=True)
         del steps
         gc.collect()
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """Answer each layer's name on a line with the seconds of one step of PyG's."""
+    contenders = Contenders(arguments.graph)
+    steps: dict[str, Callable[[], float] | None] = {}
+    for line in sys.stdin:
+        layer = line.strip()
+        if layer not in steps:
+            steps.clear()
+            steps[layer] = contenders.step("pyg", layer)
+        step = steps[layer]
+        print(json.dumps(None if step is None else step()), flush=True)
 
 
 def memory(arguments: argparse.Namespace) -> None:
@@ -219,15 +240,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0 leaves its own choice")
     parser.add_argument("--compile", action="store_true", help="also PyG under torch.compile")
     parser.add_argument("--dgl", metavar="PYTHON", help="an interpreter that can import DGL")
+    parser.add_argument("--scatter", metavar="PYTHON", help="an interpreter whose PyG has torch-scatter")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--keep-freed-memory", action="store_true")
     parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.keep_freed_memory and NEVER_TRIM.items() - os.environ.items():
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | NEVER_TRIM)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    if arguments.one:
+    if arguments.serve:
+        serve(arguments)
+    elif arguments.one:
         one(arguments)
     elif arguments.memory:
         memory(arguments)

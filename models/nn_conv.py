@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpnn import Graph
 from mpnn.adjacency import Topology
 from mpnn.graph import Size
 from mpnn.models.layer import Features, Layer, Widths, pair
@@ -65,20 +64,18 @@ class NNConv(Layer):
         self, x: Features, graph: Topology, edge_attr: Tensor | None = None, size: Size | None = None
     ) -> Tensor:
         x_src, x_dst, graph = self.read(x, graph, size)
-        edge_attr = self.need_edge_attr(edge_attr)
-        out: Tensor = self.propagate(
-            graph, x=(x_src, x_dst), matrix=self._matrices(edge_attr, graph, x_src.size(-1))
-        )
+        edge_attr = self.need_edge_attr(self.read_edge_attr(edge_attr, graph, edge_dim=-1))
+        out: Tensor = self.propagate(graph, x=(x_src, x_dst), edge_attr=edge_attr)
         if self.root_weight and x_dst is not None:
             out = out + self.lin(x_dst)
         return out if self.bias is None else out + self.bias
 
-    def message(self, x_j: Tensor, matrix: Tensor) -> Tensor:  # type: ignore[override]
+    def message(self, x_j: Tensor, edge_attr: Tensor) -> Tensor:  # type: ignore[override]
         """h_j f(e_ij), as `[1, in] @ [in, out]` on every edge."""
-        return (x_j.unsqueeze(1) @ matrix).squeeze(1)
+        return (x_j.unsqueeze(1) @ self._matrices(edge_attr, x_j.size(-1))).squeeze(1)
 
-    def _matrices(self, edge_attr: Tensor, graph: Graph, in_channels: int) -> Tensor:
-        matrix: Tensor = self.nn(self.read_edge_attr(edge_attr, graph, edge_dim=-1))
+    def _matrices(self, edge_attr: Tensor, in_channels: int) -> Tensor:
+        matrix: Tensor = self.nn(edge_attr)
         if matrix.size(-1) != in_channels * self.out_channels:
             raise ValueError(
                 f"NNConv needs an nn that gives {in_channels} * {self.out_channels} numbers per edge, "

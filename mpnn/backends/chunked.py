@@ -18,7 +18,7 @@ from mpnn.plan.dropout import Seed, seeded
 from mpnn.plan.homes import Home
 from mpnn.plan.plan import Plan
 
-NUMBERS_PER_CHUNK = 1 << 22  # lifted at a time: 16 MB of float32, which a processor's cache about holds
+NUMBERS_PER_CHUNK = 1 << 22  # of the widest tensor at a time: 16 MB of float32, which a processor's cache about holds
 
 
 class _Block(NamedTuple):
@@ -41,11 +41,8 @@ def run(plan: Plan, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[
     return reduce(plan, graph, seed, values)
 
 
-def _blocks(plan: Plan, graph: Graph, values: Sequence[Tensor]) -> Iterator[_Block]:
-    per_edge = sum(
-        v[:1].numel() for v, home in zip(values, plan.homes, strict=True) if home is not Home.SHARED
-    )
-    most = max(1, NUMBERS_PER_CHUNK // max(1, per_edge))
+def _blocks(plan: Plan, graph: Graph) -> Iterator[_Block]:
+    most = max(1, NUMBERS_PER_CHUNK // max(1, plan.width))
     csr = graph.by_dst
     indptr = csr.indptr.to(torch.int64)
     row = 0
@@ -70,7 +67,7 @@ def reduce(plan: Plan, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> li
     """The same, without a way back."""
     parts = [
         _reduce_block(plan, b, seed, [b.lift(v, h) for v, h in zip(values, plan.homes, strict=True)])
-        for b in _blocks(plan, graph, values)
+        for b in _blocks(plan, graph)
     ]
     if not parts:  # a graph without rows still tells the shapes
         empty = graph.src.new_empty(0)
@@ -91,7 +88,7 @@ def gradients(
 ) -> list[Tensor | None]:
     """The gradients of the wanted values, from those of the reductions: the same blocks again."""
     totals = [torch.zeros_like(v) if want else None for v, want in zip(values, wanted, strict=True)]
-    for block in _blocks(plan, graph, values):
+    for block in _blocks(plan, graph):
         with torch.enable_grad():
             lifted = [
                 block.lift(v.detach(), home).requires_grad_(want)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ from mpnn.plan.homes import (
 from mpnn.plan.ir import Input, Value, view_expand, view_reshape
 
 Shape = tuple[int, ...]
+# A kernel reads the weights again for every edge; more of them than this are better read for many at once.
+MOST_WEIGHTS = 1 << 16
 
 
 def feature_shape(node: fx.Node) -> Shape:
@@ -299,6 +301,11 @@ class Lowering:
 
     def _product(self, node: fx.Node) -> Value:
         *bias, left, right = args_of(node)
+        if not has_rows(right) and prod(shape_of(right)) > MOST_WEIGHTS:
+            shape = "×".join(map(str, shape_of(right)))
+            raise NotFusableError(
+                f"a product with {shape} weights on every edge is faster for many edges at once"
+            )
         product = self._shaped(contracted(self(left), self(right)), node)
         return point("add", [product, self.operand(bias[0], node)]) if bias else product
 

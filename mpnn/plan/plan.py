@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any, cast
 
 import torch
@@ -76,6 +77,14 @@ class Plan:
         """Of each input: whether the trace merged its rows with a dimension behind, and one row's shape."""
         inputs = self.hoisted.inputs
         return [(has_rows(n) and shape_of(n)[0] != ROWS, feature_shape(n)) for n in inputs]
+
+    @cached_property
+    def width(self) -> int:
+        """How many numbers an edge has in the widest tensor of the core, if there were one row per edge."""
+        lifted = [n for n in self.hoisted.inputs if n.meta["home"] is not Home.SHARED]
+        given = sum(prod(feature_shape(n)) for n in lifted)
+        tensors = [n for n in self.hoisted.core if isinstance(n.meta.get("val"), Tensor) and has_rows(n)]
+        return max([given, *(prod(feature_shape(n)) for n in tensors)])
 
     def per_edge(self, inputs: Sequence[Tensor], num_edges: int) -> list[Tensor]:
         """The reduced values as plain tensors with one row per edge, from inputs lifted to the edges."""
