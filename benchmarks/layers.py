@@ -132,6 +132,7 @@ class Elsewhere:
     def __init__(self, command: list[str]) -> None:
         self.process = subprocess.Popen(
             command,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -18,7 +18,7 @@ from mpnn.plan.dropout import Seed, seeded
 from mpnn.plan.homes import Home
 from mpnn.plan.plan import Plan
 
-NUMBERS_PER_CHUNK = 1 << 22  # of the widest tensor at a time: 16 MB of float32, which a processor's cache about holds
+NUMBERS_PER_CHUNK = 1 << 22  # in the widest tensor: 16 MB of float32, which a cache about holds
 
 
 class _Block(NamedTuple):
