@@ -17,6 +17,7 @@ from mpnn.aggregate import AGGREGATORS
 from mpnn.backends.choice import BACKENDS
 from mpnn.datasets import DATASETS
 from mpnn.train import cli
+from mpnn.train.build import AUTOENCODERS
 from mpnn.train.embed_settings import MODELS as EMBEDDINGS
 
 HOME = Path(__file__).parents[1]
@@ -66,7 +67,7 @@ def test_a_command_of_the_readme_is_understood(command: str, capsys: pytest.Capt
     else:
         assert getattr(given, "dataset", "karate") in DATASETS
         model = getattr(given, "model", "gcn")
-        assert model in {*models.CONVS, *EMBEDDINGS} or model.startswith("runs/")
+        assert model in {*models.CONVS, *AUTOENCODERS, *EMBEDDINGS} or model.startswith("runs/")
 
 
 @pytest.mark.parametrize(
