@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing
+from mpnn.backends import straight
 from mpnn.lowering.images import to_image, to_rows
 from mpnn.models.dense import goes_dense
 from mpnn.topology import Grid, grid
@@ -161,7 +162,7 @@ class Conv1d(nn.Conv1d, Convolution):
 
     def forward(self, input: Tensor, *, graph: Graph | None = None) -> Tensor:
         if graph is None and goes_dense(self, Convolution):
-            return super().forward(input)
+            return straight(self, "convolution", super().forward, input)
         return _convolve(self, input, graph)
 
 
@@ -178,7 +179,7 @@ class Conv2d(nn.Conv2d, Convolution):
 
     def forward(self, input: Tensor, *, graph: Graph | None = None) -> Tensor:
         if graph is None and goes_dense(self, Convolution):
-            return super().forward(input)
+            return straight(self, "convolution", super().forward, input)
         return _convolve(self, input, graph)
 
 
@@ -187,7 +188,7 @@ class Conv3d(nn.Conv3d, Convolution):
 
     def forward(self, input: Tensor, *, graph: Graph | None = None) -> Tensor:
         if graph is None and goes_dense(self, Convolution):
-            return super().forward(input)
+            return straight(self, "convolution", super().forward, input)
         return _convolve(self, input, graph)
 
 
@@ -198,7 +199,7 @@ class ConvTranspose1d(nn.ConvTranspose1d, Convolution):
         self, input: Tensor, output_size: list[int] | None = None, *, graph: Graph | None = None
     ) -> Tensor:
         if graph is None and goes_dense(self, Convolution):
-            return super().forward(input, output_size)
+            return straight(self, "convolution", super().forward, input, output_size)
         return _convolve_transposed(self, input, output_size, graph)
 
 
@@ -209,7 +210,7 @@ class ConvTranspose2d(nn.ConvTranspose2d, Convolution):
         self, input: Tensor, output_size: list[int] | None = None, *, graph: Graph | None = None
     ) -> Tensor:
         if graph is None and goes_dense(self, Convolution):
-            return super().forward(input, output_size)
+            return straight(self, "convolution", super().forward, input, output_size)
         return _convolve_transposed(self, input, output_size, graph)
 
 
@@ -220,5 +221,5 @@ class ConvTranspose3d(nn.ConvTranspose3d, Convolution):
         self, input: Tensor, output_size: list[int] | None = None, *, graph: Graph | None = None
     ) -> Tensor:
         if graph is None and goes_dense(self, Convolution):
-            return super().forward(input, output_size)
+            return straight(self, "convolution", super().forward, input, output_size)
         return _convolve_transposed(self, input, output_size, graph)

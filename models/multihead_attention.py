@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mpnn import Graph, MessagePassing, as_graph, softmax
 from mpnn.adjacency import Topology
 from mpnn.aggregate import Softmax
+from mpnn.backends import straight
 from mpnn.models.attention_masks import additive, edge_bias, edge_weights, joined_bias
 from mpnn.models.dense import goes_dense
 from mpnn.topology import Causal, Complete, CompleteBipartite, causal, complete, complete_bipartite
@@ -130,8 +131,11 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
                 f"is_causal needs as many keys as queries, but there are {q.size(2)} queries and "
                 f"{k.size(2)} keys."
             )
-        compute = self._by_kernel if goes_dense(self, MultiheadAttention) else self._by_messages
-        out, weights = compute(q, k, v, bias, is_causal, need_weights)
+        inputs = (q, k, v, bias, is_causal, need_weights)
+        if goes_dense(self, MultiheadAttention):
+            out, weights = straight(self, "attention", self._by_kernel, *inputs)
+        else:
+            out, weights = self._by_messages(*inputs)
         out = self.out_proj(self._from_heads(out, is_batched))
         if weights is not None:
             weights = weights.mean(1) if average_attn_weights else weights

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing, as_graph, scatter
 from mpnn.adjacency import Topology
+from mpnn.backends import straight
 from mpnn.lowering.images import to_image, to_rows
 from mpnn.models.dense import goes_dense
 from mpnn.topology import AdaptiveGrid, Grid, adaptive_grid, grid
@@ -112,7 +113,7 @@ class MaxPool1d(nn.MaxPool1d, _MaxPool):
 
     def forward(self, input: Tensor, *, graph: Topology | None = None) -> Any:
         if graph is None and goes_dense(self, Pooling):
-            return super().forward(input)
+            return straight(self, "max pooling", super().forward, input)
         return _largest(self, input, graph, 1)
 
 
@@ -126,7 +127,7 @@ class MaxPool2d(nn.MaxPool2d, _MaxPool):
 
     def forward(self, input: Tensor, *, graph: Topology | None = None) -> Any:
         if graph is None and goes_dense(self, Pooling):
-            return super().forward(input)
+            return straight(self, "max pooling", super().forward, input)
         return _largest(self, input, graph, 2)
 
 
@@ -135,7 +136,7 @@ class MaxPool3d(nn.MaxPool3d, _MaxPool):
 
     def forward(self, input: Tensor, *, graph: Topology | None = None) -> Any:
         if graph is None and goes_dense(self, Pooling):
-            return super().forward(input)
+            return straight(self, "max pooling", super().forward, input)
         return _largest(self, input, graph, 3)
 
 
@@ -182,7 +183,7 @@ class AvgPool1d(nn.AvgPool1d, _AvgPool):
 
     def forward(self, input: Tensor, *, graph: Topology | None = None) -> Tensor:
         if graph is None and goes_dense(self, Pooling):
-            return super().forward(input)
+            return straight(self, "average pooling", super().forward, input)
         return _mean(self, input, graph, 1)
 
 
@@ -191,7 +192,7 @@ class AvgPool2d(nn.AvgPool2d, _AvgPool):
 
     def forward(self, input: Tensor, *, graph: Topology | None = None) -> Tensor:
         if graph is None and goes_dense(self, Pooling):
-            return super().forward(input)
+            return straight(self, "average pooling", super().forward, input)
         return _mean(self, input, graph, 2)
 
 
@@ -200,7 +201,7 @@ class AvgPool3d(nn.AvgPool3d, _AvgPool):
 
     def forward(self, input: Tensor, *, graph: Topology | None = None) -> Tensor:
         if graph is None and goes_dense(self, Pooling):
-            return super().forward(input)
+            return straight(self, "average pooling", super().forward, input)
         return _mean(self, input, graph, 3)
 
 
@@ -222,7 +223,7 @@ class AdaptiveAvgPool1d(nn.AdaptiveAvgPool1d, _AvgPool):
 
     def forward(self, input: Tensor, *, graph: Topology | None = None) -> Tensor:
         if graph is None and goes_dense(self, Pooling):
-            return super().forward(input)
+            return straight(self, "adaptive pooling", super().forward, input)
         return _adaptive_mean(self, input, graph, 1)
 
 
@@ -231,7 +232,7 @@ class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d, _AvgPool):
 
     def forward(self, input: Tensor, *, graph: Topology | None = None) -> Tensor:
         if graph is None and goes_dense(self, Pooling):
-            return super().forward(input)
+            return straight(self, "adaptive pooling", super().forward, input)
         return _adaptive_mean(self, input, graph, 2)
 
 
@@ -240,5 +241,5 @@ class AdaptiveAvgPool3d(nn.AdaptiveAvgPool3d, _AvgPool):
 
     def forward(self, input: Tensor, *, graph: Topology | None = None) -> Tensor:
         if graph is None and goes_dense(self, Pooling):
-            return super().forward(input)
+            return straight(self, "adaptive pooling", super().forward, input)
         return _adaptive_mean(self, input, graph, 3)

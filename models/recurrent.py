@@ -17,12 +17,10 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from mpnn import Graph, as_graph
 from mpnn.adjacency import Topology
-from mpnn.backends import wants_dense
+from mpnn.backends import straight, wants_dense
 from mpnn.lowering.batch import Batch
-from mpnn.schedule import Topological
-from mpnn.topology import Chain, chain
-
-States = tuple[Tensor, ...]  # h, or (h, c)
+from mpnn.schedule import States, Topological
+from mpnn.topology import chain
 
 _chain = lru_cache(maxsize=64)(chain)
 
@@ -43,18 +41,14 @@ class Step(Topological):
             setattr(self, f"b_{name}", getattr(layer, f"bias_{name}_{suffix}", None))
         self.mode, self.hidden_size = layer.mode, layer.hidden_size
 
+    def prepare(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return {**fields, "x": F.linear(fields["x"], self.w_ih, self.b_ih)}
+
     def message(self, h_j: Tensor) -> Tensor:
         return h_j
 
     def nothing(self, num_nodes: int, fields: Mapping[str, Any]) -> Tensor:
         return self.w_hh.new_zeros(num_nodes, self.w_hh.size(1))
-
-    def run(self, x: Tensor, graph: Graph, start: States | None) -> States:
-        """The state of every node, from features `[num_nodes, in]` and what the first nodes start from."""
-        fields: dict[str, Any] = {"x": F.linear(x, self.w_ih, self.b_ih)}
-        fields.update(zip(("h0", "c0"), start or (), strict=False))
-        states: States = self.propagate(graph, **fields)
-        return states
 
 
 class RNNStep(Step):
@@ -123,11 +117,8 @@ class RNN(nn.RNN):
     step: ClassVar[type[Step]] = RNNStep
 
     def forward(self, input: Any, hx: Any = None, *, graph: Topology | None = None) -> Any:
-        if wants_dense() and type(self).step is RNNStep:
-            if graph is None:
-                return super().forward(input, hx)
-            if _is_plain_chain(graph) and hx is None:
-                return _on_chain(super().forward, input, graph)
+        if graph is None and type(self).step is RNNStep and wants_dense():
+            return straight(self, "recurrence", super().forward, input, hx)
         return _recur(self, input, hx, graph)
 
 
@@ -137,11 +128,8 @@ class GRU(nn.GRU):
     step: ClassVar[type[Step]] = GRUStep
 
     def forward(self, input: Any, hx: Any = None, *, graph: Topology | None = None) -> Any:
-        if wants_dense() and type(self).step is GRUStep:
-            if graph is None:
-                return super().forward(input, hx)
-            if _is_plain_chain(graph) and hx is None:
-                return _on_chain(super().forward, input, graph)
+        if graph is None and type(self).step is GRUStep and wants_dense():
+            return straight(self, "recurrence", super().forward, input, hx)
         return _recur(self, input, hx, graph)
 
 
@@ -162,30 +150,9 @@ class LSTM(nn.LSTM):
     step: ClassVar[type[Step]] = LSTMStep
 
     def forward(self, input: Any, hx: Any = None, *, graph: Topology | None = None) -> Any:
-        if wants_dense() and type(self).step is LSTMStep:
-            if graph is None:
-                return super().forward(input, hx)
-            if _is_plain_chain(graph) and hx is None:
-                return _on_chain(super().forward, input, graph)
+        if graph is None and type(self).step is LSTMStep and wants_dense():
+            return straight(self, "recurrence", super().forward, input, hx)
         return _recur(self, input, hx, graph)
-
-
-# On chains, by torch's fused kernels --------------------------------------------------------------------
-
-
-def _is_plain_chain(graph: Topology) -> bool:
-    return isinstance(graph, Chain) and not graph.is_reversed and min(graph.lengths, default=0) > 0
-
-
-def _on_chain(kernel: Callable[[PackedSequence], Any], x: Tensor, graph: Topology) -> Any:
-    assert isinstance(graph, Chain)
-    _check_nodes(x, graph)
-    batch: Batch = graph.memo(("batch", x.device), lambda: Batch.of(graph.lengths, x.device))
-    lengths = torch.tensor(graph.lengths)
-    packed = pack_padded_sequence(batch.pad(x), lengths, batch_first=True, enforce_sorted=False)
-    out, hidden = kernel(packed)
-    padded, _ = pad_packed_sequence(out, batch_first=True)
-    return batch.unpad(padded), hidden
 
 
 # On any directed acyclic graph, by messages -------------------------------------------------------------
@@ -195,7 +162,7 @@ def _recur(layer: Any, input: Any, hx: Any, graph: Topology | None) -> Any:
     if graph is not None:
         if hx is not None:
             raise ValueError("hx has no meaning with a graph, whose first nodes hear nobody.")
-        graph = as_graph(graph, input.size(0))
+        graph = graph if isinstance(graph, Graph) else as_graph(graph, input.size(0))
         _check_nodes(input, graph)
         return _run(layer, input, graph, None)
     if isinstance(input, PackedSequence):
@@ -236,11 +203,12 @@ def _run(layer: Any, x: Tensor, graph: Graph, hx: Any) -> Any:
         for direction in range(1 + layer.bidirectional):
             way = graph.reverse() if direction else graph
             step = layer.step(layer, f"l{k}_reverse" if direction else f"l{k}")
-            start = None if initial is None else _at_first(way, [h[len(finals)] for h in initial])
-            states = step.run(x, way, start)
-            last = _without(way, way.out_degree, "last nodes")
-            finals.append(tuple([state.index_select(0, last) for state in states]))
-            outputs.append(states[0])
+            fields = {"x": x}
+            if initial is not None:
+                fields |= _at_first(way, [h[len(finals)] for h in initial])
+            out, final = step.scan(way, **fields)
+            finals.append(final)
+            outputs.append(out)
         x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
         if layer.dropout and k + 1 < layer.num_layers:
             x = F.dropout(x, layer.dropout, layer.training)
@@ -250,14 +218,11 @@ def _run(layer: Any, x: Tensor, graph: Graph, hx: Any) -> Any:
     return x, hidden[0] if len(hidden) == 1 else hidden
 
 
-def _without(graph: Graph, degree: Tensor, name: str) -> Tensor:
-    return graph.memo(name, lambda: (degree == 0).nonzero().squeeze(1))
-
-
-def _at_first(graph: Graph, states: list[Tensor]) -> States:
-    """States of the first nodes, among zeros for the others."""
-    first = _without(graph, graph.in_degree, "first nodes")
-    return tuple([h.new_zeros(graph.num_nodes, h.size(1)).index_copy(0, first, h) for h in states])
+def _at_first(graph: Graph, states: list[Tensor]) -> dict[str, Tensor]:
+    """What the first nodes start from, among zeros for the others: `h0`, or `h0` and `c0`."""
+    first = graph.memo("first nodes", lambda: (graph.in_degree == 0).nonzero().squeeze(1))
+    rows = [h.new_zeros(graph.num_nodes, h.size(1)).index_copy(0, first, h) for h in states]
+    return dict(zip(("h0", "c0"), rows, strict=False))
 
 
 def _each(hidden: Any, function: Callable[[Tensor], Tensor]) -> Any:

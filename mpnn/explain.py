@@ -13,9 +13,13 @@ from torch import Tensor, fx, nn
 
 from mpnn.backends.fused import trace_count
 from mpnn.backends.record import Ran, recording
+from mpnn.graph import Graph
+from mpnn.lowering import explain as why_not_dense
 from mpnn.plan.homes import ROWS, VIEWS, Home, op_name, shape_of
 from mpnn.plan.ir import Program
 from mpnn.plan.plan import Plan
+from mpnn.step import Recurrence, Step
+from mpnn.topology import Implicit
 
 INFIX = {
     "add": "+",
@@ -79,16 +83,25 @@ class Explanation:
 
 
 class StepExplanation:
-    """One step of message passing.
+    """One step of message passing, or a pass of many in topological order.
 
-    `way` is "kernel", "chunks", "dense" or "eager"; `reason` says why it is not a kernel. The estimates are
-    for the forward kernel, 0 where there is none: `bytes_without_reuse` counts a source node's row for each
-    edge that leaves it, `bytes_at_least` once.
+    `way` is "kernel", "chunks", "dense", "eager" or "levels"; `reason` says why it is not a kernel, or which
+    rule found a dense one. Bytes and operations are those of the forward pass. For a kernel in C they are
+    estimates: `bytes_without_reuse` counts a source node's row for each edge that leaves it, `bytes_at_least`
+    once. What PyTorch ran was counted, operation by operation; the numbers of a pass by levels stand with its
+    steps.
     """
 
     def __init__(self, ran: Ran) -> None:
         self._ran = ran
-        self.graph = ran.step.fields.graph
+        what = ran.what
+        self.graph: Graph | None = (
+            what.fields.graph
+            if isinstance(what, Step)
+            else what.graph
+            if isinstance(what, Recurrence)
+            else None
+        )
         self.plan: Plan | None = None if ran.fused is None else ran.fused.plan
         self.way, self.reason = self._way()
 
@@ -125,45 +138,42 @@ class StepExplanation:
 
     # Estimates ----------------------------------------------------------------------------------------
 
-    def _bytes(self, rows: dict[Home, int]) -> int:
-        if self._program is None:
-            return 0
-        edges = 2 * self.graph.by_dst.indices.element_size() * self.graph.num_edges
+    def _bytes(self, per_source: str) -> int:
+        if self._program is None or self.graph is None:
+            return 0 if self._ran.work is None else self._ran.work.bytes_read
+        graph = self.graph
+        rows = {
+            Home.SRC: graph.num_edges if per_source == "edge" else min(graph.num_src, graph.num_edges),
+            Home.DST: graph.num_dst,
+            Home.EDGE: graph.num_edges,
+            Home.SHARED: 1,
+        }
+        edges = 2 * graph.by_dst.indices.element_size() * graph.num_edges
         return edges + sum(rows[i.home] * i.size * i.dtype.itemsize for i in self._program.inputs)
 
     @property
     def bytes_without_reuse(self) -> int:
         """Bytes read if nothing stayed in a cache."""
-        graph = self.graph
-        return self._bytes(
-            {Home.SRC: graph.num_edges, Home.DST: graph.num_dst, Home.EDGE: graph.num_edges, Home.SHARED: 1}
-        )
+        return self._bytes("edge")
 
     @property
     def bytes_at_least(self) -> int:
         """Bytes read if everything stayed in a cache."""
-        graph = self.graph
-        num_src = min(graph.num_src, graph.num_edges)
-        return self._bytes(
-            {Home.SRC: num_src, Home.DST: graph.num_dst, Home.EDGE: graph.num_edges, Home.SHARED: 1}
-        )
+        return self._bytes("node")
 
     @property
     def bytes_written(self) -> int:
         """Bytes of the aggregates."""
-        if self._program is None:
-            return 0
-        return (
-            sum(o.value.size for o in self._program.outputs)
-            * self.graph.num_dst
-            * self._program.dtype.itemsize
-        )
+        if self._program is None or self.graph is None:
+            return 0 if self._ran.work is None else self._ran.work.bytes_written
+        width = sum(o.value.size for o in self._program.outputs)
+        return width * self.graph.num_dst * self._program.dtype.itemsize
 
     @property
     def operations(self) -> int:
         """Arithmetic operations on all edges together."""
-        if self.plan is None:
-            return 0
+        if self.plan is None or self.graph is None:
+            return 0 if self._ran.work is None else self._ran.work.operations
         each = sum(map(_operations, self.plan.hoisted.core)) + sum(
             prod(shape_of(node)) // ROWS for node in self.plan.hoisted.outputs
         )
@@ -172,28 +182,41 @@ class StepExplanation:
     # Words --------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
-        step = self._ran.step
-        owner = getattr(step.message, "__self__", None)
-        name = getattr(step.message, "__name__", type(step.message).__name__)
-        name = f"{type(owner).__name__}.{name}()" if isinstance(owner, nn.Module) else name
         how = {
             "kernel": f"as a kernel in {self._language}", "chunks": "on some edges at a time, in PyTorch",
             "dense": "as one dense operation", "eager": "on all edges at once, in PyTorch",
+            "levels": "level by level, the steps that follow",
         }[self.way]  # fmt: skip
         why = f": {self.reason}" if self.reason else ""
-        lines = [f"{name}, {step.aggregator or 'aggregate()'} on {self.graph!r}", f"  runs     {how}{why}"]
+        what = self._ran.what
+        lines = [self._title(), f"  runs     {how}{why}"]
+        if isinstance(what, Step) and isinstance(self.graph, Implicit) and self.way in ("kernel", "chunks"):
+            lines.append(f"  because  {why_not_dense(what)}")
         if self.plan is not None:
-            names = _Names(self.plan, [k for k, a in step.arguments.items() if isinstance(a.value, Tensor)])
+            assert isinstance(what, Step)
+            names = _Names(self.plan, [k for k, a in what.arguments.items() if isinstance(a.value, Tensor)])
             lines += [f"  per node {line}" for line in names.moved()]
             lines += [f"  per edge {line}" for line in names.core()]
             lines += self._backward_lines()
-        if self._program is not None:
+        if self.bytes_written:
+            without, least = _amount(self.bytes_without_reuse), _amount(self.bytes_at_least)
+            read = f"{without} bytes without reuse, {least} at least" if self._program else f"{least} bytes"
             lines.append(
-                f"  reads    {_amount(self.bytes_without_reuse)} bytes without reuse, "
-                f"{_amount(self.bytes_at_least)} at least; writes {_amount(self.bytes_written)}; "
+                f"  reads    {read}; writes {_amount(self.bytes_written)}; "
                 f"{_amount(self.operations)} operations"
             )
         return "\n".join(lines)
+
+    def _title(self) -> str:
+        what = self._ran.what
+        if isinstance(what, str):
+            return f"{what}, on its own tensors"
+        if isinstance(what, Recurrence):
+            return f"{what.name} in topological order on {self.graph!r}"
+        owner = getattr(what.message, "__self__", None)
+        name = getattr(what.message, "__name__", type(what.message).__name__)
+        name = f"{type(owner).__name__}.{name}()" if isinstance(owner, nn.Module) else name
+        return f"{name}, {what.aggregator or 'aggregate()'} on {self.graph!r}"
 
     __repr__ = __str__
 

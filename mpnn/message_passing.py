@@ -113,6 +113,13 @@ class MessagePassing(nn.Module):
             TypeError: a field that is missing, or that no function asks for.
             ValueError: a field with the wrong number of rows, or on another device than the graph.
         """
+        out, bound = self._receive(graph, size, fields)
+        return self.update(out, **bound.lifted(parameters_of(self.update, skip=1)))
+
+    def _receive(
+        self, graph: Topology | None, size: Size | None, fields: dict[str, Any]
+    ) -> tuple[Tensor, Fields]:
+        """What the nodes make of their messages, before they are updated."""
         asked = {
             "message": parameters_of(self.message),
             "aggregate": parameters_of(self.aggregate, skip=1),
@@ -129,7 +136,7 @@ class MessagePassing(nn.Module):
                 aggregator=None if own else self.aggr_module,
             )
         )
-        return self.update(out, **bound.lifted(asked["update"]))
+        return out, bound
 
     def edge_updater(self, graph: Topology | None = None, size: Size | None = None, **fields: Any) -> Any:
         """One new value per edge: `edge_update` on fields lifted as for `message`.

@@ -10,11 +10,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mpnn import backends
 from mpnn.adjacency import Topology, as_graph
 from mpnn.fields import Parameter, Residency, parameters_of
 from mpnn.graph import Graph, Size
 from mpnn.levels import topological_levels
 from mpnn.message_passing import MessagePassing
+from mpnn.step import Recurrence
+
+States = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,11 @@ class Topological(MessagePassing):
     """A `MessagePassing` layer on a directed acyclic graph, computed level by level, each level at once.
 
     `state` names what `update` returns, one tensor per name. A message that asks for such a name at its
-    source, `h_j` say, gets what `update` has made of the source; other fields are what `propagate` was given.
+    source, `h_j` say, gets what `update` has made of the source; other fields are what `propagate` was given
+    and `prepare` has made of it.
+
+    On a chain, a cell with the equations of an RNN, GRU or LSTM runs on PyTorch's kernel for these, whose
+    last state is known at the last nodes only: `scan` returns no more than that.
 
     >>> class PathCount(Topological):
     ...     state = ("count",)
@@ -47,6 +55,27 @@ class Topological(MessagePassing):
 
     schedule: ClassVar[str] = "topological"
     state: ClassVar[tuple[str, ...]] = ()
+
+    def prepare(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What can be computed for all nodes at once, before the first is updated: by default nothing."""
+        return dict(fields)
+
+    def scan(self, graph: Topology | None = None, **fields: Any) -> tuple[Tensor, States]:
+        """One pass over the graph, of which only the results are kept.
+
+        Args and errors are those of `propagate`.
+
+        Returns:
+            The first state of every node, `[num_nodes, ...]`, and all states of the last nodes, those that
+            nobody hears, `[num_last, ...]` each.
+        """
+        graph = _checked(graph, None, fields)
+        found: tuple[Tensor, States] | None = backends.recur(self._as_data(graph, fields))
+        if found is not None:
+            return found
+        states = self._by_levels(graph, fields)
+        last = graph.memo("last nodes", lambda: (graph.out_degree == 0).nonzero().squeeze(1))
+        return states[0], tuple(state.index_select(0, last) for state in states)
 
     def propagate(self, graph: Topology | None = None, size: Size | None = None, **fields: Any) -> Any:
         """One pass over the graph, from its first level to its last.
@@ -63,15 +92,32 @@ class Topological(MessagePassing):
         Raises:
             ValueError: the graph has a cycle, which the message shows; or it has no nodes.
         """
-        if size is not None or graph is None:
-            raise ValueError("a topological schedule needs a graph with one set of nodes, and no size.")
-        rows = next((v.size(0) for v in fields.values() if isinstance(v, Tensor) and v.dim()), None)
-        graph = as_graph(graph, None if isinstance(graph, Graph) else rows)
-        if graph.num_nodes == 0:
-            raise ValueError("the graph has no nodes, so nothing says what their state would look like.")
+        graph = _checked(graph, size, fields)
+        if len(self.state) == 1:
+            found: tuple[Tensor, States] | None = backends.recur(self._as_data(graph, fields))
+            if found is not None:
+                return (found[0],)
+        return self._by_levels(graph, fields)
+
+    def _as_data(self, graph: Graph, fields: dict[str, Any]) -> Recurrence:
+        return Recurrence(
+            type(self).__name__,
+            graph,
+            fields,
+            self.state,
+            self.prepare,
+            self.message,
+            self.update,
+            self.nothing,
+            # An `aggregate` of its own is no sum.
+            self.aggr_module if type(self).aggregate is MessagePassing.aggregate else None,
+        )
+
+    def _by_levels(self, graph: Graph, fields: Mapping[str, Any]) -> States:
+        fields = self.prepare(fields)
         levels: list[_Level] = graph.memo("levels as graphs", lambda: _levels(graph))
         message, update = parameters_of(self.message), parameters_of(self.update, skip=1)
-        states: list[tuple[Tensor, ...]] = []
+        states: list[States] = []
         for level in levels:
             given = _rows_of(level, fields, message, update, graph.num_edges)
             for k, name in enumerate(self.state):
@@ -84,15 +130,27 @@ class Topological(MessagePassing):
         self, level: _Level, given: dict[str, Any], update: tuple[Parameter, ...]
     ) -> tuple[Tensor, ...]:
         if level.edges.numel():
-            return tuple(super().propagate(level.graph, **given))
-        # The first nodes hear nobody: the shape of nothing is known to `update` alone.
-        asked = {p.name: given[p.field] for p in update if p.field in given}
-        return tuple(self.update(self.nothing(level.nodes.numel(), given), **asked))
+            received, _ = self._receive(level.graph, None, given)
+        else:  # the first nodes hear nobody
+            received = self.nothing(level.nodes.numel(), given)
+        # Of a field that messages read at the source, too, `update` gets the rows of its own nodes.
+        own = {k: v[1] if isinstance(v, tuple) else v for k, v in given.items()}
+        return tuple(self.update(received, **{p.name: own[p.field] for p in update if p.field in own}))
 
     def nothing(self, num_nodes: int, fields: Mapping[str, Any]) -> Tensor:
         """What nodes that hear nobody have received: zeros as wide as a message; by default one zero each."""
         like = next(v for v in fields.values() if isinstance(v, Tensor))
         return like.new_zeros(num_nodes)
+
+
+def _checked(graph: Topology | None, size: Size | None, fields: Mapping[str, Any]) -> Graph:
+    if size is not None or graph is None:
+        raise ValueError("a topological schedule needs a graph with one set of nodes, and no size.")
+    rows = next((v.size(0) for v in fields.values() if isinstance(v, Tensor) and v.dim()), None)
+    graph = as_graph(graph, None if isinstance(graph, Graph) else rows)
+    if graph.num_nodes == 0:
+        raise ValueError("the graph has no nodes, so nothing says what their state would look like.")
+    return graph
 
 
 def _levels(graph: Graph) -> list[_Level]:
@@ -135,8 +193,7 @@ def _rows_of(
     """The fields, cut to the nodes of a level and the edges that enter it."""
     per_edge = {p.field for p in message if p.residency is Residency.GIVEN}
     at_source = {p.field for p in message if p.residency is Residency.SRC}
-    at_node = {p.field for p in (*message, *update)} - per_edge - at_source
-    at_node |= {p.field for p in message if p.residency is Residency.DST}
+    at_node = {p.field for p in update} | {p.field for p in message if p.residency is Residency.DST}
     given: dict[str, Any] = {}
     for name, value in fields.items():
         if not isinstance(value, Tensor) or not value.dim():

@@ -1,14 +1,15 @@
-"""One step of message passing, as a backend gets it."""
+"""One call of `propagate`, as a backend gets it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from mpnn.fields import Argument, Fields
+from mpnn.graph import Graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +24,22 @@ class Step:
     arguments: dict[str, Argument]
     aggregate: Callable[[Any], Tensor]
     aggregator: nn.Module | None  # what `aggregate` calls; None when the layer has an `aggregate` of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence:
+    """A pass in topological order: every node updated once, after those that it hears.
+
+    `prepare` is applied to the fields of all nodes at once, `message`, `aggregator` and `update` to each node
+    that hears somebody, `update` to what `nothing` gives at the others.
+    """
+
+    name: str
+    graph: Graph
+    fields: dict[str, Any]
+    state: tuple[str, ...]  # names of what `update` returns
+    prepare: Callable[[Mapping[str, Any]], dict[str, Any]]
+    message: Callable[..., Any]
+    update: Callable[..., Any]
+    nothing: Callable[[int, Mapping[str, Any]], Tensor]
+    aggregator: nn.Module | None

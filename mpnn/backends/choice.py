@@ -9,7 +9,9 @@ from contextvars import ContextVar
 from torch import Tensor
 
 from mpnn.backends import cpu, dense, eager, triton
-from mpnn.step import Step
+from mpnn.backends.record import Ran, listener
+from mpnn.lowering import explain
+from mpnn.step import Recurrence, Step
 
 Backend = Callable[[Step], Tensor]
 
@@ -55,6 +57,19 @@ def backend(name: str) -> Iterator[None]:
 def current() -> Backend:
     """The backend that is in force."""
     return BACKENDS[_name()]
+
+
+def recur(call: Recurrence) -> dense.Scanned | None:
+    """A pass in topological order by the kernel known for it; None where it is to go level by level."""
+    chosen = _chosen.get()
+    if chosen == "dense":
+        return dense.recur(call)
+    found = dense.recur_if_known(call) if chosen == "auto" else None
+    ran = listener()
+    if found is None and ran is not None:
+        reason = explain(call) if chosen == "auto" else "it was asked for"
+        ran.append(Ran(call, "levels", reason))
+    return found
 
 
 def wants_dense() -> bool:

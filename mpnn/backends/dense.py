@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
 
 from mpnn.backends.record import Ran, listener
-from mpnn.lowering import NoMatchError, explain, lower
-from mpnn.step import Step
+from mpnn.backends.work import Work
+from mpnn.lowering import RULES, NoMatchError, explain, lower, lower_recurrence
+from mpnn.step import Recurrence, Step
 from mpnn.topology import Implicit
+
+What = TypeVar("What", Step, Recurrence)
+Result = TypeVar("Result")
+Scanned = tuple[Tensor, tuple[Tensor, ...]]  # the first state of all nodes, all states of the last nodes
 
 
 def run(step: Step) -> Tensor:
@@ -33,11 +41,55 @@ def run_if_known(step: Step) -> Tensor | None:
         return None
 
 
+def recur(call: Recurrence) -> Scanned:
+    """A pass in topological order by the kernel that a lowering rule knows for it.
+
+    Raises:
+        ValueError: there is none; says why.
+    """
+    try:
+        return _lower_recurrence(call)
+    except NoMatchError as error:
+        raise ValueError(f'backend "dense" has no kernel for {call.name} ({error}): take "auto".') from None
+
+
+def recur_if_known(call: Recurrence) -> Scanned | None:
+    """The same, or None where no rule applies."""
+    if not isinstance(call.graph, Implicit) or not _can_trace():
+        return None
+    try:
+        return _lower_recurrence(call)
+    except NoMatchError:
+        return None
+
+
+def _lower_recurrence(call: Recurrence) -> Scanned:
+    return _recorded(call, lower_recurrence)
+
+
 def _lower(step: Step) -> Tensor:
+    return _recorded(step, lower)
+
+
+def _recorded(what: What, compute: Callable[[What], Result]) -> Result:
     ran = listener()
-    out = lower(step)
-    if ran is not None:
-        ran.append(Ran(step, "dense", explain(step)))
+    if ran is None:
+        return compute(what)
+    rule = explain(what)  # finds it, so that its search is not counted
+    with Work() as work:
+        out = compute(what)
+    ran.append(Ran(what, "dense", rule, work))
+    return out
+
+
+def straight(layer: object, rule: str, kernel: Callable[..., Result], *inputs: Any) -> Result:
+    """Call the kernel of a rule with what a layer was given, past the search for a rule."""
+    ran = listener()
+    if ran is None:
+        return kernel(*inputs)
+    with Work() as work:
+        out = kernel(*inputs)
+    ran.append(Ran(type(layer).__name__, "dense", next(r.description for r in RULES if r.name == rule), work))
     return out
 
 

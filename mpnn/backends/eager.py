@@ -5,12 +5,20 @@ from __future__ import annotations
 from torch import Tensor
 
 from mpnn.backends.record import Ran, listener
+from mpnn.backends.work import Work
 from mpnn.step import Step
 
 
 def run(step: Step, reason: str = "it was asked for") -> Tensor:
     """Compute a step with one tensor row per edge."""
     ran = listener()
-    if ran is not None:
-        ran.append(Ran(step, "eager", reason))
+    if ran is None:
+        return _run(step)
+    with Work() as work:
+        out = _run(step)
+    ran.append(Ran(step, "eager", reason, work))
+    return out
+
+
+def _run(step: Step) -> Tensor:
     return step.aggregate(step.fields.call(step.message, step.arguments))

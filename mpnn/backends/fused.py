@@ -15,6 +15,7 @@ from torch import Tensor
 from mpnn.aggregate import Aggregator, Custom, Several
 from mpnn.backends import chunked
 from mpnn.backends.record import Ran, listener
+from mpnn.backends.work import Work
 from mpnn.fields import Residency
 from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError
@@ -207,11 +208,14 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
     aggregator = cast(Aggregator, step.aggregator)
     inputs = [value for _, value in step.arguments.values() if isinstance(value, Tensor)]
     values = plan.values(inputs, step.message, aggregator, graph.size)
-    ran = listener()
-    if ran is not None:
-        ran.append(Ran(step, "plan", "", fused, tuple([v.requires_grad for v in values])))
     seed: Seed = draw_seed(graph.device) if plan.drops else 0
-    reduced = _reduced(fused, graph, seed, values)
+    ran = listener()
+    if ran is None:
+        reduced = _reduced(fused, graph, seed, values)
+    else:
+        with Work() as work:
+            reduced = _reduced(fused, graph, seed, values)
+        ran.append(Ran(step, "plan", "", work, fused, tuple([v.requires_grad for v in values])))
     if plan.kinds == ["mean"]:
         return reduced[0]
     shared = [reduced[k] for k in plan.shares]

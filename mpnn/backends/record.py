@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mpnn.step import Step
+from mpnn.backends.work import Work
+from mpnn.step import Recurrence, Step
 
 
 class Ran(NamedTuple):
-    """A step that was computed."""
+    """Something that was computed."""
 
-    step: Step
-    how: str  # "plan", "eager", or "dense"
+    what: Step | Recurrence | str  # a string names a layer that called its kernel itself
+    how: str  # "plan", "eager", "dense", or "levels", whose steps follow
     reason: str = ""  # why it is not a plan, or which rule it follows
+    work: Work | None = None  # counted while it ran
     fused: Any = None  # its plan and kernels
     wanted: tuple[bool, ...] = ()  # which of the plan's inputs a gradient is asked for
 

@@ -6,17 +6,19 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from threading import Lock
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from mpnn.aggregate import Aggregator, Custom, Several
+from mpnn.aggregate import Aggregator, Custom, Several, Sum
+from mpnn.lowering import cell as cells
 from mpnn.lowering.reading import Reading, key_of, read
+from mpnn.lowering.recurrence import Recurrent, States
 from mpnn.lowering.rule import Lowered, NoMatchError, Rule
 from mpnn.lowering.rules import RULES
 from mpnn.plan.homes import NotFusableError
-from mpnn.step import Step
+from mpnn.step import Recurrence, Step
 from mpnn.topology import Implicit
 
 MOST_MATCHES = 1024
@@ -31,9 +33,18 @@ class Match:
     run: Lowered
 
 
+@dataclass(frozen=True)
+class CellMatch:
+    """A rule that applies to a kind of recurrence."""
+
+    rule: Rule
+    run: Recurrent
+
+
 # One entry per kind of message and topology. The key holds all that a trace depends on; nothing else
 # invalidates an entry.
 _known: OrderedDict[Hashable, list[Match] | str] = OrderedDict()
+_known_cells: OrderedDict[Hashable, CellMatch | str] = OrderedDict()
 _lock = Lock()
 
 
@@ -52,12 +63,24 @@ def lower(step: Step) -> Tensor:
     return aggregator.merge(reduced, counts.view(-1, *[1] * (reduced[0].dim() - 1)))
 
 
-def explain(step: Step) -> str:
+def lower_recurrence(call: Recurrence) -> tuple[Tensor, States]:
+    """The first state of every node, and all states of the last nodes, by the kernel that a rule knows.
+
+    Raises:
+        NoMatchError: no rule applies; says why.
+    """
+    match = _find_cell(call)
+    (x,) = call.fields.values()
+    return match.run(call.graph, x, cells.weights_of(call, match.run.paths))
+
+
+def explain(step: Step | Recurrence) -> str:
     """The rule that applies to a step, in a line, or why none does."""
     try:
-        return _find(step).rule.description
+        match = _find(step) if isinstance(step, Step) else _find_cell(step)
     except NoMatchError as error:
         return f"no dense kernel: {error}"
+    return match.rule.description
 
 
 def _find(step: Step) -> Match:
@@ -93,7 +116,7 @@ def _find(step: Step) -> Match:
 
 def _match(step: Step, key: Hashable) -> Match:
     graph = step.fields.graph
-    rules = [rule for rule in RULES if isinstance(graph, rule.topology)]
+    rules = _rules_for(graph, "parallel")
     reasons = []
     try:
         reading = read(step)
@@ -112,3 +135,45 @@ def _match(step: Step, key: Hashable) -> Match:
         reasons.append(str(error))
     _known[key] = "; ".join(reasons) or f"no rule is for {type(graph).__name__}"
     raise NoMatchError(cast(str, _known[key]))
+
+
+def _rules_for(graph: Any, schedule: str) -> list[Rule]:
+    return [rule for rule in RULES if isinstance(graph, rule.topology) and rule.schedule == schedule]
+
+
+def _find_cell(call: Recurrence) -> CellMatch:
+    graph = call.graph
+    rules = _rules_for(graph, "topological")
+    if not rules:
+        raise NoMatchError(f"no rule in topological order is for {type(graph).__name__}")
+    if type(call.aggregator) is not Sum:
+        raise NoMatchError(f"the messages are reduced by {call.aggregator}, not by a sum")
+    try:
+        key = (type(graph), cells.key_of(call))
+    except NotFusableError as error:
+        raise NoMatchError(str(error)) from None
+    known = _known_cells.get(key)
+    if known is None:
+        with _lock:
+            known = _known_cells[key] = _match_cell(call, rules)
+            while len(_known_cells) > MOST_MATCHES:
+                _known_cells.popitem(last=False)
+    if isinstance(known, str):
+        raise NoMatchError(known)
+    known.rule.fits(graph)
+    return known
+
+
+def _match_cell(call: Recurrence, rules: list[Rule]) -> CellMatch | str:
+    reasons = []
+    try:
+        cell = cells.read_cell(call)
+        for rule in rules:
+            try:
+                with torch.no_grad(), torch.inference_mode(False):
+                    return CellMatch(rule, rule.match(cell, call.graph))
+            except NoMatchError as error:
+                reasons.append(f"{rule.name}: {error}")
+    except NotFusableError as error:
+        reasons.append(str(error))
+    return "; ".join(reasons)

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mpnn.graph import Graph
-from mpnn.lowering.reading import Reading
 
 # A recognised message: computes the reductions from the graph and the values of the reading.
 Lowered = Callable[[Graph, Sequence[Tensor]], list[Tensor]]
@@ -21,20 +20,28 @@ class NoMatchError(Exception):
 
 @dataclass(frozen=True)
 class Example:
-    """A step that a rule applies to, for its test against eager."""
+    """What a rule applies to, for its test against eager.
+
+    A message is a function; a cell a module that says what a `Topological` layer says.
+    """
 
     graph: Graph
-    message: Callable[..., Any]
+    message: Callable[..., Any] | nn.Module
     aggr: str
     fields: dict[str, Any]
+
+    def __str__(self) -> str:
+        name = getattr(self.message, "__name__", type(self.message).__name__)
+        return f"{type(self.graph).__name__}-{name}"
 
 
 @dataclass(frozen=True)
 class Rule:
     """(topology, message, aggregate) -> kernel.
 
-    `match` reads the message on a kind of topology, once for all graphs of that kind; `fits` refuses single
-    graphs. Both raise `NoMatchError`.
+    `match` recognises the message, a `Reading`, on a kind of topology, once for all graphs of that kind, and
+    returns what computes it; in topological order it recognises the message with the update, a `Cell`. `fits`
+    refuses single graphs. Both raise `NoMatchError`.
     """
 
     name: str
@@ -42,9 +49,10 @@ class Rule:
     message: str
     aggregate: str
     kernel: str
-    match: Callable[[Reading, Graph], Lowered]
+    match: Callable[[Any, Graph], Any]
     fits: Callable[[Graph], None]
     examples: Callable[[], list[Example]]
+    schedule: str = "parallel"  # or "topological"
 
     @property
     def description(self) -> str:

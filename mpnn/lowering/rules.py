@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mpnn import topology
 from mpnn.lowering.attention import fits_attention, match_attention
@@ -17,8 +17,9 @@ from mpnn.lowering.pooling import (
     fits_windows,
     match_pooling,
 )
+from mpnn.lowering.recurrence import fits_recurrence, match_recurrence
 from mpnn.lowering.rule import Example, Rule
-from mpnn.topology import AdaptiveGrid, Band, Causal, Complete, CompleteBipartite, Grid
+from mpnn.topology import AdaptiveGrid, Band, Causal, Chain, Complete, CompleteBipartite, Grid
 
 # The examples ------------------------------------------------------------------------------------------
 
@@ -131,6 +132,92 @@ def _linear_examples() -> list[Example]:
     ]
 
 
+class _Elman(nn.Module):
+    """h_i = relu(W x_i + U h_j + b): a cell of somebody's own, without a part that is prepared."""
+
+    state: tuple[str, ...] = ("h",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin, self.loop = nn.Linear(3, 4), nn.Linear(4, 4, bias=False)
+
+    def message(self, h_j: Tensor) -> Tensor:
+        return h_j
+
+    def nothing(self, num_nodes: int, fields: Any) -> Tensor:
+        return self.lin.weight.new_zeros(num_nodes, 4)
+
+    def update(self, received: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        return (self._update(self.lin(x) + self.loop(received)),)
+
+    def _update(self, total: Tensor) -> Tensor:
+        return total.relu()
+
+
+class _Jordan(_Elman):
+    """The same with a tanh, W x_i computed for all nodes at once."""
+
+    def prepare(self, fields: Any) -> dict[str, Any]:
+        return {"wx": self.lin(fields["x"])}
+
+    def update(self, received: Tensor, wx: Tensor) -> tuple[Tensor, ...]:
+        return (torch.tanh(torch.add(received @ self.loop.weight.t(), wx)),)
+
+
+class _Gated(_Elman):
+    """The GRU, written as in its paper."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin, self.loop = nn.Linear(3, 12), nn.Linear(4, 12)
+
+    def update(self, received: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        x, h = self.lin(x), self.loop(received)
+        r, z = (torch.sigmoid(x[:, a : a + 4] + h[:, a : a + 4]) for a in (0, 4))
+        return (z * received + (1 - z) * torch.tanh(x[:, 8:] + r * h[:, 8:]),)
+
+
+class _Memory(_Elman):
+    """The LSTM; the state before is h and c side by side."""
+
+    state = ("h", "c")
+
+    def __init__(self, projected: int = 0) -> None:
+        super().__init__()
+        heard = projected or 4
+        self.lin, self.loop = nn.Linear(3, 16), nn.Linear(heard, 16)
+        self.project = nn.Linear(4, heard, bias=False) if projected else None
+        self.heard = heard
+
+    def message(self, h_j: Tensor, c_j: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.cat([h_j, c_j], -1)
+
+    def nothing(self, num_nodes: int, fields: Any) -> Tensor:
+        return self.lin.weight.new_zeros(num_nodes, self.heard + 4)
+
+    def update(self, received: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        h, c = received[:, : self.heard], received[:, self.heard :]
+        i, f, g, o = (self.lin(x) + self.loop(h)).chunk(4, -1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        return (h if self.project is None else self.project(h)), c
+
+
+def _recurrence_examples() -> list[Example]:
+    chains = [
+        topology.chain(5),
+        topology.chain([4, 4], backward=True),
+        topology.chain([2, 5, 1, 5]),
+        topology.chain([2, 4, 1], backward=True),
+    ]
+    layers = [_Elman(), _Jordan(), _Gated(), _Memory(), _Memory(projected=2)]
+    return [
+        Example(graph, layer, "sum", {"x": torch.randn(graph.num_nodes, 3)})
+        for graph in chains
+        for layer in layers
+    ]
+
+
 # The list ----------------------------------------------------------------------------------------------
 
 RULES: tuple[Rule, ...] = (
@@ -195,5 +282,16 @@ RULES: tuple[Rule, ...] = (
         match=match_linear,
         fits=fits_linear,
         examples=_linear_examples,
+    ),
+    Rule(
+        name="recurrence",
+        topology=(Chain,),
+        message="(h_j, c_j) through the equations of an RNN, GRU or LSTM",
+        aggregate="sum",
+        schedule="topological",
+        kernel="rnn_tanh, rnn_relu, gru, lstm",
+        match=match_recurrence,
+        fits=fits_recurrence,
+        examples=_recurrence_examples,
     ),
 )

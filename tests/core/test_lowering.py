@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import mpnn
 from mpnn import Graph, propagate, topology
 from mpnn.lowering import RULES, Example
+from mpnn.schedule import Topological
 from tests.compare import assert_close, assert_same
 
 
 def _cases() -> list[Any]:
     torch.manual_seed(1)
     return [
-        pytest.param(example, id=f"{rule.name}-{k}-{type(example.graph).__name__}-{example.message.__name__}")
+        pytest.param(example, id=f"{rule.name}-{k}-{example}")
         for rule in RULES
         for k, example in enumerate(rule.examples())
     ]
 
 
-def _run(backend: str, example: Example) -> Callable[..., Tensor]:
-    def step(fields: dict[str, Any]) -> Tensor:
-        with mpnn.backend(backend):
-            return propagate(example.graph, example.message, example.aggr, **fields)
+class Layer(Topological):
+    """A layer that says what a cell says."""
 
-    return step
+    def __init__(self, cell: Any, aggr: str) -> None:
+        super().__init__(aggr)
+        self.cell = cell
+        said = ("state", "prepare", "message", "update", "nothing")
+        self.__dict__.update({name: getattr(cell, name) for name in said if hasattr(cell, name)})
+
+
+class On(nn.Module):
+    """An example on a backend."""
+
+    def __init__(self, backend: str, example: Example) -> None:
+        super().__init__()
+        self.backend, self.example = backend, example
+        cell = copy.deepcopy(example.message).double() if isinstance(example.message, nn.Module) else None
+        self.layer = None if cell is None else Layer(cell, example.aggr)
+
+    def forward(self, fields: dict[str, Any]) -> Any:
+        with mpnn.backend(self.backend):
+            if self.layer is not None:
+                return self.layer.scan(self.example.graph, **fields)
+            return propagate(self.example.graph, self.example.message, self.example.aggr, **fields)
 
 
 def _double(value: Any) -> Any:
@@ -41,7 +61,7 @@ def _double(value: Any) -> Any:
 @pytest.mark.parametrize("example", _cases())
 def test_a_rule_gives_the_numbers_and_gradients_of_the_slow_path(example: Example) -> None:
     fields = {name: _double(value) for name, value in example.fields.items()}
-    assert_same(_run("dense", example), _run("eager", example), [fields])
+    assert_same(On("dense", example), On("eager", example), [fields])
 
 
 def _one_step(
@@ -91,3 +111,85 @@ def test_every_rule_says_in_a_line_what_it_does() -> None:
     descriptions = [rule.description for rule in RULES]
     assert len(set(descriptions)) == len(RULES)
     assert descriptions[0].startswith("attention: softmax of (scale · q_i·k_j + biases, v_j) on Complete")
+
+
+class Cell(Topological):
+    """h_i = tanh(W x_i + U h_j + b)."""
+
+    state = ("h",)
+
+    def __init__(self, aggr: str = "sum") -> None:
+        super().__init__(aggr)
+        self.lin, self.loop = nn.Linear(3, 4), nn.Linear(4, 4, bias=False)
+
+    def message(self, h_j: Tensor) -> Tensor:  # type: ignore[override]
+        return h_j
+
+    def nothing(self, num_nodes: int, fields: Any) -> Tensor:
+        return self.lin.weight.new_zeros(num_nodes, 4)
+
+    def update(self, inputs: Tensor, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        return (torch.tanh(self.lin(x) + self.loop(inputs)),)
+
+
+class Clamped(Cell):
+    def update(self, inputs: Tensor, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        return (torch.tanh(self.lin(x) + self.loop(inputs)).clamp(max=0.9999),)
+
+
+class Doubled(Cell):
+    def update(self, inputs: Tensor, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        return (torch.tanh(self.lin(x) + 2 * self.loop(inputs)),)
+
+
+class Restarted(Cell):
+    def nothing(self, num_nodes: int, fields: Any) -> Tensor:
+        return self.lin.weight.new_ones(num_nodes, 4)
+
+
+class Looking(Cell):
+    def message(self, h_j: Tensor, x_j: Tensor) -> Tensor:  # type: ignore[override]
+        return h_j + x_j.sum(-1, keepdim=True)
+
+
+class Tied(Cell):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin = nn.Linear(3, 4, bias=False)
+
+    def update(self, inputs: Tensor, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        return (torch.tanh(self.lin(x) + self.loop(inputs) + self.loop.weight.sum(1)),)
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        (Clamped(), "the cell uses clamp"),
+        (Doubled(), "none of torch.nn's"),
+        (Restarted(), "none of torch.nn's"),
+        (Looking(), "none of torch.nn's"),
+        (Tied(), "none of torch.nn's"),
+        (Cell("max"), "not by a sum"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_cell_that_is_something_else_is_left_alone(cell: Cell, reason: str) -> None:
+    x, chain = torch.randn(5, 3), topology.chain([3, 2])
+    refused = f'backend "dense" has no kernel for {type(cell).__name__}.*{reason}'
+    with mpnn.backend("dense"), pytest.raises(ValueError, match=refused):
+        cell.propagate(chain, x=x)
+    found = cell.propagate(chain, x=x)[0]
+    with mpnn.backend("eager"):
+        assert_close(found, cell.propagate(chain, x=x)[0], atol=1e-5)  # float32
+
+
+def test_a_cell_is_found_again_with_new_weights_and_on_other_chains() -> None:
+    for _ in range(2):
+        cell, x = Cell(), torch.randn(6, 3)
+        for chain in (topology.chain([4, 2]), topology.chain(6, backward=True)):
+            with mpnn.backend("dense"):
+                found = cell.propagate(chain, x=x)[0]
+            with mpnn.backend("eager"):
+                assert_close(found, cell.propagate(chain, x=x)[0], atol=1e-5)  # float32
+    with mpnn.backend("dense"), pytest.raises(ValueError, match="sequences without nodes"):
+        cell.propagate(topology.chain([6, 0]), x=x)

@@ -1,0 +1,186 @@
+"""A cell along a chain is a recurrent network, for which there are fused kernels.
+
+The traced cell is compared with the equations of torch.nn's cells at random points, with its own weights in
+every role that their shapes allow. Sums, products, sigmoid and tanh make analytic functions, and two of these
+that agree at random points are equal; a ReLU may stand once, at the end, where the half of the points that
+it lets through decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import permutations
+
+import torch
+import torch.nn.functional as F
+from torch import _VF, Tensor
+
+from mpnn.graph import Graph
+from mpnn.lowering.cell import Cell
+from mpnn.lowering.match import POLYNOMIAL, PROBES, same
+from mpnn.lowering.rule import NoMatchError
+from mpnn.plan.capture import Path
+from mpnn.topology import Chain
+
+ANALYTIC = POLYNOMIAL | {"sigmoid", "tanh", "new_zeros", "zeros_like"}
+Weights = tuple[Tensor | None, ...]  # W of the input, W of the state, their biases, the projection
+States = tuple[Tensor, ...]
+
+
+def _rnn(nonlinearity: Callable[[Tensor], Tensor]) -> Callable[[Tensor, States, Weights], States]:
+    def cell(x: Tensor, states: States, weights: Weights) -> States:
+        w, u, b, c, _ = weights
+        return (nonlinearity(F.linear(x, w, b) + F.linear(states[0], u, c)),)  # type: ignore[arg-type]
+
+    return cell
+
+
+def _gru(x: Tensor, states: States, weights: Weights) -> States:
+    (h,), (w, u, b, c, _) = states, weights
+    x_r, x_z, x_n = F.linear(x, w, b).chunk(3, -1)  # type: ignore[arg-type]
+    h_r, h_z, h_n = F.linear(h, u, c).chunk(3, -1)  # type: ignore[arg-type]
+    z, new = (x_z + h_z).sigmoid(), (x_n + (x_r + h_r).sigmoid() * h_n).tanh()
+    return ((1 - z) * new + z * h,)
+
+
+def _lstm(x: Tensor, states: States, weights: Weights) -> States:
+    (h, c), (w, u, b, b_h, projection) = states, weights
+    i, f, g, o = (F.linear(x, w, b) + F.linear(h, u, b_h)).chunk(4, -1)  # type: ignore[arg-type]
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    h = o.sigmoid() * c.tanh()
+    return (h if projection is None else F.linear(h, projection), c)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A fused recurrent kernel, and the equation that it computes at each node."""
+
+    gates: int
+    num_states: int
+    cell: Callable[[Tensor, States, Weights], States]
+    run: Callable[..., tuple[Tensor, ...]]
+    relu: bool = False
+
+
+KERNELS = (
+    Kernel(1, 1, _rnn(torch.tanh), _VF.rnn_tanh),
+    Kernel(1, 1, _rnn(torch.relu), _VF.rnn_relu, relu=True),
+    Kernel(3, 1, _gru, _VF.gru),
+    Kernel(4, 2, _lstm, _VF.lstm),
+)
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """A recognised cell: the kernel, and where its weights are."""
+
+    kernel: Kernel
+    paths: tuple[Path | None, ...]
+
+    def __call__(self, graph: Graph, x: Tensor, weights: list[Tensor | None]) -> tuple[Tensor, States]:
+        """The first state of every node, `[num_nodes, hidden]`, and all states of the last nodes."""
+        assert isinstance(graph, Chain)
+        w, u, b, c, projection = weights
+        assert w is not None and u is not None
+        parameters = [w, u]
+        if b is not None or c is not None:
+            parameters += [w.new_zeros(len(w)) if bias is None else bias for bias in (b, c)]
+        if projection is not None:
+            parameters.append(projection)
+        batch = len(graph.lengths)
+        start = [x.new_zeros(1, batch, u.size(1)), x.new_zeros(1, batch, len(w) // self.kernel.gates)]
+        hx = tuple(start) if self.kernel.num_states == 2 else start[0]
+        options = (b is not None or c is not None, 1, 0.0, torch.is_grad_enabled(), False)
+        if len(set(graph.lengths)) == 1:
+            steps = x.view(batch, -1, x.size(1))
+            steps = steps.flip(1) if graph.is_reversed else steps
+            out, *final = self.kernel.run(steps, hx, parameters, *options, True)
+            out = out.flip(1) if graph.is_reversed else out
+            return out.reshape(x.size(0), -1), tuple(state[0] for state in final)
+        pack: Packing = graph.memo(("packing", x.device), lambda: Packing.of(graph, x.device))
+        data = x.index_select(0, pack.rows)
+        out, *final = self.kernel.run(data, pack.batch_sizes, hx, parameters, *options)
+        return out.index_select(0, pack.places), tuple(s[0].index_select(0, pack.order) for s in final)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """A ragged batch of sequences in the order of `torch.nn.utils.rnn.PackedSequence`."""
+
+    rows: Tensor  # [num_nodes]: the node at each place
+    places: Tensor  # [num_nodes]: the place of each node
+    batch_sizes: (
+        Tensor  # [longest]: how many sequences have that many nodes; on the CPU, where kernels want it
+    )
+    order: Tensor  # [num_graphs]: the rank of each sequence, the longest first
+
+    @classmethod
+    def of(cls, graph: Chain, device: torch.device) -> Packing:
+        """Lay out the sequences of a chain, from their first node to their last."""
+        lengths = torch.tensor(graph.lengths)
+        by_length = torch.argsort(lengths, descending=True, stable=True)
+        order = torch.empty_like(by_length).scatter_(0, by_length, torch.arange(len(lengths)))
+        sequence = torch.repeat_interleave(lengths)
+        step = torch.arange(graph.num_nodes) - (lengths.cumsum(0) - lengths)[sequence]
+        if graph.is_reversed:
+            step = lengths[sequence] - 1 - step
+        batch_sizes = (lengths[:, None] > torch.arange(int(lengths.max()))).sum(0)
+        places = (batch_sizes.cumsum(0) - batch_sizes)[step] + order[sequence]
+        rows = torch.empty_like(places).scatter_(0, places, torch.arange(graph.num_nodes))
+        return cls(rows.to(device), places.to(device), batch_sizes, order.to(device))
+
+
+def match_recurrence(cell: Cell, graph: Graph) -> Recurrent:
+    """A cell whose state is h, or h and c, with the equations of torch.nn's RNN, GRU or LSTM."""
+    operations = cell.first.operations | cell.following.operations
+    relu = sum(n.name.startswith("relu") for n in cell.following.module.graph.nodes)
+    foreign = (
+        operations - ANALYTIC - ({"relu"} if relu == 1 and not operations & {"tanh", "sigmoid"} else set())
+    )
+    if foreign:
+        raise NoMatchError(f"the cell uses {', '.join(sorted(foreign))}")
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    x, before = draw(PROBES, cell.width), draw(PROBES, cell.width)
+    states = tuple(draw(PROBES, width) for width in cell.states)
+    weights = {path: draw(*shape) for path, shape in cell.weights.items()}
+    first, following = cell.first([x], weights), cell.following([x, before, *states], weights)
+    nothing = tuple(map(torch.zeros_like, states))
+    for kernel in KERNELS:
+        if kernel.num_states != len(states) or kernel.relu != (relu == 1):
+            continue
+        for paths in _roles(cell, kernel):
+            chosen = tuple(None if path is None else weights[path] for path in paths)
+            found = (*kernel.cell(x, nothing, chosen), *kernel.cell(x, states, chosen))
+            if all(same(ours, theirs) for ours, theirs in zip(found, (*first, *following), strict=True)):
+                return Recurrent(kernel, paths)
+    raise NoMatchError("the cell is none of torch.nn's RNN, GRU and LSTM")
+
+
+def _roles(cell: Cell, kernel: Kernel) -> Iterator[tuple[Path | None, ...]]:
+    """Every way to take the weights for those of a kernel, as far as shapes tell."""
+    heard, hidden = cell.states[0], cell.states[-1]
+    rows = kernel.gates * hidden
+    shapes = cell.weights
+    biases = [path for path, shape in shapes.items() if shape == (rows,)]
+    projections = [path for path, shape in shapes.items() if shape == (heard, hidden)]
+    for w in (path for path, shape in shapes.items() if shape == (rows, cell.width)):
+        for u in (path for path, shape in shapes.items() if shape == (rows, heard) and path != w):
+            for b, c in permutations([*biases, None, None], 2):
+                used = {w, u, b, c} - {None}
+                if len(used) == len(shapes):
+                    yield w, u, b, c, None
+                for projection in projections if len(used) + 1 == len(shapes) else ():
+                    if projection not in used:
+                        yield w, u, b, c, projection
+
+
+def fits_recurrence(graph: Graph) -> None:
+    """A kernel reads sequences that have a first node."""
+    assert isinstance(graph, Chain)
+    if min(graph.lengths, default=0) < 1:
+        raise NoMatchError("the batch has sequences without nodes")
