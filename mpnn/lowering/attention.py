@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from math import ceil
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn.graph import Graph
+from mpnn.lowering.banded import Blocks, banded_attention
 from mpnn.lowering.batch import Batch
 from mpnn.lowering.match import fit, foreign, is_source_field, probe
 from mpnn.lowering.reading import Given, Reading
@@ -47,8 +47,6 @@ def match_attention(reading: Reading, graph: Graph) -> Lowered:
             scale, *weights, _ = found
             # What all messages to a node have in common cancels in its softmax.
             kept = [(g, w) for g, w in zip(biases, weights, strict=True) if w and g.home is not Home.DST]
-            if isinstance(graph, Band) and any(g.home is Home.EDGE for g, _ in kept):
-                raise NoMatchError("a bias per edge of a band has no kernel")
             return _lowered(q, k, v, scale, kept, heads, value_shape)
     raise NoMatchError("the score is no scaled dot product with biases")
 
@@ -121,8 +119,13 @@ def attend(
     q, k, v = (b.pad(x).transpose(1, 2) for b, x in ((dst, query), (src, key), (src, value)))
     bias = None if key_bias is None else src.pad(key_bias).transpose(1, 2)[:, :, None]
     if isinstance(graph, Band):
+        blocks = Blocks.of(dst.longest, _reach(graph), graph.dilation)
         lengths = None if src.is_padding is None else (~src.is_padding).sum(1)
-        out = banded_attention(q, k, v, _reach(graph), graph.dilation, scale, lengths, bias)
+        per_edge = None
+        if edge_bias is not None:
+            slots = graph.memo(("slots in blocks", device), lambda: blocks.slots(graph, dst.lengths))
+            per_edge = blocks.spread(edge_bias, slots, len(dst.lengths))
+        out = banded_attention(q, k, v, blocks, scale, lengths, bias, per_edge)
         return dst.unpad(out.transpose(1, 2))
     backwards = isinstance(graph, Causal) and graph.is_reversed
     if backwards and bias is None and edge_bias is None and src.is_padding is None:
@@ -181,63 +184,3 @@ def _slots(graph: Graph, src: Batch, dst: Batch) -> Tensor | None:
     sender = graph.src if src.slots is None else src.slots[graph.src]
     receiver = graph.dst if dst.slots is None else dst.slots[graph.dst]
     return receiver * src.longest + sender % src.longest
-
-
-def banded_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    reach: tuple[int, int],
-    dilation: int,
-    scale: float,
-    lengths: Tensor | None = None,
-    bias: Tensor | None = None,
-) -> Tensor:
-    """Attention to the neighbours in a sequence, in blocks: memory grows with length times window.
-
-    A block of queries sees its own stretch of keys and the `reach` before and behind it. Of a dilated band,
-    every residue of the position by the dilation is a sequence of its own.
-
-    Shapes: q, k, v `[batch, heads, length, channels]`, lengths `[batch]`, bias `[batch, heads or 1, 1,
-    length]`.
-    """
-    batch, heads, length, channels = q.shape
-    left, right = reach
-    block = min(max(left + right, 64), ceil(length / dilation))
-    blocks = ceil(ceil(length / dilation) / block)
-    left, right = min(left, block * blocks), min(right, block * blocks)
-    span = left + block + right
-    padding = blocks * block * dilation - length
-
-    def strands(x: Tensor) -> Tensor:
-        """`[batch, heads, length, channels]` -> `[batch, heads, dilation, blocks * block, channels]`."""
-        x = F.pad(x, (0, 0, 0, padding))
-        return x.view(batch, x.size(1), blocks * block, dilation, x.size(-1)).transpose(2, 3)
-
-    def stretches(x: Tensor) -> Tensor:
-        """... -> `[batch * heads, dilation * blocks, span, channels]`."""
-        wide = F.pad(strands(x), (0, 0, left, right)).unfold(3, span, block)
-        return wide.transpose(-1, -2).reshape(-1, dilation * blocks, span, x.size(-1))
-
-    query = strands(q).reshape(batch * heads, dilation * blocks, block, channels)
-    position = torch.arange(length, device=q.device)
-    exists = (position < length)[None] if lengths is None else position < lengths[:, None]
-    present = F.pad(exists, (0, padding)).view(-1, blocks * block, dilation).transpose(1, 2)
-    seen = F.pad(present, (left, right)).unfold(2, span, block)[
-        :, :, :, None
-    ]  # [., dilation, blocks, 1, span]
-    asking = present.reshape(-1, dilation, blocks, block, 1)
-    row = torch.arange(block, device=q.device)[:, None]
-    column = torch.arange(span, device=q.device)
-    near = (column >= row) & (column <= row + left + right)
-    # Queries of the padding are cut off, but must see something: their gradient would be NaN.
-    allowed = (near & (seen | ~asking)).flatten(1, 2)
-    mask = _forbidden(~allowed, q)
-    if bias is not None:
-        mask = mask[:, None] + stretches(bias.transpose(2, 3)).view(batch, -1, dilation * blocks, 1, span)
-        mask = mask.expand(-1, heads, -1, -1, -1).flatten(0, 1)
-    elif len(mask) > 1:
-        mask = mask.repeat_interleave(heads, 0)
-    out = F.scaled_dot_product_attention(query, stretches(k), stretches(v), mask, scale=scale)
-    out = out.view(batch, heads, dilation, blocks * block, -1).transpose(2, 3)
-    return out.reshape(batch, heads, blocks * block * dilation, -1)[:, :, :length]

@@ -36,6 +36,12 @@ def _biased_edges(q_i: Tensor, k_j: Tensor, v_j: Tensor, b: Tensor) -> tuple[Ten
     return (q_i * k_j).sum(-1) + 2 * b, v_j
 
 
+def _biased_twice(
+    q_i: Tensor, k_j: Tensor, v_j: Tensor, penalty_j: Tensor, b: Tensor
+) -> tuple[Tensor, Tensor]:
+    return torch.einsum("ehc,ehc->eh", q_i, k_j) - penalty_j + b, v_j
+
+
 def _attention(graph: Any) -> list[Example]:
     q, k, v = (
         torch.randn(graph.num_dst, 2, 3),
@@ -44,13 +50,12 @@ def _attention(graph: Any) -> list[Example]:
     )
     penalty, bias = torch.rand(graph.num_src, 2), torch.randn(graph.num_edges, 2)
     fields = {"q": (None, q), "k": (k, None), "v": (v, None)}
-    examples = [
+    return [
         Example(graph, _dot, "softmax", fields),
         Example(graph, _biased_einsum, "softmax", {**fields, "penalty": (penalty, None)}),
+        Example(graph, _biased_edges, "softmax", {**fields, "b": bias}),
+        Example(graph, _biased_twice, "softmax", {**fields, "penalty": (penalty, None), "b": bias[:, :1]}),
     ]
-    if not isinstance(graph, Band):
-        examples.append(Example(graph, _biased_edges, "softmax", {**fields, "b": bias}))
-    return examples
 
 
 def _attention_examples() -> list[Example]:
