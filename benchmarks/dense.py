@@ -234,7 +234,8 @@ def long(lengths: list[int]) -> None:
     for name in LONG:
         cells = [f"{fresh(['--long-one', name, str(n)], 1):.0f} MB" for n in lengths]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    print(f"| one matrix of T × T for each head | {' | '.join(f'{4 * 4 * n * n >> 20} MB' for n in lengths)} |")
+    cells = [f"{4 * 4 * n * n >> 20} MB" for n in lengths]
+    print(f"| one matrix of T × T for each head | {' | '.join(cells)} |")
 
 
 def long_one(name: str, length: int) -> float:

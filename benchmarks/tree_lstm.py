@@ -2,9 +2,10 @@
 
     python benchmarks/tree_lstm.py --data PATH/TO/trees     # the folder of train.txt, in PTB's brackets
 
-Batches of 25 trees, words of width 300, hidden width 150, a sentiment at every node, forward and backward.
-`mpnn` is `models.LSTM(x, graph=tree(parents))`, with the graph made anew for every batch. The peers compute the
-same equations with the same weights, and the script checks that they find the same loss:
+Batches of 25 trees, vectors of words of width 300, hidden width 150, a sentiment at every node, forward and
+backward, with gradients at the weights and the vectors. `mpnn` is `models.LSTM(x, graph=tree(parents))`, with
+the graph made anew for every batch. The peers compute the same equations with the same weights, and the
+script checks that they find the same loss:
 
 - `recursion`: node by node, from the children's states, the input's products made for all nodes at once;
 - `levels`: as DGL's example does it, level by level on whole tensors of states: children's states side by
@@ -68,40 +69,38 @@ class Batch:
         self.sentiment = torch.tensor([s for tree in trees for s in tree.sentiments])
         self.children: list[list[int]] = [[] for _ in words]
         self.roots = []
+        start = 0
         for tree in trees:
-            start = self.roots[-1] + size if self.roots else 0
             self.roots.append(start)
-            size = len(tree.parents)
             for node, parent in enumerate(tree.parents):
                 if parent >= 0:
                     self.children[start + parent].append(start + node)
+            start += len(tree.parents)
         height = [0] * len(words)
         for node in reversed(range(len(words))):  # children come behind their parents
             height[node] = 1 + max((height[child] for child in self.children[node]), default=-1)
         levels: list[dict[int, list[int]]] = [{} for _ in range(max(height) + 1)]
         for node, h in enumerate(height):
             levels[h].setdefault(len(self.children[node]), []).append(node)
-        # Of each level, the nodes with equally many children.
+        # Of each level, the nodes with equally many children, and these.
         self.levels = [
             [
-                (torch.tensor(nodes), torch.tensor([self.children[n] for n in nodes]).view(len(nodes), degree))
-                for degree, nodes in level.items()
+                (torch.tensor(nodes), torch.tensor([self.children[n] for n in nodes]))
+                for nodes in level.values()
             ]
             for level in levels
         ]
 
 
 class Model(nn.Module):
-    """Words, a Tree-LSTM, a sentiment at every node; `states` says how the middle is computed."""
+    """A Tree-LSTM and a sentiment at every node; `states` says how the former is computed."""
 
-    def __init__(self, num_words: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.embed = nn.Embedding(num_words, WORD_WIDTH)
         self.lstm = models.LSTM(WORD_WIDTH, HIDDEN)
         self.say = nn.Linear(HIDDEN, SENTIMENTS)
 
-    def forward(self, batch: Batch, states: Callable[[nn.LSTM, Tensor, Batch], Tensor]) -> Tensor:
-        x = self.embed(batch.word) * batch.has_word
+    def forward(self, x: Tensor, batch: Batch, states: Callable[[nn.LSTM, Tensor, Batch], Tensor]) -> Tensor:
         logits = self.say(states(self.lstm, x, batch))
         return F.cross_entropy(logits, batch.sentiment, reduction="sum") / len(batch.parents)
 
@@ -142,7 +141,7 @@ def recursion(lstm: nn.LSTM, x: Tensor, batch: Batch) -> Tensor:
 
 def levels(lstm: nn.LSTM, x: Tensor, batch: Batch) -> Tensor:
     """Level by level, states in tensors of all nodes."""
-    w_i, w_f, w_g, w_o = lstm.weight_ih_l0.chunk(4)
+    w_i, _, w_g, w_o = lstm.weight_ih_l0.chunk(4)
     u_i, u_f, u_g, u_o = lstm.weight_hh_l0.chunk(4)
     bias = (lstm.bias_ih_l0 + lstm.bias_hh_l0).chunk(4)
     w, u, b = torch.cat([w_i, w_o, w_g]), torch.cat([u_i, u_o, u_g]), torch.cat([bias[0], bias[3], bias[2]])
@@ -150,7 +149,7 @@ def levels(lstm: nn.LSTM, x: Tensor, batch: Batch) -> Tensor:
     h = c = x.new_zeros(len(x), HIDDEN)
     for level in batch.levels:
         for nodes, children in level:
-            if children.size(1):
+            if children.numel():
                 h_mail, c_mail = h[children], c[children]  # [nodes, children, hidden]
                 # Words are leaves, so that no word's product with w_f reaches a forget gate.
                 forget = torch.sigmoid(F.linear(h_mail, u_f, bias[1]))
@@ -181,24 +180,24 @@ def main() -> None:
     chosen = [order[BATCH * k : BATCH * (k + 1)] for k in range(arguments.batches)]
     batches = [Batch([trees[k] for k in picked]) for picked in chosen]
     torch.manual_seed(0)
-    model = Model(len(vocabulary))
-    parameters = list(model.parameters())
-    first = {way: model(batches[0], states) for way, states in WAYS.items()}
+    model, vectors = Model(), torch.randn(len(vocabulary), WORD_WIDTH)
+    words = [(vectors[batch.word] * batch.has_word).requires_grad_() for batch in batches]
+    first = {way: model(words[0], batches[0], states) for way, states in WAYS.items()}
     for way, loss in first.items():
         if not torch.allclose(loss, first["mpnn"], rtol=1e-4):
             raise ValueError(f"{way} finds a loss of {loss.item()}, mpnn one of {first['mpnn'].item()}.")
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     for _ in range(arguments.repeats):
-        for batch in batches:
+        for x, batch in zip(words, batches, strict=True):
             for way, states in WAYS.items():
-                for parameter in parameters:
-                    parameter.grad = None
+                for leaf in (x, *model.parameters()):
+                    leaf.grad = None
                 time.sleep(0.02)  # threads of the one before spin for a while, and would slow this one down
                 start = time.perf_counter()
-                model(batch, states).backward()
+                model(x, batch, states).backward()
                 seconds[way].append(time.perf_counter() - start)
     nodes = sum(len(batch.children) for batch in batches) / len(batches)
-    print(f"{len(batches)} batches of {BATCH} trees, {nodes:.0f} nodes each; {torch.get_num_threads()} threads\n")
+    print(f"{len(batches)} batches, {nodes:.0f} nodes each; {torch.get_num_threads()} threads\n")
     print("| way | ms | way / mpnn |\n|---|---|---|")
     for way, found in seconds.items():
         print(f"| {way} | {median(found) * 1e3:.1f} | {median(found) / median(seconds['mpnn']):.2f} |")

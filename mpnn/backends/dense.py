@@ -55,7 +55,7 @@ def recur(call: Recurrence) -> Scanned:
 
 def recur_if_known(call: Recurrence) -> Scanned | None:
     """The same, or None where no rule applies."""
-    if not isinstance(call.graph, Implicit) or not _can_trace():
+    if not _can_trace():
         return None
     try:
         return _lower_recurrence(call)

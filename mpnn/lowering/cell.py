@@ -52,6 +52,7 @@ class Cell:
     states: tuple[int, ...]  # widths
     first: Traced  # of the input
     following: Traced  # of the input, that of the node before, and the states of that node
+    joining: Traced  # the same with the states of two nodes before
 
     @property
     def weights(self) -> dict[Path, torch.Size]:
@@ -95,8 +96,7 @@ def read_cell(call: Recurrence) -> Cell:
         fields = call.prepare({name: x})
         return update(call.nothing(ROWS, fields), fields)
 
-    def following(x: Tensor, x_before: Tensor, *states: Tensor) -> list[Tensor]:
-        fields = call.prepare({name: x})
+    def heard_of(fields: dict[str, Any], x_before: Tensor, states: Sequence[Tensor]) -> Tensor:
         before = call.prepare({name: x_before}) | dict(zip(call.state, states, strict=True))
         heard: dict[str, Any] = {}
         for p in parameters_of(call.message):
@@ -106,14 +106,27 @@ def read_cell(call: Recurrence) -> Cell:
             if p.residency is Residency.GIVEN or p.field not in values:
                 raise NotFusableError(f"the message asks for {p.name!r}")
             heard[p.name] = values[p.field]
-        return update(call.message(**heard), fields)
+        message = call.message(**heard)
+        if not isinstance(message, Tensor):
+            raise NotFusableError(f"the message is a {type(message).__name__}")
+        return message
+
+    def following(x: Tensor, x_before: Tensor, *states: Tensor) -> list[Tensor]:
+        fields = call.prepare({name: x})
+        return update(heard_of(fields, x_before, states), fields)
+
+    def joining(x: Tensor, x_before: Tensor, *states: Tensor) -> list[Tensor]:
+        fields, half = call.prepare({name: x}), len(states) // 2
+        parts = [heard_of(fields, x_before, part) for part in (states[:half], states[half:])]
+        return update(parts[0] + parts[1], fields)
 
     began = _trace(call, first, mode, [x])
     outputs = [n.meta["val"] for n in list(began.module.graph.nodes)[-1].args[0]]
     if len(outputs) != len(call.state) or any(v.dim() != 2 for v in outputs):
         raise NotFusableError("the states are no tensors [num_nodes, channels]")
     went_on = _trace(call, following, mode, [x, x, *outputs])
-    return Cell(x.size(1), tuple(v.size(1) for v in outputs), began, went_on)
+    joined = _trace(call, joining, mode, [x, x, *outputs, *outputs])
+    return Cell(x.size(1), tuple(v.size(1) for v in outputs), began, went_on, joined)
 
 
 def _trace(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mpnn.aggregate import Aggregator, Custom, Several, Sum
 from mpnn.lowering import cell as cells
+from mpnn.lowering.child_sum import ChildSum
 from mpnn.lowering.reading import Reading, key_of, read
 from mpnn.lowering.recurrence import Recurrent, States
 from mpnn.lowering.rule import Lowered, NoMatchError, Rule
@@ -38,7 +39,7 @@ class CellMatch:
     """A rule that applies to a kind of recurrence."""
 
     rule: Rule
-    run: Recurrent
+    run: Recurrent | ChildSum
 
 
 # One entry per kind of message and topology. The key holds all that a trace depends on; nothing else

@@ -63,11 +63,12 @@ class Kernel:
     relu: bool = False
 
 
+LSTM = Kernel(4, 2, _lstm, _VF.lstm)
 KERNELS = (
     Kernel(1, 1, _rnn(torch.tanh), _VF.rnn_tanh),
     Kernel(1, 1, _rnn(torch.relu), _VF.rnn_relu, relu=True),
     Kernel(3, 1, _gru, _VF.gru),
-    Kernel(4, 2, _lstm, _VF.lstm),
+    LSTM,
 )
 
 
@@ -133,11 +134,22 @@ class Packing:
 
 def match_recurrence(cell: Cell, graph: Graph) -> Recurrent:
     """A cell whose state is h, or h and c, with the equations of torch.nn's RNN, GRU or LSTM."""
+    return find_roles(cell, KERNELS)
+
+
+def find_roles(cell: Cell, kernels: tuple[Kernel, ...], several: bool = False) -> Recurrent:
+    """The kernel, and the role of each weight, with which its equations are those of a cell.
+
+    With `several`, also those of a node that hears two others: their sum of h, their sum of c with a forget
+    gate for each.
+
+    Raises:
+        NoMatchError: there is none.
+    """
     operations = cell.first.operations | cell.following.operations
     relu = sum(n.name.startswith("relu") for n in cell.following.module.graph.nodes)
-    foreign = (
-        operations - ANALYTIC - ({"relu"} if relu == 1 and not operations & {"tanh", "sigmoid"} else set())
-    )
+    known = ANALYTIC | {"relu"} if relu == 1 and not operations & {"tanh", "sigmoid"} else ANALYTIC
+    foreign = operations - known
     if foreign:
         raise NoMatchError(f"the cell uses {', '.join(sorted(foreign))}")
     generator = torch.Generator().manual_seed(0)
@@ -146,19 +158,39 @@ def match_recurrence(cell: Cell, graph: Graph) -> Recurrent:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
     x, before = draw(PROBES, cell.width), draw(PROBES, cell.width)
-    states = tuple(draw(PROBES, width) for width in cell.states)
+    states, others = (tuple(draw(PROBES, width) for width in cell.states) for _ in range(2))
     weights = {path: draw(*shape) for path, shape in cell.weights.items()}
-    first, following = cell.first([x], weights), cell.following([x, before, *states], weights)
+    wanted = [*cell.first([x], weights), *cell.following([x, before, *states], weights)]
+    if several:
+        wanted += cell.joining([x, before, *states, *others], weights)
     nothing = tuple(map(torch.zeros_like, states))
-    for kernel in KERNELS:
+    for kernel in kernels:
         if kernel.num_states != len(states) or kernel.relu != (relu == 1):
             continue
         for paths in _roles(cell, kernel):
             chosen = tuple(None if path is None else weights[path] for path in paths)
-            found = (*kernel.cell(x, nothing, chosen), *kernel.cell(x, states, chosen))
-            if all(same(ours, theirs) for ours, theirs in zip(found, (*first, *following), strict=True)):
+            found = [*kernel.cell(x, nothing, chosen), *kernel.cell(x, states, chosen)]
+            if several:
+                found += _joined(x, states, others, chosen)
+            if all(same(ours, theirs) for ours, theirs in zip(found, wanted, strict=True)):
                 return Recurrent(kernel, paths)
-    raise NoMatchError("the cell is none of torch.nn's RNN, GRU and LSTM")
+    names = "an LSTM with a forget gate for each" if several else "one of torch.nn's RNN, GRU and LSTM"
+    raise NoMatchError(f"the cell is not {names}")
+
+
+def _joined(x: Tensor, states: States, others: States, weights: Weights) -> States:
+    """An LSTM's node that hears two others."""
+    w, u, b, b_h, projection = weights
+    (h, c), (h_2, c_2) = states, others
+
+    def forget(h: Tensor) -> Tensor:
+        return (F.linear(x, w, b) + F.linear(h, u, b_h)).chunk(4, -1)[1].sigmoid()  # type: ignore[arg-type]
+
+    kept = forget(h) * c + forget(h_2) * c_2
+    i, _, g, o = (F.linear(x, w, b) + F.linear(h + h_2, u, b_h)).chunk(4, -1)  # type: ignore[arg-type]
+    c = kept + i.sigmoid() * g.tanh()
+    h = o.sigmoid() * c.tanh()
+    return (h if projection is None else F.linear(h, projection), c)
 
 
 def _roles(cell: Cell, kernel: Kernel) -> Iterator[tuple[Path | None, ...]]:

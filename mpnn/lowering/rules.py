@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mpnn import topology
+from mpnn.graph import Graph
 from mpnn.lowering.attention import fits_attention, match_attention
+from mpnn.lowering.child_sum import fits_child_sum, match_child_sum
 from mpnn.lowering.convolution import fits_convolution, match_convolution
 from mpnn.lowering.linear import fits_linear, match_linear
 from mpnn.lowering.pooling import (
@@ -223,6 +225,30 @@ def _recurrence_examples() -> list[Example]:
     ]
 
 
+class _ChildSum(_Memory):
+    """The Tree-LSTM (Tai et al., 2015)."""
+
+    def message(self, x_i: Tensor, h_j: Tensor, c_j: Tensor) -> Tensor:  # type: ignore[override]
+        forget = (self.lin(x_i) + self.loop(h_j))[:, 4:8].sigmoid()
+        return torch.cat([h_j, forget * c_j], -1)
+
+    def update(self, received: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        i, _, g, o = (self.lin(x) + self.loop(received[:, :4])).chunk(4, -1)
+        c = received[:, 4:] + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
+def _child_sum_examples() -> list[Example]:
+    graphs = [
+        topology.tree([[-1, 0, 0, 1, 1, 1, 3], [1, 2, -1]]),
+        topology.tree([-1, 0, 0, 1, 1]),
+        topology.tree([-1, 0, 0, 1, 1, 2]).reverse(),
+        Graph(torch.tensor([[0, 0, 0, 1, 2, 2, 2, 5], [1, 2, 4, 3, 3, 4, 5, 4]]), 7),
+        Graph(torch.empty(2, 0, dtype=torch.int64), 3),
+    ]
+    return [Example(g, _ChildSum(), "sum", {"x": torch.randn(g.num_nodes, 3)}) for g in graphs]
+
+
 # The list ----------------------------------------------------------------------------------------------
 
 RULES: tuple[Rule, ...] = (
@@ -298,5 +324,16 @@ RULES: tuple[Rule, ...] = (
         match=match_recurrence,
         fits=fits_recurrence,
         examples=_recurrence_examples,
+    ),
+    Rule(
+        name="child sum",
+        topology=(Graph,),
+        message="h_j ‖ f_ij c_j through the equations of an LSTM",
+        aggregate="sum",
+        schedule="topological",
+        kernel="a few products per level, the gradients of the weights in one",
+        match=match_child_sum,
+        fits=fits_child_sum,
+        examples=_child_sum_examples,
     ),
 )
