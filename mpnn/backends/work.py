@@ -55,7 +55,7 @@ FREE = frozenset([aten.empty.memory_format, aten.detach.default, aten._unsafe_vi
 COPIES = frozenset(
     [
         *(aten.clone, aten.copy_, aten._to_copy, aten.cat, aten.stack, aten.flip, aten.constant_pad_nd),
-        *(aten.zeros, aten.new_zeros, aten.full, aten.fill_, aten.zero_, aten.arange),
+        *(aten.zeros, aten.ones, aten.new_zeros, aten.full, aten.fill_, aten.zero_, aten.arange),
         *(aten.index_select, aten.index_copy),
     ]
 )

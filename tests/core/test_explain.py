@@ -106,3 +106,35 @@ def test_what_is_not_explained_is_not_recorded(inside: bool) -> None:
     found = mpnn.explain(layer, x, graph)
     layer(x, graph)
     assert len(found.steps) == 1
+
+
+def test_a_layer_that_calls_its_kernel_itself_is_shown_with_its_rule() -> None:
+    convolution = mpnn.models.Conv2d(2, 4, 3)
+    (step,) = mpnn.explain(convolution, torch.randn(1, 2, 9, 9)).steps
+    assert (step.way, step.reason.partition(":")[0]) == ("dense", "convolution")
+    assert step.operations == 2 * 49 * 9 * 2 * 4
+    assert step.bytes_written == 49 * 4 * 4
+    assert step.bytes_at_least == 4 * (81 * 2 + 9 * 2 * 4 + 4)
+    (step,) = mpnn.explain(mpnn.models.LSTM(3, 4), torch.randn(5, 2, 3)).steps
+    assert step.reason.startswith("recurrence: ")
+
+
+def test_attention_counts_what_it_multiplies() -> None:
+    def dot(x_i: Tensor, x_j: Tensor) -> tuple[Tensor, Tensor]:
+        return (x_i * x_j).sum(-1), x_j
+
+    rows = torch.randn(6, 1, 4)
+    (step,) = mpnn.explain(lambda: mpnn.propagate(mpnn.topology.complete(6), dot, "softmax", x=rows)).steps
+    assert step.reason.startswith("attention: ")
+    products = 2 * 6 * 6 * (4 + 4)
+    assert products <= step.operations < 1.2 * products  # and some numbers for each node
+
+
+def test_why_no_rule_matched_is_shown() -> None:
+    (step,) = mpnn.explain(
+        lambda: mpnn.propagate(
+            mpnn.topology.complete(5), lambda x_i, x_j: (x_i - x_j).abs(), x=torch.randn(5, 4)
+        )
+    ).steps
+    assert "because  no dense kernel: " in str(step)
+    assert "linear map: the message uses abs" in str(step)

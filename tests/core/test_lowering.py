@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import mpnn
 from mpnn import Graph, propagate, topology
@@ -193,3 +194,39 @@ def test_a_cell_is_found_again_with_new_weights_and_on_other_chains() -> None:
                 assert_close(found, cell.propagate(chain, x=x)[0], atol=1e-5)  # float32
     with mpnn.backend("dense"), pytest.raises(ValueError, match="sequences without nodes"):
         cell.propagate(topology.chain([6, 0]), x=x)
+
+
+class Largest(TorchDispatchMode):
+    """How many numbers the largest tensor holds that any operation makes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, Tensor):
+                self.numbers = max(self.numbers, tensor.untyped_storage().nbytes() // tensor.element_size())
+        return out
+
+
+LONG = [topology.causal(8192), topology.band(8192, 32), topology.band(8192, 64, dilation=3)]
+
+
+@pytest.mark.parametrize("graph", LONG)
+def test_long_attention_makes_no_matrix_of_all_pairs(graph: Graph) -> None:
+    x = torch.randn(8192, 1, 4, requires_grad=True)
+    with mpnn.backend("dense"), Largest() as largest:
+        propagate(graph, lambda x_i, x_j: ((x_i * x_j).sum(-1), x_j), "softmax", x=x).sum().backward()
+    assert largest.numbers < 8192 * 8192 / 16
+
+
+def test_a_tree_names_its_rule_and_without_it_its_levels() -> None:
+    ours, x, tree = mpnn.models.LSTM(3, 4), torch.randn(6, 3), topology.tree([-1, 0, 0, 1, -1, 4])
+    (step,) = mpnn.explain(ours, x, graph=tree).steps
+    assert step.way == "dense"
+    assert step.reason.startswith("child sum")
+    assert step.operations > 0
+    with mpnn.backend("eager"):
+        slow = mpnn.explain(ours, x, graph=tree)
+    assert slow.steps[0].way == "levels"
+    assert [one.way for one in slow.steps[1:]] == ["eager"] * 2
