@@ -61,7 +61,7 @@ def current() -> Backend:
 
 def recur(call: Recurrence) -> dense.Scanned | None:
     """A pass in topological order by the kernel known for it; None where it is to go level by level."""
-    chosen = _chosen.get()
+    chosen = _name()
     if chosen == "dense":
         return dense.recur(call)
     found = dense.recur_if_known(call) if chosen == "auto" else None
