@@ -19,8 +19,8 @@ from mpnn.backends import compiled
 from tests.compare import assert_close
 from tests.laws import Data, Subject, layer, sample
 
-# PyTorch's own, when it loads a program whose sizes are known from data alone.
-pytestmark = pytest.mark.filterwarnings("ignore:Symbol u")
+# PyTorch's own: where it loads a program with sizes that only data tell, and where it looks through a cache.
+pytestmark = pytest.mark.filterwarnings("ignore:Symbol u", "ignore:Dynamo detected a call to a .functools")
 
 
 @pytest.fixture(autouse=True)
