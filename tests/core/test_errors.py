@@ -150,8 +150,10 @@ def test_a_bipartite_graph_says_what_it_lacks() -> None:
             ValueError, match=rf"{name} needs one set of nodes, but this graph is bipartite \(3, 4\)"
         ):
             getattr(graph, name)()
-    with pytest.raises(ValueError, match="self_loop_mask needs one set of nodes"):
+    with pytest.raises(ValueError, match="without_self_loops needs one set of nodes"):
         graph.without_self_loops()
+    with pytest.raises(ValueError, match="self_loop_mask needs one set of nodes"):
+        graph.self_loop_mask  # noqa: B018
     with pytest.raises(
         TypeError, match=r"nodes must be a pair \(sources, destinations\) for this graph, got Tensor"
     ):

@@ -33,7 +33,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bars_are_told_apart_and_everything_is_written(tmp_path: Path) -> None:
-    report = train(replace(SHORT, epochs=40, lr=0.01), tmp_path / "run")
+    report = train(replace(SHORT, epochs=40, lr=0.01, optimizer="adam", momentum=0.0), tmp_path / "run")
     assert report.test()[0] >= 0.8
     names = {path.name for path in report.folder.iterdir()}
     assert {"config.json", "best.pt", "curves.png", "confusion.png", "embedding.png", "mistakes.png"} <= names

@@ -66,7 +66,7 @@ def test_a_model_that_remembers_is_evaluated_with_its_memory() -> None:
     each = (len(text) - 1) // rows
     logits, _ = model(text[: rows * each].view(rows, each))
     whole = F.cross_entropy(logits.flatten(0, 1), text[1 : rows * each + 1])
-    assert short.evaluate(model)["val_nats"] == pytest.approx(float(whole), rel=1e-5)
+    assert short.evaluate(model)["val_nats"] == pytest.approx(whole.item(), rel=1e-5)
 
 
 def test_each_batch_of_a_model_that_remembers_goes_on_where_the_one_before_ended() -> None:
