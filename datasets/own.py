@@ -17,8 +17,9 @@ from torch import Tensor
 
 from mpnn.datasets.features import degree_one_hot
 from mpnn.datasets.graph_record import GraphDataset
+from mpnn.datasets.pyg_file import read_pyg
 from mpnn.datasets.record import DataError, NodeDataset
-from mpnn.datasets.tables import Answers, Table, answers, numbers, read_table
+from mpnn.datasets.tables import Answers, Table, answers, label_columns, numbers, read_table
 from mpnn.datasets.text import read_numbers
 from mpnn.datasets.tu import read_tu
 from mpnn.graph import Graph
@@ -32,8 +33,12 @@ class Columns:
         nodes: a table (CSV or TSV with a header) with a row for each node.
         source, target: columns of the edge table; by default its first two.
         node_id: column of the node table; by default its first.
-        label: column of the node table, or attribute of the nodes, that is to be learned.
+        label: column of the node table, or attribute of the nodes, that is to be learned; several divided by
+            commas, of 0 and 1, are labels that a node may have any of.
+        graph_id: column of the node table that says which of several graphs a node is in.
+        part: column of the node table that says what a node is for: train, val, test, or nothing.
         edge_label: column of the edge table, or attribute of the edges, that is to be learned.
+        edge_type: column of the edge table, or attribute of the edges, that says which relation an edge is.
         ignore: columns of either table that are not to be features, divided by commas.
         directed: leave edges as they are; by default each is there in both directions.
     """
@@ -43,7 +48,10 @@ class Columns:
     target: str | None = None
     node_id: str | None = None
     label: str | None = None
+    graph_id: str | None = None
+    part: str | None = None
     edge_label: str | None = None
+    edge_type: str | None = None
     ignore: str | None = None
     directed: bool = False
 
@@ -56,6 +64,7 @@ class _Edges:
     names: list[str]
     attr: Tensor | None = None
     y: Answers | None = None
+    kind: Answers | None = None
     node_table: Table | None = None
     lines: list[int] | None = None
     header: tuple[str, ...] = ()
@@ -67,8 +76,9 @@ def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphD
     Edge tables are `.csv` (commas) or `.tsv` (tabs) with a header; every column of numbers besides those that
     are named is a feature, of edges here, of nodes in the node table. `.txt` and `.edges`, also `.gz`, are
     SNAP edge lists: two node numbers a line, `#` before comments. `.graphml` and `.gml` are read by networkx,
-    and numbers at the nodes are features. `.mtx` is a Matrix Market file, `.npz` a matrix that
-    `scipy.sparse.save_npz` wrote. Nodes without features have their one-hot degrees.
+    and numbers at the nodes are features. `.pt` holds data of PyTorch Geometric, see `read_pyg`. `.mtx` is a
+    Matrix Market file, `.npz` a matrix that `scipy.sparse.save_npz` wrote. Nodes without features
+    have their one-hot degrees.
 
     Labels that are all numbers with a decimal point are numbers to predict; others are classes. A node whose
     label is empty is not known: it takes part in messages, but not in learning or testing.
@@ -86,9 +96,13 @@ def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphD
         return read_tu(path, names[0])
     if not path.is_file():
         raise DataError(f"{path} does not exist")
+    if path.suffix == ".pt":
+        if columns != Columns():
+            raise DataError(f"{path} says itself what is what: name no columns")
+        return read_pyg(path)
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if suffix not in READERS:
-        raise DataError(f"{path} is of no known kind: its name should end in {', '.join(READERS)}")
+        raise DataError(f"{path} is of no known kind: its name should end in {', '.join(ENDINGS)}")
     table = None if columns.nodes is None else read_table(Path(columns.nodes))
     edges = READERS[suffix](path, columns)
     if edges.node_table is not None and table is not None:
@@ -103,29 +117,53 @@ def _assemble(path: Path, columns: Columns, edges: _Edges, table: Table | None) 
         if len(set(names)) < len(names):
             twice = next(name for k, name in enumerate(names) if name in names[:k])
             raise DataError(f"{table.path} names node {twice!r} twice")
-    elif columns.label is not None or columns.node_id is not None:
-        name = "label" if columns.label is not None else "node_id"
-        raise DataError(
-            f"{name} is {getattr(columns, name)!r}, but there is no table of nodes: give nodes too"
-        )
+    else:
+        for name in ("label", "node_id", "graph_id", "part"):
+            if getattr(columns, name) is not None:
+                raise DataError(
+                    f"{name} is {getattr(columns, name)!r}, but there is no table of nodes: give nodes too"
+                )
     for name in _ignored(columns) - {*edges.header, *([] if table is None else table.header)}:
         raise DataError(f"ignore names column {name!r}, which no table has")
+    order = None
+    if table is not None and columns.graph_id is not None:  # the nodes of a graph come one after the other
+        order, sizes = _by_graph(table, columns.graph_id)
+        table = Table(
+            table.path, table.header, [table.rows[k] for k in order], [table.lines[k] for k in order]
+        )
+        names = [names[k] for k in order]
     edge_index = _numbered(path, edges, names)
     attr, y, count = edges.attr, edges.y, max(edge_index.size(1), 1)
     if not columns.directed:
         edge_index = torch.cat([edge_index, edge_index.flip(0)], dim=1)
     # The first of several equal edges is kept, so that a file may list both directions, or only one.
     key = edge_index[0] * max(len(names), 1) + edge_index[1]
+    if edges.kind is not None:  # edges of different types are different edges
+        types = edges.kind.y.repeat(1 if columns.directed else 2)
+        key = key * len(edges.kind.names) + types
     first = torch.from_numpy(np.sort(np.unique(key.numpy(), return_index=True)[1]))
     rows = first % count
-    graph = Graph(edge_index[:, first].contiguous(), len(names))
+    graph = Graph(
+        edge_index[:, first].contiguous(),
+        len(names),
+        None if edges.kind is None else edges.kind.y[rows],
+        num_edge_types=None if edges.kind is None else len(edges.kind.names),
+    )
+    if order is not None:
+        try:
+            graph = graph.as_batch(sizes)
+        except ValueError as error:
+            raise DataError(
+                f"{path}: an edge should stay within a {columns.graph_id}, but {error}"
+            ) from error
     known = answers(table, columns.label) if table is not None and columns.label is not None else None
     x = None
     if table is not None:
-        x = numbers(table, {columns.node_id or table.header[0], columns.label, *_ignored(columns)})
+        x = numbers(table, _used_of_nodes(table, columns))
     if x is None:
         x = degree_one_hot(graph.in_degree, int(graph.in_degree.max()) if len(names) else 0)
     return NodeDataset(
+        **_parts(table, columns, known),
         name=path.name.split(".")[0],
         graph=graph,
         x=x,
@@ -164,16 +202,59 @@ def _from_table(path: Path, columns: Columns) -> _Edges:
     source, target = columns.source or table.header[0], columns.target or table.header[1]
     ends = list(zip(table.column(source), table.column(target), strict=True))
     names = sorted({name for pair in ends for name in pair}, key=_natural)
-    used = {source, target, columns.edge_label, *_ignored(columns)}
-    y = None if columns.edge_label is None else answers(table, columns.edge_label)
-    if y is not None and not bool(y.known.all()):
-        line = table.lines[int((~y.known).nonzero()[0])]
-        raise DataError(f"{path} line {line}: the edge has no {columns.edge_label}")
-    return _Edges(ends, names, numbers(table, used), y, lines=table.lines, header=tuple(table.header))
+    used = {source, target, columns.edge_label, columns.edge_type, *_ignored(columns)}
+    y, kind = _of_edges(table, columns)
+    return _Edges(ends, names, numbers(table, used), y, kind, lines=table.lines, header=tuple(table.header))
+
+
+def _of_edges(table: Table, columns: Columns) -> tuple[Answers | None, Answers | None]:
+    """What is to be learned of the edges, and their types."""
+    found: list[Answers | None] = []
+    for name in (columns.edge_label, columns.edge_type):
+        one = None if name is None else answers(table, name)
+        if one is not None and not bool(one.known.all()):
+            raise DataError(f"{table.place(int((~one.known).nonzero()[0]))}: the edge has no {name}")
+        found.append(one)
+    y, kind = found
+    if kind is not None and kind.y.dim() > 1:
+        raise DataError(f"{table.path}: edge_type is {columns.edge_type!r}, but that holds numbers, no types")
+    return y, kind
+
+
+def _used_of_nodes(table: Table, columns: Columns) -> set[str | None]:
+    """The columns of nodes that are no features."""
+    labels = [] if columns.label is None else label_columns(table, columns.label)
+    named = {columns.node_id or table.header[0], columns.graph_id, columns.part}
+    return named | set(labels) | _ignored(columns)
+
+
+def _by_graph(table: Table, column: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """The rows of each graph, graphs in the order in which they appear, and how many each has."""
+    graphs: dict[str, list[int]] = {}
+    for row, name in enumerate(table.column(column)):
+        graphs.setdefault(name, []).append(row)
+    return [row for rows in graphs.values() for row in rows], [(len(r), len(r)) for r in graphs.values()]
+
+
+def _parts(table: Table | None, columns: Columns, known: Answers | None) -> dict[str, Tensor]:
+    """The three masks, if a column says them; whose label is not known is in none."""
+    if table is None or columns.part is None:
+        return {}
+    cells = table.column(columns.part)
+    for row, cell in enumerate(cells):
+        if cell not in ("train", "val", "test", ""):
+            raise DataError(
+                f"{table.place(row)}: {columns.part} is {cell!r}, but should be train, val, test or nothing"
+            )
+    there = torch.ones(len(cells), dtype=torch.bool) if known is None else known.known
+    return {
+        f"{part}_mask": there & torch.tensor([cell == part for cell in cells])
+        for part in ("train", "val", "test")
+    }
 
 
 def _from_list(path: Path, columns: Columns) -> _Edges:
-    _no_columns(path, columns, "source", "target", "edge_label")
+    _no_columns(path, columns, "source", "target", "edge_label", "edge_type")
     ends = read_numbers(path, int, None)
     if ends.shape[1] != 2:
         raise DataError(
@@ -198,18 +279,15 @@ def _from_networkx(path: Path, columns: Columns) -> _Edges:
         for node, values in graph.nodes(data=True)
     ]
     ends = [(str(i), str(j)) for i, j in graph.edges()]
-    y = None
-    if columns.edge_label is not None:
-        labels = [[str(values.get(columns.edge_label, ""))] for _, _, values in graph.edges(data=True)]
-        y = answers(Table(path, [columns.edge_label], labels, list(range(len(labels)))), columns.edge_label)
-        if not bool(y.known.all()):
-            raise DataError(f"{path}: an edge has no attribute {columns.edge_label!r}")
+    wanted = [name for name in (columns.edge_label, columns.edge_type) if name is not None]
+    cells = [[str(values.get(name, "")) for name in wanted] for *_, values in graph.edges(data=True)]
+    y, kind = _of_edges(Table(path, wanted, cells, list(range(1, len(cells) + 1)), "edge"), columns)
     table = Table(path, ["node", *attributes], rows, list(range(1, len(rows) + 1)))
-    return _Edges(ends, names, y=y, node_table=table)
+    return _Edges(ends, names, y=y, kind=kind, node_table=table)
 
 
 def _from_matrix(path: Path, columns: Columns) -> _Edges:
-    _no_columns(path, columns, "source", "target", "edge_label")
+    _no_columns(path, columns, "source", "target", "edge_label", "edge_type")
     try:
         if path.suffix == ".npz":
             matrix = scipy.sparse.load_npz(path)
@@ -250,3 +328,4 @@ READERS: dict[str, Callable[[Path, Columns], _Edges]] = {
     ".mtx": _from_matrix,
     ".npz": _from_matrix,
 }
+ENDINGS = (*READERS, ".pt")

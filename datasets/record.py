@@ -22,7 +22,7 @@ class NodeDataset:
 
     Args:
         name: what it is called in tables and pictures.
-        graph: who is linked to whom.
+        graph: who is linked to whom; made by `Graph.batch`, it is several graphs, some to train on.
         x: features `[num_nodes, channels]`.
         y: what is to be learned of the nodes: classes int64 `[num_nodes]`, or several labels each bool
             `[num_nodes, num_labels]`, or numbers floating point `[num_nodes, num_targets]`, or None.
@@ -111,7 +111,8 @@ class NodeDataset:
 
     def __repr__(self) -> str:
         parts = [
-            f"{self.name}: {self.num_nodes} nodes",
+            f"{self.name}: {self.num_nodes} nodes"
+            + (f" in {self.graph.num_graphs} graphs" if self.graph.num_graphs > 1 else ""),
             f"{self.graph.num_edges} edges",
             f"{self.num_features} features",
         ]

@@ -12,11 +12,11 @@ from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.image_record import ImageDataset
 from mpnn.datasets.karate import load_karate
 from mpnn.datasets.mat import load_mat
-from mpnn.datasets.own import READERS, Columns, load_own
+from mpnn.datasets.own import ENDINGS, Columns, load_own
 from mpnn.datasets.planetoid import load_planetoid
 from mpnn.datasets.record import DataError, NodeDataset
 from mpnn.datasets.shchur import load_shchur
-from mpnn.datasets.synthetic import load_cycles, load_grid, load_sbm, load_trees
+from mpnn.datasets.synthetic import load_crowds, load_cycles, load_grid, load_sbm, load_trees
 from mpnn.datasets.text_record import TextDataset, load_shakespeare
 from mpnn.datasets.tu import load_tu
 
@@ -54,6 +54,9 @@ DATASETS = {
     "ppi": Entry(partial(load_mat, "ppi"), "3,890 human proteins, 50 states, several each", True),
     "sbm": Entry(load_sbm, "300 nodes in 3 blocks, drawn; edges within or between", False),
     "grid": Entry(load_grid, "400 nodes, each to tell its neighbours' mean; drawn", False),
+    "crowds": Entry(
+        load_crowds, "24 graphs, 20 to train on; nodes with several labels each; drawn", False, ("node",)
+    ),
     "trees": Entry(load_trees, "200 trees, each to tell how many leaves it has; drawn", False, ("graph",)),
     "cycles": Entry(load_cycles, "200 trees, half of them closed to a cycle; drawn", False, ("graph",)),
     "mutag": _tu("MUTAG", "188 molecules, mutagenic or not"),
@@ -88,7 +91,7 @@ def load(name: str, data: str | Path | None = None, columns: Columns | None = No
         return load_own(Path(name), columns)
     if columns not in (None, Columns()):
         raise DataError(
-            f"columns are named, but {name} is no file of yours: they are for {', '.join(READERS)}"
+            f"columns are named, but {name} is no file of yours: they are for {', '.join(ENDINGS)}"
         )
     if name not in DATASETS:
         raise DataError(f"dataset is {name!r}, but should be one of {', '.join(DATASETS)}")

@@ -56,6 +56,37 @@ def load_grid(rows: int = 20, columns: int = 20, seed: int = 0) -> NodeDataset:
     return NodeDataset(name="grid", graph=graph, x=x, y=y, class_names=("mean of the neighbours",))
 
 
+def load_crowds(count: int = 24, seed: int = 0) -> NodeDataset:
+    """Draw 24 random graphs of 40 to 60 nodes, whose nodes are to tell which features their neighbours have.
+
+    Label k is there if the mean of feature k over the neighbours is above 0. As in the PPI data of Hamilton
+    et al. (2017), 20 graphs are to train, 2 to validate and 2 to test on.
+
+    >>> load_crowds(count=6).graph.num_graphs
+    6
+    """
+    generator = torch.Generator().manual_seed(seed)
+    graphs = []
+    for _ in range(count):
+        size = int(torch.randint(40, 61, (), generator=generator))
+        linked = (torch.rand(size, size, generator=generator) < 0.12).triu(1)
+        graphs.append(Graph((linked | linked.T).nonzero().T.contiguous(), size))
+    graph = Graph.batch(graphs)
+    x = torch.randn(graph.num_nodes, 4, generator=generator)
+    received = torch.zeros_like(x).index_add_(0, graph.dst, x[graph.src])
+    place = graph.graph_index
+    return NodeDataset(
+        name="crowds",
+        graph=graph,
+        x=x,
+        y=received > 0,
+        class_names=tuple(f"feature {k}" for k in range(4)),
+        train_mask=place < count - 4,
+        val_mask=(place >= count - 4) & (place < count - 2),
+        test_mask=place >= count - 2,
+    )
+
+
 def load_trees(count: int = 200, seed: int = 0) -> GraphDataset:
     """Draw random trees of 8 to 20 nodes (Prüfer codes), which are to tell how many leaves they have."""
     trees = _random_trees(count, seed)

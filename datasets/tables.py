@@ -23,6 +23,11 @@ class Table:
     header: list[str]
     rows: list[list[str]]
     lines: list[int]
+    unit: str = "line"
+
+    def place(self, row: int) -> str:
+        """Where a row stands, for sentences."""
+        return f"{self.path} {self.unit} {self.lines[row]}"
 
     def column(self, name: str) -> list[str]:
         """The cells of a column.
@@ -76,12 +81,23 @@ def read_table(path: Path) -> Table:
     return Table(path, header, rows, lines)
 
 
+def label_columns(table: Table, asked: str) -> list[str]:
+    """The column of that name, else those that are divided by commas."""
+    return [asked] if asked in table.header else [name.strip() for name in asked.split(",")]
+
+
 def answers(table: Table, name: str) -> Answers:
     """Read a column as classes, or, if all cells are numbers and one has a decimal point, as numbers.
 
+    Several columns, divided by commas, are labels if all of their cells are 0 or 1, else numbers.
+
     Raises:
-        DataError: there is no such column, or it is empty.
+        DataError: there is no such column, or it is empty, or several hold something else.
     """
+    names = label_columns(table, name)
+    if len(names) > 1:
+        return _several(table, names)
+    (name,) = names
     cells = table.column(name)
     known = torch.tensor([cell != "" for cell in cells])
     given = [cell for cell in cells if cell]
@@ -95,6 +111,26 @@ def answers(table: Table, name: str) -> Answers:
     names = sorted(set(given), key=int if numeric else str)
     number = {label: k for k, label in enumerate(names)}
     return Answers(torch.tensor([number.get(cell, 0) for cell in cells]), tuple(names), known)
+
+
+def _several(table: Table, names: list[str]) -> Answers:
+    columns = [table.column(name) for name in names]
+    known = [all(cells) for cells in zip(*columns, strict=True)]
+    rows = []
+    for row, cells in enumerate(zip(*columns, strict=True)):
+        values = [_number(cell) for cell in cells] if known[row] else [0.0] * len(names)
+        bad = next((k for k, value in enumerate(values) if value is None), None)
+        if bad is not None:
+            raise DataError(
+                f"{table.place(row)}: {names[bad]} is {cells[bad]!r}, but of several columns to learn each "
+                "should hold numbers, or 0 and 1 for labels"
+            )
+        rows.append(values)
+    if not any(known):
+        raise DataError(f"{table.path}: columns {', '.join(names)} are empty")
+    y = torch.tensor(rows, dtype=torch.float32)
+    labels = bool(((y == 0) | (y == 1)).all())
+    return Answers(y.bool() if labels else y, tuple(names), torch.tensor(known))
 
 
 def numbers(table: Table, used: set[str | None]) -> Tensor | None:

@@ -6,6 +6,7 @@ from mpnn.train.answer_pictures import (
     images_picture,
     roc_picture,
 )
+from mpnn.train.attention import Attended, attention_picture, attention_weights
 from mpnn.train.build import build_model, models
 from mpnn.train.communities import COMMUNITIES, communities, modularity, nmi
 from mpnn.train.diagnosis_pictures import smoothing_picture, squashing_picture
@@ -18,7 +19,7 @@ from mpnn.train.image_task import ImageTask
 from mpnn.train.linear_probe import linear_probe
 from mpnn.train.loop import Result, fit
 from mpnn.train.metrics import METRICS, Metric
-from mpnn.train.node_task import InputDropout, NodeTask
+from mpnn.train.node_task import InductiveNodeTask, InputDropout, NodeTask
 from mpnn.train.objective import Objective, objective
 from mpnn.train.pictures import embedding_picture, loss_curve, save_picture, training_curves
 from mpnn.train.presets import PRESETS, preset
@@ -45,11 +46,13 @@ __all__ = [
     "COMMUNITIES",
     "METRICS",
     "PRESETS",
+    "Attended",
     "EdgeTask",
     "EmbedReport",
     "EmbedSettings",
     "GraphTask",
     "ImageTask",
+    "InductiveNodeTask",
     "InputDropout",
     "LinkTask",
     "Listener",
@@ -66,6 +69,8 @@ __all__ = [
     "SupervisedTask",
     "Task",
     "TextTask",
+    "attention_picture",
+    "attention_weights",
     "balanced_forman_curvature",
     "build_model",
     "communities",

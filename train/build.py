@@ -23,6 +23,7 @@ from mpnn.models import (
     RecurrentLM,
 )
 from mpnn.native.dropout import dropout
+from mpnn.train.edge_inputs import num_relations
 from mpnn.train.edge_task import EdgeTask
 from mpnn.train.errors import RunError
 from mpnn.train.settings import AUTOENCODERS, Settings
@@ -96,6 +97,14 @@ def _options(settings: Settings, task: SupervisedTask) -> dict[str, Any]:
     }
     if settings.model == "pna":  # the one layer that asks for the degrees of the training graphs
         options["deg"] = task.degrees()
+    conv = CONVS.get(options["conv"])
+    takes = {} if conv is None else inspect.signature(conv.build).parameters
+    if "num_relations" in takes:
+        options["num_relations"] = max(1, num_relations(task.data))
+    if "edge_dim" in takes and takes["edge_dim"].default is inspect.Parameter.empty and task.edge_dim is None:
+        raise RunError(
+            f"model is {settings.model!r}, which reads edge features, but {task.data.name} has none"
+        )
     if task.edge_dim is not None:
         options["edge_dim"] = task.edge_dim
     attentive = [name for name, conv in CONVS.items() if "heads" in inspect.signature(conv.build).parameters]

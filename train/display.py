@@ -27,6 +27,7 @@ ABOUT = {
     draw.EMBEDDING: "what is learned from, as the model sees it (t-SNE)",
     draw.CONFUSION: "which class was taken for which",
     draw.ROC: "true against false positives",
+    draw.ATTENTION: "whom a node attends to",
     draw.GRAPH: "the graph with predictions",
     draw.IMAGES: "images that were taken for another class",
 }

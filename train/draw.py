@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mpnn.train import pictures
 from mpnn.train.answer_pictures import confusion_picture, graph_picture, images_picture, roc_picture
+from mpnn.train.attention import MOST_NEIGHBOURS, attention_picture, attention_weights
 from mpnn.train.image_task import ImageTask
 from mpnn.train.links import Links
 from mpnn.train.loop import Result
@@ -18,8 +19,8 @@ from mpnn.train.objective import Classification
 from mpnn.train.settings import Settings
 from mpnn.train.task import SupervisedTask
 
-CURVES, EMBEDDING, CONFUSION, ROC, GRAPH, IMAGES = (
-    f"{name}.png" for name in ("curves", "embedding", "confusion", "roc", "graph", "mistakes")
+CURVES, EMBEDDING, CONFUSION, ROC, GRAPH, ATTENTION, IMAGES = (
+    f"{name}.png" for name in ("curves", "embedding", "confusion", "roc", "graph", "attention", "mistakes")
 )
 MOST_NODES = 400  # a larger graph is a ball of wool
 
@@ -75,6 +76,8 @@ def _draw_classes(
             task.data.x[test], truth[test], predicted[test], names, title=f"{above}: the first mistakes"
         )
         pictures.save_picture(picture, home / IMAGES)
+    if isinstance(task, NodeTask):
+        _draw_attention(home, name, model, task, truth)
     if isinstance(task, NodeTask) and task.data.num_nodes <= MOST_NODES:
         picture = graph_picture(
             task.data.graph,
@@ -86,3 +89,19 @@ def _draw_classes(
             seed=settings.seed,
         )
         pictures.save_picture(picture, home / GRAPH)
+
+
+def _draw_attention(home: Path, name: str, model: nn.Module, task: NodeTask, truth: Tensor) -> None:
+    """Whom the test node with most neighbours attends to, of those whose neighbours can all be shown."""
+    x, graph, edges = task.example()
+    attended = attention_weights(model, x, graph, **edges)
+    degree = graph.in_degree[task.split.test]
+    degree = torch.where(degree < MOST_NEIGHBOURS, degree, 0)
+    if not attended or not degree.any():
+        return
+    node = int(task.split.test[degree.argmax()])
+    names, where = task.objective.names, f"{name}, first layer"
+    picture = attention_picture(
+        attended[0], node, truth, names, node_names=task.data.node_names or None, title=where
+    )
+    pictures.save_picture(picture, home / ATTENTION)

@@ -27,7 +27,8 @@ class EmbedSettings(Record):
 
     Args:
         task: `"embed"`.
-        dataset, data, nodes, source, target, node_id, label, edge_label, ignore, directed: as in `Settings`.
+        dataset, data, nodes, source, target, node_id, label, graph_id, part, edge_label, edge_type, ignore,
+            directed: as in `Settings`.
         model: `"deepwalk"` or `"node2vec"`.
         p, q: of node2vec, see `mpnn.random_walks`.
         dimensions: channels of a vector.
@@ -52,7 +53,10 @@ class EmbedSettings(Record):
     target: str | None = None
     node_id: str | None = None
     label: str | None = None
+    graph_id: str | None = None
+    part: str | None = None
     edge_label: str | None = None
+    edge_type: str | None = None
     ignore: str | None = None
     directed: bool = False
     model: str = "deepwalk"

@@ -17,8 +17,11 @@ COLUMNS = {
     "--source": "where an edge comes from (default: first column)",
     "--target": "where it goes to (default: second column)",
     "--node-id": "the name of a node (default: first column of --nodes)",
-    "--label": "what is to be learned of nodes",
+    "--label": "what is to be learned of nodes; several divided by commas",
+    "--graph-id": "which of several graphs a node is in",
+    "--part": "what a node is for: train, val, test or nothing",
     "--edge-label": "what is to be learned of edges",
+    "--edge-type": "which relation an edge is",
     "--ignore": "no features, several divided by commas",
 }
 
@@ -93,6 +96,7 @@ def _add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     add("--self-links", action="store_true", help="in training, each node is linked with itself too (edge)")
     add("--loss", choices=LOSSES, help="what is made small (default: the first that suits the data)")
     add("--class-weights", metavar="W", help="balanced, or numbers divided by commas")
+    add("--known-counts", action="store_true", help="tell so many labels of each item as it truly has")
     add("--batch-size", type=int, metavar="N", help="graphs, images or pieces of text in a batch")
     add("--context", type=int, metavar="N", help="characters in a piece of text (text)")
     add("--steps", type=int, metavar="N", help="batches in an epoch (text)")

@@ -45,7 +45,7 @@ class GraphTask(SupervisedTask):
         data: the graphs.
         split: which of them are to train, to validate and to test on.
         batch_size: how many graphs a batch has at most.
-        loss, class_weights: see `objective`.
+        loss, class_weights, known_counts: see `objective`.
 
     Raises:
         RunError: loss and weights do not suit the data.
@@ -61,8 +61,9 @@ class GraphTask(SupervisedTask):
         batch_size: int = 32,
         loss: str | None = None,
         class_weights: str | None = None,
+        known_counts: bool = False,
     ) -> None:
-        aim = objective(data.y[split.train], data.class_names, loss, class_weights)
+        aim = objective(data.y[split.train], data.class_names, loss, class_weights, known_counts)
         edge_dim = None if data.edge_attr is None else data.edge_attr[0].size(1)
         super().__init__(data, aim, data.y, split, data.num_features, edge_dim)
         self.batch_size = batch_size

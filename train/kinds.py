@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mpnn.datasets import Dataset, GraphDataset, ImageDataset, NodeDataset, TextDataset
-from mpnn.models import CONVS
 from mpnn.train.component import largest_component
+from mpnn.train.edge_inputs import with_edge_inputs
 from mpnn.train.edge_task import EdgeTask, LinkTask, labelled_pairs
 from mpnn.train.errors import RunError
 from mpnn.train.features import Graphs, with_features
 from mpnn.train.graph_task import GraphTask
 from mpnn.train.image_task import ImageTask
-from mpnn.train.node_task import NodeTask
+from mpnn.train.node_task import InductiveNodeTask, NodeTask
 from mpnn.train.pairs import Pairs
 from mpnn.train.settings import AUTOENCODERS, Settings
 from mpnn.train.split import Split, class_split, fold_split, random_split, validation_split
@@ -31,7 +32,7 @@ SHARES = {
     "text": (0.1, 0.0),
 }
 FOLD_VAL_SHARE = 0.1
-BATCH_SIZE = {"graph": 32, "image": 64, "text": 12}
+BATCH_SIZE = {"node": 2, "graph": 32, "image": 64, "text": 12}
 STEPS = 100
 HITS = 20
 
@@ -39,7 +40,7 @@ HITS = 20
 def make_task(settings: Settings, data: Dataset) -> SupervisedTask:
     """Return the task of a run: the data, split as the settings and their seed say.
 
-    Edge features are left out where the model does not read any.
+    Edge features and edge types are those that the model reads, see `with_edge_inputs`.
 
     Raises:
         RunError: the data set is not for such a task, or cannot be split so.
@@ -74,9 +75,7 @@ def _prepared(settings: Settings, data: Graphs) -> Graphs:
     """The graphs with the features that the run and its model want."""
     if settings.features != "given":
         data = with_features(data, settings.features)
-    conv = CONVS.get(settings.model)
-    if conv is None or "edge_attr" not in conv.edge_inputs:
-        data = replace(data, edge_attr=None)
+    data = with_edge_inputs(data, settings.model)
     if settings.largest_component and isinstance(data, NodeDataset):
         data = largest_component(data)
     return data
@@ -89,19 +88,41 @@ def _node_task(settings: Settings, data: NodeDataset) -> NodeTask:
     if settings.split not in (None, "public") or settings.folds is not None or not published:
         if data.y is None:
             raise RunError(f"{data.name} has no classes, labels or numbers of nodes to learn")
-        items = torch.arange(data.num_nodes, device=data.x.device)
-        items = items if data.known is None else items[data.known]
-        split = Split(*(items[part] for part in _split(settings, len(items), data.y[items], "nodes")))
-        masks = [torch.zeros(data.num_nodes, dtype=torch.bool, device=data.x.device) for _ in split]
-        for mask, part in zip(masks, split, strict=True):
-            mask[part] = True
+        masks = _masks(settings, data, data.y)
         data = replace(data, train_mask=masks[0], val_mask=masks[1], test_mask=masks[2])
     elif settings.val_share is not None or settings.test_share is not None:
         raise RunError(f"val_share and test_share are of a random split, but {data.name} has a public one")
-    return NodeTask(data, settings.dropout, loss=settings.loss, class_weights=settings.class_weights)
+    options: dict[str, Any] = {
+        "loss": settings.loss,
+        "class_weights": settings.class_weights,
+        "known_counts": settings.known_counts,
+    }
+    if data.graph.num_graphs > 1:
+        batch_size = settings.batch_size or BATCH_SIZE["node"]
+        return InductiveNodeTask(data, settings.dropout, batch_size=batch_size, **options)
+    if settings.batch_size is not None:
+        raise RunError(f"batch_size is {settings.batch_size}, but {data.name} is one graph: leave it out")
+    return NodeTask(data, settings.dropout, **options)
+
+
+def _masks(settings: Settings, data: NodeDataset, y: Tensor) -> list[Tensor]:
+    """What each node is for: of several graphs, a whole one is for the same."""
+    graph, device = data.graph, data.x.device
+    known = torch.ones(data.num_nodes, dtype=torch.bool, device=device) if data.known is None else data.known
+    if graph.num_graphs > 1:
+        parts = _split(settings, graph.num_graphs, None, "graphs").to(device)
+        return [known & torch.isin(graph.graph_index, part) for part in parts]
+    items = known.nonzero().flatten()
+    masks = []
+    for part in _split(settings, len(items), y[items], "nodes"):
+        masks.append(torch.zeros_like(known))
+        masks[-1][items[part]] = True
+    return masks
 
 
 def _edge_task(settings: Settings, data: NodeDataset) -> LinkTask | EdgeTask:
+    if data.graph.num_graphs > 1:
+        raise RunError(f"task is 'edge', but {data.name} is {data.graph.num_graphs} graphs: train node on it")
     predict = settings.predict or ("links" if data.edge_y is None else "labels")
     if predict == "labels":
         names = ("hits", "decoder") if settings.model in AUTOENCODERS else ("hits", "decoder", "self_links")
@@ -133,6 +154,7 @@ def _graph_task(settings: Settings, data: GraphDataset) -> GraphTask:
         batch_size=settings.batch_size or BATCH_SIZE["graph"],
         loss=settings.loss,
         class_weights=settings.class_weights,
+        known_counts=settings.known_counts,
     )
 
 

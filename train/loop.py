@@ -18,7 +18,7 @@ from mpnn.train.metrics import Metric
 from mpnn.train.optimizer import build_optimizer
 from mpnn.train.schedule import learning_rate
 from mpnn.train.settings import Recipe
-from mpnn.train.state import Row, State
+from mpnn.train.state import BEST, Row, State
 from mpnn.train.stopping import EarlyStopping
 from mpnn.train.task import Task
 
@@ -94,10 +94,12 @@ def fit(
         while state.epoch < recipe.epochs and not stopper.exhausted:
             try:
                 row = _epoch(state, task, recipe, watched)
-            except RunError:
-                if folder is not None and state.best_epoch:
-                    state.save_best(folder)
-                raise
+            except RunError as error:
+                if folder is None or not state.best_epoch:
+                    raise
+                state.save_best(folder)
+                kept = f"the best model before, of epoch {state.best_epoch}, is in {folder / BEST}"
+                raise RunError(f"{error}; {kept}") from error
             if on_epoch is not None:
                 on_epoch(row)
             if folder is not None and (interrupt.requested or time.monotonic() > saved_at + SAVE_EVERY):

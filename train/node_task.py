@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class NodeTask(SupervisedTask):
         data: graph, features, answers and masks.
         input_dropout: probability to drop a feature of `x` in training, for models whose paper does so before
             the first layer.
-        loss, class_weights: see `objective`.
+        loss, class_weights, known_counts: see `objective`.
 
     Raises:
         RunError: the data has nothing to learn of nodes, or no masks, or loss and weights do not suit it.
@@ -41,12 +42,13 @@ class NodeTask(SupervisedTask):
         *,
         loss: str | None = None,
         class_weights: str | None = None,
+        known_counts: bool = False,
     ) -> None:
         if data.y is None:
             raise RunError(f"{data.name} has no classes, labels or numbers of nodes to learn")
         masks = [data.train_mask, data.val_mask, data.test_mask]
         split = Split(*(mask.nonzero().flatten() for mask in masks if mask is not None))
-        aim = objective(data.y[split.train], data.class_names, loss, class_weights)
+        aim = objective(data.y[split.train], data.class_names, loss, class_weights, known_counts)
         edge_dim = None if data.edge_attr is None else data.edge_attr.size(1)
         super().__init__(data, aim, data.y, split, data.num_features, edge_dim)
         self._dropped = InputDropout(data.x, input_dropout)
@@ -102,6 +104,84 @@ class NodeTask(SupervisedTask):
 def node_names(data: NodeDataset) -> list[str]:
     """What the nodes are called in the file that they come from, else their numbers."""
     return list(data.node_names) or [str(number) for number in range(data.num_nodes)]
+
+
+class NodeBatch(NamedTuple):
+    """Some of the training graphs as one, and which of their nodes are to train on."""
+
+    graph: Graph
+    x: Tensor
+    y: Tensor
+    train: Tensor
+    edge_attr: Tensor | None
+
+
+class InductiveNodeTask(NodeTask):
+    """Tell the classes, labels or numbers of the nodes of graphs that were not seen (Hamilton et al., 2017).
+
+    An epoch goes through those graphs that have nodes to train on, a few of them a batch; no others.
+    Models are called as in `NodeTask`, with a graph made by `Graph.batch`.
+
+    Args:
+        data: several graphs as one, made by `Graph.batch`.
+        batch_size: how many graphs a batch has at most.
+        input_dropout, options: see `NodeTask`.
+    """
+
+    def __init__(
+        self, data: NodeDataset, input_dropout: float = 0.0, *, batch_size: int = 2, **options: Any
+    ) -> None:
+        super().__init__(data, input_dropout, **options)
+        self.batch_size, self.input_dropout = batch_size, input_dropout
+        graph, owner = data.graph, data.graph.graph_index
+        sizes = owner.bincount(minlength=graph.num_graphs).tolist()
+        of_edges = owner[graph.dst]
+        order, counts = of_edges.argsort(stable=True), of_edges.bincount(minlength=graph.num_graphs).tolist()
+        attr = (
+            [None] * graph.num_graphs
+            if data.edge_attr is None
+            else torch.split(data.edge_attr[order], counts)
+        )
+        train = torch.zeros(graph.num_nodes, dtype=torch.bool, device=self.device)
+        train[self.split.train] = True
+        pieces = zip(
+            graph.unbatch(),
+            *(torch.split(part, sizes) for part in (data.x, self.y, train)),
+            attr,
+            strict=True,
+        )
+        self._pieces = [NodeBatch(*piece) for piece in pieces if bool(piece[3].any())]
+
+    def batches(self) -> Iterable[NodeBatch]:  # type: ignore[override]
+        """The training graphs in a new order."""
+        order = torch.split(torch.randperm(len(self._pieces)), self.batch_size)
+        return (_joined([self._pieces[k] for k in where.tolist()]) for where in order)
+
+    def loss(self, model: nn.Module, batch: NodeBatch) -> Tensor:  # type: ignore[override]
+        """Loss over the training nodes of some graphs."""
+        x = F.dropout(batch.x, self.input_dropout)
+        output = model(x, batch.graph, **edge_features(batch.edge_attr))
+        return self.objective.loss(output[batch.train], batch.y[batch.train])
+
+    def names(self) -> dict[str, list[str]]:
+        """The graph and the name of each node."""
+        owner = self.data.graph.graph_index.tolist()
+        return {"graph": [str(number) for number in owner], **super().names()}
+
+    def degrees(self) -> Tensor:
+        """Histogram of the in-degrees of the training graphs."""
+        return torch.cat([piece.graph.in_degree for piece in self._pieces]).bincount()
+
+
+def _joined(pieces: list[NodeBatch]) -> NodeBatch:
+    attr = [piece.edge_attr for piece in pieces if piece.edge_attr is not None]
+    return NodeBatch(
+        Graph.batch([piece.graph for piece in pieces]),
+        torch.cat([piece.x for piece in pieces]),
+        torch.cat([piece.y for piece in pieces]),
+        torch.cat([piece.train for piece in pieces]),
+        torch.cat(attr) if attr else None,
+    )
 
 
 class InputDropout:

@@ -48,7 +48,11 @@ class Objective(ABC):
 
 
 def objective(
-    y: Tensor, names: Sequence[str], loss: str | None = None, class_weights: str | None = None
+    y: Tensor,
+    names: Sequence[str],
+    loss: str | None = None,
+    class_weights: str | None = None,
+    known_counts: bool = False,
 ) -> Objective:
     """Return the objective that fits y.
 
@@ -61,8 +65,11 @@ def objective(
         class_weights: "balanced" (inversely proportional to how often a class is in y), or numbers divided by
             commas, one for each class; None weighs every item equally.
 
+        known_counts: of labels: as many are told of each item as it truly has, those with the highest scores,
+            which is how embeddings are compared since Perozzi et al. (2014); else all from 1/2 on.
+
     Raises:
-        RunError: loss or class_weights do not fit y.
+        RunError: loss, class_weights or known_counts do not fit y.
 
     >>> objective(torch.tensor([0, 1]), ["a", "b"]).loss(torch.zeros(2, 2), torch.tensor([0, 1]))
     tensor(0.6931)
@@ -73,7 +80,12 @@ def objective(
         raise RunError(f"loss is {loss!r}, but {kind.what} needs one of {', '.join(kind.losses)}")
     if kind is Regression and class_weights is not None:
         raise RunError(f"class_weights is {class_weights!r}, but numbers have no classes: leave it out")
-    return kind(tuple(names), loss or kind.losses[0], _weights(y, names, class_weights))
+    if known_counts and kind is not MultiLabel:
+        raise RunError(f"known_counts is set, but {kind.what} is to be told: it is for several labels")
+    aim = kind(tuple(names), loss or kind.losses[0], _weights(y, names, class_weights))
+    if isinstance(aim, MultiLabel):
+        aim.known_counts = known_counts
+    return aim
 
 
 class Classification(Objective):
@@ -110,18 +122,26 @@ class MultiLabel(Objective):
     what = "several labels for each"
     losses = ("bce",)
     metrics: tuple[Metric, ...] = (METRICS["f1_micro"], METRICS["f1_macro"])
+    known_counts = False
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         """Binary cross-entropy, weights on what is there."""
         return F.binary_cross_entropy_with_logits(output, y.to(output.dtype), pos_weight=self.weights)
 
     def scores(self, output: Tensor, y: Tensor) -> dict[str, float]:
-        """F1 over all decisions together, and its mean over the labels; a label is there from 1/2 on."""
-        truth, found = y.cpu().numpy(), (output > 0).cpu().numpy()
+        """F1 over all decisions together, and its mean over the labels."""
+        truth, found = y.cpu().numpy(), self.told(output, y).cpu().numpy()
         return {
             f"f1_{mean}": float(f1_score(truth, found, average=mean, zero_division=0.0))
             for mean in ("micro", "macro")
         }
+
+    def told(self, output: Tensor, y: Tensor) -> Tensor:
+        """Which labels are said to be there, bool like y: from 1/2 on, or as many as truly are."""
+        if not self.known_counts:
+            return output > 0
+        rank = output.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+        return rank < y.sum(dim=1, keepdim=True)
 
     def columns(self, output: Tensor, y: Tensor) -> dict[str, list[str]]:
         """Whether each label is there, and its probability."""

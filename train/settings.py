@@ -121,7 +121,8 @@ class Settings(Recipe):
             character.
         dataset, data: name of the data set, and the folder with its files.
             Of a file of your own, dataset is its path, and these say what its columns are, see
-            `mpnn.datasets.Columns`: nodes, source, target, node_id, label, edge_label, ignore, directed.
+            `mpnn.datasets.Columns`: nodes, source, target, node_id, label, graph_id, part, edge_label,
+            edge_type, ignore, directed.
         largest_component: drop the nodes that no path joins to the largest part of the graph; node and edge
             tasks only.
         features: what is made of the node features, see `mpnn.train.features`.
@@ -142,7 +143,8 @@ class Settings(Recipe):
         attention_dropout: of attention weights, where it is another.
         act: activation between the layers.
         loss, class_weights: see `mpnn.train.objective`.
-        batch_size: graphs, images or pieces of text in a batch; not of node and edge tasks.
+        known_counts: tell so many labels of each node or graph as it truly has, see `mpnn.train.objective`.
+        batch_size: graphs, images or pieces of text in a batch; of node tasks, if there are several graphs.
         context: characters that a piece of text has; text tasks only.
         steps: batches in an epoch; text tasks only.
         split: `"public"`: the one that was published with the data; `"per-class"`: of each class 20 nodes to
@@ -171,7 +173,10 @@ class Settings(Recipe):
     target: str | None = None
     node_id: str | None = None
     label: str | None = None
+    graph_id: str | None = None
+    part: str | None = None
     edge_label: str | None = None
+    edge_type: str | None = None
     ignore: str | None = None
     directed: bool = False
     largest_component: bool = False
@@ -196,6 +201,7 @@ class Settings(Recipe):
     act: str = "relu"
     loss: str | None = None
     class_weights: str | None = None
+    known_counts: bool = False
     batch_size: int | None = None
     context: int | None = None
     steps: int | None = None
@@ -302,10 +308,13 @@ CHOICES = {
 }
 ONLY_FOR = {
     "readout": ("graph",),
-    "batch_size": ("graph", "image", "text"),
+    "batch_size": ("node", "graph", "image", "text"),
+    "known_counts": ("node", "graph"),
     "context": ("text",),
     "steps": ("text",),
-    **dict.fromkeys(("features", "out_heads", "attention_dropout", "norm", "jk", "residual"), ON_GRAPHS),
+    **dict.fromkeys(
+        ("features", "out_heads", "attention_dropout", "norm", "jk", "residual", "virtual_node"), ON_GRAPHS
+    ),
     **dict.fromkeys(("split", "folds", "class_weights", "loss"), (*ON_GRAPHS, "image")),
     "heads": (*ON_GRAPHS, "text"),
     "embedding": ("edge",),

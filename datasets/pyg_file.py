@@ -1,0 +1,154 @@
+"""Data of PyTorch Geometric from a file that `torch.save` wrote; nothing in it is run."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mpnn.datasets.features import degree_one_hot
+from mpnn.datasets.graph_record import GraphDataset
+from mpnn.datasets.record import MASKS, DataError, NodeDataset, kind_of
+from mpnn.graph import Graph
+
+PARTS = ("train", "val", "test")
+
+
+def read_pyg(path: Path) -> NodeDataset | GraphDataset:
+    """Read a `Data`, a list of them, a dictionary of lists, or what `InMemoryDataset.save` wrote.
+
+    One `Data` is a graph; its `train_mask`, `val_mask` and `test_mask`, if it has all three, are the split.
+    Of a list, y with a row for each node makes several graphs whose nodes are to be told apart, and y with
+    one row makes graphs to tell apart. A dictionary of the lists "train", "val" and "test" says which graphs
+    are for what. Edges are as they are in the file. Of y, integers are classes, a matrix of 0 and 1 with
+    several columns is labels, and other numbers are to be predicted.
+
+    Raises:
+        DataError: the file is damaged, holds code or something else, or the graphs do not fit together.
+    """
+    content = _load(path)
+    parts: list[str] = []
+    if isinstance(content, dict) and set(content) == set(PARTS):
+        parts = [part for part in PARTS for _ in content[part]]
+        content = [graph for part in PARTS for graph in content[part]]
+    if isinstance(content, tuple) and len(content) >= 2 and isinstance(content[0], dict):
+        content = _separated(*content[:2])
+    graphs = list(content) if isinstance(content, list | tuple) else [content]
+    if not graphs or not all(
+        hasattr(graph, "edge_index") and hasattr(graph, "num_nodes") for graph in graphs
+    ):
+        raise DataError(f"{path} should hold a Data of PyTorch Geometric or a list of them")
+    try:
+        return _assemble(path.name.split(".")[0], graphs, parts)
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:
+        raise DataError(f"{path} cannot be used: {error}") from error
+
+
+def _load(path: Path) -> Any:
+    from torch_geometric.data.data import Data, DataEdgeAttr, DataTensorAttr  # slow to import
+    from torch_geometric.data.storage import GlobalStorage
+
+    # Containers of tensors, and all that a Data is made of: what else a file names is not looked up.
+    safe: list[Any] = [Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(safe):
+            warnings.simplefilter("ignore")  # a file of another kind gets a sentence below, and no warning
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise DataError(
+            f"{path} was not opened: it is damaged, or holds objects besides tensors and PyTorch Geometric's "
+            "Data, which could run code; save the Data alone, by torch.save"
+        ) from None
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is damaged or of another format: {str(error).splitlines()[0]}") from error
+
+
+def _separated(content: dict[str, Any], slices: Any) -> list[Any]:
+    """The graphs of an `InMemoryDataset`, which keeps them as one."""
+    from torch_geometric.data import Data
+    from torch_geometric.data.separate import separate
+
+    whole = Data.from_dict(content)
+    if not slices:
+        return [whole]
+    count = len(next(iter(slices.values()))) - 1
+    return [separate(Data, whole, k, slices, decrement=False) for k in range(count)]
+
+
+def _assemble(name: str, graphs: list[Any], parts: list[str]) -> NodeDataset | GraphDataset:
+    ours = [Graph(graph.edge_index, int(graph.num_nodes)) for graph in graphs]
+    attrs = [_matrix(graph, "edge_attr") for graph in graphs]
+    if all(_has(graph, "edge_type") for graph in graphs):
+        count = 1 + max(int(graph.edge_type.max()) if graph.edge_type.numel() else 0 for graph in graphs)
+        ours = [
+            Graph(graph.edge_index, one.num_nodes, graph.edge_type.long(), num_edge_types=count)
+            for graph, one in zip(graphs, ours, strict=True)
+        ]
+    features = [_matrix(graph, "x") for graph in graphs]
+    if any(x is None for x in features):
+        highest = max(int(graph.in_degree.max()) if graph.num_nodes else 0 for graph in ours)
+        features = [degree_one_hot(graph.in_degree, highest) for graph in ours]
+    x = [one for one in features if one is not None]
+    edge_attr = [one for one in attrs if one is not None]
+    edge_attr = edge_attr if len(edge_attr) == len(ours) else []
+    ys = [graph.y for graph in graphs if _has(graph, "y")]
+    if ys and len(ys) < len(graphs):
+        raise ValueError("some graphs have y and others do not")
+    of_nodes = not ys or all(len(y) == graph.num_nodes for y, graph in zip(ys, ours, strict=True))
+    if len(graphs) > 1 and not of_nodes:
+        y, names = _answers([one.reshape(1, -1) if one.dim() != 1 else one for one in ys])
+        attr = tuple(edge_attr) or None
+        return GraphDataset(name, tuple(ours), tuple(x), y, names, attr)
+    y_all, names = _answers(ys) if ys else (None, ())
+    return NodeDataset(
+        name=name,
+        graph=Graph.batch(ours) if len(ours) > 1 else ours[0],
+        x=torch.cat(x),
+        y=y_all,
+        class_names=names,
+        edge_attr=torch.cat(edge_attr) if edge_attr else None,
+        **_masks(graphs, ours, parts),
+    )
+
+
+def _masks(graphs: Sequence[Any], ours: Sequence[Graph], parts: list[str]) -> dict[str, Any]:
+    if parts:
+        owner = [part for part, graph in zip(parts, ours, strict=True) for _ in range(graph.num_nodes)]
+        return {f"{part}_mask": torch.tensor([one == part for one in owner]) for part in PARTS}
+    if len(graphs) == 1 and all(_has(graphs[0], mask) for mask in MASKS):
+        masks = {mask: getattr(graphs[0], mask) for mask in MASKS}
+        # Of several splits side by side, the first.
+        return {name: mask[:, 0] if mask.dim() == 2 else mask for name, mask in masks.items()}
+    return {}
+
+
+def _has(graph: Any, name: str) -> bool:
+    return isinstance(getattr(graph, name, None), Tensor)
+
+
+def _matrix(graph: Any, name: str) -> Tensor | None:
+    if not _has(graph, name):
+        return None
+    values: Tensor = getattr(graph, name)
+    values = values.unsqueeze(1) if values.dim() == 1 else values
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _answers(ys: list[Tensor]) -> tuple[Tensor, tuple[str, ...]]:
+    y = torch.cat(ys)
+    if y.dim() == 2 and y.size(1) == 1 and not y.is_floating_point():
+        y = y.squeeze(1)
+    if y.dim() == 1 and not y.is_floating_point() and y.dtype != torch.bool:
+        return y.long(), tuple(f"class {k}" for k in range(int(y.max()) + 1))
+    y = y.unsqueeze(1) if y.dim() == 1 else y
+    if y.dim() != 2:
+        raise ValueError(f"y is {kind_of(y)}, but should have a row of classes, labels or numbers for each")
+    if y.dtype == torch.bool or (y.size(1) > 1 and bool(((y == 0) | (y == 1)).all())):
+        return y.bool(), tuple(f"label {k}" for k in range(y.size(1)))
+    return y.float(), tuple(f"target {k}" for k in range(y.size(1)))

@@ -1,0 +1,108 @@
+"""Files of PyTorch Geometric, which may hold tensors and its Data, but nothing that runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch_geometric.data import Data, InMemoryDataset
+
+from mpnn.datasets import DataError, GraphDataset, NodeDataset, load
+
+
+def ring(size: int, **fields: Any) -> Data:
+    nodes = torch.arange(size)
+    ends = torch.stack([nodes, (nodes + 1) % size])
+    return Data(edge_index=torch.cat([ends, ends.flip(0)], 1), num_nodes=size, **fields)
+
+
+def read(path: Path, content: Any) -> NodeDataset | GraphDataset:
+    torch.save(content, path)
+    return load(str(path))
+
+
+def test_one_graph_has_its_features_classes_and_masks(tmp_path: Path) -> None:
+    masks = {f"{part}_mask": torch.arange(6) == k for k, part in enumerate(("train", "val", "test"))}
+    theirs = ring(6, x=torch.rand(6, 3), y=torch.arange(6) % 2, edge_attr=torch.rand(12), **masks)
+    ours = read(tmp_path / "net.pt", theirs)
+    assert isinstance(ours, NodeDataset) and ours.name == "net" and ours.edge_attr is not None
+    assert theirs.edge_index is not None and theirs.x is not None
+    assert ours.graph.edge_index.equal(theirs.edge_index) and ours.x.equal(theirs.x)
+    assert ours.edge_attr.flatten().equal(theirs.edge_attr)
+    assert ours.y is not None and ours.y.tolist() == [0, 1, 0, 1, 0, 1] and ours.num_classes == 2
+    assert ours.test_mask is not None and ours.test_mask.tolist() == [False, False, True, False, False, False]
+
+
+def test_types_of_edges_are_kept_and_nodes_without_features_have_degrees(tmp_path: Path) -> None:
+    ours = read(tmp_path / "net.pt", ring(4, edge_type=torch.arange(8) % 3))
+    assert isinstance(ours, NodeDataset) and ours.graph.num_edge_types == 3 and ours.y is None
+    assert ours.x.argmax(1).tolist() == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("y", "kind", "width"),
+    [
+        (torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]), torch.bool, 2),
+        (torch.tensor([0.5, 1.0, 2.0]), torch.float32, 1),
+        (torch.tensor([[2], [0], [1]]), torch.int64, None),
+    ],
+)
+def test_the_answers_say_what_they_are(tmp_path: Path, y: torch.Tensor, kind: Any, width: int | None) -> None:
+    ours = read(tmp_path / "net.pt", ring(3, y=y))
+    assert ours.y is not None and ours.y.dtype == kind
+    assert ours.y.shape == ((3,) if width is None else (3, width))
+
+
+def test_a_list_is_graphs_to_tell_apart_or_nodes_of_several_graphs(tmp_path: Path) -> None:
+    whole = [ring(size, x=torch.rand(size, 2), y=torch.tensor([size % 2])) for size in (3, 4, 5)]
+    ours = read(tmp_path / "graphs.pt", whole)
+    assert isinstance(ours, GraphDataset) and ours.y.tolist() == [1, 0, 1]
+    several = [ring(size, x=torch.rand(size, 2), y=torch.arange(size) % 2) for size in (3, 4, 5)]
+    both = read(tmp_path / "nodes.pt", several)
+    assert isinstance(both, NodeDataset) and both.graph.num_graphs == 3 and both.train_mask is None
+    parts = {"train": several[:1], "val": several[1:2], "test": several[2:]}
+    split = read(tmp_path / "split.pt", parts)
+    assert isinstance(split, NodeDataset) and split.test_mask is not None
+    assert split.test_mask.tolist() == [False] * 7 + [True] * 5
+
+
+def test_what_pygs_data_sets_save_is_read(tmp_path: Path) -> None:
+    graphs = [ring(size, x=torch.rand(size, 2), y=torch.tensor([size % 2])) for size in (3, 4, 5)]
+    InMemoryDataset.save(graphs, str(tmp_path / "data.pt"))
+    ours = load(str(tmp_path / "data.pt"))
+    assert isinstance(ours, GraphDataset) and [graph.num_nodes for graph in ours.graphs] == [3, 4, 5]
+    for graph, theirs in zip(ours.graphs, graphs, strict=True):
+        assert theirs.edge_index is not None and graph.edge_index.equal(theirs.edge_index)
+
+
+class Runs:
+    """What a file of a stranger may do when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "was run"
+    with pytest.raises(DataError, match=r"bad.pt was not opened: it is damaged, or holds objects besides"):
+        read(tmp_path / "bad.pt", {"x": Runs(mark)})
+    assert not mark.exists()
+
+
+def test_other_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"t.pt should hold a Data of PyTorch Geometric or a list of them"):
+        read(tmp_path / "t.pt", torch.ones(3))
+    (tmp_path / "text.pt").write_text("hello")
+    with pytest.raises(DataError, match=r"text.pt"):
+        load(str(tmp_path / "text.pt"))
+    with pytest.raises(DataError, match=r"u.pt cannot be used: edge_index\[1, 0\] is 5"):
+        read(tmp_path / "u.pt", Data(edge_index=torch.tensor([[0], [5]]), num_nodes=3))
+    mixed = [ring(3, y=torch.tensor([0])), ring(3)]
+    with pytest.raises(DataError, match=r"m.pt cannot be used: some graphs have y and others do not"):
+        read(tmp_path / "m.pt", mixed)
