@@ -273,6 +273,7 @@ def test_graphs_are_diagnosed_as_a_batch(tmp_path: Path, capsys: pytest.CaptureF
         (["explain", "tests"], "tests holds no run"),
         (["diagnose", "gcn", "--node", "34"], "node is 34, but should be one of the 34 nodes"),
         (["diagnose", "gcn", "--task", "graph"], "task is 'graph', but karate is one graph"),
+        (["explain", "lenet", "--dataset", "digits"], "images are of no graph, but this is for networks"),
         (["diagnose"], "the following arguments are required: MODEL"),
     ],
 )
