@@ -55,7 +55,9 @@ def _load(path: Path) -> Any:
     from torch_geometric.data.storage import GlobalStorage
 
     # Containers of tensors, and all that a Data is made of: what else a file names is not looked up.
-    safe: list[Any] = [Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]
+    # Those that PyG itself has allowed already are left out, for leaving the context would take them back.
+    allowed = torch.serialization.get_safe_globals()
+    safe = [kind for kind in (Data, DataEdgeAttr, DataTensorAttr, GlobalStorage) if kind not in allowed]
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(safe):
             warnings.simplefilter("ignore")  # a file of another kind gets a sentence below, and no warning

@@ -159,7 +159,7 @@ class InductiveNodeTask(NodeTask):
 
     def loss(self, model: nn.Module, batch: NodeBatch) -> Tensor:  # type: ignore[override]
         """Loss over the training nodes of some graphs."""
-        x = F.dropout(batch.x, self.input_dropout)
+        x = dropout(batch.x, self.input_dropout)
         output = model(x, batch.graph, **edge_features(batch.edge_attr))
         return self.objective.loss(output[batch.train], batch.y[batch.train])
 

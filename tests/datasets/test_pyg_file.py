@@ -72,7 +72,9 @@ def test_a_list_is_graphs_to_tell_apart_or_nodes_of_several_graphs(tmp_path: Pat
 def test_what_pygs_data_sets_save_is_read(tmp_path: Path) -> None:
     graphs = [ring(size, x=torch.rand(size, 2), y=torch.tensor([size % 2])) for size in (3, 4, 5)]
     InMemoryDataset.save(graphs, str(tmp_path / "data.pt"))
+    allowed = set(torch.serialization.get_safe_globals())
     ours = load(str(tmp_path / "data.pt"))
+    assert set(torch.serialization.get_safe_globals()) == allowed, "what PyG itself may load is as it was"
     assert isinstance(ours, GraphDataset) and [graph.num_nodes for graph in ours.graphs] == [3, 4, 5]
     for graph, theirs in zip(ours.graphs, graphs, strict=True):
         assert theirs.edge_index is not None and graph.edge_index.equal(theirs.edge_index)
