@@ -18,6 +18,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mpnn.train.cli import main as mpnn
 from mpnn.train.folder import CONFIG, RESULTS
@@ -29,7 +30,7 @@ SECONDS = "seconds.json"
 
 @dataclass(frozen=True)
 class Row:
-    """A number somebody published: which command reproduces it, what it is (in percent), and whose it is."""
+    """What somebody published: which command reproduces it, its figures by metric, and whose they are."""
 
     name: str
     arguments: str
@@ -47,6 +48,29 @@ class Row:
         return words[words.index(name) + 1] if name in words else None
 
 
+@dataclass(frozen=True)
+class Metric:
+    """How a figure of `results.json` is shown."""
+
+    key: str
+    title: str
+    scale: float
+    digits: int
+
+    def show(self, value: float, sign: str = "") -> str:
+        """A published value, or a difference of two with `sign="+"`."""
+        return f"{value:{sign}.{self.digits}f}"
+
+
+METRICS = {
+    "accuracy": Metric("test_accuracy", "accuracy", 100, 1),
+    "digits": Metric("test_accuracy", "accuracy", 100, 2),
+    "auc": Metric("test_auc", "AUC", 100, 1),
+    "ap": Metric("test_ap", "AP", 100, 1),
+    "micro": Metric("f1_micro", "F1 micro", 100, 1),
+    "macro": Metric("f1_macro", "F1 macro", 100, 1),
+    "nats": Metric("val_nats", "nats", 1, 3),
+}
 KIPF_2017, VELICKOVIC = "Kipf and Welling, 2017", "Veličković et al., 2018"
 KIPF_2016, SHCHUR, ERRICA = "Kipf and Welling, 2016", "Shchur et al., 2018", "Errica et al., 2020"
 
@@ -104,6 +128,36 @@ GROUPS: dict[str, list[Row]] = {
         _random("coauthor-cs", "gat", 90.5),
         _random("coauthor-cs", "sage", 91.3),
     ],
+    "vectors": [
+        Row(
+            "blogcatalog-deepwalk",
+            "embed --dataset blogcatalog --model deepwalk",
+            {"micro": 41.5, "macro": 27.7},
+            "DeepWalk's repository",
+        ),
+        Row(
+            "blogcatalog-node2vec",
+            "embed --dataset blogcatalog --model node2vec --p 0.25 --q 0.25",
+            {"macro": 25.8},
+            "Grover and Leskovec, 2016",
+        ),
+    ],
+    "images": [
+        Row(
+            "mnist-lenet",
+            "image --dataset mnist --model lenet --runs 3",
+            {"digits": 99.05},
+            "LeCun et al., 1998",
+        ),
+    ],
+    "texts": [
+        Row(
+            "shakespeare-transformer",
+            "text --dataset shakespeare --model transformer",
+            {"nats": 1.88},
+            "nanoGPT",
+        ),
+    ],
 }
 
 
@@ -130,21 +184,28 @@ def table(rows: list[Row], home: Path) -> str:
         if not (folder / RESULTS).exists():
             continue
         found = json.loads((folder / RESULTS).read_text())
-        mean = [100 * found[f"test_{name}"]["mean"] for name in row.published]
-        deviation = [100 * found[f"test_{name}"]["std"] for name in row.published]
-        ours = " / ".join(f"{m:.1f} ± {d:.1f}" for m, d in zip(mean, deviation, strict=True))
-        theirs = " / ".join(f"{value:.1f}" for value in row.published.values())
-        off = " / ".join(f"{m - p:+.1f}" for m, p in zip(mean, row.published.values(), strict=True))
+        ours, theirs, off = [], [], []
+        for name in rows[0].published:
+            metric, value = METRICS[name], row.published.get(name)
+            mean, deviation = (metric.scale * found[metric.key][part] for part in ("mean", "std"))
+            spread = f" ± {metric.show(deviation)}" if times(found) > 1 else ""
+            ours.append(f"{metric.show(mean)}{spread}")
+            theirs.append("–" if value is None else metric.show(value))
+            off.append("–" if value is None else metric.show(mean - value, "+"))
+        cells = [row.flag("--dataset"), row.flag("--model"), *map(" / ".join, (ours, theirs, off))]
         minutes = json.loads((folder / SECONDS).read_text()) / 60
-        cells = [row.flag("--dataset"), row.flag("--model"), ours, theirs, off, str(len(found["runs"]))]
-        lines.append(f"| {' | '.join(map(str, cells))} | {minutes:.1f} | {row.source} |")
+        lines.append(f"| {' | '.join(map(str, cells))} | {times(found)} | {minutes:.1f} | {row.source} |")
         commands.append(f"    {row.command}")
     if not lines:
         return ""
-    metrics = {"accuracy": "accuracy", "auc": "AUC", "ap": "AP"}
-    names = " / ".join(metrics[name] for name in rows[0].published)
+    names = " / ".join(METRICS[name].title for name in rows[0].published)
     head = f"| data set | model | {names} | published | difference | runs | minutes | published by |"
     return "\n".join([head, "|---|---|---|---|---|---|---|---|", *lines, "", *commands])
+
+
+def times(found: dict[str, Any]) -> int:
+    """How many numbers a mean is over: runs, or the splits on which one set of vectors was judged."""
+    return len(found["runs"]) if "runs" in found else len(found["splits"]["f1_macro"])
 
 
 def write(page: Path, home: Path) -> None:
