@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
+from mpnn.batch import Batch, union
 from mpnn.csr import CSR, compress
+from mpnn.edges import breadth_first, coalesced, induced, lasting, relooped
 from mpnn.graph_checks import (
     Size,
-    check_distinct,
-    check_grouped,
     checked_edge_index,
     checked_edge_type,
     checked_num_edge_types,
@@ -63,13 +63,13 @@ class Graph:
         edge_index = checked_edge_index(edge_index)
         size = checked_size(num_nodes, edge_index)
         edge_type = checked_edge_type(edge_type, edge_index)
-        self._edge_index: Tensor | None = _lasting(edge_index)
+        self._edge_index: Tensor | None = lasting(edge_index)
         self._size = size
         self._bipartite = isinstance(num_nodes, tuple)
-        self._edge_type = None if edge_type is None else _lasting(edge_type)
+        self._edge_type = None if edge_type is None else lasting(edge_type)
         self._num_edge_types = checked_num_edge_types(num_edge_types, edge_type)
         self._memo: dict[Hashable, Any] = {}
-        self._batch: _Batch | None = None
+        self._batch: Batch | None = None
 
     # What there is ------------------------------------------------------------------------------------
 
@@ -266,14 +266,7 @@ class Graph:
         if torch.compiler.is_compiling():
             edge_index, origin = torch.ops.mpnn.relooped(self.edge_index, *self._size, loops)
         else:
-            edge_index, origin = self.edge_index, torch.arange(self.num_edges, device=self.device)
-            if loops != "more":
-                origin = (edge_index[0] != edge_index[1]).nonzero().squeeze(1)
-                edge_index = edge_index[:, origin]
-            if loops != "none":
-                nodes = torch.arange(min(self._size), device=self.device)
-                edge_index = torch.cat([edge_index, nodes.expand(2, -1)], dim=1)
-                origin = torch.cat([origin, nodes + self.num_edges])
+            edge_index, origin = relooped(self.edge_index, self._size, loops)
         edge_type = None if self.edge_type is None else self.edge_type[origin]
         looped = self._derive(edge_index, edge_type=edge_type)
         looped._batch = self._batch
@@ -313,18 +306,11 @@ class Graph:
         kept = [
             checked_positions("nodes", n, size, self.device) for n, size in zip(pair, self._size, strict=True)
         ]
-        rows = []
-        for row, chosen, size in zip(self.edge_index, kept, self._size, strict=True):
-            check_distinct("nodes", chosen, size)
-            new_number = torch.full((size,), -1, dtype=torch.int64, device=self.device)
-            new_number[chosen] = torch.arange(chosen.numel(), device=self.device)
-            rows.append(new_number[row])
-        edges = ((rows[0] >= 0) & (rows[1] >= 0)).nonzero().squeeze(1)
-        edge_type = None if self.edge_type is None else self.edge_type[edges]
-        edge_index = torch.stack([rows[0][edges], rows[1][edges]])
+        edge_index, edge_ids = induced(self.edge_index, (kept[0], kept[1]), self._size)
+        edge_type = None if self.edge_type is None else self.edge_type[edge_ids]
         part = self._derive(edge_index, (kept[0].numel(), kept[1].numel()), edge_type)
         part._batch = None if self._batch is None else self._batch.keep(kept[0], kept[1])
-        return part, edges
+        return part, edge_ids
 
     def coalesce(self) -> tuple[Graph, Tensor]:
         """Merge repeated edges (same ends, same type) and sort by destination, then source.
@@ -333,16 +319,9 @@ class Graph:
             The graph, and `[num_edges]`: which new edge each old edge became. With it edge features follow:
             `mpnn.scatter(edge_attr, merged, graph.num_edges)`.
         """
-        # One number per edge, which sorts as (destination, source, type) do.
-        key = self.dst * self.num_src + self.src
-        if self.edge_type is not None:
-            key = key * self._num_edge_types + self.edge_type
-        unique, merged = torch.unique(key, return_inverse=True)
-        edge_type = None
-        if self.edge_type is not None:
-            edge_type = unique % self._num_edge_types
-            unique = unique // self._num_edge_types
-        edge_index = torch.stack([unique % self.num_src, unique // self.num_src])
+        edge_index, edge_type, merged = coalesced(
+            self.edge_index, self.num_src, self.edge_type, self._num_edge_types
+        )
         graph = self._derive(edge_index, edge_type=edge_type)
         graph._batch = self._batch
         return graph, merged
@@ -371,13 +350,7 @@ class Graph:
         if by == "degree":
             order = torch.argsort(self.out_degree, descending=True, stable=True)
         elif by == "neighbours":
-            from scipy.sparse.csgraph import reverse_cuthill_mckee
-
-            matrix = self.to_scipy(torch.ones(self.num_edges)).tocsr()
-            order = torch.from_numpy(
-                reverse_cuthill_mckee(matrix + matrix.T, symmetric_mode=True).astype("int64")
-            )
-            order = order.to(self.device)
+            order = breadth_first(self.edge_index, self.num_nodes)
         else:
             raise ValueError(f"by is {by!r}, but must be 'neighbours' or 'degree'.")
         number = torch.empty_like(order)
@@ -397,10 +370,10 @@ class Graph:
     def _derive(self, edge_index: Tensor, size: Size | None = None, edge_type: Tensor | None = None) -> Graph:
         """A graph from indices that are known to be valid, of the same kind as this one."""
         graph = Graph.__new__(Graph)
-        graph._edge_index = _lasting(edge_index)
+        graph._edge_index = lasting(edge_index)
         graph._size = self._size if size is None else size
         graph._bipartite = self._bipartite
-        graph._edge_type = self.edge_type if edge_type is None else _lasting(edge_type)
+        graph._edge_type = self.edge_type if edge_type is None else lasting(edge_type)
         graph._num_edge_types = self._num_edge_types
         graph._memo = {}
         graph._batch = None
@@ -439,17 +412,14 @@ class Graph:
         if types and len(types) != len(graphs):
             raise ValueError("some graphs have edge_type and others do not: a batch needs all or none.")
         sizes = [g.size for g in graphs]
-        offsets = torch.tensor([(0, 0), *sizes[:-1]], device=graphs[0].device).cumsum(0)
-        parts = [g.edge_index for g in graphs]
-        owner = torch.tensor([part.size(1) for part in parts], device=offsets.device)
-        union = graphs[0]._derive(
-            torch.cat(parts, dim=1) + offsets.repeat_interleave(owner, dim=0).t(),
+        together = graphs[0]._derive(
+            union([g.edge_index for g in graphs], sizes),
             (sum(num_src for num_src, _ in sizes), sum(num_dst for _, num_dst in sizes)),
             torch.cat(types) if types else None,
         )
-        union._num_edge_types = max(g.num_edge_types for g in graphs)
-        union._batch = _Batch.of([size for g in graphs for size in g.graph_sizes], union.device)
-        return union
+        together._num_edge_types = max(g.num_edge_types for g in graphs)
+        together._batch = Batch.of([size for g in graphs for size in g.graph_sizes], together.device)
+        return together
 
     def as_batch(self, sizes: Sequence[Size]) -> Graph:
         """The same graph, known to be a batch: its nodes are those of several graphs, one after the other.
@@ -467,41 +437,25 @@ class Graph:
         total = (sum(num_src for num_src, _ in sizes), sum(num_dst for _, num_dst in sizes))
         if total != self._size or min((n for size in sizes for n in size), default=-1) < 0:
             raise ValueError(f"sizes must add up to {self._size}, got {list(sizes)}.")
-        batch = _Batch.of(sizes, self.device)
-        owner = [
-            torch.bucketize(ends, ptr[1:], right=True)
-            for ends, ptr in zip(self.edge_index, batch, strict=True)
-        ]
-        if bool((owner[0] != owner[1]).any()):
-            bad = int((owner[0] != owner[1]).nonzero()[0])
-            raise ValueError(
-                f"edge {bad} goes from graph {int(owner[0][bad])} to graph {int(owner[1][bad])} of the batch."
-            )
         batched = self._derive(self.edge_index)
-        batched._batch = batch
+        batched._batch = Batch.around(self.edge_index, sizes)
         return batched
 
     @property
     def graph_sizes(self) -> list[Size]:
         """`(num_src, num_dst)` of each graph of the batch."""
-        if self._batch is None:
-            return [self._size]
-        return [(num_src, num_dst) for num_src, num_dst in torch.stack(self._batch, 1).diff(dim=0).tolist()]
+        return [self._size] if self._batch is None else self._batch.sizes
 
     def unbatch(self) -> list[Graph]:
         """The graphs that `batch` put together, each with its own edges in their order in this graph."""
         if self._batch is None:
             return [self]
-        starts = torch.stack([self._batch.src_ptr, self._batch.dst_ptr], dim=1)
-        owner = torch.bucketize(self.dst, self._batch.dst_ptr[1:], right=True)
-        edges_of_graphs = torch.split(
-            torch.sort(owner, stable=True).indices,
-            torch.bincount(owner, minlength=self.num_graphs).tolist(),
-        )
+        starts = torch.stack(self._batch, dim=1)
+        edges_of_graphs = self._batch.edges_of_graphs(self.dst)
         parts = []
-        for k, (size, edges) in enumerate(zip(self.graph_sizes, edges_of_graphs, strict=True)):
-            edge_index = self.edge_index[:, edges] - starts[k, :, None]
-            edge_type = None if self.edge_type is None else self.edge_type[edges]
+        for start, size, edge_ids in zip(starts, self.graph_sizes, edges_of_graphs, strict=False):
+            edge_index = self.edge_index[:, edge_ids] - start[:, None]
+            edge_type = None if self.edge_type is None else self.edge_type[edge_ids]
             parts.append(self._derive(edge_index, size, edge_type))
         return parts
 
@@ -584,38 +538,3 @@ class Graph:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_memo": {}}  # derived, often larger than the graph, cheap to derive again
-
-
-class _Batch(NamedTuple):
-    """Where the nodes of each graph of a batch begin, and where the last one's end: `[num_graphs + 1]`."""
-
-    src_ptr: Tensor
-    dst_ptr: Tensor
-
-    @classmethod
-    def of(cls, sizes: Sequence[Size], device: torch.device) -> _Batch:
-        pointers = torch.tensor([(0, 0), *sizes], device=device).cumsum(0)
-        return cls(*map(_lasting, pointers.t().contiguous()))
-
-    def reverse(self) -> _Batch:
-        return _Batch(self.dst_ptr, self.src_ptr)
-
-    def to(self, device: torch.device) -> _Batch:
-        return _Batch(self.src_ptr.to(device), self.dst_ptr.to(device))
-
-    def keep(self, *kept: Tensor) -> _Batch:
-        """The batch of only these nodes."""
-        pointers = []
-        for ptr, nodes in zip(self, kept, strict=True):
-            owner = torch.bucketize(nodes, ptr[1:], right=True)
-            check_grouped("nodes", nodes, owner)
-            pointers.append(torch.searchsorted(owner, torch.arange(ptr.numel(), device=ptr.device)))
-        return _Batch(*map(_lasting, pointers))
-
-
-def _lasting(index: Tensor) -> Tensor:
-    """A tensor that autograd may save, also when it was made under `torch.inference_mode`."""
-    if torch.compiler.is_compiling() or not index.is_inference():
-        return index
-    with torch.inference_mode(False):
-        return index.clone()

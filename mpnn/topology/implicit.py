@@ -8,8 +8,9 @@ from typing import Any, ClassVar, NoReturn, Self
 import torch
 from torch import Tensor
 
+from mpnn.batch import Batch
 from mpnn.csr import CSR, INT32_MAX
-from mpnn.graph import Graph, Size, _Batch
+from mpnn.graph import Graph, Size
 
 # What a reversed graph may take over from the memo of the graph it was made of, and under which name.
 REVERSED_NAMES = {
@@ -62,7 +63,7 @@ class Implicit(Graph):
         self._bipartite = bipartite
         self._device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0", as a tensor has it
         self._memo = {}
-        self._batch = None if sizes is None or len(sizes) == 1 else _Batch.of(sizes, self._device)
+        self._batch = None if sizes is None or len(sizes) == 1 else Batch.of(sizes, self._device)
 
     # What a subclass says -----------------------------------------------------------------------------
 

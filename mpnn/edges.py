@@ -1,0 +1,69 @@
+"""Edges made from edges: plain functions of `edge_index [2, num_edges]`, which `Graph` wraps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mpnn.graph_checks import Size, check_distinct
+
+
+def relooped(edge_index: Tensor, size: Size, loops: str) -> tuple[Tensor, Tensor]:
+    """See `Graph.relooped`: the edges with other self loops, and `[num_edges']` where each is from."""
+    num_edges, device = edge_index.size(1), edge_index.device
+    origin = torch.arange(num_edges, device=device)
+    if loops != "more":
+        origin = (edge_index[0] != edge_index[1]).nonzero().squeeze(1)
+        edge_index = edge_index[:, origin]
+    if loops != "none":
+        nodes = torch.arange(min(size), device=device)
+        edge_index = torch.cat([edge_index, nodes.expand(2, -1)], dim=1)
+        origin = torch.cat([origin, nodes + num_edges])
+    return edge_index, origin
+
+
+def induced(edge_index: Tensor, kept: tuple[Tensor, Tensor], size: Size) -> tuple[Tensor, Tensor]:
+    """The edges between the kept nodes, renumbered in their order, and `[num_kept_edges]` which they are."""
+    rows = []
+    for row, chosen, count in zip(edge_index, kept, size, strict=True):
+        check_distinct("nodes", chosen, count)
+        new_number = torch.full((count,), -1, dtype=torch.int64, device=row.device)
+        new_number[chosen] = torch.arange(chosen.numel(), device=row.device)
+        rows.append(new_number[row])
+    edges = ((rows[0] >= 0) & (rows[1] >= 0)).nonzero().squeeze(1)
+    return torch.stack([rows[0][edges], rows[1][edges]]), edges
+
+
+def coalesced(
+    edge_index: Tensor, num_src: int, edge_type: Tensor | None, num_edge_types: int
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Each edge once, by destination, then source, then type; their types; and what each old edge became."""
+    # One number per edge, which sorts as (destination, source, type) do.
+    key = edge_index[1] * num_src + edge_index[0]
+    if edge_type is not None:
+        key = key * num_edge_types + edge_type
+    unique, merged = torch.unique(key, return_inverse=True)
+    if edge_type is not None:
+        edge_type = unique % num_edge_types
+        unique = unique // num_edge_types
+    return torch.stack([unique % num_src, unique // num_src]), edge_type, merged
+
+
+def breadth_first(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """`[num_nodes]`: the nodes by reverse Cuthill-McKee (1969), neighbours close to each other."""
+    import numpy
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+    ends = edge_index.cpu().numpy()
+    matrix = coo_array((numpy.ones(ends.shape[1]), (ends[1], ends[0])), shape=(num_nodes, num_nodes)).tocsr()
+    order = reverse_cuthill_mckee(matrix + matrix.T, symmetric_mode=True)
+    return torch.from_numpy(order.astype("int64")).to(edge_index.device)
+
+
+def lasting(index: Tensor) -> Tensor:
+    """A tensor that autograd may save, also when it was made under `torch.inference_mode`."""
+    if torch.compiler.is_compiling() or not index.is_inference():
+        return index
+    with torch.inference_mode(False):
+        return index.clone()
