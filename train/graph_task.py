@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mpnn import Graph
 from mpnn.datasets import GraphDataset
+from mpnn.train.batches import shuffled_batches
 from mpnn.train.objective import objective
 from mpnn.train.split import Split
 from mpnn.train.task import SupervisedTask, edge_features, warn_of_bad_features
@@ -76,8 +77,8 @@ class GraphTask(SupervisedTask):
 
     def batches(self) -> Iterable[GraphBatch]:
         """The training graphs in a new order."""
-        order = self.split.train[torch.randperm(len(self.split.train)).to(self.device)]
-        return (GraphBatch.of(self.data, where) for where in torch.split(order, self.batch_size))
+        parts = shuffled_batches(self.split.train, self.batch_size)
+        return (GraphBatch.of(self.data, where) for where in parts)
 
     def loss(self, model: nn.Module, batch: GraphBatch) -> Tensor:
         """Loss over the graphs of a batch."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.datasets import ImageDataset
+from mpnn.train.batches import shuffled_batches
 from mpnn.train.objective import objective
 from mpnn.train.split import Split
 from mpnn.train.task import SupervisedTask, warn_of_bad_features
@@ -49,8 +50,7 @@ class ImageTask(SupervisedTask):
 
     def batches(self) -> Iterable[Tensor]:
         """Positions of the training images, in a new order."""
-        order = self.split.train[torch.randperm(len(self.split.train)).to(self.device)]
-        return torch.split(order, self.batch_size)
+        return shuffled_batches(self.split.train, self.batch_size)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         """Loss over the images of a batch."""

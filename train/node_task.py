@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mpnn import Graph
 from mpnn.datasets import NodeDataset
 from mpnn.native.dropout import dropout
+from mpnn.train.batches import shuffled_batches
 from mpnn.train.errors import RunError
 from mpnn.train.objective import objective
 from mpnn.train.split import Split
@@ -154,8 +155,8 @@ class InductiveNodeTask(NodeTask):
 
     def batches(self) -> Iterable[NodeBatch]:  # type: ignore[override]
         """The training graphs in a new order."""
-        order = torch.split(torch.randperm(len(self._pieces)), self.batch_size)
-        return (_joined([self._pieces[k] for k in where.tolist()]) for where in order)
+        parts = shuffled_batches(torch.arange(len(self._pieces)), self.batch_size)
+        return (_joined([self._pieces[k] for k in where.tolist()]) for where in parts)
 
     def loss(self, model: nn.Module, batch: NodeBatch) -> Tensor:  # type: ignore[override]
         """Loss over the training nodes of some graphs."""
