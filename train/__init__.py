@@ -17,11 +17,12 @@ from mpnn.train.errors import RunError
 from mpnn.train.graph_task import GraphTask
 from mpnn.train.image_task import ImageTask
 from mpnn.train.linear_probe import linear_probe
+from mpnn.train.look import save_picture
 from mpnn.train.loop import Result, fit
 from mpnn.train.metrics import METRICS, Metric
 from mpnn.train.node_task import InductiveNodeTask, InputDropout, NodeTask
 from mpnn.train.objective import Objective, objective
-from mpnn.train.pictures import embedding_picture, loss_curve, save_picture, training_curves
+from mpnn.train.pictures import embedding_picture, loss_curve, training_curves
 from mpnn.train.presets import PRESETS, preset
 from mpnn.train.run import Listener, Report, load_model, train
 from mpnn.train.settings import Recipe, Settings

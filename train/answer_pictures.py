@@ -13,7 +13,17 @@ from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 from torch import Tensor
 
 from mpnn import Graph
-from mpnn.train.pictures import COLOURS, STYLE, point_key
+from mpnn.train.look import (
+    COLOURS,
+    STYLE,
+    class_keys,
+    colour_of,
+    figure_beside,
+    plain,
+    point_key,
+    scatter,
+    set_title,
+)
 
 MOST_WRITTEN = 12  # classes: more numbers than 12 x 12 cannot be read
 
@@ -32,28 +42,32 @@ def confusion_picture(
     labels = range(len(class_names))
     counts = confusion_matrix(truth.cpu().numpy(), predicted.cpu().numpy(), labels=labels)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = 1.9 + 0.42 * len(class_names)
+    written = len(class_names) <= MOST_WRITTEN
+    size = 1.9 + (0.42 if written else 0.15) * len(class_names)
+    letters, turned = (9, 45) if written else (6, 90)
+    names = [plain(name) for name in class_names]
     with rc_context(STYLE):
         figure = Figure(figsize=(size + 0.9, size), layout="constrained")
         axes = figure.subplots()
         picture = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
-        axes.set_xticks(labels, class_names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_xticks(labels, names, fontsize=letters, rotation=turned, ha="right", rotation_mode="anchor")
         axes.set_yticks(
-            labels, [f"{name} ({count})" for name, count in zip(class_names, counts.sum(1), strict=True)]
+            labels,
+            [f"{name} ({count})" for name, count in zip(names, counts.sum(1), strict=True)],
+            fontsize=letters,
         )
         axes.set_xlabel("predicted")
         axes.set_ylabel("true (how many)")
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        if len(class_names) <= MOST_WRITTEN:
+        if written:
             for row, column in np.argwhere(counts):
                 colour = "white" if share[row, column] > 0.55 else "black"
                 text = f"{100 * share[row, column]:.0f}"
                 axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
         bar = figure.colorbar(picture, ax=axes, shrink=0.8, label="% of the true class")
         bar.outline.set_visible(False)
-        if title:
-            figure.suptitle(title, fontsize=9)
+        set_title(figure, title)
     return figure
 
 
@@ -78,8 +92,7 @@ def roc_picture(truth: Tensor, score: Tensor, *, title: str = "") -> Figure:
         axes.set_xlabel("false positives [%]")
         axes.set_ylabel("true positives [%]")
         axes.legend(loc="lower right")
-        if title:
-            axes.set_title(title, fontsize=9)
+        set_title(figure, title)
     return figure
 
 
@@ -104,7 +117,8 @@ def graph_picture(
         title: text above the picture.
         seed: of the layout.
     """
-    network = graph.to_networkx().to_undirected()
+    network = nx.Graph(graph.edge_index.t().tolist())
+    network.add_nodes_from(range(graph.num_nodes))
     layout = nx.spring_layout(network, seed=seed, iterations=100, k=1.6 / max(1, graph.num_nodes) ** 0.5)
     place = np.array([layout[node] for node in range(graph.num_nodes)]).reshape(-1, 2)
     truth = classes.cpu().numpy()
@@ -112,11 +126,15 @@ def graph_picture(
     known = np.zeros(len(truth), bool) if labelled is None else labelled.cpu().numpy()
     wrong = (found != truth) & ~known
     size = float(np.clip(6000 / max(1, len(truth)), 8, 110))
-    fill = np.array([COLOURS[label % len(COLOURS)] for label in truth])
-    ring = np.array([COLOURS[label % len(COLOURS)] for label in found])
+    ring = np.array([colour_of(label) for label in found])
     with rc_context(STYLE):
-        figure = Figure(figsize=(5.4, 3.9), layout="constrained")
-        axes = figure.subplots()
+        keys = class_keys(class_names)
+        keys += [point_key("*", "0.6", "labelled in training")] if known.any() else []
+        if wrong.any():
+            rings = point_key("o", "white", "ring: predicted, wrongly")
+            rings.set(markeredgecolor="0.3", markeredgewidth=1.6)
+            keys.append(rings)
+        figure, axes = figure_beside(3.7, 3.9, keys, title)
         lines = place[np.array(list(network.edges()), dtype=int).reshape(-1, 2)]
         axes.add_collection(LineCollection(list(lines), colors="0.75", linewidths=0.6, zorder=0))
         right = ~wrong & ~known
@@ -125,18 +143,8 @@ def graph_picture(
             (wrong, {"s": 1.3 * size, "edgecolors": ring[wrong], "linewidths": 0.16 * size**0.5 + 0.8}),
             (known, {"s": 2.6 * size, "edgecolors": "black", "linewidths": 0.6, "marker": "*"}),
         ):
-            axes.scatter(place[which, 0], place[which, 1], c=fill[which], **look)
-        axes.set_axis_off()
+            scatter(axes, place[which], truth[which], **look)
         axes.margins(0.05)
-        keys = [point_key("o", COLOURS[k % len(COLOURS)], name) for k, name in enumerate(class_names)]
-        keys += [point_key("*", "0.6", "labelled in training")] if known.any() else []
-        if wrong.any():
-            rings = point_key("o", "white", "ring: predicted, wrongly")
-            rings.set(markeredgecolor="0.3", markeredgewidth=1.6)
-            keys.append(rings)
-        axes.legend(handles=keys, loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.2)
-        if title:
-            axes.set_title(title, fontsize=9)
     return figure
 
 
@@ -174,8 +182,8 @@ def images_picture(
             shown = image.permute(1, 2, 0) if len(image) == 3 else image.mean(dim=0)
             axes.imshow(shown.numpy(), cmap="gray_r")
             axes.set_title(
-                f"{class_names[int(truth[which])]} → {class_names[int(predicted[which])]}", fontsize=8
+                f"{plain(class_names[int(truth[which])])} → {plain(class_names[int(predicted[which])])}",
+                fontsize=8,
             )
-        if title:
-            figure.suptitle(title if wrong else f"{title}: none", fontsize=9)
+        set_title(figure, title if wrong or not title else f"{title}: none")
     return figure

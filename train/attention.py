@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from mpnn import Graph
 from mpnn.models.attention import Attention
-from mpnn.train.pictures import COLOURS, STYLE, point_key
+from mpnn.train.look import LETTER, STYLE, class_keys, plain, scatter, set_title
 from mpnn.train.smoothing import evaluating
 
 MOST_NEIGHBOURS = 16  # more cannot be told apart
+WIDTH = 6.8  # inches
+LONGEST_NODE = 12  # characters of a node's name
 
 
 class Attended(NamedTuple):
@@ -101,18 +103,18 @@ def attention_picture(
     edges, mean = edges[order], mean[order]
     sources = attended.graph.src[edges].tolist()
     weights = attended.weights[edges].cpu().numpy()
-    called = [str(k) if node_names is None else node_names[k] for k in sources]
+    called = [str(k) if node_names is None else plain(node_names[k], LONGEST_NODE) for k in sources]
     labels = ["itself" if k == node else name for k, name in zip(sources, called, strict=True)]
-    colours = [COLOURS[int(classes[k]) % len(COLOURS)] for k in sources]
-    centre = COLOURS[int(classes[node]) % len(COLOURS)]
+    seen = classes.cpu().numpy()
     with rc_context(STYLE):
-        figure = Figure(figsize=(6.8, 3.1), layout="constrained")
+        keys = class_keys(class_names, sorted({int(seen[k]) for k in [node, *sources]}))
+        columns = max(1, int(WIDTH / (0.5 + LETTER * max(len(str(key.get_label())) for key in keys))))
+        height = 3.1 + 0.17 * -(-len(keys) // columns) + 0.05 * max(map(len, labels))
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         star, heads = figure.subplots(1, 2, width_ratios=(1, 1.15))
-        _draw_star(star, node, sources, mean.tolist(), labels, colours, centre)
-        star.set_title(str(node) if node_names is None else node_names[node], fontsize=8)
-        shown = sorted({int(classes[k]) for k in [node, *sources]})
-        keys = [point_key("o", COLOURS[k % len(COLOURS)], class_names[k]) for k in shown]
-        star.legend(handles=keys, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, handletextpad=0.2)
+        _draw_star(star, node, sources, mean.tolist(), labels, seen)
+        star.set_title(str(node) if node_names is None else plain(node_names[node]), fontsize=8)
+        figure.legend(handles=keys, loc="outside lower center", ncols=columns, handletextpad=0.2)
         image = heads.imshow(100 * weights.T, cmap="Blues", vmin=0, aspect="auto")
         heads.set_xticks(range(len(labels)), labels, rotation=60, ha="right", rotation_mode="anchor")
         heads.set_yticks(range(weights.shape[1]), [str(k + 1) for k in range(weights.shape[1])])
@@ -122,8 +124,7 @@ def attention_picture(
         heads.tick_params(length=0)
         bar = figure.colorbar(image, ax=heads, label="attention [%]")
         bar.outline.set_visible(False)
-        if title:
-            figure.suptitle(title, fontsize=9)
+        set_title(figure, title)
     return figure
 
 
@@ -133,8 +134,7 @@ def _draw_star(
     sources: list[int],
     mean: list[float],
     labels: list[str],
-    colours: list[str],
-    centre: str,
+    classes: np.ndarray,
 ) -> None:
     others = [k for k, source in enumerate(sources) if source != node]
     angle = np.pi / 2 - 2 * np.pi * np.arange(len(others)) / max(len(others), 1)
@@ -148,10 +148,9 @@ def _draw_star(
         axes.text(1.13 * across, 1.13 * up, f"{labels[k]}\n{100 * mean[k]:.0f} %", fontsize=6.5,
                   ha="left" if across > 0.1 else "right" if across < -0.1 else "center",
                   va="bottom" if up > 0.1 else "top" if up < -0.1 else "center")  # fmt: skip
-    axes.scatter(
-        place[:, 0], place[:, 1], c=[colours[k] for k in others], s=70, edgecolors="white", linewidths=0.6
-    )
-    axes.scatter([0], [0], c=centre, s=190, edgecolors="black", linewidths=0.8)
+    around = classes[[sources[k] for k in others]]
+    scatter(axes, place, around, s=70, edgecolors="white", linewidths=0.6)
+    scatter(axes, np.zeros((1, 2)), classes[[node]], s=190, edgecolors="black", linewidths=0.8)
     for k, source in enumerate(sources):
         if source == node:
             axes.text(0, 0, f"{100 * mean[k]:.0f} %", ha="center", va="center", fontsize=5.5, color="white")

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from mpnn.datasets import DATASETS, DataError
+from mpnn.train import say
 from mpnn.train.build import models
 from mpnn.train.commands import COMMANDS
 from mpnn.train.communities_command import add_communities_command
 from mpnn.train.display import Display
 from mpnn.train.embed_command import add_embed_command
 from mpnn.train.errors import RunError
-from mpnn.train.flags import absolute_paths, add_inspection_flags, add_training_flags
+from mpnn.train.flags import absolute_paths, add_inspection_flags, add_training_flags, drawn
 from mpnn.train.folder import read_config, read_settings_file
 from mpnn.train.inspection import INSPECTIONS
 from mpnn.train.presets import preset
@@ -109,18 +110,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _lists(task: str) -> str:
     dataset, model = DEFAULTS[task]
-    rows = [f"data sets (default: {dataset}):"]
-    rows += [f"  {name:<12} {entry.about}" for name, entry in DATASETS.items() if task in entry.tasks]
-    rows += [
-        f"models (default: {model}):",
-        *(f"  {name:<12} {about}" for name, about in models(task).items()),
-    ]
-    return "\n".join(rows)
+    datasets = {name: entry.about for name, entry in DATASETS.items() if task in entry.tasks}
+    return "\n".join(
+        [
+            say.listing(f"data sets (default: {dataset}):", datasets),
+            say.listing(f"models (default: {model}):", models(task)),
+        ]
+    )
 
 
 def _train(flags: dict[str, Any]) -> int:
     out, resume, config = (flags.pop(name, None) for name in ("out", "resume", "config"))
-    draw = not flags.pop("no_pictures", False)
+    draw = drawn(flags)
     flags = absolute_paths(flags)
     if resume is None:
         dataset, model = DEFAULTS[flags["task"]]

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from mpnn.datasets import DATASETS
-from mpnn.train import checkpoint, info
+from mpnn.train import checkpoint, info, say
 from mpnn.train.build import models
 from mpnn.train.embed_settings import MODELS as EMBEDDINGS
 from mpnn.train.errors import RunError
@@ -20,22 +18,18 @@ from mpnn.train.run import load_model, runs_of
 from mpnn.train.settings import TASKS
 
 
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
-
-
 def list_datasets(arguments: dict[str, Any]) -> int:
     """Print every data set by name."""
-    table = Table("name", "tasks", "files", "what", box=None)
+    table = say.table("name", "tasks", "files", "what")
     for name, entry in DATASETS.items():
         table.add_row(name, ", ".join(entry.tasks), "yes" if entry.reads_files else "none", entry.about)
-    _console().print(table)
+    say.console().print(table)
     return 0
 
 
 def list_models(arguments: dict[str, Any]) -> int:
     """Print every model by name, and for which tasks it is."""
-    table = Table("name", "tasks", "what", box=None)
+    table = say.table("name", "tasks", "what")
     about: dict[tuple[str, str], list[str]] = {}
     for task in TASKS:
         for name, line in models(task).items():
@@ -43,13 +37,13 @@ def list_models(arguments: dict[str, Any]) -> int:
     about |= {item: ["embed"] for item in EMBEDDINGS.items()}
     for (name, line), tasks in about.items():
         table.add_row(name, ", ".join(tasks), line)
-    _console().print(table)
+    say.console().print(table)
     return 0
 
 
 def print_info(arguments: dict[str, Any]) -> int:
     """Print versions, devices and backends, each with a short self-test; 1 if one gives wrong numbers."""
-    console = _console()
+    console = say.console()
     for name, value in info.facts():
         console.print(f"{name:<18}{value}", markup=False)
     tests = info.self_test()
@@ -62,12 +56,12 @@ def evaluate(arguments: dict[str, Any]) -> int:
     """Print the metrics of the best model of each run of a folder."""
     home = Path(arguments["run"])
     settings = read_config(home)
-    console, single = _console(), list(runs_of(settings, home))
+    console, single = say.console(), list(runs_of(settings, home))
     for one, place in single:
         model, task, _ = load_model(place, arguments["device"], arguments["data"])
         scores = task.evaluate(model)
         names = "" if len(single) == 1 else f" ({place.name})"
-        table = Table("part", task.item + "s", *(metric.title for metric in task.metrics), box=None)
+        table = say.table("part", task.item + "s", *(metric.title for metric in task.metrics))
         for part, where in task.split._asdict().items():
             if not len(where):
                 continue
@@ -91,7 +85,9 @@ def predict(arguments: dict[str, Any]) -> int:
     model, task, _ = load_model(home, arguments["device"], arguments["data"])
     with torch.no_grad():
         checkpoint.write(output, task.answers(model).encode())
-    _console().print(f"What {settings.model} says of {task.data.name} is written to {output}", markup=False)
+    say.console().print(
+        f"What {settings.model} says of {task.data.name} is written to {output}", markup=False
+    )
     return 0
 
 

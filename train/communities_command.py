@@ -9,12 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from mpnn.datasets import NodeDataset, load
-from mpnn.train import checkpoint
+from mpnn.train import checkpoint, say
 from mpnn.train.communities import COMMUNITIES, communities, modularity, nmi
 from mpnn.train.errors import RunError
 from mpnn.train.flags import absolute_paths, add_data_flags, columns_of
@@ -52,7 +50,7 @@ def run(flags: dict[str, Any]) -> int:
         raise RunError(f"{data.name} is {kind_of(data)[0]}, but communities are of one graph's nodes")
     known = None if data.y is None or data.y.dim() != 1 else data.y
     wanted = flags.get("count", None if known is None else data.num_classes)
-    table = Table("method", "communities", "NMI", "modularity", "seconds", box=None)
+    table = say.table("method", "communities", "NMI", "modularity", "seconds")
     columns: dict[str, list[int]] = {}
     for method in [flags["method"]] if "method" in flags else COMMUNITIES:
         needs_count = COMMUNITIES[method][0]
@@ -71,7 +69,7 @@ def run(flags: dict[str, Any]) -> int:
             f"{modularity(data.graph, found):.3f}",
             f"{seconds:.2f}",
         )
-    console = Console(highlight=False, soft_wrap=True)
+    console = say.console()
     console.print(repr(data), markup=False)
     console.print(table)
     if "output" in flags:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from mpnn.train.pictures import COLOURS, STYLE
+from mpnn.train.look import COLOURS, STYLE, set_title
 from mpnn.train.smoothing import Smoothness
 
 LOWEST = 1e-16  # what is 0 is drawn here on a logarithmic axis
@@ -42,8 +42,7 @@ def smoothing_picture(rows: Sequence[Smoothness], *, title: str = "") -> Figure:
         for axes in (energy, distance):
             axes.set_xlabel("layer (0: input)")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if title:
-            figure.suptitle(title, fontsize=9)
+        set_title(figure, title)
     return figure
 
 
@@ -57,14 +56,16 @@ def squashing_picture(
         curvature: of `balanced_forman_curvature`; without it there is one panel.
         title: text above the picture.
     """
+    finite = None if curvature is None else curvature[curvature.isfinite()].cpu().numpy()
+    if finite is not None and not len(finite):
+        finite = None
     reached = [(distance, norm) for distance, norm, _ in influence if norm > 0]
     silent = [distance for distance, norm, _ in influence if norm == 0]
     with rc_context(STYLE):
-        figure = Figure(figsize=(6.8 if curvature is not None else 3.4, 2.6), layout="constrained")
-        axes, *others = figure.subplots(1, 1 if curvature is None else 2, squeeze=False)[0]
-        axes.semilogy(
-            *zip(*reached, strict=True), color=COLOURS[0], marker="o", markersize=3.5, clip_on=False
-        )
+        figure = Figure(figsize=(6.8 if finite is not None else 3.4, 2.6), layout="constrained")
+        axes, *others = figure.subplots(1, 1 if finite is None else 2, squeeze=False)[0]
+        distances, norms = [distance for distance, _ in reached], [norm for _, norm in reached]
+        axes.semilogy(distances, norms, color=COLOURS[0], marker="o", markersize=3.5, clip_on=False)
         if silent:
             axes.axvspan(min(silent) - 0.5, max(silent) + 0.5, color="0.93", linewidth=0)
             middle = (min(silent) + max(silent)) / 2
@@ -73,10 +74,9 @@ def squashing_picture(
         axes.set_xlabel("distance between the nodes")
         axes.set_ylabel("mean Jacobian norm ‖∂h$_i$/∂x$_j$‖")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if curvature is not None:
-            _draw_curvature(others[0], curvature[curvature.isfinite()].numpy())
-        if title:
-            figure.suptitle(title, fontsize=9)
+        if finite is not None:
+            _draw_curvature(others[0], finite)
+        set_title(figure, title)
     return figure
 
 

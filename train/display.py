@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from torch import nn
 
-from mpnn.train import draw, folder, run, state
+from mpnn.train import draw, folder, run, say, state
+from mpnn.train.look import FORMATS
 from mpnn.train.loop import Result
 from mpnn.train.metrics import METRICS, Metric
 from mpnn.train.settings import Settings
@@ -37,7 +38,7 @@ class Display(run.Listener):
     """A progress bar on a terminal (on stderr), and a summary (on stdout) wherever it goes."""
 
     def __init__(self, runs: int = 1) -> None:
-        self.out = Console(highlight=False, soft_wrap=True)
+        self.out = say.console()
         self.runs, self.run = runs, 0
         self.metric: Metric = METRICS["accuracy"]
         self.folder: Path | None = None
@@ -93,9 +94,7 @@ class Display(run.Listener):
             )
         self.out.print(f"[bold green]{report}[/bold green] ({seconds:.1f} s)")
         self.out.print(f"Written to [bold]{escape(str(report.folder))}[/bold]:")
-        for name, about in ABOUT.items():
-            if (report.folder / name).exists():
-                self.out.print(f"  {name:<15}{about}")
+        print_files(self.out, report.folder, ABOUT)
         if len(report.results) > 1:
             self.out.print(
                 f"  {'seed-N/' if report.settings.folds is None else 'fold-N/':<15}each run's own files"
@@ -117,6 +116,15 @@ def progress_bar() -> Progress:
     )
 
 
+def print_files(out: Console, home: Path, about: dict[str, str]) -> None:
+    """Say what the files of a run are, in the order of `about`; pictures are named without their ending."""
+    for name, what in about.items():
+        endings = ("",) if "." in name else tuple(f".{kind}" for kind in FORMATS)
+        for file in (name + ending for ending in endings):
+            if (home / file).exists():
+                out.print(f"  {file:<15}{what}")
+
+
 def _monitored(report: run.Report) -> str:
     monitor, first = report.settings.monitor, report.metrics[0]
     if monitor == "both":
@@ -129,7 +137,7 @@ def _table(report: run.Report) -> Table:
     folds = report.settings.folds is not None
     who = ("seed", "fold") if folds else ("seed",)
     parts = list(dict.fromkeys(("val", report.part)))
-    table = Table(*who, "epochs", "best epoch", *(f"{part} {metric.title}" for part in parts), box=None)
+    table = say.table(*who, "epochs", "best epoch", *(f"{part} {metric.title}" for part in parts))
     for (one, _), result in zip(run.runs_of(report.settings, report.folder), report.results, strict=True):
         table.add_row(
             *((str(one.seed), str(one.fold)) if folds else (str(one.seed),)),

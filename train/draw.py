@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mpnn.train import pictures
@@ -13,6 +14,7 @@ from mpnn.train.answer_pictures import confusion_picture, graph_picture, images_
 from mpnn.train.attention import MOST_NEIGHBOURS, attention_picture, attention_weights
 from mpnn.train.image_task import ImageTask
 from mpnn.train.links import Links
+from mpnn.train.look import save_picture
 from mpnn.train.loop import Result
 from mpnn.train.node_task import NodeTask
 from mpnn.train.objective import Classification
@@ -20,8 +22,9 @@ from mpnn.train.settings import Settings
 from mpnn.train.task import SupervisedTask
 
 CURVES, EMBEDDING, CONFUSION, ROC, GRAPH, ATTENTION, IMAGES = (
-    f"{name}.png" for name in ("curves", "embedding", "confusion", "roc", "graph", "attention", "mistakes")
-)
+    "curves", "embedding", "confusion", "roc", "graph", "attention", "mistakes",
+)  # fmt: skip
+Save = Callable[[Figure, str], None]
 MOST_NODES = 400  # a larger graph is a ball of wool
 
 
@@ -33,32 +36,37 @@ def draw_run(
     title: str,
     model: nn.Module,
     task: SupervisedTask,
+    kind: str = "png",
 ) -> None:
-    """Draw how the runs went, and what the best model of the first one makes of the items."""
+    """Draw how the runs went, and what the best model of the first one makes of the items, as `kind`."""
+
+    def save(figure: Figure, name: str) -> None:
+        save_picture(figure, home / f"{name}.{kind}")
+
     curves = pictures.training_curves(results, title, task.metrics[0], task.objective.loss_title)
-    pictures.save_picture(curves, home / CURVES)
+    save(curves, CURVES)
     name = f"{settings.model} on {task.data.name}"
     if isinstance(task.objective, Classification):
-        _draw_classes(home, settings, name, model, task, task.outputs(model))
+        _draw_classes(save, settings, name, model, task, task.outputs(model))
     elif isinstance(task.objective, Links):
         test = task.split.test
         picture = roc_picture(task.y[test, 0], task.outputs(model)[test, 0], title=f"{name}: test links")
-        pictures.save_picture(picture, home / ROC)
+        save(picture, ROC)
 
 
 def _draw_classes(
-    home: Path, settings: Settings, name: str, model: nn.Module, task: SupervisedTask, outputs: Tensor
+    save: Save, settings: Settings, name: str, model: nn.Module, task: SupervisedTask, outputs: Tensor
 ) -> None:
     test, names, predicted = task.split.test, task.objective.names, outputs.argmax(dim=1)
     # What nobody knows is shown as it is predicted.
     truth = task.y if task.known is None else torch.where(task.known, task.y, predicted)
     above = f"{name}: test {task.item}s"
     confusion = confusion_picture(task.y[test], predicted[test], names, title=above)
-    pictures.save_picture(confusion, home / CONFUSION)
+    save(confusion, CONFUSION)
     if len(names) == 2 and len(set(task.y[test].tolist())) == 2:
         margin = outputs[test, 1] - outputs[test, 0]
         picture = roc_picture(task.y[test] == 1, margin, title=f"{above}, {names[1]}")
-        pictures.save_picture(picture, home / ROC)
+        save(picture, ROC)
     embedding = task.embed(model)
     if embedding is not None:
         picture = pictures.embedding_picture(
@@ -70,14 +78,14 @@ def _draw_classes(
             title=f"{task.data.name}: hidden layer of {settings.model}, t-SNE",
             seed=settings.seed,
         )
-        pictures.save_picture(picture, home / EMBEDDING)
+        save(picture, EMBEDDING)
     if isinstance(task, ImageTask):
         picture = images_picture(
             task.data.x[test], truth[test], predicted[test], names, title=f"{above}: the first mistakes"
         )
-        pictures.save_picture(picture, home / IMAGES)
+        save(picture, IMAGES)
     if isinstance(task, NodeTask):
-        _draw_attention(home, name, model, task, truth)
+        _draw_attention(save, name, model, task, truth)
     if isinstance(task, NodeTask) and task.data.num_nodes <= MOST_NODES:
         picture = graph_picture(
             task.data.graph,
@@ -88,10 +96,10 @@ def _draw_classes(
             title=name,
             seed=settings.seed,
         )
-        pictures.save_picture(picture, home / GRAPH)
+        save(picture, GRAPH)
 
 
-def _draw_attention(home: Path, name: str, model: nn.Module, task: NodeTask, truth: Tensor) -> None:
+def _draw_attention(save: Save, name: str, model: nn.Module, task: NodeTask, truth: Tensor) -> None:
     """Whom the test node with most neighbours attends to, of those whose neighbours can all be shown."""
     x, graph, edges = task.example()
     attended = attention_weights(model, x, graph, **edges)
@@ -104,4 +112,4 @@ def _draw_attention(home: Path, name: str, model: nn.Module, task: NodeTask, tru
     picture = attention_picture(
         attended[0], node, truth, names, node_names=task.data.node_names or None, title=where
     )
-    pictures.save_picture(picture, home / ATTENTION)
+    save(picture, ATTENTION)

@@ -9,15 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
 from mpnn.datasets import DATASETS, NodeDataset
-from mpnn.train import embed_run
-from mpnn.train.display import progress_bar
+from mpnn.train import embed_run, say
+from mpnn.train.display import print_files, progress_bar
 from mpnn.train.embed_settings import MODELS, EmbedSettings, embed_preset
 from mpnn.train.errors import RunError
-from mpnn.train.flags import absolute_paths, add_data_flags, add_file_flags
+from mpnn.train.flags import absolute_paths, add_data_flags, add_file_flags, drawn
 from mpnn.train.folder import CONFIG, RESULTS, read_record, read_settings_file
 
 ABOUT = {
@@ -34,14 +33,16 @@ ABOUT = {
 def add_embed_command(tasks: Any) -> None:
     """Add `embed` to the tasks of `mpnn train`."""
     about = "make vectors of the nodes of a graph by random walks"
-    rows = ["data sets (default: karate):"]
-    rows += [f"  {name:<12} {entry.about}" for name, entry in DATASETS.items() if "node" in entry.tasks]
-    rows += ["models (default: deepwalk):", *(f"  {name:<12} {line}" for name, line in MODELS.items())]
+    datasets = {name: entry.about for name, entry in DATASETS.items() if "node" in entry.tasks}
+    lists = (
+        say.listing("data sets (default: karate):", datasets),
+        say.listing("models (default: deepwalk):", MODELS),
+    )
     parser = tasks.add_parser(
         "embed",
         help=about,
         description=f"Train a model to {about}. What no flag says is as published.",
-        epilog="\n".join(rows),
+        epilog="\n".join(lists),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
@@ -67,7 +68,7 @@ def add_embed_command(tasks: Any) -> None:
 def run(flags: dict[str, Any]) -> int:
     """Do what the flags say."""
     out, resume, config = (flags.pop(name, None) for name in ("out", "resume", "config"))
-    draw = not flags.pop("no_pictures", False)
+    draw = drawn(flags)
     flags = absolute_paths(flags)
     if resume is None:
         given = {} if config is None else read_settings_file(Path(config), "embed", EmbedSettings)
@@ -76,7 +77,7 @@ def run(flags: dict[str, Any]) -> int:
         if config is not None:
             raise RunError(f"config is {config!r}, but a resumed run has its own: leave it out")
         settings = replace(read_record(Path(resume), EmbedSettings), **flags)
-    out_console, begun = Console(highlight=False, soft_wrap=True), time.monotonic()
+    out_console, begun = say.console(), time.monotonic()
     bar, place = progress_bar(), []
 
     def opened(data: NodeDataset, home: Path) -> None:
@@ -103,7 +104,5 @@ def run(flags: dict[str, Any]) -> int:
             raise
     out_console.print(f"[bold green]{report}[/bold green] ({time.monotonic() - begun:.1f} s)")
     out_console.print(f"Written to [bold]{escape(str(report.folder))}[/bold]:")
-    for name, about in ABOUT.items():
-        if (report.folder / name).exists():
-            out_console.print(f"  {name:<15}{about}")
+    print_files(out_console, report.folder, ABOUT)
     return 0

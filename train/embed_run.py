@@ -21,11 +21,12 @@ from mpnn.train.errors import RunError
 from mpnn.train.interrupt import Interrupt
 from mpnn.train.kinds import kind_of
 from mpnn.train.linear_probe import linear_probe
+from mpnn.train.look import picture_format, save_picture
 from mpnn.train.metrics import METRICS
 from mpnn.train.node_task import node_names
 
 EMBEDDING, TABLE, LAST = "embedding.npz", "metrics.csv", "last.pt"
-CURVE, PICTURE = "curves.png", "embedding.png"
+CURVE, PICTURE = "curves", "embedding"
 MAY_CHANGE = ("data", "share", "splits")
 MOST_LABELS = 8  # that a picture shows
 
@@ -66,7 +67,7 @@ def embed(
     out: str | Path | None = None,
     *,
     resume: str | Path | None = None,
-    draw: bool = True,
+    draw: bool | str = True,
     opened: Callable[[NodeDataset, Path], None] | None = None,
     on_round: Callable[[int, float], None] | None = None,
 ) -> EmbedReport:
@@ -79,7 +80,7 @@ def embed(
         settings: what to do; of a resumed run with changes of `data`, `share` or `splits` only.
         out: the run folder, which must be new or empty; by default a new one under `runs/`.
         resume: a run folder to go on with; the numbers are those of a run without a break.
-        draw: whether to draw the pictures.
+        draw: whether to draw the pictures; `"pdf"` and `"svg"` draw them so, True is `"png"`.
         opened: called with the data and the folder when the run begins.
         on_round: called after each round with its number, from 1, and its loss.
 
@@ -92,6 +93,7 @@ def embed(
     ...     embed(EmbedSettings(walks=5, dimensions=4), home, draw=False).vectors.shape
     torch.Size([34, 4])
     """
+    kind = picture_format(draw)
     if resume is not None:
         if out is not None:
             raise RunError(f"out is {str(out)!r}, but a resumed run stays in its folder {str(resume)!r}")
@@ -105,7 +107,7 @@ def embed(
         home = folder.new_folder(settings, None if out is None else Path(out))
     else:
         home = Path(resume)
-        history = _load(home / LAST, model)
+        history = _load(home / LAST, model) if (home / LAST).exists() else []
     if opened is not None:
         opened(data, home)
     with Interrupt() as interrupt:
@@ -124,8 +126,8 @@ def embed(
     content = {name: dict(zip(("mean", "std"), report.test(name), strict=True)) for name in report.scores}
     text = json.dumps({**content, "splits": report.scores}, indent=2) + "\n"
     checkpoint.write(home / folder.RESULTS, text.encode())
-    if draw:
-        _draw(report, data)
+    if kind is not None:
+        _draw(report, data, kind)
     return report
 
 
@@ -191,8 +193,9 @@ def _write_vectors(path: Path, vectors: Tensor, data: NodeDataset) -> None:
     checkpoint.write(path, content.getvalue())
 
 
-def _draw(report: EmbedReport, data: NodeDataset) -> None:
-    pictures.save_picture(pictures.loss_curve(report.history, str(report)), report.folder / CURVE)
+def _draw(report: EmbedReport, data: NodeDataset, kind: str) -> None:
+    curve = pictures.loss_curve(report.history, str(report))
+    save_picture(curve, report.folder / f"{CURVE}.{kind}")
     if data.y is None or data.y.is_floating_point():
         return
     names, y = data.class_names, data.y
@@ -205,4 +208,4 @@ def _draw(report: EmbedReport, data: NodeDataset) -> None:
     picture = pictures.embedding_picture(
         report.vectors[shown], y[shown], names, title=title, seed=report.settings.seed
     )
-    pictures.save_picture(picture, report.folder / PICTURE)
+    save_picture(picture, report.folder / f"{PICTURE}.{kind}")

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mpnn.datasets import DATASETS, Columns
+from mpnn.train.errors import RunError
 from mpnn.train.features import FEATURES
+from mpnn.train.look import FORMATS
 from mpnn.train.objective import LOSSES
 from mpnn.train.settings import DECAYED, DECODERS, MONITORS, OPTIMIZERS, PREDICTED, SCHEDULES, SPLITS, TASKS
 
@@ -44,6 +46,7 @@ def add_inspection_flags(parser: argparse.ArgumentParser, command: str) -> None:
     if command == "explain":
         parser.add_argument("--c-code", action="store_true", help="print the generated C too")
     else:
+        parser.add_argument("--pictures", choices=FORMATS, help="how pictures are saved (default: png)")
         parser.add_argument("--node", type=int, metavar="N", help="whose output (default: 16 nodes, drawn)")
         parser.add_argument(
             "--out", metavar="DIR", help="where to draw (default: the run's folder, or a new one in runs/)"
@@ -138,7 +141,16 @@ def add_file_flags(add: Callable[..., Any]) -> None:
     add("--config", metavar="FILE", help="settings from a TOML file or a config.json")
     add("--out", metavar="DIR", help="run folder, new or empty (default: a new one in runs/)")
     add("--resume", metavar="DIR", help="go on with the interrupted run in DIR")
+    add("--pictures", choices=FORMATS, help="how pictures are saved (default: png)")
     add("--no-pictures", action="store_true", help="draw nothing")
+
+
+def drawn(flags: dict[str, Any]) -> bool | str:
+    """Take what the flags say of pictures out of them: False for none, else their format."""
+    kind, none = flags.pop("pictures", None), flags.pop("no_pictures", False)
+    if none and kind is not None:
+        raise RunError(f"pictures is {kind!r}, but with no_pictures nothing is drawn: leave one of them out")
+    return False if none else kind or True
 
 
 def absolute_paths(flags: dict[str, Any]) -> dict[str, Any]:

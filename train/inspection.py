@@ -7,20 +7,20 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 import mpnn
 from mpnn.backends.record import listener
+from mpnn.train import say
 from mpnn.train.diagnosis_pictures import smoothing_picture, squashing_picture
 from mpnn.train.errors import RunError
+from mpnn.train.look import FORMATS, save_picture
 from mpnn.train.node_task import node_names
-from mpnn.train.pictures import save_picture
 from mpnn.train.smoothing import evaluating, layer_states, message_passing_layers, over_smoothing
 from mpnn.train.squashing import balanced_forman_curvature, influence_by_distance
 from mpnn.train.subject import Subject, find_subject
 
-SMOOTHING, SQUASHING = "smoothing.png", "squashing.png"
+SMOOTHING, SQUASHING = "smoothing", "squashing"
 NODES = 16  # whose outputs are derived
 EDGES = 2000  # whose curvature is computed
 
@@ -41,7 +41,7 @@ def explain(arguments: dict[str, Any]) -> int:
     explanation = mpnn.explain(network, x, graph, **edges)
     for hook in hooks:
         hook.remove()
-    out = Console(highlight=False, soft_wrap=True)
+    out = say.console()
     out.print(str(subject), markup=False)
     layers = dict(message_passing_layers(network))
     for number, step in enumerate(explanation.steps):
@@ -61,6 +61,7 @@ def _in_a_line(layer: nn.Module) -> str:
 def diagnose(arguments: dict[str, Any]) -> int:
     """Print and draw over-smoothing and over-squashing of a model."""
     name, node, out = arguments.pop("model"), arguments.pop("node", None), arguments.pop("out", None)
+    kind = arguments.pop("pictures", FORMATS[0])
     subject = find_subject(name, arguments)
     x, graph, edges = subject.inputs
     if graph.num_edges == 0:
@@ -69,11 +70,11 @@ def diagnose(arguments: dict[str, Any]) -> int:
         raise RunError(
             f"node is {node}, but should be one of the {graph.num_nodes} nodes, 0..{graph.num_nodes - 1}"
         )
-    console = Console(highlight=False, soft_wrap=True)
+    console = say.console()
     console.print(str(subject), markup=False)
 
     smooth = over_smoothing(subject.network, x, graph, **edges)
-    table = Table("layer", "channels", "Dirichlet energy / |h|²", "MAD linked", "MAD all", box=None)
+    table = say.table("layer", "channels", "Dirichlet energy / |h|²", "MAD linked", "MAD all")
     for row in smooth:
         table.add_row(row.name, str(row.channels), *(f"{value:.3g}" for value in row[2:]))
     console.print("\nOver-smoothing: how much nodes differ behind each layer", markup=False)
@@ -84,7 +85,7 @@ def diagnose(arguments: dict[str, Any]) -> int:
         [node] if node is not None else torch.randperm(graph.num_nodes, generator=generator)[:NODES].tolist()
     )
     influence = _influence(subject, x, graph, edges, nodes)
-    table = Table("distance", "mean norm of the Jacobian", "pairs", box=None)
+    table = say.table("distance", "mean norm of the Jacobian", "pairs")
     for distance, norm, pairs in influence:
         table.add_row(str(distance), f"{norm:.3g}", str(pairs))
     whose = f"node {node}" if node is not None else f"{len(nodes)} nodes"
@@ -103,9 +104,10 @@ def diagnose(arguments: dict[str, Any]) -> int:
     except OSError as error:
         raise RunError(f"folder {home} cannot be made: {error.strerror}") from error
     title = f"{subject.settings.model} on {subject.task.data.name}"
-    save_picture(smoothing_picture(smooth, title=title), home / SMOOTHING)
-    save_picture(squashing_picture(influence, curvature, title=title), home / SQUASHING)
-    console.print(f"\nDrawn in {home}: {SMOOTHING}, {SQUASHING}", markup=False)
+    files = [f"{name}.{kind}" for name in (SMOOTHING, SQUASHING)]
+    save_picture(smoothing_picture(smooth, title=title), home / files[0])
+    save_picture(squashing_picture(influence, curvature, title=title), home / files[1])
+    console.print(f"\nDrawn in {home}: {', '.join(files)}", markup=False)
     return 0
 
 

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from sklearn.manifold import TSNE
 from torch import Tensor
 
-from mpnn.train import checkpoint
+from mpnn.train.look import COLOURS, STYLE, class_keys, figure_beside, point_key, scatter, set_title
 from mpnn.train.loop import Result
 from mpnn.train.metrics import METRICS, Metric
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart, then darker ones for further classes.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C00", "#000000")
-STYLE: dict[str, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.4,
-}
 MOST_POINTS = 5000  # t-SNE of more takes minutes and prints as a blot
-
-
-def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG at the resolution of print."""
-    content = io.BytesIO()
-    figure.savefig(content, dpi=300, format="png")
-    checkpoint.write(path, content.getvalue())
 
 
 def training_curves(
@@ -54,6 +34,7 @@ def training_curves(
             rows = results[number].history
             epochs = [row["epoch"] for row in rows]
             look: dict[str, Any] = {} if number == 0 else {"alpha": 0.15, "linewidth": 0.8}
+            look |= {"marker": "o", "markersize": 3} if len(rows) == 1 else {}  # a line of one point is none
             for part, colour in (("train", COLOURS[0]), ("val", COLOURS[3])):
                 name = {"train": "training", "val": "validation"}[part] if number == 0 else None
                 losses.plot(epochs, [row[f"{part}_loss"] for row in rows], color=colour, label=name, **look)
@@ -64,6 +45,7 @@ def training_curves(
             axes.axvline(results[0].best_epoch, color="0.5", linestyle=":", linewidth=1, label=marked)
             axes.set_xlabel("epoch")
             axes.margins(x=0.01)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         losses.set_ylabel(f"loss ({loss_title})")
         losses.set_ylim(bottom=0)
         scores.set_ylabel(f"{metric.title} [%]" if metric.percent else metric.title)
@@ -71,8 +53,7 @@ def training_curves(
             scores.set_ylim(0, 102)
         handles, names = losses.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(names))
-        if title:
-            figure.suptitle(title, fontsize=9)
+        set_title(figure, title)
     return figure
 
 
@@ -85,8 +66,8 @@ def loss_curve(history: Sequence[dict[str, float]], title: str = "") -> Figure:
         axes.set_xlabel("round of walks")
         axes.set_ylabel("loss (skip-gram)")
         axes.margins(x=0.01)
-        if title:
-            figure.suptitle(title, fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        set_title(figure, title)
     return figure
 
 
@@ -125,30 +106,16 @@ def embedding_picture(
         random_state=seed,
     ).fit_transform(points)
     size = float(np.clip(4000 / len(chosen), 6, 45))
-    looks: tuple[tuple[Any, dict[str, Any]], ...] = (
-        (~wrong & ~known, {"marker": "o", "s": size, "linewidths": 0, "alpha": 0.8}),
+    looks: tuple[tuple[np.ndarray, dict[str, Any]], ...] = (
+        (~wrong & ~known, {"s": size, "linewidths": 0, "alpha": 0.8}),
         (wrong, {"marker": "x", "s": 1.4 * size, "linewidths": 0.9}),
         (known, {"marker": "*", "s": 3 * size + 10, "linewidths": 0.6, "edgecolors": "black"}),
     )
     with rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
-        axes = figure.subplots()
-        colours = np.array([COLOURS[label % len(COLOURS)] for label in truth])
+        keys = class_keys(class_names)
+        keys += [point_key("*", "0.6", "labelled in training")] if known.any() else []
+        keys += [point_key("x", "0.3", "predicted wrongly")] if wrong.any() else []
+        figure, axes = figure_beside(3.7, 3.6, keys, title)
         for which, look in looks:
-            axes.scatter(place[which, 0], place[which, 1], c=colours[which], **look)
-        axes.set_axis_off()
-        handles = [point_key("o", COLOURS[k % len(COLOURS)], name) for k, name in enumerate(class_names)]
-        handles += [point_key("*", "0.6", "labelled in training")] if known.any() else []
-        handles += [point_key("x", "0.3", "predicted wrongly")] if wrong.any() else []
-        axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.2)
-        if title:
-            axes.set_title(title, fontsize=9)
+            scatter(axes, place[which], truth[which], **look)
     return figure
-
-
-def point_key(marker: str, colour: str, label: str) -> Line2D:
-    """An entry of a legend: a point of that shape and colour."""
-    key = Line2D([], [], linestyle="", marker=marker, color=colour, label=label, markersize=6)
-    if marker == "*":
-        key.set(markersize=9, markeredgecolor="black", markeredgewidth=0.6)
-    return key

@@ -18,6 +18,7 @@ from mpnn.train.build import build_model, find_device
 from mpnn.train.draw import draw_run
 from mpnn.train.errors import RunError
 from mpnn.train.kinds import make_task
+from mpnn.train.look import picture_format
 from mpnn.train.loop import Result, fit, watched_metric
 from mpnn.train.metrics import Metric
 from mpnn.train.settings import Settings
@@ -85,7 +86,7 @@ def train(
     out: str | Path | None = None,
     *,
     resume: str | Path | None = None,
-    draw: bool = True,
+    draw: bool | str = True,
     listener: Listener | None = None,
 ) -> Report:
     """Train as the settings say, and write everything into a run folder.
@@ -98,7 +99,7 @@ def train(
             `epochs` only; by default exactly those.
         out: the run folder, which must be new or empty; by default a new one under `runs/`.
         resume: a run folder to go on with; the numbers are those of a run without a break.
-        draw: whether to draw the pictures.
+        draw: whether to draw the pictures; `"pdf"` and `"svg"` draw them so, True is `"png"`.
         listener: is told of the progress.
 
     Raises:
@@ -112,7 +113,7 @@ def train(
     >>> report.results[0].history[49]["epoch"]
     50
     """
-    listener = listener or Listener()
+    listener, kind = listener or Listener(), picture_format(draw)
     if resume is not None:
         if out is not None:
             raise RunError(f"out is {str(out)!r}, but a resumed run stays in its folder {str(resume)!r}")
@@ -135,10 +136,10 @@ def train(
             results = with_shared_epoch(results, settings.folds or 1, watched_metric(settings, task))
         report = Report(settings, results, home, task.metrics)
         _write_results(report)
-        if draw:
+        if kind is not None:
             _, first = next(runs_of(settings, home))
             model, task, _ = load_model(first, settings.device)
-            draw_run(home, settings, results, str(report), model, task)
+            draw_run(home, settings, results, str(report), model, task, kind)
     return report
 
 

@@ -21,6 +21,7 @@ from mpnn.train import (
     pictures,
     roc_picture,
     save_picture,
+    squashing_picture,
     training_curves,
 )
 
@@ -114,3 +115,35 @@ def test_curves_of_numbers_are_not_in_percent() -> None:
     rows = [{"epoch": 1, "train_loss": 1, "val_loss": 2, "train_mae": 3, "val_mae": 4}]
     _, scores = training_curves([Result(rows, 1)], metric=METRICS["mae"], loss_title="MSE").axes
     assert scores.get_ylabel() == "MAE" and scores.lines[0].get_ydata().tolist() == [3]
+
+
+def test_forty_classes_are_told_apart_by_colour_and_shape() -> None:
+    names = [f"a class with a rather long name, {k}" for k in range(40)]
+    figure = embedding_picture(torch.rand(80, 4), torch.arange(80) % 40, names, title="forty")
+    keys = figure.axes[0].get_legend().legend_handles
+    assert len({(key.get_color(), key.get_marker()) for key in keys}) == 40
+    drawn = [group for group in figure.axes[0].collections if len(group.get_offsets())]
+    assert sorted(len(group.get_offsets()) for group in drawn) == [16] * 5
+
+
+def test_names_are_no_formulas_and_none_is_left_out_of_the_legend(tmp_path: Path) -> None:
+    names = ["$\\frac$", "_hidden", "two\nlines", "x" * 50]
+    truth = torch.arange(12) % 4
+    figure = graph_picture(
+        load("karate").graph.subgraph(torch.arange(12))[0], truth, names, title="in $ and $"
+    )
+    assert len(figure.axes[0].get_legend().get_texts()) == 4
+    for kind in ("png", "pdf", "svg"):
+        save_picture(figure, tmp_path / f"graph.{kind}")
+        save_picture(confusion_picture(truth, truth, names), tmp_path / f"confusion.{kind}")
+    assert (tmp_path / "graph.pdf").read_bytes().startswith(b"%PDF")
+    assert b"<svg" in (tmp_path / "graph.svg").read_bytes()
+    with pytest.raises(RunError, match=r"should end in \.png, \.pdf, \.svg"):
+        save_picture(figure, tmp_path / "graph.bmp")
+
+
+def test_what_reaches_nobody_is_drawn_as_that() -> None:
+    unknown = torch.full((3,), float("nan"))
+    figure = squashing_picture([(0, 0.0, 4), (1, 0.0, 3)], unknown)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["out of reach"]
+    assert len(figure.axes) == 1
