@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from mpnn.datasets.record import DataError
@@ -19,6 +20,14 @@ def data_folder(data: str | Path | None) -> Path | None:
     if not str(given) or not Path(given).is_dir():
         raise DataError(f"{source} is {str(given)!r}, but should be a folder that holds the data files")
     return Path(given)
+
+
+def is_there(path: Path, kind: Callable[[Path], bool] = Path.exists) -> bool:
+    """Whether a path is such a thing; False where one may not look, or if nothing can be called so."""
+    try:
+        return kind(path)
+    except (OSError, ValueError):
+        return False
 
 
 def cache_folder(name: str) -> Path:

@@ -13,7 +13,7 @@ from scipy.sparse import coo_matrix
 from mpnn.datasets.features import degree_one_hot
 from mpnn.datasets.files import VARIABLE, data_folder
 from mpnn.datasets.planetoid_npz import DAMAGE
-from mpnn.datasets.record import DataError, NodeDataset
+from mpnn.datasets.record import DataError, NodeDataset, in_a_line
 from mpnn.graph import Graph
 
 FILES = {"blogcatalog": "blogcatalog.mat", "ppi": "Homo_sapiens.mat"}
@@ -54,8 +54,7 @@ def read_mat(path: Path, name: str) -> NodeDataset:
         content = scipy.io.loadmat(path)
         links, labels = (coo_matrix(content[key]) for key in ("network", "group"))
     except (*DAMAGE, NotImplementedError, MatReadError) as error:
-        reason = str(error).strip("'\"") or type(error).__name__
-        raise DataError(f"{path} is damaged or of another format: {reason}") from error
+        raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error
     both = (links + links.T).tocoo()
     apart = (both.row != both.col) & (both.data != 0)
     edge_index = torch.from_numpy(np.stack([both.row[apart], both.col[apart]]).astype(np.int64))

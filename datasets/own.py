@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +14,11 @@ import torch
 from torch import Tensor
 
 from mpnn.datasets.features import degree_one_hot
+from mpnn.datasets.files import is_there
 from mpnn.datasets.graph_record import GraphDataset
+from mpnn.datasets.planetoid_npz import DAMAGE
 from mpnn.datasets.pyg_file import read_pyg
-from mpnn.datasets.record import DataError, NodeDataset
+from mpnn.datasets.record import DataError, NodeDataset, in_a_line
 from mpnn.datasets.tables import Answers, Table, answers, label_columns, numbers, read_table
 from mpnn.datasets.text import read_numbers
 from mpnn.datasets.tu import read_tu
@@ -76,9 +76,9 @@ def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphD
     Edge tables are `.csv` (commas) or `.tsv` (tabs) with a header; every column of numbers besides those that
     are named is a feature, of edges here, of nodes in the node table. `.txt` and `.edges`, also `.gz`, are
     SNAP edge lists: two node numbers a line, `#` before comments. `.graphml` and `.gml` are read by networkx,
-    and numbers at the nodes are features. `.pt` holds data of PyTorch Geometric, see `read_pyg`. `.mtx` is a
-    Matrix Market file, `.npz` a matrix that `scipy.sparse.save_npz` wrote. Nodes without features
-    have their one-hot degrees.
+    and numbers at the nodes and edges are features. `.pt` holds data of PyTorch Geometric, see `read_pyg`.
+    `.mtx` is a Matrix Market file, `.npz` a matrix that `scipy.sparse.save_npz` wrote; their entries are a
+    feature of the edges, if they are not all the same. Nodes without features have their one-hot degrees.
 
     Labels that are all numbers with a decimal point are numbers to predict; others are classes. A node whose
     label is empty is not known: it takes part in messages, but not in learning or testing.
@@ -87,15 +87,15 @@ def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphD
         DataError: a file is missing or damaged; a bad line is named by its number.
     """
     columns = columns or Columns()
-    if path.is_dir():
+    if is_there(path, Path.is_dir):
         names = [file.name.removesuffix("_A.txt") for file in path.glob("*_A.txt")]
         if len(names) != 1:
             raise DataError(f"{path} holds {len(names)} files *_A.txt, but should hold one, of a TU data set")
         if columns != Columns():
             raise DataError(f"{path} is a TU folder, whose files say what is what: name no columns")
         return read_tu(path, names[0])
-    if not path.is_file():
-        raise DataError(f"{path} does not exist")
+    if not is_there(path, Path.is_file):
+        raise DataError(f"{path} does not exist, or may not be read")
     if path.suffix == ".pt":
         if columns != Columns():
             raise DataError(f"{path} says itself what is what: name no columns")
@@ -114,9 +114,13 @@ def _assemble(path: Path, columns: Columns, edges: _Edges, table: Table | None) 
     names = edges.names
     if table is not None:
         names = table.column(columns.node_id or table.header[0])
-        if len(set(names)) < len(names):
-            twice = next(name for k, name in enumerate(names) if name in names[:k])
-            raise DataError(f"{table.path} names node {twice!r} twice")
+        seen: dict[str, int] = {}
+        for row, name in enumerate(names):
+            if seen.setdefault(name, row) != row:
+                raise DataError(
+                    f"{table.place(row)}: node {name!r} is there already, in {table.unit} "
+                    f"{table.lines[seen[name]]}"
+                )
     else:
         for name in ("label", "node_id", "graph_id", "part"):
             if getattr(columns, name) is not None:
@@ -136,12 +140,14 @@ def _assemble(path: Path, columns: Columns, edges: _Edges, table: Table | None) 
     attr, y, count = edges.attr, edges.y, max(edge_index.size(1), 1)
     if not columns.directed:
         edge_index = torch.cat([edge_index, edge_index.flip(0)], dim=1)
-    # The first of several equal edges is kept, so that a file may list both directions, or only one.
+    # Of several equal edges one is kept, so that a file may list both directions, or only one.
     key = edge_index[0] * max(len(names), 1) + edge_index[1]
     if edges.kind is not None:  # edges of different types are different edges
         types = edges.kind.y.repeat(1 if columns.directed else 2)
         key = key * len(edges.kind.names) + types
-    first = torch.from_numpy(np.sort(np.unique(key.numpy(), return_index=True)[1]))
+    _, where, group = np.unique(key.numpy(), return_index=True, return_inverse=True)
+    _check_equal(path, edges, names, edge_index, torch.from_numpy(where[group]), count)
+    first = torch.from_numpy(np.sort(where))
     rows = first % count
     graph = Graph(
         edge_index[:, first].contiguous(),
@@ -175,6 +181,27 @@ def _assemble(path: Path, columns: Columns, edges: _Edges, table: Table | None) 
         edge_class_names=() if y is None else y.names,
         node_names=tuple(names),
     )
+
+
+def _check_equal(
+    path: Path, edges: _Edges, names: list[str], edge_index: Tensor, first: Tensor, count: int
+) -> None:
+    """Edges between the same nodes should say the same; `first` is where each was named first."""
+    values = {"features": edges.attr, "answers": None if edges.y is None else edges.y.y}
+    for what, value in values.items():
+        if value is None:
+            continue
+        row = torch.arange(len(first)) % count
+        differs = (value[row] != value[first % count]).reshape(len(row), -1).any(dim=1)
+        if differs.any():
+            k = int(differs.nonzero()[0])
+            rows = sorted((k % count, int(first[k]) % count), reverse=True)
+            line = [""] * 2 if edges.lines is None else [f" line {edges.lines[at]}" for at in rows]
+            i, j = (names[node] for node in edge_index[:, k].tolist())
+            raise DataError(
+                f"{path}{line[0]}: the edge {i} - {j} is there already{line[1] and ', in' + line[1]}, with "
+                f"other {what}: keep one of them, or let edges be directed if they go two ways"
+            )
 
 
 def _numbered(path: Path, edges: _Edges, names: list[str]) -> Tensor:
@@ -269,9 +296,9 @@ def _from_list(path: Path, columns: Columns) -> _Edges:
 def _from_networkx(path: Path, columns: Columns) -> _Edges:
     _no_columns(path, columns, "source", "target", "node_id")
     try:
-        graph = nx.read_graphml(path) if path.suffix == ".graphml" else nx.read_gml(path)
+        graph = nx.read_graphml(path) if ".graphml" in path.suffixes else nx.read_gml(path)
     except Exception as error:  # its readers raise whatever their parsers do
-        raise DataError(f"{path} cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {in_a_line(error)}") from error
     names = [str(node) for node in graph]
     attributes = sorted({name for _, values in graph.nodes(data=True) for name in values})
     rows = [
@@ -279,11 +306,13 @@ def _from_networkx(path: Path, columns: Columns) -> _Edges:
         for node, values in graph.nodes(data=True)
     ]
     ends = [(str(i), str(j)) for i, j in graph.edges()]
-    wanted = [name for name in (columns.edge_label, columns.edge_type) if name is not None]
-    cells = [[str(values.get(name, "")) for name in wanted] for *_, values in graph.edges(data=True)]
-    y, kind = _of_edges(Table(path, wanted, cells, list(range(1, len(cells) + 1)), "edge"), columns)
-    table = Table(path, ["node", *attributes], rows, list(range(1, len(rows) + 1)))
-    return _Edges(ends, names, y=y, kind=kind, node_table=table)
+    header = sorted({name for *_, values in graph.edges(data=True) for name in values} - {"id", "key"})
+    cells = [[str(values.get(name, "")) for name in header] for *_, values in graph.edges(data=True)]
+    of_edges = Table(path, header, cells, list(range(1, len(cells) + 1)), "edge")
+    y, kind = _of_edges(of_edges, columns)
+    attr = numbers(of_edges, {columns.edge_label, columns.edge_type, *_ignored(columns)}) if cells else None
+    table = Table(path, ["node", *attributes], rows, list(range(1, len(rows) + 1)), "node")
+    return _Edges(ends, names, attr, y, kind, node_table=table, header=tuple(header))
 
 
 def _from_matrix(path: Path, columns: Columns) -> _Edges:
@@ -293,14 +322,19 @@ def _from_matrix(path: Path, columns: Columns) -> _Edges:
             matrix = scipy.sparse.load_npz(path)
         else:
             matrix = scipy.sparse.coo_array(scipy.io.mmread(path))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is damaged or of another format: {error}") from error
+    except (*DAMAGE, OverflowError) as error:
+        raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error
     matrix = matrix.tocoo()
     if matrix.shape[0] != matrix.shape[1]:
         raise DataError(f"{path} is a matrix {matrix.shape}, but that of a graph is as high as wide")
     there = matrix.data != 0
     ends = np.stack([matrix.row[there], matrix.col[there]]).astype(np.int64)
-    return _Edges(ends, [str(node) for node in range(matrix.shape[0])])
+    weights = matrix.data[there].astype(np.float32)
+    if not np.isfinite(weights).all():
+        i, j = ends[:, int((~np.isfinite(weights)).argmax())]
+        raise DataError(f"{path}: the entry at row {i}, column {j} should be finite")
+    attr = torch.from_numpy(weights[:, None]) if len(np.unique(weights)) > 1 else None
+    return _Edges(ends, [str(node) for node in range(matrix.shape[0])], attr)
 
 
 def _ignored(columns: Columns) -> set[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from mpnn.datasets.record import DataError, NodeDataset, row_normalise
+from mpnn.datasets.record import DataError, NodeDataset, in_a_line, row_normalise
 from mpnn.graph import Graph
 
 DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile, zlib.error)
@@ -43,5 +43,4 @@ def read_npz(path: Path, name: str, class_names: tuple[str, ...]) -> NodeDataset
             **rest,
         )
     except DAMAGE as error:
-        reason = str(error).strip("'\"") or type(error).__name__
-        raise DataError(f"{path} is damaged or of another format: {reason}") from error
+        raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error

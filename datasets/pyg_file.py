@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mpnn.convert import pyg
 from mpnn.datasets.features import degree_one_hot
 from mpnn.datasets.graph_record import GraphDataset
-from mpnn.datasets.record import MASKS, DataError, NodeDataset, kind_of
+from mpnn.datasets.record import MASKS, DataError, NodeDataset, in_a_line, kind_of
 from mpnn.graph import Graph
 
 PARTS = ("train", "val", "test")
@@ -47,11 +48,12 @@ def read_pyg(path: Path) -> NodeDataset | GraphDataset:
     try:
         return _assemble(path.name.split(".")[0], graphs, parts)
     except (ValueError, TypeError, IndexError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be used: {error}") from error
+        raise DataError(f"{path} cannot be used: {in_a_line(error)}") from error
 
 
 def _load(path: Path) -> Any:
-    from torch_geometric.data.data import Data, DataEdgeAttr, DataTensorAttr  # slow to import
+    pyg()
+    from torch_geometric.data.data import Data, DataEdgeAttr, DataTensorAttr
     from torch_geometric.data.storage import GlobalStorage
 
     # Containers of tensors, and all that a Data is made of: what else a file names is not looked up.
@@ -68,7 +70,7 @@ def _load(path: Path) -> Any:
             "Data, which could run code; save the Data alone, by torch.save"
         ) from None
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is damaged or of another format: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error
 
 
 def _separated(content: dict[str, Any], slices: Any) -> list[Any]:

@@ -171,6 +171,17 @@ def row_normalise(x: Tensor) -> Tensor:
     return x / torch.where(total == 0, torch.ones_like(total), total)
 
 
+def in_a_line(error: BaseException) -> str:
+    r"""What another library says of a damaged file, as the end of a sentence.
+
+    >>> in_a_line(ValueError("bad magic.\nThis is an internal error. Call us."))
+    'bad magic'
+    """
+    said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    first = said.strip().split("\n")[0].split(". ")[0]
+    return first.strip(" .:") or type(error).__name__
+
+
 def kind_of(tensor: Tensor) -> str:
     """Type and shape, for sentences."""
     return f"{tensor.dtype} {list(tensor.shape)}"

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from mpnn.datasets.digits import load_digits, load_mnist
+from mpnn.datasets.files import is_there
 from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.image_record import ImageDataset
 from mpnn.datasets.karate import load_karate
@@ -85,7 +86,7 @@ def load(name: str, data: str | Path | None = None, columns: Columns | None = No
     >>> load("karate").class_names
     ('Mr. Hi', 'Officer')
     """
-    if name not in DATASETS and (Path(name).exists() or Path(name).suffix or "/" in name):
+    if name not in DATASETS and (is_there(Path(name)) or Path(name).suffix or "/" in name):
         if data is not None:
             raise DataError(f"data is {str(data)!r}, but {name} is a path already: leave it out")
         return load_own(Path(name), columns)

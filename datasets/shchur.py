@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from mpnn.datasets.files import VARIABLE, data_folder
 from mpnn.datasets.planetoid_npz import DAMAGE
-from mpnn.datasets.record import DataError, NodeDataset
+from mpnn.datasets.record import DataError, NodeDataset, in_a_line
 from mpnn.graph import Graph
 
 FILES = {
@@ -73,8 +73,7 @@ def read_shchur(path: Path, name: str) -> NodeDataset:
             class_names=tuple(map(str, names)),
         )
     except DAMAGE as error:
-        reason = str(error).strip("'\"") or type(error).__name__
-        raise DataError(f"{path} is damaged or of another format: {reason}") from error
+        raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error
 
 
 def _matrix(arrays: Any, name: str) -> csr_matrix:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,7 +62,7 @@ def read_table(path: Path) -> Table:
     header: list[str] = []
     rows: list[list[str]] = []
     lines: list[int] = []
-    for cells in reader:
+    for cells in _lines(path, reader):
         stripped = [cell.strip() for cell in cells]
         if not any(stripped):
             continue
@@ -79,6 +81,13 @@ def read_table(path: Path) -> Table:
     if len(set(header)) < len(header):
         raise DataError(f"{path} line 1: two columns have the same name")
     return Table(path, header, rows, lines)
+
+
+def _lines(path: Path, reader: Any) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(f"{path} line {reader.line_num}: {error}") from None
 
 
 def label_columns(table: Table, asked: str) -> list[str]:
@@ -104,7 +113,8 @@ def answers(table: Table, name: str) -> Answers:
     if not given:
         raise DataError(f"{table.path}: column {name!r} is empty")
     values = [_number(cell) for cell in given]
-    if all(value is not None for value in values) and any("." in cell for cell in given):
+    decimal = [value is not None and "." in cell for cell, value in zip(given, values, strict=True)]
+    if all(value is not None for value in values) and any(decimal):
         y = torch.tensor([[_number(cell) or 0.0] for cell in cells])
         return Answers(y, (name,), known)
     numeric = all(cell.lstrip("-").isdecimal() for cell in given)
@@ -147,9 +157,10 @@ def numbers(table: Table, used: set[str | None]) -> Tensor | None:
         found = [_number(row[place]) for place in places]
         if None in found:
             place = places[found.index(None)]
+            name = table.header[place]
             raise DataError(
-                f"{table.path} line {line}: {table.header[place]} is {row[place]!r}, but a column without "
-                "another use is a feature and should hold numbers: ignore it or change it"
+                f"{table.path} {table.unit} {line}: {name} is {row[place]!r}, but a column without another "
+                "use is a feature and should hold finite numbers: ignore it or change it"
             )
         values.append(found)
     return torch.tensor(values, dtype=torch.float32)
@@ -157,6 +168,7 @@ def numbers(table: Table, used: set[str | None]) -> Tensor | None:
 
 def _number(cell: str) -> float | None:
     try:
-        return float(cell)
+        value = float(cell)
     except ValueError:
         return None
+    return value if math.isfinite(value) else None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
+import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +16,24 @@ from mpnn.datasets.record import DataError
 
 
 def read_text(path: Path) -> str:
-    """Return a text file's content, unpacked if its name ends in `.gz`.
+    """Return a text file's content, unpacked if its name ends in `.gz`; lines may end as on any system.
 
     Raises:
         DataError: it is missing, damaged or no text.
     """
     try:
         content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        text = content.decode("utf-8-sig")  # some programs begin a text with a mark
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as text: {error}") from error
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DataError(f"{path} line {line}: it should be text in UTF-8, but is none") from None
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise DataError(f"{path} cannot be read: {reason}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_numbers(
@@ -44,9 +53,16 @@ def read_numbers(
     if not text.strip():
         raise DataError(f"{path} is empty")
     try:
-        return np.loadtxt(io.StringIO(text), dtype=number, delimiter=separator, ndmin=2, comments="#")
-    except ValueError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file of comments only, which gets a sentence below
+            rows = np.loadtxt(io.StringIO(text), dtype=number, delimiter=separator, ndmin=2, comments="#")
+    except (ValueError, OverflowError):
         raise DataError(_first_bad_line(path, text, number, separator)) from None
+    if not rows.size:
+        raise DataError(f"{path} is empty")
+    if not np.isfinite(rows).all():
+        raise DataError(_first_bad_line(path, text, number, separator))
+    return rows
 
 
 def _first_bad_line(path: Path, text: str, number: type[int] | type[float], separator: str | None) -> str:
@@ -56,12 +72,18 @@ def _first_bad_line(path: Path, text: str, number: type[int] | type[float], sepa
         if cells in ([], [""]):
             continue
         for cell in cells:
-            try:
-                number(cell)
-            except ValueError:
-                kind = "an integer" if number is int else "a number"
+            if not _fits(cell, number):
+                kind = "an integer of at most 18 digits" if number is int else "a finite number"
                 return f"{path} line {place}: {cell.strip()!r} should be {kind}"
         width = width or len(cells)
         if len(cells) != width:
             return f"{path} line {place}: it holds {len(cells)} numbers, but the lines before it hold {width}"
     return f"{path} holds something other than numbers"
+
+
+def _fits(cell: str, number: type[int] | type[float]) -> bool:
+    try:
+        value = number(cell)
+    except ValueError:
+        return False
+    return abs(value) < 10**18 if number is int else math.isfinite(value)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import warnings
+from typing import TYPE_CHECKING, Any, cast
 
 import networkx
 import numpy as np
 import scipy.sparse
 import torch
 from torch import Tensor
-from torch_geometric.data import Batch, Data, HeteroData
 
 from mpnn.graph import Graph, Size
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data, HeteroData
 
 # A networkx graph iterates its edges by source and knows nothing of two node sets or of batches: these
 # attributes, of edges and of the whole graph, carry what would be lost.
@@ -121,6 +124,14 @@ def to_scipy(graph: Graph, values: Tensor | None = None) -> scipy.sparse.coo_arr
     return scipy.sparse.coo_array((values.detach().cpu().numpy(), (sources, destinations)), shape=graph.size)
 
 
+def pyg() -> Any:
+    """`torch_geometric.data`, which takes seconds to import and warns of what it does on the way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import torch_geometric.data
+    return torch_geometric.data
+
+
 def from_pyg(data: Data | HeteroData) -> Graph:
     """A `Graph` from PyG's `Data`, `Batch`, or a `HeteroData` with one edge type, bipartite if that has two
     node types.
@@ -129,7 +140,7 @@ def from_pyg(data: Data | HeteroData) -> Graph:
     """
     pointers = (data, data)
     num_nodes: int | Size | None
-    if isinstance(data, HeteroData):
+    if isinstance(data, pyg().HeteroData):
         if len(data.edge_types) != 1:
             raise ValueError(f"data has edge types {data.edge_types}: a Graph holds exactly one of them.")
         source, _, destination = data.edge_types[0]
@@ -147,7 +158,7 @@ def from_pyg(data: Data | HeteroData) -> Graph:
     if relations is not None:
         relations = int(torch.as_tensor(relations).max())  # a batch has one entry per graph
     graph = Graph(edge_index, num_nodes, edge_type, num_edge_types=relations)
-    if not isinstance(data, Batch):
+    if not isinstance(data, pyg().Batch):
         return graph
     return graph.as_batch(list(zip(*(end.ptr.diff().tolist() for end in pointers), strict=True)))
 
@@ -158,13 +169,13 @@ def to_pyg(graph: Graph) -> Data | HeteroData:
     A typed graph's number of relations is kept as `num_relations`.
     """
     if graph.num_graphs > 1:
-        return Batch.from_data_list([to_pyg(one) for one in graph.unbatch()])
+        return pyg().Batch.from_data_list([to_pyg(one) for one in graph.unbatch()])
     types = {}
     if graph.edge_type is not None:
         types = {EDGE_TYPE: graph.edge_type, NUM_RELATIONS: graph.num_edge_types}
     if not graph.is_bipartite:
-        return Data(edge_index=graph.edge_index, num_nodes=graph.num_nodes, **types)
-    data = HeteroData()
+        return pyg().Data(edge_index=graph.edge_index, num_nodes=graph.num_nodes, **types)
+    data = pyg().HeteroData()
     data["src"].num_nodes, data["dst"].num_nodes = graph.size
     store = data["src", "to", "dst"]
     store.edge_index = graph.edge_index

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mpnn.datasets import DATASETS, Columns
+from mpnn.datasets.files import is_there
 from mpnn.train.errors import RunError
 from mpnn.train.features import FEATURES
 from mpnn.train.look import FORMATS
@@ -158,7 +159,7 @@ def absolute_paths(flags: dict[str, Any]) -> dict[str, Any]:
     flags = dict(flags)
     for name in ("data", "nodes", "dataset"):
         given = flags.get(name)
-        if given and given not in DATASETS and (name != "dataset" or Path(given).exists()):
+        if given and given not in DATASETS and (name != "dataset" or is_there(Path(given))):
             flags[name] = str(Path(given).absolute())
     return flags
 

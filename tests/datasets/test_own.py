@@ -140,6 +140,37 @@ BAD: list[tuple[str, str, dict[str, str], str]] = [
     ("net.gml", "graph [", {}, r"net.gml cannot be read"),
     ("net.mtx", "1 2", {}, r"net.mtx is damaged or of another format"),
     ("net.npz", "1 2", {}, r"net.npz is damaged or of another format"),
+    ("net.csv", "a,b\r1,2\r3\r", {}, r"net.csv line 3: it holds 1 cells"),
+    ("net.csv", "a,b,c\n1,2,3\n3,4,nan\n", {}, r"net.csv line 3: c is 'nan', but .* finite numbers"),
+    (
+        "net.csv",
+        "a,b,c\n1,2,3\n2,3,1\n2,1,4\n",
+        {},
+        r"net.csv line 4: the edge 2 - 1 is there already, in line 2",
+    ),
+    ("net.csv", "a,b\nx,\ud800\n", {}, r"net.csv line 2: it should be text in UTF-8"),
+    ("net.csv.gz", "a,b\n", {}, r"net.csv.gz cannot be read: Not a gzipped file"),
+    ("net.txt", "1 2\n3 99999999999999999999\n", {}, r"net.txt line 2: '9+' should be an integer of at most"),
+    ("net.txt", "# nothing\n", {}, r"net.txt is empty"),
+    (
+        "net.gml",
+        'graph [ node [ id 1 ] node [ id 2 ] edge [ source 1 target 2 kind "x" ] ]',
+        {},
+        r"net.gml .*",
+    ),
+    (
+        "net.mtx",
+        "%%MatrixMarket matrix coordinate real general\n2 2 1\n1 2 nan\n",
+        {},
+        r"net.mtx: the entry at row 0, column 1 should be finite",
+    ),
+    (
+        "net.mtx",
+        "%%MatrixMarket matrix coordinate real general\n2 2 1\n1 99999999999999999999 1\n",
+        {},
+        r"net.mtx is damaged or of another format",
+    ),
+    ("net.pt", "", {}, r"net.pt is damaged or of another format: EOFError"),
     ("net.xlsx", "", {}, r"net.xlsx is of no known kind: its name should end in .csv, .tsv"),
 ]
 
@@ -148,7 +179,7 @@ BAD: list[tuple[str, str, dict[str, str], str]] = [
 def test_a_mistake_is_named(
     tables: Path, file: str, content: str, columns: dict[str, str], sentence: str
 ) -> None:
-    (tables / file).write_text(content)
+    (tables / file).write_text(content, encoding="utf-8", errors="surrogatepass", newline="")
     if "nodes" in columns:
         columns = columns | {"nodes": str(tables / columns["nodes"])}
     with pytest.raises(DataError, match=sentence):
@@ -165,5 +196,32 @@ def test_other_mistakes_are_named(tables: Path) -> None:
     with pytest.raises(DataError, match=r"holds 0 files \*_A.txt"):
         load(str(tables))
     (tables / "nodes.csv").write_text("name,x\nann,1\nann,2\n")
-    with pytest.raises(DataError, match="names node 'ann' twice"):
+    with pytest.raises(DataError, match=r"nodes.csv line 3: node 'ann' is there already, in line 2"):
         read(tables / "net.csv", nodes=str(tables / "nodes.csv"), edge_label="kind")
+
+
+def test_marks_and_line_ends_of_other_systems_change_nothing(tables: Path) -> None:
+    (tables / "other.csv").write_text("\ufeff" + EDGES, encoding="utf-8", newline="\r\n")
+    ours, theirs = (
+        read(tables / name, source="from", edge_label="kind") for name in ("net.csv", "other.csv")
+    )
+    assert theirs.node_names == ours.node_names and links(theirs) == links(ours)
+
+
+def test_entries_of_a_matrix_and_attributes_of_edges_are_features_of_edges(tmp_path: Path) -> None:
+    network = nx.Graph()
+    network.add_edge("ann", "bob", weight=0.5)
+    network.add_edge("bob", "cid", weight=2.0)
+    nx.write_graphml(network, tmp_path / "net.graphml")
+    nx.write_gml(network, tmp_path / "net.gml")
+    scipy.sparse.save_npz(tmp_path / "net.npz", nx.to_scipy_sparse_array(network).tocsr())
+    for kind in ("graphml", "gml", "npz"):
+        data = read(tmp_path / f"net.{kind}")
+        assert data.edge_attr is not None and data.edge_attr.shape == (4, 1)
+        assert sorted(data.edge_attr.flatten().tolist()) == [0.5, 0.5, 2.0, 2.0]
+    assert read(tmp_path / "net.graphml", ignore="weight").edge_attr is None
+
+
+def test_a_path_that_cannot_be_one_does_not_exist() -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        load("a" * 300 + ".csv")

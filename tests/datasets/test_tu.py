@@ -85,7 +85,7 @@ BAD: list[tuple[str, int, str, str]] = [
     ("graph_indicator", 2, "1 1", r"TOY_graph_indicator.txt line 2: '1 1' should be an integer"),
     ("graph_labels", 2, "", r"TOY_graph_labels.txt has 23 lines, but should have 24"),
     ("node_labels", 2, "", r"TOY_node_\*.txt in .* have \d+ lines, but should have"),
-    ("node_attributes", 9, "1.0, ?", r"TOY_node_attributes.txt line 9: '\?' should be a number"),
+    ("node_attributes", 9, "1.0, ?", r"TOY_node_attributes.txt line 9: '\?' should be a finite number"),
 ]
 
 
