@@ -1,11 +1,11 @@
-"""The LSTM on trees and other directed acyclic graphs: a few products a level, and no graph of autograd's.
+"""The LSTM on trees and other directed acyclic graphs: two products a level, and no graph of autograd's.
 
-    h = Σ_j h_j,  f_j = σ(x_f + U_f h_j),  (i, o, g) = σ, σ, tanh(x_iog + U_iog h)
+    h = Σ_j h_j,  f_j = σ(x_f + U_f h_j),  (i, g, o) = σ, tanh, σ(x_igo + U_igo h)
     c' = i g + Σ_j f_j c_j,  h' = o tanh(c')                            (Tai et al., 2015, eq. 2 to 8)
 
-The nodes are numbered level by level, so that a level is a slice of every tensor and is written in place. On
-the way back each level leaves the gradients at its gates, and those of the weights are one product each, over
-all levels at once.
+The nodes are numbered level by level, so that a level is a slice of every tensor and is written in place.
+Forget gates are computed only for those that hear somebody. On the way back each level leaves the gradients at
+its gates, and those of the weights are one product each, over all levels at once.
 """
 
 from __future__ import annotations
@@ -18,42 +18,16 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from mpnn.csr import compress
 from mpnn.graph import Graph
 from mpnn.levels import topological_levels
 from mpnn.lowering.cell import Cell
 from mpnn.lowering.recurrence import LSTM, Recurrent, States, find_roles
 from mpnn.lowering.rule import NoMatchError
+from mpnn.native.child_sum import Kernel, library
+from mpnn.native.reach import in_reach
 from mpnn.plan.capture import Path
-
-
-@dataclass(frozen=True)
-class Level:
-    """The nodes of a level and the edges that enter them, as slices of all."""
-
-    nodes: slice
-    edges: slice
-    src: Tensor  # of its edges, in the numbers of the layout
-    dst: Tensor  # the same, counted from the level's first node
-    degree: int  # of every node of the level, or 0 if they differ
-    counts: Tensor  # edges of each node
-    one_listener: bool  # no two of its edges have the same source
-
-    def total(self, per_edge: Tensor) -> Tensor:
-        """The sum over the edges that enter each node."""
-        if self.degree == 1:
-            return per_edge
-        if self.degree:
-            return per_edge.view(-1, self.degree, per_edge.size(1)).sum(1)
-        return torch.segment_reduce(per_edge, "sum", lengths=self.counts, axis=0)
-
-    def add_to_sources(self, gradient: Tensor, per_edge: Tensor) -> None:
-        """Add to each source's row what its edges say."""
-        if self.one_listener:
-            gradient.index_copy_(0, self.src, per_edge.add_(gradient.index_select(0, self.src)))
-        else:
-            gradient.index_add_(0, self.src, per_edge)
 
 
 @dataclass(frozen=True)
@@ -64,98 +38,130 @@ class Layout:
     place: Tensor  # the number of each node
     src: Tensor
     dst: Tensor
+    in_ptr: Tensor  # the edges that enter n: in_ptr[n] to in_ptr[n + 1]
+    out_ptr: Tensor
+    out_edge: Tensor  # those that leave n: out_edge[out_ptr[n]] to out_edge[out_ptr[n + 1]]
     last: Tensor  # numbers of the nodes that nobody hears, in their order in the graph
-    levels: tuple[Level, ...]
+    levels: tuple[tuple[int, int, int, int], ...]  # the first node and the next level's, the same of edges
 
     @classmethod
     def of(cls, graph: Graph) -> Layout:
         """Number the nodes."""
-        found = topological_levels(graph)
+        found, size = topological_levels(graph), graph.num_nodes
         place = torch.empty_like(found.nodes)
-        place[found.nodes] = torch.arange(graph.num_nodes)
-        edges = graph.edge_index[:, found.edges]
-        src, dst = place[edges[0]], place[edges[1]]
-        degrees = torch.bincount(dst, minlength=graph.num_nodes)
-        levels = []
-        for (n0, n1), (e0, e1) in zip(pairwise(found.node_ptr), pairwise(found.edge_ptr), strict=True):
-            counts, sources = degrees[n0:n1], src[e0:e1]
-            degree = int(counts[0]) if bool((counts == counts[0]).all()) else 0
-            alone = len(set(sources.tolist())) == e1 - e0
-            levels.append(
-                Level(slice(n0, n1), slice(e0, e1), sources, dst[e0:e1] - n0, degree, counts, alone)
-            )
+        place[found.nodes] = torch.arange(size)
+        src, dst = place[graph.edge_index[:, found.edges]]
+        entering, leaving = compress(dst, src, size, size), compress(src, dst, size, size)
         last = place[(graph.out_degree == 0).nonzero().squeeze(1)]
-        return cls(found.nodes, place, src, dst, last, tuple(levels))
+        pairs = zip(pairwise(found.node_ptr), pairwise(found.edge_ptr), strict=True)
+        return cls(
+            found.nodes,
+            place,
+            src,
+            dst,
+            entering.indptr.long(),
+            leaving.indptr.long(),
+            leaving.edge_ids.long(),
+            last,
+            tuple((*nodes, *edges) for nodes, edges in pairs),
+        )
 
 
-class _Levels(torch.autograd.Function):
-    """From x_i, x_o, x_g, x_f side by side, and the weights that states meet, to h and c; in layout order."""
+def by_levels(layout: Layout, x: Tensor, w: Tensor, u: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor]:
+    """h and c, `[num_nodes, width]`, in PyTorch's operations; x and they in the order of the layout."""
+    width = u.size(1)
+    x_i, x_f, x_g, x_o = F.linear(x, w, b).chunk(4, 1)
+    h = c = x_i.new_zeros(len(x), width)
+    for n0, n1, e0, e1 in layout.levels:
+        nodes, src, dst = torch.arange(n0, n1), layout.src[e0:e1], layout.dst[e0:e1]
+        h_j, nothing = h[src], h.new_zeros(n1 - n0, width)
+        h_i, _, h_g, h_o = F.linear(nothing.index_add(0, dst - n0, h_j), u).chunk(4, 1)
+        forget = (x_f[dst] + F.linear(h_j, u.chunk(4)[1])).sigmoid()
+        c_new = (x_i[nodes] + h_i).sigmoid() * (x_g[nodes] + h_g).tanh()
+        c_new = c_new.index_add(0, dst - n0, forget * c[src])
+        c = c.index_copy(0, nodes, c_new)
+        h = h.index_copy(0, nodes, (x_o[nodes] + h_o).sigmoid() * c_new.tanh())
+    return h, c
 
-    @staticmethod
-    def forward(ctx: Any, layout: Layout, x: Tensor, u: Tensor, u_f: Tensor) -> tuple[Tensor, Tensor]:
-        width = u.size(1)
-        gates = x[:, : 3 * width].clone()  # i, o, g
-        x_f = x[:, 3 * width :]
-        h, c, tanh_c, heard = (x.new_empty(len(x), width) for _ in range(4))
-        forget = x.new_empty(layout.src.numel(), width)
-        for level in layout.levels:
-            at, entering = level.nodes, level.edges
-            now = gates[at]
-            if level.src.numel():
-                children = h.index_select(0, level.src)
-                f = forget[entering]
-                torch.addmm(x_f[at].index_select(0, level.dst), children, u_f.t(), out=f).sigmoid_()
-                kept = level.total(f * c.index_select(0, level.src))
-                heard[at] = level.total(children)
-                now.addmm_(heard[at], u.t())
-            else:
-                kept = None
-                heard[at] = 0
-            now[:, : 2 * width].sigmoid_()
-            now[:, 2 * width :].tanh_()
-            i, o, g = now.chunk(3, 1)
-            torch.mul(i, g, out=c[at])
-            if kept is not None:
-                c[at] += kept
-            torch.tanh(c[at], out=tanh_c[at])
-            torch.mul(o, tanh_c[at], out=h[at])
-        ctx.layout = layout
-        ctx.save_for_backward(u, u_f, gates, forget, h, c, tanh_c, heard)
-        return h, c
+
+class _Compiled(torch.autograd.Function):
+    """The same, by two products a level and a loop in C."""
 
     @staticmethod
-    @once_differentiable
+    def forward(ctx: Any, layout: Layout, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
+        x, w, u, b = cast(Any, inputs)
+        width, first = u.size(1), layout.levels[0][1]
+        b_igo, b_f = (None, None) if b is None else _parted(b)
+        (w_igo, w_f), (u_igo, u_f) = _parted(w), _parted(u)
+        gates, x_f = F.linear(x, w_igo, b_igo), F.linear(x[first:], w_f, b_f)
+        made = {"gates": gates}
+        made |= {name: x.new_empty(len(x), width) for name in ("h", "c", "tanh_c", "heard")}
+        made |= {name: x.new_empty(layout.src.numel(), width) for name in ("forget", "heard_from")}
+        kernel = _kernel(layout, made | {"x_f": x_f})
+        u_t, u_f_t = u_igo.t(), u_f.t()
+        ends = [n1 for _, n1, *_ in layout.levels[1:]] + [len(x)]
+        for (n0, n1, e0, e1), end in zip(layout.levels, ends, strict=True):
+            if n0:
+                torch.mm(made["heard_from"][e0:e1], u_f_t, out=made["forget"][e0:e1])
+                gates[n0:n1].addmm_(made["heard"][n0:n1], u_t)
+            kernel.forward(n0, n1, end)
+        ctx.layout, ctx.names = layout, tuple(made)
+        ctx.save_for_backward(*inputs, *made.values())
+        return made["h"], made["c"]
+
+    @staticmethod
     def backward(ctx: Any, d_h: Tensor, d_c: Tensor) -> tuple[Any, ...]:
-        layout = cast(Layout, ctx.layout)
-        u, u_f, gates, forget, h, c, tanh_c, heard = ctx.saved_tensors
-        width = u.size(1)
-        d_h, d_c = d_h.clone(), d_c.clone()
-        d_x = gates.new_zeros(len(gates), 4 * width)
-        d_gates, d_forget = d_x[:, : 3 * width], torch.empty_like(forget)
-        i, o, g = gates.chunk(3, 1)
-        # What a gradient at h or c becomes at the gates does not depend on the levels above.
-        to_c = o * (1 - tanh_c * tanh_c)
-        to_i, to_o, to_g = g * i * (1 - i), tanh_c * o * (1 - o), i * (1 - g * g)
-        slope = forget * (1 - forget) * c.index_select(0, layout.src)
-        for level in reversed(layout.levels):
-            at, entering = level.nodes, level.edges
-            at_h, at_c = d_h[at], d_c[at]
-            at_c.addcmul_(at_h, to_c[at])
-            now = d_gates[at]
-            torch.mul(at_c, to_i[at], out=now[:, :width])
-            torch.mul(at_h, to_o[at], out=now[:, width : 2 * width])
-            torch.mul(at_c, to_g[at], out=now[:, 2 * width :])
-            if not level.src.numel():
-                continue
-            at_edges = at_c.index_select(0, level.dst)
-            d_f = torch.mul(at_edges, slope[entering], out=d_forget[entering])
-            d_children = torch.addmm((now @ u).index_select(0, level.dst), d_f, u_f)
-            d_x[at, 3 * width :] = level.total(d_f)
-            level.add_to_sources(d_h, d_children)
-            level.add_to_sources(d_c, at_edges.mul_(forget[entering]))
-        d_u = d_gates.t() @ heard if ctx.needs_input_grad[2] else None
-        d_u_f = d_forget.t() @ h.index_select(0, layout.src) if ctx.needs_input_grad[3] else None
-        return None, d_x, d_u, d_u_f
+        layout, inputs = cast(Layout, ctx.layout), ctx.saved_tensors[:4]
+        wanted = ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled() or not (in_reach(d_h) and in_reach(d_c)):
+            # To be differentiated again, or several gradients at once.
+            asked = [v for v, is_asked in zip(inputs, wanted, strict=True) if is_asked]
+            again = torch.is_grad_enabled()
+            with torch.enable_grad():
+                out = by_levels(layout, *inputs)
+            found = iter(torch.autograd.grad(out, asked, (d_h, d_c), create_graph=again))
+            return None, *(next(found) if is_asked else None for is_asked in wanted)
+        x, w, u, _ = inputs
+        made = dict(zip(ctx.names, ctx.saved_tensors[4:], strict=True))
+        (w_igo, w_f), (u_igo, u_f) = _parted(w), _parted(u)
+        first = layout.levels[0][1]
+        new = {"d_gates": "gates", "d_heard": "heard", "d_forget": "forget", "d_heard_from": "forget"}
+        made |= {name: torch.empty_like(made[like]) for name, like in new.items()}
+        made |= {"d_x_f": x.new_empty(len(x) - first, u.size(1)), "d_h": d_h.contiguous(), "d_c": d_c.clone()}
+        kernel = _kernel(layout, made)
+        d_gates, d_forget, d_x_f = made["d_gates"], made["d_forget"], made["d_x_f"]
+        for n0, n1, e0, e1 in reversed(layout.levels):
+            kernel.backward(n0, n1)
+            if n0:
+                torch.mm(d_gates[n0:n1], u_igo, out=made["d_heard"][n0:n1])
+                torch.mm(d_forget[e0:e1], u_f, out=made["d_heard_from"][e0:e1])
+        d_x = d_w = d_u = d_b = None
+        if wanted[0]:
+            d_x = d_gates @ w_igo
+            d_x[first:].addmm_(d_x_f, w_f)
+        if wanted[1]:
+            d_w = _joined(d_gates.t() @ x, d_x_f.t() @ x[first:])
+        if wanted[2]:
+            d_u = _joined(d_gates[first:].t() @ made["heard"][first:], d_forget.t() @ made["heard_from"])
+        if wanted[3]:
+            d_b = _joined(d_gates.sum(0), d_x_f.sum(0))
+        return None, d_x, d_w, d_u, d_b
+
+
+def _kernel(layout: Layout, tensors: dict[str, Tensor]) -> Kernel:
+    edges = {name: getattr(layout, name) for name in ("in_ptr", "src", "out_ptr", "out_edge", "dst")}
+    return Kernel(layout.levels[0][1], **edges, **tensors)
+
+
+def _parted(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """From torch.nn's order of gates, i, f, g, o: those of a node side by side, and that of an edge."""
+    i, f, g, o = weight.chunk(4)
+    return torch.cat([i, g, o]), f
+
+
+def _joined(igo: Tensor, f: Tensor) -> Tensor:
+    i, go = igo.split([len(f), 2 * len(f)])
+    return torch.cat([i, f, go])
 
 
 @dataclass(frozen=True)
@@ -170,18 +176,12 @@ class ChildSum:
         w, u, b, b_h, _ = weights
         assert w is not None and u is not None
         bias = b if b_h is None else b_h if b is None else b + b_h
-        # In the order i, o, g, f: those of a node side by side, that of an edge behind them.
-        w, u = (_reordered(weight) for weight in (w, u))
-        inputs = F.linear(x.index_select(0, layout.order), w, None if bias is None else _reordered(bias))
-        width = u.size(1)
-        h, c = cast(Any, _Levels.apply)(layout, inputs, u[: 3 * width], u[3 * width :])
+        ordered = x.index_select(0, layout.order)
+        is_compiled = all(map(in_reach, (x, w, u))) and library(x.dtype) is not None
+        run = cast(Any, _Compiled).apply if is_compiled else by_levels
+        h, c = run(layout, ordered, w, u, bias)
         last = tuple(state.index_select(0, layout.last) for state in (h, c))
         return h.index_select(0, layout.place), last
-
-
-def _reordered(weight: Tensor) -> Tensor:
-    i, f, g, o = weight.chunk(4)
-    return torch.cat([i, o, g, f])
 
 
 def match_child_sum(cell: Cell, graph: Graph) -> ChildSum:

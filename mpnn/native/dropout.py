@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn.native.compiler import CompilerError, load
+from mpnn.native.reach import TYPES, in_reach
 
 SMALL = 1 << 16  # below this many numbers one thread is quicker
-TYPES = {torch.float32: "float", torch.float64: "double"}
 
 
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
@@ -38,25 +38,10 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
         raise ValueError(f"p is {p}, but must be from 0 to 1.")
     if not training or p == 0:
         return x
-    if p == 1 or not _applies(x) or _library(x.dtype) is None:
+    if p == 1 or not in_reach(x) or _library(x.dtype) is None:
         return F.dropout(x, p)
     seed = int(torch.randint(2**32, ()).item())
     return cast(Tensor, _Dropout.apply(x, p, seed))  # type: ignore[no-untyped-call]
-
-
-def _applies(x: Tensor) -> bool:
-    # Under torch.compile, torch.func and forward-mode differentiation PyTorch must see every operation.
-    return (
-        type(x) in (Tensor, torch.nn.Parameter)
-        and x.device.type == "cpu"
-        and x.layout is torch.strided
-        and x.dtype in TYPES
-        and not torch.compiler.is_compiling()
-        and torch._C._functorch.maybe_current_level() is None
-        and torch.autograd.forward_ad._current_level < 0
-        and torch._C._len_torch_dispatch_stack() == 0
-        and not torch._C._functorch.is_legacy_batchedtensor(x)
-    )
 
 
 def _dropped(x: Tensor, p: float, seed: int) -> Tensor:
@@ -79,7 +64,7 @@ class _Dropout(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        if _applies(gradient):
+        if in_reach(gradient):
             return cast(Tensor, _Dropout.apply(gradient, ctx.p, ctx.seed)), None, None  # type: ignore[no-untyped-call]
         shape, dtype = ctx.kind  # several gradients at once
         return gradient * _dropped(torch.ones(shape, dtype=dtype), ctx.p, ctx.seed), None, None

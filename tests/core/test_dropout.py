@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mpnn.native.dropout import _applies, dropout
+from mpnn.native.dropout import dropout
+from mpnn.native.reach import in_reach
 from tests.compare import assert_close
 
 
@@ -92,8 +93,8 @@ def test_without_training_or_probability_the_input_comes_back() -> None:
 
 def test_where_pytorch_must_see_every_operation_it_is_pytorchs() -> None:
     x = torch.ones(1000)
-    assert _applies(x)
-    assert not _applies(x.bfloat16()) and not _applies(x.to("meta")) and not _applies(x.to_sparse())
+    assert in_reach(x)
+    assert not in_reach(x.bfloat16()) and not in_reach(x.to("meta")) and not in_reach(x.to_sparse())
     assert dropout(x.bfloat16(), 0.5).dtype == torch.bfloat16
     torch.manual_seed(0)
     gradient = torch.func.grad(lambda x: dropout(x, 0.5).sum())(x)

@@ -1,0 +1,68 @@
+"""The compiled part of an LSTM on a directed acyclic graph: everything but the matrix products."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from importlib.resources import files
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mpnn.native.compiler import CompilerError, load
+from mpnn.native.reach import TYPES
+
+SMALL = 1 << 13  # below this many numbers in a level one thread is quicker
+POINTERS = (
+    "in_ptr", "src", "out_ptr", "out_edge", "dst",
+    "gates", "forget", "x_f", "h", "c", "tanh_c", "heard", "heard_from",
+    "d_h", "d_c", "d_gates", "d_forget", "d_x_f", "d_heard", "d_heard_from",
+)  # fmt: skip
+
+
+class _Tree(ctypes.Structure):
+    """The struct of the same name in child_sum.c, which says what each is."""
+
+    _fields_ = [("width", ctypes.c_int64), ("first", ctypes.c_int64)] + [
+        (name, ctypes.c_void_p) for name in POINTERS
+    ]
+
+
+@functools.cache
+def library(dtype: torch.dtype) -> Any:
+    """The functions `forward` and `backward` for numbers of a type, or None without a compiler."""
+    source = files("mpnn.native").joinpath("child_sum.c").read_text()
+    try:
+        made = load(source.replace("typedef float real;", f"typedef {TYPES[dtype]} real;"))
+    except CompilerError:
+        return None
+    count = ctypes.c_int64
+    made.forward.argtypes = [ctypes.c_void_p, count, count, count, count]
+    made.backward.argtypes = [ctypes.c_void_p, count, count, count]
+    made.forward.restype = made.backward.restype = None
+    return made
+
+
+class Kernel:
+    """What `child_sum.c` computes, a level at a time, in the tensors that it was made of."""
+
+    def __init__(self, first: int, **tensors: Tensor) -> None:
+        """Args: contiguous tensors by their names in the struct; the nodes of level 0 end at `first`."""
+        made, self._width = library(tensors["c"].dtype), tensors["c"].size(1)
+        self._forward, self._backward = made.forward, made.backward
+        self._tensors = tensors  # which must outlive the struct
+        addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
+        self._tree = _Tree(width=self._width, first=first, **addresses)
+        self._at = ctypes.addressof(self._tree)
+
+    def forward(self, begin: int, end: int, following: int) -> None:
+        """The states of nodes `begin` to `end`, and what nodes `end` to `following` hear."""
+        self._forward(self._at, begin, end, following, self._threads(following - begin))
+
+    def backward(self, begin: int, end: int) -> None:
+        """The gradients at the gates of nodes `begin` to `end`."""
+        self._backward(self._at, begin, end, self._threads(end - begin))
+
+    def _threads(self, nodes: int) -> int:
+        return 1 if nodes * self._width < SMALL else torch.get_num_threads()

@@ -1,0 +1,26 @@
+"""Which tensors a C function may be handed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+TYPES = {torch.float32: "float", torch.float64: "double"}
+
+
+def in_reach(x: Tensor) -> bool:
+    """Whether x is numbers in memory, and nobody else must see what is done with them.
+
+    Under `torch.compile`, `torch.func` and forward-mode differentiation PyTorch must see every operation.
+    """
+    return (
+        type(x) in (Tensor, torch.nn.Parameter)
+        and x.device.type == "cpu"
+        and x.layout is torch.strided
+        and x.dtype in TYPES
+        and not torch.compiler.is_compiling()
+        and torch._C._functorch.maybe_current_level() is None
+        and torch.autograd.forward_ad._current_level < 0
+        and torch._C._len_torch_dispatch_stack() == 0
+        and not torch._C._functorch.is_legacy_batchedtensor(x)
+    )
