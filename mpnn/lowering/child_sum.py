@@ -4,8 +4,8 @@
     c' = i g + Σ_j f_j c_j,  h' = o tanh(c')                            (Tai et al., 2015, eq. 2 to 8)
 
 The nodes are numbered level by level, so that a level is a slice of every tensor and is written in place.
-Forget gates are computed only for those that hear somebody. On the way back each level leaves the gradients at
-its gates, and those of the weights are one product each, over all levels at once.
+Forget gates are computed only for those that hear somebody. On the way back each level leaves the gradients
+at its gates, and those of the weights are one product each, over all levels at once.
 """
 
 from __future__ import annotations
@@ -68,19 +68,24 @@ class Layout:
 
 
 def by_levels(layout: Layout, x: Tensor, w: Tensor, u: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor]:
-    """h and c, `[num_nodes, width]`, in PyTorch's operations; x and they in the order of the layout."""
-    width = u.size(1)
-    x_i, x_f, x_g, x_o = F.linear(x, w, b).chunk(4, 1)
-    h = c = x_i.new_zeros(len(x), width)
+    """The states h and c, `[num_nodes, width]`, in PyTorch's operations; all in the order of the layout."""
+    width, first = u.size(1), layout.levels[0][1]
+    b_igo, b_f = (None, None) if b is None else _parted(b)
+    (w_igo, w_f), (u_igo, u_f) = _parted(w), _parted(u)
+    gates, x_f = F.linear(x, w_igo, b_igo), F.linear(x[first:], w_f, b_f)
+    h, c = (gates.new_zeros(len(x), width) for _ in range(2))
     for n0, n1, e0, e1 in layout.levels:
-        nodes, src, dst = torch.arange(n0, n1), layout.src[e0:e1], layout.dst[e0:e1]
-        h_j, nothing = h[src], h.new_zeros(n1 - n0, width)
-        h_i, _, h_g, h_o = F.linear(nothing.index_add(0, dst - n0, h_j), u).chunk(4, 1)
-        forget = (x_f[dst] + F.linear(h_j, u.chunk(4)[1])).sigmoid()
-        c_new = (x_i[nodes] + h_i).sigmoid() * (x_g[nodes] + h_g).tanh()
-        c_new = c_new.index_add(0, dst - n0, forget * c[src])
-        c = c.index_copy(0, nodes, c_new)
-        h = h.index_copy(0, nodes, (x_o[nodes] + h_o).sigmoid() * c_new.tanh())
+        now, kept = gates[n0:n1], gates.new_zeros(n1 - n0, width)
+        if n0:
+            src, dst = layout.src[e0:e1], layout.dst[e0:e1]
+            h_j, c_j = h.index_select(0, src), c.index_select(0, src)
+            now = now + F.linear(kept.index_add(0, dst - n0, h_j), u_igo)
+            forget = (x_f.index_select(0, dst - first) + F.linear(h_j, u_f)).sigmoid()
+            kept = kept.index_add(0, dst - n0, forget * c_j)
+        i, g, o = now.chunk(3, 1)
+        c_now = i.sigmoid() * g.tanh() + kept
+        c[n0:n1] = c_now
+        h[n0:n1] = o.sigmoid() * c_now.tanh()
     return h, c
 
 

@@ -73,39 +73,47 @@ def tree(parents: Parents | Sequence[Parents], *, device: torch.device | str | N
     Tree(num_nodes=4, num_edges=2, num_graphs=2)
     """
     is_batch = not isinstance(parents, Tensor) and any(isinstance(p, Tensor | Sequence) for p in parents)
-    several = [torch.as_tensor(p, device=device) for p in (parents if is_batch else [parents])]
-    whole = [_checked_parents(p, f"parents[{k}]" if is_batch else "parents") for k, p in enumerate(several)]
-    lengths = tuple(p.numel() for p in whole)
-    starts = torch.tensor([0, *lengths]).cumsum(0).tolist()
-    numbered = [torch.where(p >= 0, p + start, p) for p, start in zip(whole, starts, strict=False)]
-    return Tree(torch.cat(numbered), lengths)
+    names = [f"parents[{k}]" for k in range(len(parents))] if is_batch else ["parents"]
+    each = [torch.as_tensor(p, device=device) for p in (parents if is_batch else [parents])]
+    each = [_as_integers(p, name) for p, name in zip(each, names, strict=True)]
+    # All trees are checked at once: a batch of many small ones is made anew for every step of a training.
+    return Tree(_numbered(torch.cat(each), each, names), tuple(p.numel() for p in each))
 
 
-def _checked_parents(parent: Tensor, name: str) -> Tensor:
+def _as_integers(parent: Tensor, name: str) -> Tensor:
     if parent.dim() != 1:
         raise ValueError(f"{name} must be one list of integers, got shape {list(parent.shape)}.")
-    num_nodes = parent.numel()
-    if num_nodes == 0:
-        return parent.to(torch.int64)
-    if parent.dtype not in INTEGER_TYPES:
+    if parent.numel() and parent.dtype not in INTEGER_TYPES:
         raise TypeError(f"{name} must hold integers, got {parent.dtype}.")
-    parent = parent.to(torch.int64)
-    outside = (parent < -1) | (parent >= num_nodes)
+    return parent.to(torch.int64)
+
+
+def _numbered(parent: Tensor, each: list[Tensor], names: list[str]) -> Tensor:
+    """The parents of all trees, each of which counts its own nodes, in the numbers of the whole."""
+    lengths = torch.tensor([p.numel() for p in each], device=parent.device)
+    tree = torch.repeat_interleave(lengths)
+    starts = lengths.cumsum(0) - lengths
+    outside = (parent < -1) | (parent >= lengths[tree])
     if outside.any():
         bad = int(outside.nonzero()[0])
+        k = int(tree[bad])
         raise IndexError(
-            f"{name}[{bad}] is {int(parent[bad])}, but must be -1 (a root) or a node (0..{num_nodes - 1})."
+            f"{names[k]}[{bad - int(starts[k])}] is {int(parent[bad])}, but must be -1 (a root) or a node "
+            f"(0..{int(lengths[k]) - 1})."
         )
-    node = torch.arange(num_nodes, device=parent.device)
+    whole = torch.where(parent >= 0, parent + starts[tree], parent)
+    node = torch.arange(len(whole), device=whole.device)
     # Parents numbered before their children, or all behind them, cannot go round.
-    if not ((parent < node).all() or ((parent > node) | (parent < 0)).all()):
-        ancestor = _ancestor(parent, num_nodes)
+    if not ((whole < node).all() or ((whole > node) | (whole < 0)).all()):
+        ancestor = _ancestor(whole, int(lengths.max()))
         if (ancestor >= 0).any():
-            cycle = show_cycle(parent.tolist(), int(ancestor.max()))
+            round_about = int(ancestor[ancestor >= 0][0])
+            k = int(tree[round_about])
+            cycle = show_cycle(each[k].tolist(), round_about - int(starts[k]))
             raise ValueError(
-                f"{name} goes round in a cycle, {cycle}: a tree has none, its root has parent -1."
+                f"{names[k]} goes round in a cycle, {cycle}: a tree has none, its root has parent -1."
             )
-    return parent
+    return whole
 
 
 def _ancestor(parent: Tensor, generations: int) -> Tensor:
