@@ -165,8 +165,7 @@ def _parted(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _joined(igo: Tensor, f: Tensor) -> Tensor:
-    i, go = igo.split([len(f), 2 * len(f)])
-    return torch.cat([i, f, go])
+    return torch.cat([igo[: len(f)], f, igo[len(f) :]])
 
 
 @dataclass(frozen=True)
