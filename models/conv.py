@@ -75,7 +75,9 @@ class Convolution(MessagePassing):
                 f"the graph has {graph.num_edge_types} edge types, but the kernel {list(self.kernel_size)} "
                 f"has {places} places."
             )
-        out: Tensor = self.propagate(graph, x=(x.reshape(x.size(0), self.groups, -1), None))
+        out: Tensor = self.propagate(
+            graph, x=(x.reshape(x.size(0), self.groups, self.in_channels // self.groups), None)
+        )
         return out
 
     def _border(self) -> tuple[tuple[int, int], ...]:

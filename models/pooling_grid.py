@@ -161,7 +161,8 @@ def _mean(layer: Any, x: Tensor, graph: Topology | None, dimensions: int) -> Ten
     topology = _window_grid(layer, tuple(batch.shape[2:]), batch.size(0), x.device)
     out = to_image(layer.on_nodes(to_rows(batch), topology), topology.out_shape)
     if override is not None or layer.count_include_pad:
-        counts = topology.in_degree[: prod(topology.out_shape)].view(topology.out_shape)
+        one = _window_grid(layer, tuple(batch.shape[2:]), 1, x.device)
+        counts = one.in_degree.view(topology.out_shape)
         sizes = torch.full_like(counts, override) if override is not None else _window_sizes(layer, topology)
         out = out * (counts.to(out.dtype) / sizes)
     return out if batch.dim() == x.dim() else out.squeeze(0)

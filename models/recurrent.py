@@ -110,16 +110,22 @@ class RNN(nn.RNN):
     `[layers * directions, num_such_nodes, hidden_size]`: on a chain, torch's final states. Both directions of
     a graph that has other numbers of first and last nodes give these as a list.
 
+    With `truncate=k` gradients are cut every k steps, or levels of the graph: truncated backpropagation
+    through time, of which the outputs are the same.
+
     Raises:
-        ValueError: a graph with a cycle, which the message shows; `hx` together with a graph.
+        ValueError: a graph with a cycle, which the message shows; `hx` together with a graph; sequences of no
+            steps.
     """
 
     step: ClassVar[type[Step]] = RNNStep
 
-    def forward(self, input: Any, hx: Any = None, *, graph: Topology | None = None) -> Any:
-        if graph is None and type(self).step is RNNStep and wants_dense():
+    def forward(
+        self, input: Any, hx: Any = None, *, graph: Topology | None = None, truncate: int | None = None
+    ) -> Any:
+        if graph is None and truncate is None and type(self).step is RNNStep and wants_dense():
             return straight(self, "recurrence", super().forward, input, hx)
-        return _recur(self, input, hx, graph)
+        return _recur(self, input, hx, graph, truncate)
 
 
 class GRU(nn.GRU):
@@ -127,10 +133,12 @@ class GRU(nn.GRU):
 
     step: ClassVar[type[Step]] = GRUStep
 
-    def forward(self, input: Any, hx: Any = None, *, graph: Topology | None = None) -> Any:
-        if graph is None and type(self).step is GRUStep and wants_dense():
+    def forward(
+        self, input: Any, hx: Any = None, *, graph: Topology | None = None, truncate: int | None = None
+    ) -> Any:
+        if graph is None and truncate is None and type(self).step is GRUStep and wants_dense():
             return straight(self, "recurrence", super().forward, input, hx)
-        return _recur(self, input, hx, graph)
+        return _recur(self, input, hx, graph, truncate)
 
 
 class LSTM(nn.LSTM):
@@ -149,44 +157,48 @@ class LSTM(nn.LSTM):
 
     step: ClassVar[type[Step]] = LSTMStep
 
-    def forward(self, input: Any, hx: Any = None, *, graph: Topology | None = None) -> Any:
-        if graph is None and type(self).step is LSTMStep and wants_dense():
+    def forward(
+        self, input: Any, hx: Any = None, *, graph: Topology | None = None, truncate: int | None = None
+    ) -> Any:
+        if graph is None and truncate is None and type(self).step is LSTMStep and wants_dense():
             return straight(self, "recurrence", super().forward, input, hx)
-        return _recur(self, input, hx, graph)
+        return _recur(self, input, hx, graph, truncate)
 
 
 # On any directed acyclic graph, by messages -------------------------------------------------------------
 
 
-def _recur(layer: Any, input: Any, hx: Any, graph: Topology | None) -> Any:
+def _recur(layer: Any, input: Any, hx: Any, graph: Topology | None, truncate: int | None) -> Any:
     if graph is not None:
         if hx is not None:
             raise ValueError("hx has no meaning with a graph, whose first nodes hear nobody.")
         graph = graph if isinstance(graph, Graph) else as_graph(graph, input.size(0))
         _check_nodes(input, graph)
-        return _run(layer, input, graph, None)
+        return _run(layer, input, graph, None, truncate)
     if isinstance(input, PackedSequence):
-        return _recur_packed(layer, input, hx)
+        return _recur_packed(layer, input, hx, truncate)
     is_batched = input.dim() == 3
     if input.dim() not in (2, 3):
         raise ValueError(f"input must have 2 or 3 dimensions, got shape {list(input.shape)}.")
     # [batch, length, channels]
     x = input if layer.batch_first and is_batched else input.transpose(0, 1) if is_batched else input[None]
     batch, length = x.shape[:2]
+    if length == 0:
+        raise ValueError(f"input must have at least one step, got shape {list(input.shape)}.")
     if hx is not None and not is_batched:
         hx = _each(hx, lambda h: h.unsqueeze(1))
-    out, hidden = _run(layer, x.flatten(0, 1), _chain((length,) * batch, device=x.device), hx)
-    out = out.view(batch, length, -1)
+    out, hidden = _run(layer, x.flatten(0, 1), _chain((length,) * batch, device=x.device), hx, truncate)
+    out = out.view(batch, length, out.size(1))
     if not is_batched:
         return out.squeeze(0), _each(hidden, lambda h: h.squeeze(1))
     return out if layer.batch_first else out.transpose(0, 1), hidden
 
 
-def _recur_packed(layer: Any, input: PackedSequence, hx: Any) -> Any:
+def _recur_packed(layer: Any, input: PackedSequence, hx: Any, truncate: int | None) -> Any:
     padded, lengths = pad_packed_sequence(input, batch_first=True)
     batch = Batch.of(tuple(lengths.tolist()), padded.device)
     rows = batch.unpad(padded)
-    out, hidden = _run(layer, rows, _chain(batch.lengths, device=rows.device), hx)
+    out, hidden = _run(layer, rows, _chain(batch.lengths, device=rows.device), hx, truncate)
     order = input.sorted_indices
     wide = batch.pad(out) if order is None else batch.pad(out)[order]
     sizes = lengths if order is None else lengths[order.cpu()]
@@ -194,7 +206,7 @@ def _recur_packed(layer: Any, input: PackedSequence, hx: Any) -> Any:
     return PackedSequence(data, input.batch_sizes, input.sorted_indices, input.unsorted_indices), hidden
 
 
-def _run(layer: Any, x: Tensor, graph: Graph, hx: Any) -> Any:
+def _run(layer: Any, x: Tensor, graph: Graph, hx: Any, truncate: int | None) -> Any:
     """All layers and directions, on nodes."""
     initial: States | None = (hx,) if isinstance(hx, Tensor) else hx
     finals: list[States] = []
@@ -203,6 +215,7 @@ def _run(layer: Any, x: Tensor, graph: Graph, hx: Any) -> Any:
         for direction in range(1 + layer.bidirectional):
             way = graph.reverse() if direction else graph
             step = layer.step(layer, f"l{k}_reverse" if direction else f"l{k}")
+            step.truncate = truncate
             fields = {"x": x}
             if initial is not None:
                 fields |= _at_first(way, [h[len(finals)] for h in initial])

@@ -39,6 +39,10 @@ class Topological(MessagePassing):
     source, `h_j` say, gets what `update` has made of the source; other fields are what `propagate` was given
     and `prepare` has made of it.
 
+    With `truncate = k`, set in the class or on a layer, gradients are cut every k levels: who stands in level
+    k, 2k, ... or behind takes the states of levels before as given numbers, which on a chain is truncated
+    backpropagation through time (Williams and Peng, 1990). The states themselves are the same.
+
     On a chain, a cell with the equations of an RNN, GRU or LSTM runs on PyTorch's kernel for these, whose
     last state is known at the last nodes only: `scan` returns no more than that.
 
@@ -55,6 +59,7 @@ class Topological(MessagePassing):
 
     schedule: ClassVar[str] = "topological"
     state: ClassVar[tuple[str, ...]] = ()
+    truncate: int | None = None
 
     def prepare(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """What can be computed for all nodes at once, before the first is updated: by default nothing."""
@@ -69,7 +74,7 @@ class Topological(MessagePassing):
             The first state of every node, `[num_nodes, ...]`, and all states of the last nodes, those that
             nobody hears, `[num_last, ...]` each.
         """
-        graph = _checked(graph, None, fields)
+        graph = self._checked(graph, None, fields)
         found: tuple[Tensor, States] | None = backends.recur(self._as_data(graph, fields))
         if found is not None:
             return found
@@ -90,9 +95,9 @@ class Topological(MessagePassing):
             The state of every node, a tuple of tensors `[num_nodes, ...]`.
 
         Raises:
-            ValueError: the graph has a cycle, which the message shows; or it has no nodes.
+            ValueError: the graph has a cycle, which the message shows; or `truncate` is below 1.
         """
-        graph = _checked(graph, size, fields)
+        graph = self._checked(graph, size, fields)
         if len(self.state) == 1:
             found: tuple[Tensor, States] | None = backends.recur(self._as_data(graph, fields))
             if found is not None:
@@ -111,17 +116,27 @@ class Topological(MessagePassing):
             self.nothing,
             # An `aggregate` of its own is no sum.
             self.aggr_module if type(self).aggregate is MessagePassing.aggregate else None,
+            self.truncate,
         )
+
+    def _checked(self, graph: Topology | None, size: Size | None, fields: Mapping[str, Any]) -> Graph:
+        if size is not None or graph is None:
+            raise ValueError("a topological schedule needs a graph with one set of nodes, and no size.")
+        if self.truncate is not None and self.truncate < 1:
+            raise ValueError(f"truncate is {self.truncate}, but must be a number of levels, at least 1.")
+        rows = next((v.size(0) for v in fields.values() if isinstance(v, Tensor) and v.dim()), None)
+        return as_graph(graph, None if isinstance(graph, Graph) else rows)
 
     def _by_levels(self, graph: Graph, fields: Mapping[str, Any]) -> States:
         fields = self.prepare(fields)
         levels: list[_Level] = graph.memo("levels as graphs", lambda: _levels(graph))
         message, update = parameters_of(self.message), parameters_of(self.update, skip=1)
         states: list[States] = []
-        for level in levels:
+        for number, level in enumerate(levels):
+            cut = 0 if self.truncate is None else number - number % self.truncate
             given = _rows_of(level, fields, message, update, graph.num_edges)
             for k, name in enumerate(self.state):
-                given[name] = (_gather(level, states, k), None)
+                given[name] = (_gather(level, states, k, cut), None)
             states.append(self._update_level(level, given, update))
         order = graph.memo("place in the schedule", lambda: _inverse(torch.cat([lv.nodes for lv in levels])))
         return tuple(torch.cat(parts).index_select(0, order) for parts in zip(*states, strict=True))
@@ -143,16 +158,6 @@ class Topological(MessagePassing):
         return like.new_zeros(num_nodes)
 
 
-def _checked(graph: Topology | None, size: Size | None, fields: Mapping[str, Any]) -> Graph:
-    if size is not None or graph is None:
-        raise ValueError("a topological schedule needs a graph with one set of nodes, and no size.")
-    rows = next((v.size(0) for v in fields.values() if isinstance(v, Tensor) and v.dim()), None)
-    graph = as_graph(graph, None if isinstance(graph, Graph) else rows)
-    if graph.num_nodes == 0:
-        raise ValueError("the graph has no nodes, so nothing says what their state would look like.")
-    return graph
-
-
 def _levels(graph: Graph) -> list[_Level]:
     levels = topological_levels(graph)
     position = torch.empty_like(levels.nodes)
@@ -172,14 +177,17 @@ def _levels(graph: Graph) -> list[_Level]:
         ends = torch.stack([torch.arange(edges.numel(), device=edges.device), position[graph.dst[edges]]])
         step = Graph(ends, (edges.numel(), nodes.numel()))
         found.append(_Level(nodes, edges, sources, step, tuple(heard)))
+    if not found:  # a graph without nodes has one empty level, whose states have their shapes
+        none = levels.nodes
+        found.append(_Level(none, none, none, Graph(none.new_empty(2, 0), (0, 0)), ()))
     return found
 
 
-def _gather(level: _Level, states: Sequence[tuple[Tensor, ...]], k: int) -> Tensor | None:
-    parts = [
-        states[earlier][k] if rows is None else states[earlier][k].index_select(0, rows)
-        for earlier, rows in level.heard
-    ]
+def _gather(level: _Level, states: Sequence[tuple[Tensor, ...]], k: int, cut: int) -> Tensor | None:
+    parts = []
+    for earlier, rows in level.heard:
+        state = states[earlier][k].detach() if earlier < cut else states[earlier][k]
+        parts.append(state if rows is None else state.index_select(0, rows))
     return parts[0] if len(parts) == 1 else torch.cat(parts) if parts else None
 
 

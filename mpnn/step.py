@@ -43,3 +43,4 @@ class Recurrence:
     update: Callable[..., Any]
     nothing: Callable[[int, Mapping[str, Any]], Tensor]
     aggregator: nn.Module | None
+    truncate: int | None = None  # after how many levels gradients are cut

@@ -23,6 +23,8 @@ def match_attention(reading: Reading, graph: Graph) -> Lowered:
     """Score = scale · q_i·k_j + biases, value = v_j, in any number of heads."""
     if reading.kinds != ("softmax",):
         raise NoMatchError("the messages are not reduced by one softmax")
+    if "kept" in reading.operations:
+        raise NoMatchError("the message drops by seed and edge, and the kernel would draw otherwise")
     if foreign(reading):
         raise NoMatchError(f"the message uses {foreign(reading)}")
     value_shape, score_shape = reading.shapes

@@ -204,3 +204,5 @@ def fits_child_sum(graph: Graph) -> None:
         raise NoMatchError("autocast decides the types of single operations")
     if graph.is_bipartite:
         raise NoMatchError("the graph is bipartite")
+    if graph.num_nodes == 0:
+        raise NoMatchError("the graph has no nodes")

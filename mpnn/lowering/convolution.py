@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -51,8 +52,6 @@ def fits_convolution(graph: Graph) -> None:
     assert isinstance(graph, Grid)
     if len(graph.in_shape) > 3:
         raise NoMatchError(f"the grid has {len(graph.in_shape)} dimensions")
-    if graph.is_reversed and any(graph.periodic):
-        raise NoMatchError("the grid is periodic and reversed")
 
 
 def _forward(image: Tensor, matrices: Tensor, grid: Grid) -> Tensor:
@@ -72,10 +71,25 @@ def _transposed(image: Tensor, matrices: Tensor, grid: Grid) -> Tensor:
     weight = matrices.permute(1, 2, 3, 0).reshape(groups * width, out, *grid.kernel_size)
     conv = CONV_TRANSPOSE[len(grid.in_shape)]
     result: Tensor = conv(image, weight, None, grid.stride, 0, 0, groups, grid.dilation)
-    # Cut off what lies in the padding; inputs that no window reached hear nothing.
-    for d, (extent, (front, _)) in enumerate(zip(grid.in_shape, grid.padding, strict=True)):
-        missing = front + extent - result.size(2 + d)
-        if missing > 0:
-            result = F.pad(result, [0, 0] * (result.dim() - 3 - d) + [0, missing])
-        result = result.narrow(2 + d, front, extent)
+    for d, extent in enumerate(grid.in_shape):
+        fold = _around if grid.periodic[d] else _inside
+        result = fold(result, 2 + d, extent, grid.padding[d][0])
     return result
+
+
+def _inside(image: Tensor, d: int, extent: int, front: int) -> Tensor:
+    """Cut off what lies in the padding; inputs that no window reached hear nothing."""
+    missing = max(0, front + extent - image.size(d))
+    return _wider(image, d, 0, missing).narrow(d, front, extent)
+
+
+def _around(image: Tensor, d: int, extent: int, front: int) -> Tensor:
+    """Add what lies in the padding to the other side, as often as it goes round."""
+    before = -front % extent
+    behind = -(before + image.size(d)) % extent
+    turns = torch.unflatten(_wider(image, d, before, behind), d, (-1, extent))
+    return turns.sum(d)
+
+
+def _wider(image: Tensor, d: int, before: int, behind: int) -> Tensor:
+    return F.pad(image, [0, 0] * (image.dim() - 1 - d) + [before, behind])

@@ -147,6 +147,8 @@ def _find_cell(call: Recurrence) -> CellMatch:
     rules = _rules_for(graph, "topological")
     if not rules:
         raise NoMatchError(f"no rule in topological order is for {type(graph).__name__}")
+    if call.truncate is not None:
+        raise NoMatchError(f"gradients are cut every {call.truncate} levels")
     if type(call.aggregator) is not Sum:
         raise NoMatchError(f"the messages are reduced by {call.aggregator}, not by a sum")
     try:

@@ -95,6 +95,8 @@ def _convolution_examples() -> list[Example]:
         topology.grid((3, 4, 3), 2, padding=[(0, 1), (1, 0), (0, 0)]),
         topology.grid((5, 6), (3, 2), stride=2, padding=1, batch=2).reverse(),
         topology.grid(9, 2, stride=4, dilation=2).reverse(),
+        topology.grid((5, 4), (3, 2), stride=2, padding=[(7, 1), (0, 1)], periodic=(True, False)).reverse(),
+        topology.grid((4, 3, 2), 3, padding="same", dilation=2, periodic=True).reverse(),
     ]
     examples = []
     for graph in graphs:

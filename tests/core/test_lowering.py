@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -106,6 +107,16 @@ def test_what_no_rule_is_for_says_why() -> None:
         _one_step("dense", dot, graph=topology.complete([1, 4], self_loops=False))
     with pytest.raises(ValueError, match="not made of one primitive reduction"):
         _one_step("dense", lambda x_j: x_j, ["sum", "max"])
+
+
+def test_attention_with_dropout_of_its_own_says_why_it_is_left_alone() -> None:
+    def dropped(x_i: Tensor, x_j: Tensor) -> tuple[Tensor, Tensor]:
+        score = (x_i * x_j).sum(-1)
+        return score, F.dropout(torch.ones_like(score), 0.5)[:, None] * x_j
+
+    with pytest.raises(ValueError, match="attention: the message drops by seed and edge"):
+        _one_step("dense", dropped)
+    assert _one_step("auto", dropped).shape == (5, 3)
 
 
 def test_every_rule_says_in_a_line_what_it_does() -> None:

@@ -108,6 +108,48 @@ def test_a_chain_is_a_batch_of_sequences(name: str, lengths: tuple[int, ...]) ->
     assert_close(ours_h, theirs_h)
 
 
+class InPieces(nn.Module):
+    """Truncated backpropagation through time as one writes it with torch.nn: states handed on, detached."""
+
+    def __init__(self, layer: Any, steps: int) -> None:
+        super().__init__()
+        self.module, self.steps = layer, steps
+
+    def forward(self, x: Tensor, hx: Any = None) -> Any:
+        outs = []
+        for part in x.split(self.steps):
+            hx = tuple(h.detach() for h in hx) if isinstance(hx, tuple) else hx if hx is None else hx.detach()
+            out, hx = self.module(part, hx)
+            outs.append(out)
+        return torch.cat(outs), hx
+
+
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+def test_truncated_backpropagation_equals_torch_in_pieces(name: str) -> None:
+    ours, theirs = pair(name)
+    x = torch.randn(7, 2, 3, dtype=torch.float64)
+    assert_same(On(ours, truncate=3), InPieces(theirs, 3), [x])
+    assert_same(On(ours, truncate=7), On(theirs), [x])
+    chain = topology.chain([7, 7])
+    rows = On(ours, graph=chain, truncate=3)(x.transpose(0, 1).flatten(0, 1))[0]
+    assert_close(rows.view(2, 7, 4).transpose(0, 1), theirs(x)[0])
+    (step, *_) = mpnn.explain(ours, rows[:, :3], graph=chain, truncate=3).steps
+    assert step.way == "levels"
+    assert "gradients are cut every 3 levels" in step.reason
+    with pytest.raises(ValueError, match="truncate is 0, but must be a number of levels, at least 1"):
+        ours(x, truncate=0)
+
+
+def test_on_a_tree_gradients_are_cut_between_levels() -> None:
+    lstm = models.LSTM(3, 4, dtype=torch.float64)
+    x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    path = topology.tree([-1, 0, 1, 2, 3])  # node 4 is heard first, node 0 last
+    (gradient,) = torch.autograd.grad(lstm(x, graph=path, truncate=2)[0][0].sum(), x)
+    assert gradient.abs().sum(1).gt(0).tolist() == [True, False, False, False, False]
+    (gradient,) = torch.autograd.grad(lstm(x, graph=path, truncate=2)[0][1].sum(), x)
+    assert gradient.abs().sum(1).gt(0).tolist() == [False, True, True, False, False]
+
+
 def tree_lstm(lstm: nn.LSTM, x: Tensor, parents: list[int]) -> Tensor:
     """The equations of Tai et al. (2015), child-sum, node by node."""
     w, u = lstm.weight_ih_l0.chunk(4), lstm.weight_hh_l0.chunk(4)
@@ -213,6 +255,8 @@ def test_what_does_not_fit_is_refused() -> None:
     layer, x = models.GRU(3, 4), torch.randn(3, 3)
     with pytest.raises(ValueError, match="graph has a cycle"):
         layer(x, graph=torch.tensor([[0, 1, 2], [1, 2, 0]]))
+    with mpnn.backend("eager"), pytest.raises(ValueError, match="input must have at least one step, got"):
+        layer(torch.zeros(0, 2, 3))
     with pytest.raises(ValueError, match="hx has no meaning with a graph"):
         layer(x, torch.zeros(1, 1, 4), graph=topology.chain(3))
     with pytest.raises(ValueError, match=r"with a graph of 4 nodes, input must be \[num_nodes, input_size\]"):
