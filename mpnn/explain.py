@@ -243,7 +243,7 @@ def _operations(node: fx.Node) -> int:
 def _amount(number: int) -> str:
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= 10 * size:
-            return f"{number / size:.3g}{unit}"
+            return f"{number / size:.3g}{unit}" if number < 1000 * size else f"{number / size:.0f}{unit}"
     return str(number)
 
 

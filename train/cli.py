@@ -126,7 +126,10 @@ def _train(flags: dict[str, Any]) -> int:
     if resume is None:
         dataset, model = DEFAULTS[flags["task"]]
         given = {} if config is None else read_settings_file(Path(config), flags["task"])
-        settings = preset(**{"dataset": dataset, "model": model} | given | flags)
+        asked = given | flags
+        if asked.get("edge_label") is not None or asked.get("predict") == "labels":
+            model = "gcn"  # the autoencoders know links only
+        settings = preset(**{"dataset": dataset, "model": model} | asked)
     else:
         if config is not None:
             raise RunError(f"config is {config!r}, but a resumed run has its own: leave it out")

@@ -108,6 +108,20 @@ def embed(
     else:
         home = Path(resume)
         history = _load(home / LAST, model) if (home / LAST).exists() else []
+    with folder.held(home):
+        return _train(settings, data, model, history, home, kind, opened, on_round)
+
+
+def _train(
+    settings: EmbedSettings,
+    data: NodeDataset,
+    model: SkipGram,
+    history: list[dict[str, float]],
+    home: Path,
+    kind: str | None,
+    opened: Callable[[NodeDataset, Path], None] | None,
+    on_round: Callable[[int, float], None] | None,
+) -> EmbedReport:
     if opened is not None:
         opened(data, home)
     with Interrupt() as interrupt:

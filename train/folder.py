@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,6 +41,30 @@ def new_folder(settings: Settings | EmbedSettings, out: Path | None) -> Path:
         raise RunError(f"run folder {out} is not empty: resume the run in it, or name another folder")
     write_config(out, settings)
     return out
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a run folder for this process: what another one writes in the meantime would be lost.
+
+    Raises:
+        RunError: another process has it.
+    """
+    try:
+        place = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise RunError(f"run folder {folder} cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(place)
+        raise RunError(f"another run is writing into {folder}: wait for it, or name another folder") from None
+    except OSError:
+        pass  # some file systems know no locks
+    try:
+        yield
+    finally:
+        os.close(place)
 
 
 def write_config(folder: Path, settings: Record) -> None:

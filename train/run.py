@@ -17,12 +17,13 @@ from mpnn.train import checkpoint, folder
 from mpnn.train.build import build_model, find_device
 from mpnn.train.draw import draw_run
 from mpnn.train.errors import RunError
+from mpnn.train.fingerprint import fingerprint
 from mpnn.train.kinds import make_task
 from mpnn.train.look import picture_format
 from mpnn.train.loop import Result, fit, watched_metric
 from mpnn.train.metrics import Metric
 from mpnn.train.settings import Settings
-from mpnn.train.state import BEST, LAST, Row
+from mpnn.train.state import BEST, CONTENT, LAST, Row
 from mpnn.train.task import SupervisedTask
 
 # What a resumed run may change; everything else decides its numbers.
@@ -127,19 +128,20 @@ def train(
         watched_metric(settings, task)
         if resume is None:
             home = folder.new_folder(settings, None if out is None else Path(out))
-        listener.opened(home)
-        results = []
-        for number, (one, place) in enumerate(runs_of(settings, home)):
-            task = task if number == 0 else make_task(one, data)
-            results.append(_run(one, task, place, resume is not None, listener))
-        if settings.shared_epoch:
-            results = with_shared_epoch(results, settings.folds or 1, watched_metric(settings, task))
-        report = Report(settings, results, home, task.metrics)
-        _write_results(report)
-        if kind is not None:
-            _, first = next(runs_of(settings, home))
-            model, task, _ = load_model(first, settings.device)
-            draw_run(home, settings, results, str(report), model, task, kind)
+        with folder.held(home):
+            listener.opened(home)
+            results, content = [], fingerprint(data)
+            for number, (one, place) in enumerate(runs_of(settings, home)):
+                task = task if number == 0 else make_task(one, data)
+                results.append(_run(one, task, content, place, resume is not None, listener))
+            if settings.shared_epoch:
+                results = with_shared_epoch(results, settings.folds or 1, watched_metric(settings, task))
+            report = Report(settings, results, home, task.metrics)
+            _write_results(report)
+            if kind is not None:
+                _, first = next(runs_of(settings, home))
+                model, task, _ = load_model(first, settings.device)
+                draw_run(home, settings, results, str(report), model, task, kind)
     return report
 
 
@@ -192,7 +194,9 @@ def runs_of(settings: Settings, home: Path) -> Iterator[tuple[Settings, Path]]:
             yield replace(settings, seed=seed, runs=1, fold=fold), home / "-".join(names)
 
 
-def _run(settings: Settings, task: SupervisedTask, home: Path, resume: bool, listener: Listener) -> Result:
+def _run(
+    settings: Settings, task: SupervisedTask, content: str, home: Path, resume: bool, listener: Listener
+) -> Result:
     folder.write_config(home, settings)
     torch.manual_seed(settings.seed)
     model = build_model(settings, task)
@@ -203,7 +207,8 @@ def _run(settings: Settings, task: SupervisedTask, home: Path, resume: bool, lis
         settings,
         folder=home,
         resume=resume and (home / LAST).exists(),
-        identity={name: value for name, value in asdict(settings).items() if name not in MAY_CHANGE},
+        identity={name: value for name, value in asdict(settings).items() if name not in MAY_CHANGE}
+        | {CONTENT: content},
         on_epoch=listener.epoch,
     )
     listener.finished(result)

@@ -15,6 +15,7 @@ from mpnn.train.stopping import EarlyStopping
 
 Row = dict[str, float]
 BEST, LAST, METRICS = "best.pt", "last.pt", "metrics.csv"
+CONTENT = "content"  # of the data, as part of a run's identity
 
 
 @dataclass
@@ -73,8 +74,14 @@ class State:
         needed = {"settings", "model", "optimizer", "stopper", "random", "history", "best"}
         if not needed <= last.keys():
             raise RunError(f"{path} is not a checkpoint of a run: it lacks {sorted(needed - last.keys())}")
+        if not isinstance(last["settings"], dict):
+            raise RunError(f"{path} is not a checkpoint of a run, or is damaged")
         for name, ours in self.identity.items():
-            theirs = last["settings"].get(name)
+            theirs = last["settings"].get(name, ours if name == CONTENT else None)
+            if name == CONTENT and theirs != ours:
+                raise RunError(
+                    f"{path} is of a run on other data, which has changed since: put it back or start anew"
+                )
             if theirs != ours:
                 raise RunError(f"{path} is of another run: its {name} is {theirs!r}, here it is {ours!r}")
         try:
@@ -82,7 +89,14 @@ class State:
             self.optimizer.load_state_dict(last["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise RunError(f"{path} is of another model: its parameters do not fit this one") from error
-        self.stopper.recall(last["stopper"])
-        self.history = last["history"]
-        self.best_epoch, self.best_model = last["best"]["epoch"], last["best"]["model"]
-        checkpoint.set_random_state(last["random"])
+        except (TypeError, KeyError, AttributeError) as error:
+            raise RunError(f"{path} is not a checkpoint of a run, or is damaged") from error
+        try:
+            if not isinstance(last["history"], list):
+                raise TypeError(type(last["history"]).__name__)
+            self.stopper.recall(last["stopper"])
+            self.history = [dict(row) for row in last["history"]]
+            self.best_epoch, self.best_model = int(last["best"]["epoch"]), dict(last["best"]["model"])
+            checkpoint.set_random_state(last["random"])
+        except (TypeError, KeyError, ValueError, AttributeError, RuntimeError) as error:
+            raise RunError(f"{path} is not a checkpoint of a run, or is damaged") from error

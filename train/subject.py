@@ -63,7 +63,7 @@ def find_subject(model: str, flags: Mapping[str, Any]) -> Subject:
         first = next(place for _, place in runs_of(read_config(home), home))
         found, task, settings = load_model(first, flags.get("device", "auto"), flags.get("data"))
         return Subject(found, task, settings, first)
-    if home.is_dir() and not any(model in models(task) for task in TASKS):
+    if (home.is_dir() or "/" in model) and not any(model in models(task) for task in TASKS):
         raise RunError(f"{home} holds no run: {home / CONFIG} does not exist")
     given = dict(flags)
     given.setdefault("dataset", "karate")

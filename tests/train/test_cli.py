@@ -192,3 +192,48 @@ def test_help_is_there(flags: list[str], capsys: pytest.CaptureFixture[str]) -> 
 def test_every_flag_is_a_setting() -> None:
     parsed: dict[str, Any] = vars(cli._parser().parse_args(["train", "node"]))
     assert set(parsed) == {"command", "task"}
+
+
+def test_labels_of_edges_are_learned_by_a_layer_unless_another_model_is_named(tmp_path: Path) -> None:
+    rows = "".join(f"{k},{(k + 1) % 30},{'yes' if k % 2 else 'no'}\n" for k in range(30))
+    (tmp_path / "net.csv").write_text("a,b,trust\n" + rows)
+    flags = [
+        "train",
+        "edge",
+        "--dataset",
+        str(tmp_path / "net.csv"),
+        "--edge-label",
+        "trust",
+        "--no-pictures",
+    ]
+    assert cli.main([*flags, "--epochs", "2", "--out", str(tmp_path / "run")]) == 0
+    assert cli.main([*flags, "--model", "gae"]) == 2
+
+
+def test_autoencoders_leave_features_of_ones_own_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "net.csv").write_text("a,b\n" + "".join(f"{k},{(k + 1) % 30}\n" for k in range(30)))
+    (tmp_path / "nodes.csv").write_text("name,x\n" + "".join(f"{k},{k - 15}\n" for k in range(30)))
+    flags = ["--dataset", str(tmp_path / "net.csv"), "--nodes", str(tmp_path / "nodes.csv")]
+    assert (
+        cli.main(["train", "edge", *flags, "--epochs", "2", "--no-pictures", "--out", str(tmp_path / "run")])
+        == 0
+    )
+
+
+def test_pictures_are_saved_as_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["train", "node", "--dataset", "karate", "--epochs", "2", "--pictures", "pdf"]
+    assert cli.main([*flags, "--out", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / "curves.pdf").exists() and not (tmp_path / "run" / "curves.png").exists()
+    assert "curves.pdf" in capsys.readouterr().out
+    assert cli.main([*flags, "--no-pictures"]) == 2
+    assert capsys.readouterr().err.startswith("mpnn: pictures is 'pdf', but with no_pictures")
+
+
+def test_tables_are_not_broken_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["datasets"]) == 0
+    assert "Zachary's karate club: 34 members, 2 clubs; embedded, no files" in capsys.readouterr().out
+
+
+def test_a_run_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", "runs/none"]) == 2
+    assert "runs/none holds no run" in capsys.readouterr().err

@@ -17,7 +17,18 @@ from torch import Tensor
 
 from mpnn.datasets import load
 from mpnn.models import CONVS
-from mpnn.train import Listener, NodeTask, Report, RunError, Settings, build_model, load_model, preset, train
+from mpnn.train import (
+    Listener,
+    NodeTask,
+    Report,
+    RunError,
+    Settings,
+    build_model,
+    folder,
+    load_model,
+    preset,
+    train,
+)
 from mpnn.train.run import MAY_CHANGE
 
 SHORT = preset("gat", dataset="karate", epochs=25, patience=None, hidden=4)
@@ -321,3 +332,32 @@ def test_parameters_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     torch.save(last, tmp_path / "last.pt")
     with pytest.raises(RunError, match=r"last\.pt is of another model: its parameters do not fit"):
         train(resume=tmp_path)
+
+
+def test_a_run_is_not_resumed_on_data_that_has_changed(tmp_path: Path) -> None:
+    table = tmp_path / "net.csv"
+    table.write_text("a,b\n" + "".join(f"{k},{(k + 1) % 30}\n" for k in range(30)))
+    settings = preset("gae", "edge", dataset=str(table), epochs=2)
+    train(settings, tmp_path / "run", draw=False)
+    table.write_text(table.read_text() + "0,15\n")
+    with pytest.raises(RunError, match=r"last\.pt is of a run on other data, which has changed since"):
+        train(replace(settings, epochs=3), resume=tmp_path / "run", draw=False)
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    settings = preset("gcn", dataset="karate", epochs=2)
+    train(settings, tmp_path / "run", draw=False)
+    with folder.held(tmp_path / "run"), pytest.raises(RunError, match="another run is writing into"):
+        train(replace(settings, epochs=3), resume=tmp_path / "run", draw=False)
+    train(replace(settings, epochs=3), resume=tmp_path / "run", draw=False)
+
+
+@pytest.mark.parametrize("part", ["settings", "model", "optimizer", "stopper", "random", "history", "best"])
+def test_a_checkpoint_with_a_part_of_another_kind_is_refused(tmp_path: Path, part: str) -> None:
+    settings = preset("gcn", dataset="karate", epochs=2)
+    train(settings, tmp_path / "run", draw=False)
+    last = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    for wrong in ([1], {}):
+        torch.save({**last, part: wrong}, tmp_path / "run" / "last.pt")
+        with pytest.raises(RunError, match=r"last\.pt is"):
+            train(replace(settings, epochs=3), resume=tmp_path / "run", draw=False)
