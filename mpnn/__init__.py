@@ -14,6 +14,7 @@ from mpnn.csr import CSR
 from mpnn.explain import explain
 from mpnn.graph import Graph
 from mpnn.message_passing import MessagePassing, propagate
+from mpnn.sampling import NeighborLoader, Sample, sample_neighbors
 from mpnn.walks import random_walks
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "Aggregator",
     "Graph",
     "MessagePassing",
+    "NeighborLoader",
+    "Sample",
     "accelerate",
     "acceleration",
     "as_graph",
@@ -28,6 +31,7 @@ __all__ = [
     "explain",
     "propagate",
     "random_walks",
+    "sample_neighbors",
     "scatter",
     "softmax",
     "topology",

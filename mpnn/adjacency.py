@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from mpnn.edges import outliving
 from mpnn.graph import Graph, Size
 
 Topology = Graph | Tensor
@@ -44,7 +45,8 @@ def as_graph(graph: Topology, num_nodes: int | Size | None = None) -> Graph:
         return Graph(graph, num_nodes)
     known = _known(graph)
     if num_nodes not in known:
-        known[num_nodes] = Graph(graph.detach(), num_nodes)
+        with outliving():
+            known[num_nodes] = Graph(graph.detach(), num_nodes)
     return known[num_nodes]
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 import torch
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 from mpnn.graph_checks import Size, check_distinct
 
@@ -67,3 +71,14 @@ def lasting(index: Tensor) -> Tensor:
         return index
     with torch.inference_mode(False):
         return index.clone()
+
+
+@contextmanager
+def outliving() -> Iterator[None]:
+    """What the block computes from a topology outlives the evaluation or the transform that is going on."""
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        if torch._C._functorch.maybe_current_level() is not None:
+            stack.enter_context(temporarily_clear_interpreter_stack())
+        yield

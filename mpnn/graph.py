@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mpnn.batch import Batch, union
 from mpnn.csr import CSR, compress
-from mpnn.edges import breadth_first, coalesced, induced, lasting, relooped
+from mpnn.edges import breadth_first, coalesced, induced, lasting, outliving, relooped
 from mpnn.graph_checks import (
     Size,
     checked_edge_index,
@@ -162,11 +162,7 @@ class Graph:
             return cast(T, self._memo[key])
         except KeyError:
             pass
-        if torch.is_inference_mode_enabled():
-            # What is derived during an evaluation also serves the next training step.
-            with torch.inference_mode(False):
-                value = compute()
-        else:
+        with outliving():
             value = compute()
         return cast(T, self._memo.setdefault(key, value))
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from mpnn.adjacency import Topology, as_graph
 from mpnn.csr import CSR, compress
 from mpnn.graph import Graph
 from mpnn.native import walks as compiled
+from mpnn.native.gpu import has_triton
 from mpnn.native.walks import Bias
 from mpnn.splitmix import GOLDEN, mix, mix_int, shift, signed
 
@@ -42,6 +46,11 @@ def random_walks(
     The random numbers are a function of the seed, the walk's position in `start` and its step: walks do not
     depend on the number of threads, nor on the device, nor on whether there is a C compiler.
 
+    On a GPU all steps are one kernel in Triton, and nothing is copied to the host but what a tensor that is
+    new needs: a look at a `start`, an alias table for a `weight`. A CUDA graph can capture the call after a
+    first one with the same tensors; each replay takes new walks if the seed is None. What `start` holds then
+    is not looked at any more, and a walk from what is no node is -1 throughout.
+
     Args:
         graph: a `Graph` with one set of nodes, or an `edge_index` tensor.
         start: integer `[num_walks]`, where each walk begins; None begins one at every node.
@@ -49,7 +58,7 @@ def random_walks(
         weight: floating point `[num_edges]`, finite and not negative; None weighs all edges alike.
         p: above 1 walks rarely turn back at once.
         q: above 1 they stay near to where they were, below 1 they go far.
-        seed: of the random numbers; None draws one from torch's generator.
+        seed: of the random numbers; None draws one from torch's generator, on a GPU from that of the GPU.
 
     Shapes: -> int64 `[num_walks, length + 1]`, the start and where each step led.
 
@@ -66,19 +75,21 @@ def random_walks(
     """
     graph = as_graph(graph)
     graph._require_one_node_set("random_walks()")
-    start = _checked_start(start, graph)
+    on_gpu = _walks_on_gpu(graph.device)
+    start = _checked_start(start, graph, on_gpu)
     if length < 0:
         raise ValueError(f"length is {length}, but should be at least 0.")
     check_biases(p, q)
+    first_order = p == q == 1
+    if weight is None:
+        rows, aliases = graph.by_src if first_order else sorted_rows(graph), None
+    else:
+        graph, rows, aliases = _weighted(graph, weight, first_order)
+    bias = None if first_order else _bias(p, q, folded=weight is None and _is_simple_and_symmetric(graph))
+    if on_gpu:
+        return _walk_on_gpu(rows, aliases, start, length, seed, bias)
     if seed is None:
         seed = int(torch.randint(2**63 - 1, ()))
-    values = None if weight is None else _checked_weight(weight, graph)
-    if values is not None and not bool((values > 0).all()):
-        graph, values = graph.edge_subgraph(values > 0), values[values > 0]
-    first_order = p == q == 1
-    rows = graph.by_src if first_order else sorted_rows(graph)
-    aliases = None if values is None else alias_table(rows, values[rows.edge_ids.long()])
-    bias = None if first_order else _bias(p, q, folded=values is None and _is_simple_and_symmetric(graph))
     key = mix_int(seed + GOLDEN)
     if rows.indptr.device.type == "cpu":
         links = None if first_order else graph.memo("links", partial(compiled.make_links, *_two(rows)))
@@ -120,7 +131,11 @@ def alias_table(rows: CSR, weights: Tensor) -> Tensor:
 # What is asked for ---------------------------------------------------------------------------------------
 
 
-def _checked_start(start: Tensor | None, graph: Graph) -> Tensor:
+# For how many nodes a tensor on a GPU was found right, and in which version: a look makes the host wait.
+_looked_at: MutableMapping[Tensor, tuple[int, int]] = WeakIdKeyDictionary()
+
+
+def _checked_start(start: Tensor | None, graph: Graph, on_gpu: bool) -> Tensor:
     if start is None:
         return torch.arange(graph.num_nodes, device=graph.device)
     if not isinstance(start, Tensor) or start.is_floating_point() or start.dtype == torch.bool:
@@ -128,13 +143,19 @@ def _checked_start(start: Tensor | None, graph: Graph) -> Tensor:
         raise TypeError(f"start must be an integer tensor [num_walks], got {kind}.")
     if start.dim() != 1:
         raise ValueError(f"start must have shape [num_walks], got {list(start.shape)}.")
-    outside = ((start < 0) | (start >= graph.num_nodes)).nonzero()
+    remembers = on_gpu and not start.is_inference()
+    if remembers and _looked_at.get(start) == (start._version, graph.num_nodes):
+        return start.to(torch.int64)
+    capturing = start.is_cuda and torch.cuda.is_current_stream_capturing()
+    outside = start[:0] if capturing else ((start < 0) | (start >= graph.num_nodes)).nonzero()
     if outside.numel():
         bad = int(outside[0])
         raise IndexError(
             f"start[{bad}] is {int(start[bad])}, but the graph has {graph.num_nodes} nodes "
             f"(0..{graph.num_nodes - 1})."
         )
+    if remembers and not capturing:
+        _looked_at[start] = start._version, graph.num_nodes
     return start.to(graph.device, torch.int64)
 
 
@@ -149,6 +170,37 @@ def _checked_weight(weight: Tensor, graph: Graph) -> Tensor:
         first = int(bad[0])
         raise ValueError(f"weight[{first}] is {float(weight[first])}, but should be finite and at least 0.")
     return weight.detach().to(graph.device, torch.float64)
+
+
+class _Weighted(NamedTuple):
+    """What follows from the weights of a graph's edges."""
+
+    version: int
+    whole: Graph
+    graph: Graph  # the edges of positive weight
+    values: Tensor
+    rows: dict[bool, tuple[CSR, Tensor]]  # for walks of the first order and of the second, with alias tables
+
+
+# As long as a tensor of weights lives, for the graph with which it was last given.
+_weights: MutableMapping[Tensor, _Weighted] = WeakIdKeyDictionary()
+
+
+def _weighted(graph: Graph, weight: Tensor, first_order: bool) -> tuple[Graph, CSR, Tensor]:
+    """The edges of positive weight, as a graph and as rows with their alias table."""
+    remembers = isinstance(weight, Tensor) and not weight.is_inference()
+    known = _weights.get(weight) if remembers else None
+    if known is None or known.whole is not graph or known.version != weight._version:
+        values, kept = _checked_weight(weight, graph), graph
+        if not bool((values > 0).all()):
+            kept, values = graph.edge_subgraph(values > 0), values[values > 0]
+        known = _Weighted(weight._version if remembers else 0, graph, kept, values, {})
+        if remembers:
+            _weights[weight] = known
+    if first_order not in known.rows:
+        rows = known.graph.by_src if first_order else sorted_rows(known.graph)
+        known.rows[first_order] = rows, alias_table(rows, known.values[rows.edge_ids.long()])
+    return known.graph, *known.rows[first_order]
 
 
 def check_biases(p: float, q: float) -> None:
@@ -188,6 +240,26 @@ def _is_simple_and_symmetric(graph: Graph) -> bool:
 
 def _two(rows: CSR) -> tuple[Tensor, Tensor]:
     return rows.indptr, rows.indices
+
+
+# On a GPU, to the same bits ------------------------------------------------------------------------------
+
+
+def _walks_on_gpu(device: torch.device) -> bool:
+    return device.type == "cuda" and has_triton()
+
+
+def _walk_on_gpu(
+    rows: CSR, aliases: Tensor | None, start: Tensor, length: int, seed: int | None, bias: Bias | None
+) -> Tensor:
+    from mpnn.native import walks_gpu
+
+    if seed is None:
+        key = mix(torch.randint(2**63 - 1, (), device=start.device) + signed(GOLDEN))
+    else:
+        key = torch.full((), signed(mix_int(seed + GOLDEN)), device=start.device)
+    made: Tensor = walks_gpu.launch(*_two(rows), aliases, start, length, key, bias)  # type: ignore[no-untyped-call]
+    return made
 
 
 # In plain PyTorch, to the same bits ----------------------------------------------------------------------

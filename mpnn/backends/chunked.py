@@ -3,6 +3,9 @@
 For messages with dense work on a pair of nodes that no kernel should do, and for machines without a compiler.
 Rows of the graph are taken in blocks, so that every reduction sees all of its messages; the backward pass
 computes each block again instead of keeping it.
+
+The host must know where blocks begin, to launch the work on them: a graph on a GPU tells it once for each
+width of messages, and nothing waits after that.
 """
 
 from __future__ import annotations
@@ -10,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from mpnn.csr import CSR
 from mpnn.graph import Graph
 from mpnn.plan.dropout import Seed, seeded
 from mpnn.plan.homes import Home
@@ -44,17 +49,23 @@ def run(plan: Plan, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[
 def _blocks(plan: Plan, graph: Graph) -> Iterator[_Block]:
     most = max(1, NUMBERS_PER_CHUNK // max(1, plan.width))
     csr = graph.by_dst
-    indptr = csr.indptr.to(torch.int64)
-    row = 0
+    for rows, slots in graph.memo(("blocks of rows", most), lambda: _bounds(csr, most)):
+        counts = csr.indptr[rows.start : rows.stop + 1].diff()
+        numbers = torch.arange(rows.start, rows.stop, device=counts.device)
+        dst = torch.repeat_interleave(numbers, counts, output_size=slots.stop - slots.start)
+        yield _Block(rows, csr.indices[slots].long(), dst, csr.edge_ids[slots].long())
+
+
+def _bounds(csr: CSR, most: int) -> list[tuple[slice, slice]]:
+    """Rows and slots of each block: as many whole rows as fit, and at least one, however long it is."""
+    indptr = csr.indptr.cpu().numpy()
+    bounds, row = [], 0
     while row < csr.num_rows:
-        # As many whole rows as fit, and at least one, however long it is.
-        last = int(torch.searchsorted(indptr, int(indptr[row]) + most, right=True)) - 1
+        last = int(np.searchsorted(indptr, int(indptr[row]) + most, side="right")) - 1
         last = min(max(last, row + 1), csr.num_rows)
-        slots = slice(int(indptr[row]), int(indptr[last]))
-        counts = indptr[row : last + 1].diff()
-        dst = torch.repeat_interleave(torch.arange(row, last, device=indptr.device), counts)
-        yield _Block(slice(row, last), csr.indices[slots].long(), dst, csr.edge_ids[slots].long())
+        bounds.append((slice(row, last), slice(int(indptr[row]), int(indptr[last]))))
         row = last
+    return bounds
 
 
 def _reduce_block(plan: Plan, block: _Block, seed: Seed, lifted: Sequence[Tensor]) -> list[Tensor]:

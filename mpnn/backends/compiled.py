@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, fx, nn
 from torch._higher_order_ops import wrap
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.stateless import _reparametrize_module
 
 from mpnn import graph_ops  # noqa: F401  registers what graphs need
@@ -61,6 +62,16 @@ def applies(step: Step) -> bool:
     """Whether a plan can be made of this step while a function is being compiled."""
     known = region is not None or not torch.compiler.is_dynamo_compiling()
     return known and step.fields.node_dim == 0 and fusible(step.aggregator)
+
+
+def transformed() -> bool:
+    """Whether forward-mode differentiation or torch.func looks at every operation."""
+    return (
+        torch._C._functorch.maybe_current_level() is not None or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]  # known while a function is compiled
 
 
 def run(step: Step) -> Tensor:
@@ -115,7 +126,7 @@ def _emit(
 ) -> list[Tensor]:
     """A plan's reductions, as operations that a compiler sees."""
     read = plan.values(inputs, _nothing, Reduced(), (num_src, num_dst))
-    seed = torch.randint(2**31, ()) if plan.drops else None
+    seed = torch.randint(2**31, (), device=edge_index.device) if plan.drops else None
     save = torch.is_grad_enabled() and any(v.requires_grad for v in read)
     made = rows(read, edge_index, num_src, num_dst, text, seed, save)
     reduced = [made[k] for k in places(plan)]
@@ -190,7 +201,7 @@ class _Region:
         self.plan: Plan | None = None
         try:
             self.plan, self.text = self._make(dict(zip(self.places, given, strict=True)))
-            fused_of(self.text)
+            fused_of(self.text, _device_of(given))
         except NotFusableError:
             self.plan, self.text = None, ""
 
@@ -241,7 +252,13 @@ def _home_of(user: fx.Node) -> Home | None:
 
 def _example(value: Tensor, home: Home) -> Tensor:
     rows = value.shape[:1] if home is Home.SHARED else [1]  # how many there are may stay unknown
-    return torch.empty([int(n) for n in (*rows, *value.shape[1:])], dtype=value.dtype)
+    shape = [int(n) for n in (*rows, *value.shape[1:])]
+    with FakeTensorMode():
+        return torch.empty(shape, dtype=value.dtype, device=value.device)
+
+
+def _device_of(given: Sequence[Any]) -> torch.device:
+    return next(v.device for v in given if isinstance(v, Tensor))
 
 
 def _number(value: Any, node: fx.Node) -> Any:

@@ -30,15 +30,5 @@ def run(step: Step) -> Tensor:
 
 def _applies(step: Step) -> bool:
     # Under forward-mode differentiation, torch.func and autocast PyTorch itself must see every operation.
-    return (
-        step.fields.graph.device.type == "cpu" and not _transformed() and not torch.is_autocast_enabled("cpu")
-    )
-
-
-def _transformed() -> bool:
-    return (
-        torch._C._functorch.maybe_current_level() is not None or torch.autograd.forward_ad._current_level >= 0
-    )
-
-
-_transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]  # known while a function is compiled
+    on_cpu = step.fields.graph.device.type == "cpu"
+    return on_cpu and not compiled.transformed() and not torch.is_autocast_enabled("cpu")

@@ -17,11 +17,13 @@ from torch import Tensor
 from mpnn.adjacency import graph_of
 from mpnn.backends import chunked
 from mpnn.backends.c.kernel import Kernel
-from mpnn.backends.fused import Fused, gradients_by_kernels, warn_once
+from mpnn.backends.fused import Fused, MakeKernel, gradients_by_kernels, warn_once
 from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError, has_compiler
+from mpnn.native.gpu import has_triton
 from mpnn.plan.adjoint import SAVED
 from mpnn.plan.apart import apart
+from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import NotFusableError
 from mpnn.plan.lower import feature_shape
 from mpnn.plan.plan import Plan
@@ -29,10 +31,21 @@ from mpnn.plan.text import plan_from_text
 
 
 @functools.lru_cache(maxsize=1024)
-def fused_of(program: str) -> Fused:
-    """The plan of a text, and its kernels."""
+def fused_of(program: str, device: torch.device) -> Fused:
+    """The plan of a text, and its kernels for tensors on a device."""
     with apart():
-        return Fused(plan_from_text(program), Kernel if has_compiler() else None)
+        return Fused(plan_from_text(program, device), kernels_for(device))
+
+
+def kernels_for(device: torch.device) -> MakeKernel | None:
+    """What makes kernels on a device, if anything here does."""
+    if device.type == "cpu":
+        return Kernel if has_compiler() else None
+    if device.type != "cuda" or not has_triton():
+        return None
+    from mpnn.backends.triton.kernel import Kernel as TritonKernel
+
+    return TritonKernel
 
 
 @torch.library.custom_op("mpnn::rows", mutates_args=())
@@ -59,15 +72,17 @@ def rows(
     Returns:
         The reductions `[num_dst, ...]`; all but sums are followed by what the backward pass reads again.
     """
-    fused, graph = fused_of(program), graph_of(edge_index, (num_src, num_dst))
-    plan, drawn = fused.plan, 0 if seed is None else int(seed)
+    fused, graph = fused_of(program, edge_index.device), graph_of(edge_index, (num_src, num_dst))
+    plan, drawn = fused.plan, _drawn(seed)
     if fused.make is not None and not isinstance(plan.program, str):
         try:
             return fused.forward_kernel(save)(graph, values, drawn)
         except CompilerError as error:
             fused.make = None
             warn_once(error)
-    made = [torch.empty(shape, dtype=dtype) for shape, dtype in _forms(fused, num_dst, save)]
+        except NotFusableError as error:  # not by this backend, say because a message is too wide
+            plan.program = str(error)
+    made = [values[0].new_empty(shape, dtype=dtype) for shape, dtype in _forms(fused, num_dst, save)]
     for k, reduced in zip(places(plan), chunked.reduce(plan, graph, drawn, values), strict=True):
         made[k] = reduced
     return made
@@ -83,8 +98,15 @@ def _(
     seed: Tensor | None,
     save: bool,
 ) -> list[Tensor]:
-    forms = _forms(fused_of(program), num_dst, save)
+    forms = _forms(fused_of(program, values[0].device), num_dst, save)
     return [values[0].new_empty(shape, dtype=dtype) for shape, dtype in forms]
+
+
+def _drawn(seed: Tensor | None) -> Seed:
+    """The seed of dropout as kernels take it: from a GPU the host does not read it."""
+    if seed is None:
+        return 0
+    return int(seed) if seed.device.type == "cpu" else seed
 
 
 def places(plan: Plan) -> list[int]:
@@ -124,11 +146,9 @@ def rows_backward(
 
     `saved` are the reductions that are no sums, each followed by what the forward pass kept for it.
     """
-    fused, graph = fused_of(program), graph_of(edge_index, (num_src, num_dst))
+    fused, graph = fused_of(program, edge_index.device), graph_of(edge_index, (num_src, num_dst))
     with apart():
-        found = _gradients(
-            fused, graph, 0 if seed is None else int(seed), values, saved, received, tuple(wanted)
-        )
+        found = _gradients(fused, graph, _drawn(seed), values, saved, received, tuple(wanted))
     pairs = zip(values, found, wanted, strict=True)
     return [torch.zeros_like(v) if gradient is None else gradient for v, gradient, want in pairs if want]
 
@@ -136,7 +156,7 @@ def rows_backward(
 def _gradients(
     fused: Fused,
     graph: Graph,
-    seed: int,
+    seed: Seed,
     values: Sequence[Tensor],
     saved: Sequence[Tensor],
     received: Sequence[Tensor],
@@ -173,7 +193,7 @@ def _(
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     values, edge_index, ctx.num_src, ctx.num_dst, ctx.program, seed, _ = inputs
-    plan = fused_of(ctx.program).plan
+    plan = fused_of(ctx.program, edge_index.device).plan
     alone = {k for k, kind in zip(places(plan), plan.kinds, strict=True) if not SAVED.get(kind)}
     kept = [tensor for k, tensor in enumerate(output) if k not in alone]
     ctx.num_values, ctx.has_seed = len(values), seed is not None
@@ -183,9 +203,10 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 def _send_back(ctx: Any, received: Sequence[Tensor | None]) -> tuple[Any, ...]:
     values, (edge_index, *rest) = ctx.saved_tensors[: ctx.num_values], ctx.saved_tensors[ctx.num_values :]
     seed = rest.pop(0) if ctx.has_seed else None
-    forms = _forms(fused_of(ctx.program), ctx.num_dst, True)
+    fused = fused_of(ctx.program, edge_index.device)
+    forms = _forms(fused, ctx.num_dst, True)
     sent = []
-    for k in places(fused_of(ctx.program).plan):
+    for k in places(fused.plan):
         gradient, (shape, dtype) = received[k], forms[k]
         sent.append(values[0].new_zeros(shape, dtype=dtype) if gradient is None else gradient)
     wanted = list(ctx.needs_input_grad[0])

@@ -12,6 +12,7 @@ from torch import Tensor
 from mpnn.graph import Graph
 from mpnn.lowering.banded import Blocks, banded_attention
 from mpnn.lowering.batch import Batch
+from mpnn.lowering.flexible import Window, flexible_attention, suits
 from mpnn.lowering.match import fit, foreign, is_source_field, probe
 from mpnn.lowering.reading import Given, Reading
 from mpnn.lowering.rule import Lowered, NoMatchError
@@ -120,6 +121,10 @@ def attend(
     # [batch, heads, length, channels]
     q, k, v = (b.pad(x).transpose(1, 2) for b, x in ((dst, query), (src, key), (src, value)))
     bias = None if key_bias is None else src.pad(key_bias).transpose(1, 2)[:, :, None]
+    window = Window.of(graph, dst.longest)
+    if window is not None and bias is None and edge_bias is None and suits(q, v):
+        out = flexible_attention(graph, q, k, v, window, dst.lengths, scale)
+        return dst.unpad(out.transpose(1, 2))
     if isinstance(graph, Band):
         blocks = Blocks.of(dst.longest, _reach(graph), graph.dilation)
         lengths = None if src.is_padding is None else (~src.is_padding).sum(1)

@@ -49,7 +49,7 @@ class Layout:
         """Number the nodes."""
         found, size = topological_levels(graph), graph.num_nodes
         place = torch.empty_like(found.nodes)
-        place[found.nodes] = torch.arange(size)
+        place[found.nodes] = torch.arange(size, device=place.device)
         src, dst = place[graph.edge_index[:, found.edges]]
         entering, leaving = compress(dst, src, size, size), compress(src, dst, size, size)
         last = place[(graph.out_degree == 0).nonzero().squeeze(1)]

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mpnn.aggregate import Aggregator, Reduction
 from mpnn.plan.homes import Home, NotFusableError, has_rows, shape_of
@@ -48,8 +49,8 @@ def plan_to_text(plan: Plan) -> str:
     return json.dumps({"inputs": inputs, "operations": operations, "kinds": plan.kinds, "outputs": outputs})
 
 
-def plan_from_text(text: str) -> Plan:
-    """The plan of a text.
+def plan_from_text(text: str, device: torch.device | str = "cpu") -> Plan:
+    """The plan of a text, for tensors on a device: what it makes anew, as a table of zeros, it makes there.
 
     Raises:
         ValueError: the text is none of `plan_to_text`.
@@ -57,12 +58,15 @@ def plan_from_text(text: str) -> Plan:
     try:
         written = json.loads(text)
         operations = [
-            (_function(name), _read(args), _read(kwargs)) for name, args, kwargs in written["operations"]
+            (_function(name), _read(args, device), _read(kwargs, device))
+            for name, args, kwargs in written["operations"]
         ]
-        examples = [
-            (Home(home), torch.empty(shape if home == "shared" else (1, *shape), dtype=_read(dtype)))
-            for home, shape, dtype, _ in written["inputs"]
-        ]
+        examples = []
+        for home, shape, dtype, _ in written["inputs"]:
+            one_row = shape if home == "shared" else (1, *shape)
+            with FakeTensorMode():
+                example = torch.empty(one_row, dtype=_read(dtype, device), device=device)
+            examples.append((Home(home), example))
         merged, kinds, outputs = [m for *_, m in written["inputs"]], written["kinds"], written["outputs"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
@@ -139,18 +143,18 @@ def _write(value: Any, number: dict[fx.Node, int]) -> Any:
     raise NotFusableError(f"a {type(value).__name__} cannot be written down")
 
 
-def _read(value: Any) -> Any:
+def _read(value: Any, device: torch.device | str) -> Any:
     if isinstance(value, list):
-        return [_read(v) for v in value]
+        return [_read(v, device) for v in value]
     if not isinstance(value, dict):
         return value
     ((name, content),) = value.items()
     if name == "value":
         return _Place(content)
     if name == "kwargs":
-        return {key: _read(v) for key, v in content.items()}
+        return {key: _read(v, device) for key, v in content.items()}
     if name == "device":
-        return torch.device(content)
+        return torch.device(device)
     found = getattr(torch, content)
     if not isinstance(found, _TYPES[name]):
         raise ValueError(f"{content} is no {name}")

@@ -15,6 +15,7 @@ import mpnn
 from mpnn.backends.record import recording
 from mpnn.backends.triton import source
 from mpnn.backends.triton.kernel import Kernel
+from mpnn.native import walks_gpu
 from mpnn.plan.ir import compute_type
 from mpnn.plan.plan import Plan
 
@@ -70,7 +71,21 @@ def compile_for_a_gpu(kernel: Kernel) -> None:
         assert triton.compile(ASTSource(module.hubs, signature), target=HOPPER, options=options).asm["cubin"]
 
 
+def compile_walks() -> None:
+    """Walks of the first order along weights, and of the second."""
+    names = "indptr", "indices", "aliases"
+    signature = dict.fromkeys(names, "*i32") | dict.fromkeys(("start", "walks", "seed"), "*i64")
+    signature |= {"chances": "*fp64", "num_walks": "i32", "length": "i32", "num_nodes": "i32"}
+    for second in (False, True):
+        fixed = {"WEIGHTED": not second, "SECOND": second, "LANES": walks_gpu.LANES}
+        types = {name: signature.get(name, "constexpr") for name in walks_gpu.walk.arg_names}
+        made = triton.compile(ASTSource(walks_gpu.walk, types, fixed), target=HOPPER)
+        assert made.asm["cubin"]
+        assert "atom." not in made.asm["ptx"]
+
+
 if __name__ == "__main__":
+    compile_walks()
     compiled = 0
     cases = [(attention, "softmax", torch.float32), (difference, "max", torch.bfloat16)]
     for message, aggr, dtype in cases:

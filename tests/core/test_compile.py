@@ -247,3 +247,14 @@ def test_a_program_that_is_none_is_refused() -> None:
 def test_inductor_compiles_it_too() -> None:
     layer = Layer("mean")
     assert_same(Compiled(layer, "inductor"), layer, [x, graph.edge_index])
+
+
+def test_a_program_makes_its_constants_where_it_runs(regions: list[Any]) -> None:
+    def message(x_j: Tensor) -> Tensor:
+        return torch.cat([x_j, torch.full((x_j.size(0), 1), 2.0, dtype=DTYPE, device=x_j.device)], -1)
+
+    whole(lambda x: mpnn.propagate(graph, message, "max", x=x))(x)
+    for device in ("cpu", "meta"):  # the one without data stands for any other
+        plan = plan_from_text(regions[0].text, device)
+        nodes = [*plan.hoisted.inputs, *plan.hoisted.core]
+        assert {node.meta["val"].device.type for node in nodes} == {device}

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric import utils
 
+import mpnn
 from mpnn import CSR, Graph, as_graph, scatter
 from tests.core.graphs import graphs, random_graph, same
 
@@ -407,3 +408,11 @@ def test_the_cache_of_tensors_lets_go_of_them() -> None:
     del edge_index
     gc.collect()
     assert graph() is None
+
+
+def test_a_graph_first_met_inside_a_transform_serves_outside_of_it() -> None:
+    edge_index, x = random_graph().edge_index.clone(), torch.randn(9, 2)
+    torch.func.grad(lambda x: mpnn.propagate(edge_index, lambda x_j: x_j, x=x).sum())(x)
+    graph = mpnn.as_graph(edge_index, 9)
+    assert graph.edge_index.data_ptr() and graph.dst.data_ptr() and graph.by_dst.indptr.data_ptr()
+    assert mpnn.propagate(edge_index, lambda x_j: x_j, x=x).shape == x.shape

@@ -241,3 +241,70 @@ def test_a_tree_names_its_rule_and_without_it_its_levels() -> None:
         slow = mpnn.explain(ours, x, graph=tree)
     assert slow.steps[0].way == "levels"
     assert [one.way for one in slow.steps[1:]] == ["eager"] * 2
+
+
+# Windows on a GPU -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def flexible(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """FlexAttention on the CPU too, where it computes all pairs and refuses gradients unless it is not asked."""
+    from torch.nn.attention import flex_attention as module
+
+    from mpnn.lowering import attention
+    from mpnn.lowering import flexible as ours
+
+    masks: list[Any] = []
+
+    def plain(*args: Tensor, block_mask: Any, scale: float) -> Any:
+        masks.append(block_mask)
+        return module.flex_attention(*args, block_mask=block_mask, scale=scale)
+
+    monkeypatch.setattr(attention, "suits", lambda query, value: True)
+    monkeypatch.setattr(ours, "_kernel", lambda: plain)
+    monkeypatch.setattr(module, "_validate_device", lambda *_: None)
+    monkeypatch.setattr(module, "_warn_once", lambda *_, **__: None)
+    return masks
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        topology.band(300, (9, 150)),
+        topology.band([70, 5], (2, 1), dilation=3),
+        topology.band([6, 6], 2, causal=True).reverse(),
+        topology.causal([4, 2]).reverse(),
+    ],
+    ids=["long", "ragged and dilated", "reversed", "causal, reversed"],
+)
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # PyTorch's compiler looks at all
+def test_flex_attention_in_a_window_equals_eager(graph: Any, flexible: list[Any]) -> None:
+    n = graph.num_nodes
+    fields = [torch.randn(n, 2, 3), torch.randn(n, 2, 3), torch.randn(n, 2, 4)]
+
+    def on(backend: str) -> Callable[..., Tensor]:
+        def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            with mpnn.backend(backend):
+                return propagate(graph, _scored, "softmax", q=q, k=k, v=v)
+
+        return run
+
+    assert_same(on("dense"), on("eager"), [x.double() for x in fields])
+    assert flexible
+    queries, keys = (flexible[0].kv_num_blocks[0, 0].numel(), flexible[0].kv_indices.size(-1))
+    assert queries == keys == -(-max(graph.lengths) // getattr(graph, "dilation", 1) // 128)
+
+
+def _scored(q_i: Tensor, k_j: Tensor, v_j: Tensor) -> tuple[Tensor, Tensor]:
+    return (q_i * k_j).sum(-1) / 2, v_j
+
+
+def test_blocks_out_of_the_window_are_skipped() -> None:
+    from mpnn.lowering.flexible import Window, block_mask
+
+    mask = block_mask(Window(100, 0, 1), (1000,), 1000, torch.device("cpu"))
+    dense = mask.to_dense()[0, 0].bool()
+    place = torch.arange(1000)
+    near = (place <= place[:, None]) & (place >= place[:, None] - 100)
+    padded = torch.nn.functional.pad(near, (0, 24, 0, 24)).view(8, 128, 8, 128)
+    assert torch.equal(dense, padded.any(3).any(1))

@@ -9,40 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import mpnn
 from mpnn import Graph, models
 from mpnn.backends.triton import has_triton
 from tests.core.graphs import random_graph
+from tests.core.waiting import NoWaiting
 
 if not has_triton():
     pytest.skip("Triton is not installed", allow_module_level=True)
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CHANNELS = 4
-# On a GPU these need to know what is in a tensor, and wait for it.
-WAITING = {
-    "_local_scalar_dense", "nonzero", "masked_select", "unique_dim", "_unique2", "unique_consecutive",
-    "bincount", "is_nonzero", "equal",
-}  # fmt: skip
-
-
-class NoWaiting(TorchDispatchMode):
-    """Raises where PyTorch would wait for a GPU, also when all of it runs on the CPU."""
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        name = func.overloadpacket.__name__
-        chosen = args[1] if name in ("index", "index_put", "index_put_") else ()
-        by_mask = any(isinstance(one, Tensor) and one.dtype == torch.bool for one in chosen)
-        counted = name == "repeat_interleave" and not (kwargs or {}).get("output_size")
-        if name in WAITING or by_mask or counted:
-            raise AssertionError(f"{func} waits for the device.")
-        return func(*args, **(kwargs or {}))
-
-
 CONVS: dict[str, Callable[[], nn.Module]] = {
     "gcn": lambda: models.GCNConv(CHANNELS, 3),
     "gat": lambda: models.GATConv(CHANNELS, 3, heads=2),

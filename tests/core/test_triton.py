@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 import mpnn
 from mpnn import Graph, aggregate, propagate
+from mpnn.backends import rows_op
 from mpnn.backends.triton import has_triton, tiles
 from tests.compare import assert_close
 from tests.core.graphs import random_graph
@@ -24,6 +25,8 @@ from tests.core.test_backend_messages import MESSAGES, Message
 
 if not has_triton():
     pytest.skip("Triton is not installed", allow_module_level=True)
+
+from mpnn.backends.triton.kernel import Kernel
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPE = torch.float64
@@ -233,6 +236,69 @@ def test_dropout_takes_the_mask_of_the_c_kernel(p: float) -> None:
 
     for one, other in zip(step("triton"), step("cpu"), strict=True):
         assert_close(one, other)
+
+
+# Compiled and exported functions ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The operations of compiled functions take these kernels on any device; the list grows by each run."""
+    ran: list[str] = []
+
+    class Counted(Kernel):
+        def __call__(self, *args: Any) -> list[Tensor]:
+            ran.append(self.program.by.value)
+            return super().__call__(*args)
+
+    monkeypatch.setattr(rows_op, "kernels_for", lambda device: Counted)
+    rows_op.fused_of.cache_clear()
+    torch._dynamo.reset()
+    yield ran
+    rows_op.fused_of.cache_clear()
+    torch._dynamo.reset()
+
+
+def test_a_compiled_function_runs_them(launched: list[str]) -> None:
+    layer = mpnn.models.GATv2Conv(4, 3, heads=2).to(DEVICE, DTYPE)
+    x = randn(NUM_NODES, 4)
+
+    def step(function: Any) -> list[Tensor]:
+        leaves = [x.clone().requires_grad_(), *layer.parameters()]
+        out = function(leaves[0], graph.edge_index)
+        return [out, *torch.autograd.grad(out.sin().sum(), leaves)]
+
+    with mpnn.backend("triton"):
+        found = step(torch.compile(layer, fullgraph=True, backend="aot_eager"))
+    assert set(launched) == {"destination", "source"}
+    with mpnn.backend("eager"):
+        expected = step(layer)
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other)
+
+
+def test_an_exported_function_runs_them(launched: list[str]) -> None:
+    layer = mpnn.models.SAGEConv(4, 3, aggr="max").to(DEVICE, DTYPE)
+    inputs = randn(NUM_NODES, 4), graph.edge_index
+    sizes = ({0: torch.export.Dim.DYNAMIC}, {1: torch.export.Dim.DYNAMIC})
+    program = torch.export.export(layer, inputs, dynamic_shapes=sizes).module()
+    assert_close(program(*inputs), layer(*inputs))
+    assert launched == ["destination"]
+
+
+def test_dropout_in_a_compiled_function_is_the_same_on_the_way_back(launched: list[str]) -> None:
+    x = randn(NUM_NODES, 4).requires_grad_()
+
+    def dropped(x_j: Tensor) -> Tensor:
+        return F.dropout(x_j, 0.5)
+
+    def call(x: Tensor) -> Tensor:
+        return propagate(graph, dropped, "sum", x=x)
+
+    out = torch.compile(call, fullgraph=True, backend="aot_eager")(x)
+    (gradient,) = torch.autograd.grad(out.sum(), x)
+    assert_close((gradient * x).sum(), out.sum())  # linear in x, with the mask of the forward pass
+    assert len(launched) == 2
 
 
 # Dispatch -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
@@ -17,9 +17,12 @@ import mpnn
 from mpnn import Graph
 from mpnn.native import compiler
 from mpnn.native import walks as compiled
+from mpnn.native.gpu import has_triton
 from mpnn.walks import alias_table
 from tests.core.graphs import graphs, random_graph
+from tests.core.waiting import NoWaiting
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # Two squares with a diagonal and a corner in common, one edge twice, a leaf and a dead end.
 ENDS = [(0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (3, 4), (4, 5), (5, 6), (6, 3), (6, 7), (0, 1)]
 EDGES = torch.tensor([*ENDS, *((b, a) for a, b in ENDS), (5, 8)]).T
@@ -39,6 +42,11 @@ def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "_library", lambda index_type: None)
+
+
+def on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel in Triton, interpreted where there is no GPU."""
+    monkeypatch.setattr("mpnn.walks._walks_on_gpu", lambda device: True)
 
 
 def chances(
@@ -86,14 +94,25 @@ def test_every_step_has_its_exact_probability(
     assert tested > 20
 
 
+WAYS = [without_compiler]
+if has_triton():
+    WAYS.append(on_gpu)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@settings(max_examples=30)
 @given(
     graph=graphs(bipartite=False),
     bias=st.sampled_from(BIASES),
     weighted=st.booleans(),
     seed=st.integers(0, 9),
 )
-def test_plain_pytorch_takes_the_same_steps(
-    graph: Graph, bias: tuple[float, float], weighted: bool, seed: int
+def test_plain_pytorch_and_a_gpu_take_the_same_steps(
+    way: Callable[[pytest.MonkeyPatch], None],
+    graph: Graph,
+    bias: tuple[float, float],
+    weighted: bool,
+    seed: int,
 ) -> None:
     if graph.num_edges % 2:
         both = torch.cat([graph.edge_index, graph.edge_index.flip(0)], dim=1).unique(dim=1)
@@ -104,8 +123,51 @@ def test_plain_pytorch_takes_the_same_steps(
     walk = lambda: mpnn.random_walks(graph, None, 7, weight=weight, p=bias[0], q=bias[1], seed=seed)  # noqa: E731
     ours = walk()
     with pytest.MonkeyPatch.context() as patch:
-        without_compiler(patch)
+        way(patch)
         assert torch.equal(ours, walk())
+
+
+@pytest.mark.skipif(not has_triton(), reason="Triton is not installed")
+@pytest.mark.parametrize(("p", "q"), BIASES)
+def test_many_walks_on_a_gpu_take_the_same_steps(p: float, q: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = random_graph(60, 700)
+    start, weight = torch.arange(60).repeat(5), torch.rand(700)
+    ours = [mpnn.random_walks(graph, start, 6, weight=w, p=p, q=q, seed=2) for w in (None, weight)]
+    on_gpu(monkeypatch)
+    found = [mpnn.random_walks(graph, start, 6, weight=w, p=p, q=q, seed=2) for w in (None, weight)]
+    assert torch.equal(found[0], ours[0]) and torch.equal(found[1], ours[1])
+
+
+@pytest.mark.skipif(not has_triton(), reason="Triton is not installed")
+@pytest.mark.parametrize(("p", "q"), BIASES[:2])
+def test_on_a_gpu_only_the_first_walks_wait(p: float, q: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_gpu(monkeypatch)
+    graph, start = random_graph(20, 60).to(DEVICE), torch.arange(20, device=DEVICE)
+    weight = torch.rand(60, device=DEVICE)
+
+    def walk() -> Tensor:
+        mpnn.random_walks(graph, None, 2, p=p, q=q)
+        mpnn.random_walks(graph, start, 2, weight=weight, p=p, q=q)
+        return mpnn.random_walks(graph, start, 2, p=p, q=q)
+
+    first = walk()
+    with NoWaiting():
+        assert first.shape == walk().shape
+    start[3] = 20
+    with pytest.raises(IndexError, match=r"start\[3\] is 20"):
+        walk()
+    weight[3] = -1
+    with pytest.raises(ValueError, match=r"weight\[3\] is -1"):
+        mpnn.random_walks(graph, None, 2, weight=weight)
+
+
+@pytest.mark.skipif(not has_triton(), reason="Triton is not installed")
+def test_on_a_gpu_a_walk_from_no_node_reads_nothing() -> None:
+    from mpnn.native import walks_gpu
+
+    rows, start = TWO_SQUARES.to(DEVICE).by_src, torch.tensor([-3, 2, 9], device=DEVICE)
+    walks = walks_gpu.launch(rows.indptr, rows.indices, None, start, 3, start.new_zeros(()), None)
+    assert walks[[0, 2]].eq(-1).all() and walks[1].ge(0).all()
 
 
 @pytest.mark.parametrize(("p", "q"), BIASES)

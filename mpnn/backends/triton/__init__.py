@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-import os
-
 import torch
 from torch import Tensor
 
-from mpnn.backends import eager
+from mpnn.backends import compiled, eager
 from mpnn.backends.fused import MakeKernel, NotFusableError
 from mpnn.backends.fused import run as run_fused
+from mpnn.native.gpu import has_triton, interprets
 from mpnn.step import Step
+
+__all__ = ["has_triton", "interprets", "make_kernel", "run", "run_if_it_can"]
 
 
 def run(step: Step) -> Tensor:
@@ -36,43 +35,24 @@ def run_if_it_can(step: Step) -> Tensor:
     """The same for any step on a GPU, with what there is."""
     if not _applies(step):
         return eager.run(step, "PyTorch itself must see every operation here (see mpnn.backends.triton)")
+    compiling = torch.compiler.is_compiling()
+    if compiling and not compiled.applies(step):
+        return eager.run(step, "it is compiled")
     try:
-        return run_fused(step, _make() if has_triton() else None)
+        return compiled.run(step) if compiling else run_fused(step, make_kernel())
     except NotFusableError as error:
         return eager.run(step, str(error))
 
 
 def _applies(step: Step) -> bool:
-    # Under torch.compile, forward-mode differentiation, torch.func and autocast PyTorch itself must see every
-    # operation.
-    return (
-        not torch.compiler.is_compiling()
-        and torch._C._functorch.maybe_current_level() is None
-        and torch.autograd.forward_ad._current_level < 0
-        and not torch.is_autocast_enabled(step.fields.graph.device.type)
-    )
+    # Under forward-mode differentiation, torch.func and autocast PyTorch itself must see every operation.
+    return not compiled.transformed() and not torch.is_autocast_enabled(step.fields.graph.device.type)
 
 
-def _make() -> MakeKernel:
+def make_kernel() -> MakeKernel | None:
+    """What makes kernels of programs; None without Triton."""
+    if not has_triton():
+        return None
     from mpnn.backends.triton.kernel import Kernel
 
     return Kernel
-
-
-@functools.lru_cache(maxsize=1)
-def has_triton() -> bool:
-    """Whether Triton is installed; it comes with PyTorch for CUDA."""
-    return importlib.util.find_spec("triton") is not None
-
-
-def interprets() -> bool:
-    """Whether Triton runs its kernels in Python, on any device: for tests, and very slow.
-
-    Triton looks at `TRITON_INTERPRET` when it is imported, and never again.
-    """
-    if os.environ.get("TRITON_INTERPRET") != "1" or not has_triton():
-        return False
-    import triton
-    import triton.language
-
-    return not isinstance(triton.language.sum, triton.JITFunction)

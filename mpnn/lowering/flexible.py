@@ -1,0 +1,115 @@
+"""Attention in a window by FlexAttention, on a GPU: blocks of keys that no query of a block sees are skipped."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from math import ceil
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mpnn.graph import Graph
+from mpnn.native.gpu import has_triton
+from mpnn.topology import Band, Causal
+
+if TYPE_CHECKING:  # slow to import, and most do without
+    from torch.nn.attention.flex_attention import BlockMask
+
+BLOCK = 128  # queries and keys, as the kernel takes them
+TYPES = (torch.float32, torch.bfloat16, torch.float16)  # those of its tensor cores
+FEWEST = 16  # channels of a product on these
+
+
+class Window(NamedTuple):
+    """A node at place i of its strand hears those at i - left .. i + right; see `Blocks` for strands."""
+
+    left: int
+    right: int
+    dilation: int
+
+    @classmethod
+    def of(cls, graph: Graph, longest: int) -> Window | None:
+        """The window of a topology; None if it is none, or a flag of other kernels."""
+        if isinstance(graph, Band):
+            reach = graph.left, graph.right
+            return cls(*(reach[::-1] if graph.is_reversed else reach), graph.dilation)
+        if isinstance(graph, Causal) and graph.is_reversed and len(set(graph.lengths)) > 1:
+            return cls(0, longest, 1)
+        return None
+
+
+def suits(query: Tensor, value: Tensor) -> bool:
+    """Whether the kernel is for such tensors: it is one in Triton, and torch.func does not see through it."""
+    return (
+        query.is_cuda
+        and query.dtype in TYPES
+        and min(query.size(-1), value.size(-1)) >= FEWEST
+        and has_triton()
+        and torch._C._functorch.maybe_current_level() is None
+    )
+
+
+def flexible_attention(
+    graph: Graph, q: Tensor, k: Tensor, v: Tensor, window: Window, lengths: tuple[int, ...], scale: float
+) -> Tensor:
+    """Softmax over the keys in a window, `[batch, heads, length, channels]`, of sequences of some lengths."""
+    batch, heads, length, _ = q.shape
+    strand = ceil(length / window.dilation)
+
+    def strands(x: Tensor) -> Tensor:  # [batch * dilation, heads, strand, channels]
+        x = F.pad(x, (0, 0, 0, strand * window.dilation - length))
+        x = x.view(batch, heads, strand, window.dilation, -1).permute(0, 3, 1, 2, 4)
+        return x.reshape(batch * window.dilation, heads, strand, -1)
+
+    mask = graph.memo(("flexible mask", q.device), lambda: block_mask(window, lengths, strand, q.device))
+    out = _kernel()(strands(q), strands(k), strands(v), block_mask=mask, scale=scale)
+    out = out.view(batch, window.dilation, heads, strand, -1).permute(0, 2, 3, 1, 4)
+    return out.reshape(batch, heads, strand * window.dilation, -1)[:, :, :length]
+
+
+@functools.cache
+def _kernel() -> Callable[..., Any]:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    compiled: Callable[..., Any] = torch.compile(flex_attention)
+    return compiled
+
+
+def block_mask(window: Window, lengths: tuple[int, ...], strand: int, device: torch.device) -> BlockMask:
+    """Which blocks of keys a block of queries sees, from a formula: no matrix of all pairs is looked at."""
+    from torch.nn.attention.flex_attention import BlockMask
+
+    # One kernel serves all windows: what differs between them is read from tensors.
+    sides = torch.tensor([window.left, window.right], device=device)
+    ends = _ends(window, lengths, strand, device)
+
+    def near(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (key >= query - sides[0]) & (key <= query + sides[1])
+
+    def near_and_there(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        # Queries of the padding, which are cut off, see each other.
+        return near(b, h, query, key) & ((key < ends[b]) == (query < ends[b]))
+
+    count = ceil(strand / BLOCK)
+    number = torch.arange(count, device=device)
+    first = ((number * BLOCK - window.left) // BLOCK).clamp(min=0)
+    last = ((number * BLOCK + BLOCK - 1 + window.right) // BLOCK).clamp(max=count - 1)
+    indices = (first[:, None] + number) % count
+    return BlockMask.from_kv_blocks(
+        (last - first + 1).int()[None, None],
+        indices.int()[None, None],
+        BLOCK_SIZE=BLOCK,
+        mask_mod=near if ends is None else near_and_there,
+        seq_lengths=(strand, strand),
+    )
+
+
+def _ends(window: Window, lengths: tuple[int, ...], strand: int, device: torch.device) -> Tensor | None:
+    """How many places of each strand are there; None if all."""
+    sizes = torch.tensor(lengths, device=device)[:, None] - torch.arange(window.dilation, device=device)
+    ends = torch.div(sizes + window.dilation - 1, window.dilation, rounding_mode="floor").clamp(min=0)
+    whole = all(n == strand * window.dilation for n in lengths)
+    return None if whole else ends.flatten()

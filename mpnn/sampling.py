@@ -1,0 +1,190 @@
+"""Neighbours drawn at random around some nodes: mini-batches of a graph that is too large for one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mpnn.adjacency import Topology, as_graph
+from mpnn.csr import CSR
+from mpnn.graph import Graph
+from mpnn.graph_checks import checked_positions
+from mpnn.splitmix import GOLDEN, mix, mix_int, shift, signed
+
+
+class Sample(NamedTuple):
+    """A part of a graph around some nodes."""
+
+    graph: Graph  # among the nodes of the sample, renumbered
+    nodes: Tensor  # [num_nodes]: which node of the whole graph each is; those asked for come first
+    edges: Tensor  # [num_edges]: which edge of the whole graph each is
+    num_seeds: int  # how many nodes were asked for
+
+
+def sample_neighbors(
+    graph: Topology, nodes: Tensor, fanouts: Sequence[int], *, seed: int | None = None
+) -> Sample:
+    """Draw the edges that bring messages to some nodes, hop by hop (GraphSAGE, Hamilton et al., 2017).
+
+    In hop k every node that the hop before has added, first those asked for, hears `fanouts[k]` of its
+    incoming edges: each subset of that many is equally likely, and a node with fewer hears all. So a network
+    of `len(fanouts)` layers computes the asked nodes from what was drawn; with fanouts of -1, all edges,
+    exactly as on the whole graph.
+
+    Everything stays on the graph's device; the host learns only the sizes, which each hop makes it wait for.
+    The random numbers are a function of the seed, the hop and the node: the same on every device.
+
+    Args:
+        graph: a `Graph` with one set of nodes, or an `edge_index` tensor.
+        nodes: integer `[num_seeds]`, each node once, or a bool mask `[num_nodes]`.
+        fanouts: of each hop how many edges a node hears at most; -1 for all.
+        seed: of the random numbers; None draws one from torch's generator.
+
+    Raises:
+        ValueError: a node that is given twice, a fanout below -1, a graph with two sets of nodes.
+        TypeError, IndexError: nodes that are none.
+
+    >>> graph = Graph(torch.tensor([[0, 1, 2, 3], [1, 2, 3, 3]]))
+    >>> sample = mpnn.sample_neighbors(graph, torch.tensor([2]), [1, 1])
+    >>> sample.nodes.tolist(), sample.edges.tolist(), sample.graph.edge_index.tolist()
+    ([2, 1, 0], [1, 0], [[1, 2], [0, 1]])
+    """
+    graph = as_graph(graph)
+    graph._require_one_node_set("sample_neighbors()")
+    nodes = checked_positions("nodes", nodes, graph.num_nodes, graph.device)
+    fanouts = checked_fanouts(fanouts)
+    known = _Numbers(nodes)
+    if seed is None:
+        seed = int(torch.randint(2**63 - 1, ()))
+    rows, frontier, edges = graph.by_dst, nodes, [nodes.new_empty(0)]
+    for hop, fanout in enumerate(fanouts):
+        slots = _all_slots(rows, frontier) if fanout < 0 else _slots(rows, frontier, fanout, seed + hop)
+        edges.append(rows.edge_ids[slots].long())
+        frontier = known.add(rows.indices[slots].long())
+    drawn, around = torch.cat(edges), torch.cat(known.nodes)
+    edge_type = None if graph.edge_type is None else graph.edge_type[drawn]
+    part = graph._derive(known(graph.edge_index[:, drawn]), (around.numel(), around.numel()), edge_type)
+    return Sample(part, around, drawn, nodes.numel())
+
+
+class NeighborLoader:
+    """Mini-batches of nodes, each with the neighbours drawn for it: a new draw in every epoch.
+
+    Args:
+        graph: a `Graph` with one set of nodes, or an `edge_index` tensor.
+        fanouts: of each layer of the network how many edges a node hears at most; -1 for all.
+        nodes: which nodes the batches are of, `[num_seeds]` or a mask `[num_nodes]`; None means all.
+        batch_size: how many of them a batch has; the last one has what is left.
+        shuffle: whether their order is drawn anew in every epoch.
+
+    >>> data = mpnn.datasets.load("karate")
+    >>> model = mpnn.models.GNN(data.num_features, 8, data.num_classes, num_layers=2)
+    >>> for batch in mpnn.NeighborLoader(data.graph, [5, 5], batch_size=16):
+    ...     logits = model(data.x[batch.nodes], batch.graph)[:batch.num_seeds]
+    ...     truth = data.y[batch.nodes[:batch.num_seeds]]
+    ...     print(logits.shape, truth.shape)
+    torch.Size([16, 2]) torch.Size([16])
+    torch.Size([16, 2]) torch.Size([16])
+    torch.Size([2, 2]) torch.Size([2])
+    """
+
+    def __init__(
+        self,
+        graph: Topology,
+        fanouts: Sequence[int],
+        *,
+        nodes: Tensor | None = None,
+        batch_size: int,
+        shuffle: bool = False,
+    ) -> None:
+        self.graph = as_graph(graph)
+        self.graph._require_one_node_set("NeighborLoader")
+        if nodes is None:
+            nodes = torch.arange(self.graph.num_nodes, device=self.graph.device)
+        self.nodes = checked_positions("nodes", nodes, self.graph.num_nodes, self.graph.device)
+        self.fanouts = checked_fanouts(fanouts)
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, but should be at least 1.")
+        self.batch_size, self.shuffle = batch_size, shuffle
+
+    def __len__(self) -> int:
+        """How many batches an epoch has."""
+        return -(-self.nodes.numel() // self.batch_size)
+
+    def __iter__(self) -> Iterator[Sample]:
+        nodes = self.nodes
+        if self.shuffle:
+            nodes = nodes[torch.randperm(nodes.numel(), device=nodes.device)]
+        for part in torch.split(nodes, self.batch_size) if nodes.numel() else ():
+            yield sample_neighbors(self.graph, part, self.fanouts)
+
+
+def checked_fanouts(fanouts: Sequence[int]) -> list[int]:
+    """Numbers of edges, -1 for all."""
+    for k, fanout in enumerate(fanouts):
+        if isinstance(fanout, bool) or not isinstance(fanout, int) or fanout < -1:
+            raise ValueError(
+                f"fanouts[{k}] is {fanout!r}, but should be a number of edges, or -1 for all of them."
+            )
+    return list(fanouts)
+
+
+class _Numbers:
+    """The numbers of the sample's nodes, in the order in which they were added."""
+
+    def __init__(self, nodes: Tensor) -> None:
+        self.nodes = [nodes]
+        self._sorted, self._number = torch.sort(nodes)
+        again = (self._sorted[1:] == self._sorted[:-1]).nonzero()
+        if again.numel():
+            raise ValueError(
+                f"nodes holds {int(self._sorted[again[0]])} more than once: choose each node once."
+            )
+
+    def add(self, found: Tensor) -> Tensor:
+        """Number the nodes among these that are new, and return them."""
+        found = torch.unique(found)
+        if self._sorted.numel():
+            place = torch.searchsorted(self._sorted, found).clamp_(max=self._sorted.numel() - 1)
+            found = found[self._sorted[place] != found]
+        number = torch.arange(found.numel(), device=found.device) + self._sorted.numel()
+        self.nodes.append(found)
+        self._sorted, order = torch.sort(torch.cat([self._sorted, found]))
+        self._number = torch.cat([self._number, number])[order]
+        return found
+
+    def __call__(self, nodes: Tensor) -> Tensor:
+        return self._number[torch.searchsorted(self._sorted, nodes.contiguous())]
+
+
+def _all_slots(rows: CSR, nodes: Tensor) -> Tensor:
+    """The slots of whole rows, one behind the other."""
+    begin, degree = rows.indptr[nodes].long(), (rows.indptr[nodes + 1] - rows.indptr[nodes]).long()
+    last = degree.cumsum(0)
+    total = int(last[-1]) if last.numel() else 0
+    start = torch.repeat_interleave(begin - last + degree, degree, output_size=total)
+    return start + torch.arange(total, device=nodes.device)
+
+
+def _slots(rows: CSR, nodes: Tensor, fanout: int, seed: int) -> Tensor:
+    """So many slots of each row, drawn without repeats, in their order; of a shorter row all."""
+    begin, degree = rows.indptr[nodes].long(), (rows.indptr[nodes + 1] - rows.indptr[nodes]).long()
+    keys = mix((nodes + 1) * signed(GOLDEN) + signed(mix_int(seed + GOLDEN)))
+    # One number more at a time, from a range that is one larger each time; what was drawn before is replaced
+    # by the range's last (Floyd; Bentley, 1987). All subsets are equally likely.
+    drawn = degree.new_full((nodes.numel(), fanout), -1)
+    for k in range(fanout):
+        top = degree - fanout + k
+        draw = shift(mix(keys + signed((k + 1) * GOLDEN % 2**64)), 32)
+        place = (draw * (top + 1)) >> 32
+        again = (drawn[:, :k] == place[:, None]).any(1)
+        drawn[:, k] = torch.where(again, top, place)
+    places = torch.arange(fanout, device=nodes.device)
+    whole = degree[:, None] <= fanout
+    drawn = torch.where(whole, places, drawn).sort(1).values
+    there = places < degree[:, None]
+    slots: Tensor = (begin[:, None] + drawn)[there]
+    return slots
