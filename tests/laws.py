@@ -10,6 +10,7 @@ import copy
 import io
 import pickle
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from mpnn import Graph, models
 from tests.compare import assert_close, assert_same
+from tests.elsewhere import by_plan, elsewhere
 from tests.models.graphs import EDGE_WIDTH, RELATIONS, WIDTH, edge_input, edges, features
 
 OUT = 4
@@ -238,6 +240,22 @@ def training_after_inference_mode_works(subject: Subject) -> None:
     out.sum().backward()
 
 
+def another_device_gives_the_same(subject: Subject) -> None:
+    """Moving the module and its input is all that is to be done; what is trained there stays there."""
+    module, data = subject.make(), sample()
+    expected = subject.call(module, data)
+    for way in (nullcontext, by_plan):
+        with elsewhere() as device, way():
+            moved = Data(**{name: value.to(device) for name, value in vars(data).items()})
+            there = copy.deepcopy(module).to(device)
+            out = subject.call(there, moved)
+            assert out.device == device
+            assert_close(out.cpu(), expected, 1e-10, subject.name)
+            out.square().sum().backward()
+            for name, parameter in there.named_parameters():
+                assert parameter.grad is not None and parameter.grad.device == device, name
+
+
 Law = Callable[[Subject], None]
 
 LAWS: list[Law] = [
@@ -252,6 +270,7 @@ LAWS: list[Law] = [
     a_gradient_reaches_every_parameter,
     odd_graphs_work,
     training_after_inference_mode_works,
+    another_device_gives_the_same,
 ]
 
 

@@ -1,4 +1,4 @@
-"""Attention in a window by FlexAttention, on a GPU: blocks of keys that no query of a block sees are skipped."""
+"""Attention in a window by FlexAttention, on a GPU: blocks of keys that nobody sees are skipped."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def flexible_attention(
         return x.reshape(batch * window.dilation, heads, strand, -1)
 
     mask = graph.memo(("flexible mask", q.device), lambda: block_mask(window, lengths, strand, q.device))
-    out = _kernel()(strands(q), strands(k), strands(v), block_mask=mask, scale=scale)
+    out: Tensor = _kernel()(strands(q), strands(k), strands(v), block_mask=mask, scale=scale)
     out = out.view(batch, window.dilation, heads, strand, -1).permute(0, 2, 3, 1, 4)
     return out.reshape(batch, heads, strand * window.dilation, -1)[:, :, :length]
 
@@ -90,6 +90,7 @@ def block_mask(window: Window, lengths: tuple[int, ...], strand: int, device: to
         return (key >= query - sides[0]) & (key <= query + sides[1])
 
     def near_and_there(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        assert ends is not None
         # Queries of the padding, which are cut off, see each other.
         return near(b, h, query, key) & ((key < ends[b]) == (query < ends[b]))
 

@@ -248,7 +248,7 @@ def test_a_tree_names_its_rule_and_without_it_its_levels() -> None:
 
 @pytest.fixture
 def flexible(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """FlexAttention on the CPU too, where it computes all pairs and refuses gradients unless it is not asked."""
+    """FlexAttention on the CPU too, where it computes all pairs, and refuses gradients unless told not to."""
     from torch.nn.attention import flex_attention as module
 
     from mpnn.lowering import attention

@@ -1,0 +1,117 @@
+"""A device that is not the CPU, for tests: what mixes it with tensors of the CPU is an error, as on a GPU.
+
+Its tensors hold their numbers in the memory of the CPU, but say that they are on `DEVICE`, one for which
+PyTorch has no kernels of its own: only what is done inside `Elsewhere` can compute with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+from mpnn.backends import triton
+
+DEVICE = torch.device("lazy", 0)
+aten = torch.ops.aten
+# From here to there is their purpose; and a GPU takes positions from the CPU.
+MAY_MIX = {aten._to_copy, aten.copy_, aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}
+
+
+class Far(Tensor):
+    """A tensor on `DEVICE`."""
+
+    here: Tensor
+
+    @staticmethod
+    def __new__(cls, here: Tensor) -> Far:
+        """Wrap the numbers."""
+        far: Far = torch.Tensor._make_wrapper_subclass(
+            cls, here.shape, here.stride(), here.storage_offset(), dtype=here.dtype, device=DEVICE
+        )
+        far.here = here
+        return far
+
+    def __repr__(self, **_: Any) -> str:
+        return f"Far({self.here})"
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """What is done while no mode looks, such as in the backward pass."""
+        return compute(func, args, kwargs or {})
+
+
+def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Run an operation where its tensors are; raise where some are here and some are there."""
+    flat, _ = tree_flatten((args, kwargs))
+    tensors = [t for t in flat if isinstance(t, Tensor)]
+    far = [t for t in tensors if isinstance(t, Far)]
+    near = [t for t in tensors if not isinstance(t, Far) and t.dim() > 0]
+    packet = func.overloadpacket
+    if far and near and packet not in MAY_MIX:
+        raise AssertionError(f"{func} mixes tensors on {DEVICE} with tensors on the CPU.")
+    asked = kwargs.get("device")
+    goes_far = bool(far) if asked is None else torch.device(asked).type == DEVICE.type
+    if packet is aten.copy_:
+        goes_far = isinstance(args[0], Far)
+    if asked is not None:
+        kwargs = {**kwargs, "device": torch.device("cpu")}
+    out = func(*tree_map(_here, args), **tree_map(_here, kwargs))
+    if not goes_far:
+        return out
+    known = {id(t.here): t for t in far}  # what is changed in place stays what it is
+    return tree_map(lambda t: known.get(id(t), Far(t)) if isinstance(t, Tensor) else t, out)
+
+
+def _here(value: Any) -> Any:
+    return value.here if isinstance(value, Far) else value
+
+
+class _Operations(TorchDispatchMode):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return compute(func, args, kwargs or {})
+
+
+class _Literals(TorchFunctionMode):
+    """`torch.tensor` fills memory without an operation."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in (torch.tensor, torch.as_tensor, torch.asarray) and kwargs.get("device") is not None:
+            device = kwargs.pop("device")
+            return func(*args, **kwargs).to(device)
+        if args and isinstance(args[0], Far):
+            if func is Tensor.tolist:
+                return args[0].here.tolist()
+            if func in (Tensor.numpy, Tensor.__array__, Tensor.data_ptr):
+                raise AssertionError(f"{func.__name__}() of a tensor on {DEVICE}.")
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def elsewhere() -> Iterator[torch.device]:
+    """The device, for as long as the block lasts."""
+    before = torch.__future__.get_swap_module_params_on_conversion()
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        with _Literals(), _Operations():
+            yield DEVICE
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(before)
+
+
+@contextmanager
+def by_plan() -> Iterator[None]:
+    """Message passing as on a GPU without Triton: per node once, per edge some edges at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(triton, "has_triton", lambda: False)
+        patch.setattr(triton, "make_kernel", lambda: None)
+        patch.setattr("mpnn.backends.cpu.run", triton.run_if_it_can)
+        yield
