@@ -101,7 +101,8 @@ def elsewhere() -> Iterator[torch.device]:
     before = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
-        with _Literals(), _Operations():
+        with pytest.MonkeyPatch.context() as patch, _Literals(), _Operations():
+            patch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # it knows no such device
             yield DEVICE
     finally:
         torch.__future__.set_swap_module_params_on_conversion(before)
@@ -111,7 +112,6 @@ def elsewhere() -> Iterator[torch.device]:
 def by_plan() -> Iterator[None]:
     """Message passing as on a GPU without Triton: per node once, per edge some edges at a time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(triton, "has_triton", lambda: False)
         patch.setattr(triton, "make_kernel", lambda: None)
         patch.setattr("mpnn.backends.cpu.run", triton.run_if_it_can)
         yield
