@@ -129,7 +129,7 @@ def test_a_network_learns_from_batches() -> None:
             loss = torch.nn.functional.cross_entropy(out, data.y[seeds])
             loss.backward()
             optimizer.step()
-            losses.append(float(loss))
+            losses.append(loss.item())
     assert sum(losses[-5:]) < sum(losses[:5]) / 4
 
 
