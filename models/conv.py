@@ -119,6 +119,11 @@ def _convolve_transposed(layer: Any, x: Tensor, output_size: list[int] | None, g
     extra = layer._output_padding(
         x, output_size, layer.stride, layer.padding, layer.kernel_size, dimensions, layer.dilation
     )
+    for more, stride, gap in zip(extra, layer.stride, layer.dilation, strict=True):
+        if more >= max(stride, gap):
+            raise ValueError(
+                f"output_padding is {more}, but must be below the stride, {stride}, or the dilation, {gap}."
+            )
     shape = tuple(
         (extent - 1) * stride - 2 * border + gap * (kernel - 1) + more + 1
         for extent, stride, border, gap, kernel, more in zip(

@@ -249,11 +249,11 @@ def test_a_million_nodes_take_no_time_and_no_memory(make: Callable[[], Implicit]
     tracemalloc.stop()
     assert peak < 200_000
     times = []
-    for _ in range(5):
+    for _ in range(50):
         started = time.perf_counter()
         make()
         times.append(time.perf_counter() - started)
-    assert min(times) < 0.002
+    assert min(times) < 0.0002
     buffer = io.BytesIO()
     torch.save(graph, buffer)
     assert buffer.tell() < 10_000

@@ -175,5 +175,8 @@ def test_what_does_not_fit_is_refused() -> None:
         conv(torch.zeros(25, 2), graph=topology.grid((5, 5), 4))
     with pytest.raises(ValueError, match=r"needs nodes \[num_nodes, 2\], got shape \[25, 3\]"):
         conv(torch.zeros(25, 3), graph=topology.grid((5, 5), 3))
+    wide = models.ConvTranspose1d(2, 3, 3, output_padding=1)
+    with mpnn.backend("eager"), pytest.raises(ValueError, match="output_padding is 1, but must be below"):
+        wide(torch.zeros(2, 5))
     with mpnn.backend("eager"), pytest.raises(ValueError, match=r"needs \[batch, 2, \*, \*\]"):
         conv(torch.zeros(3, 5, 5))
