@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +13,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mpnn.datasets import DATASETS, Dataset, load, load_text
+from mpnn.datasets import DATASETS, Dataset, GraphDataset, NodeDataset, load, load_text
+from mpnn.models import CONVS
 from mpnn.train import checkpoint, folder
 from mpnn.train.build import build_model, find_device
 from mpnn.train.draw import draw_run
@@ -166,7 +168,15 @@ def with_shared_epoch(results: Sequence[Result], folds: int, metric: Metric) -> 
 def prepare(settings: Settings) -> tuple[Dataset, SupervisedTask]:
     """Return the data of a run, on its device, and the task that its first seed makes of it."""
     data = load_data(settings).to(find_device(settings.device))
-    return data, make_task(settings, data)
+    task = make_task(settings, data)
+    given = data.edge_attr if isinstance(data, NodeDataset | GraphDataset) else None
+    if settings.dataset not in DATASETS and given is not None and task.edge_dim is None:
+        able = ", ".join(name for name, conv in CONVS.items() if "edge_attr" in conv.edge_inputs)
+        warnings.warn(
+            f"{settings.model} reads no features of edges, so those of {data.name} are left out; {able} do",
+            stacklevel=2,
+        )
+    return data, task
 
 
 def _continued(settings: Settings | None, home: Path) -> Settings:

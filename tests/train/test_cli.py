@@ -63,7 +63,7 @@ def test_several_runs_end_with_mean_and_deviation(tmp_path: Path, capsys: pytest
     assert cli.main([*KARATE, "--runs", "3", "--no-pictures", "--out", str(tmp_path)]) == 0
     out, _ = capsys.readouterr()
     assert re.search(r"gcn on karate: test accuracy \d+\.\d ± \d+\.\d % \(3 runs\)", out)
-    assert len(re.findall(r"^ +[012] +15 ", out, flags=re.MULTILINE)) == 3
+    assert len(re.findall(r"^[012] +15 ", out, flags=re.MULTILINE)) == 3
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(
@@ -237,3 +237,16 @@ def test_tables_are_not_broken_where_there_is_no_terminal(capsys: pytest.Capture
 def test_a_run_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["explain", "runs/none"]) == 2
     assert "runs/none holds no run" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("always:gcn reads no features")
+def test_features_of_edges_are_not_left_out_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.csv").write_text("a,b,w\n" + "".join(f"{k},{(k + 1) % 30},{k}\n" for k in range(30)))
+    flags = ["train", "edge", "--dataset", str(tmp_path / "net.csv"), "--epochs", "2", "--no-pictures"]
+    for model, words in (("gcn", "mpnn: warning: gcn reads no features of edges"), ("gine", "")):
+        assert cli.main([*flags, "--model", model, "--out", str(tmp_path / model)]) == 0
+        assert capsys.readouterr().err.startswith(words)
+    assert cli.main([*flags, "--model", "gcn", "--ignore", "w", "--out", str(tmp_path / "run")]) == 0
+    assert capsys.readouterr().err == ""
