@@ -74,7 +74,7 @@ def test_evaluate_prints_the_numbers_of_the_best_epoch(
     assert cli.main(["evaluate", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "(seed-0)" in out and "(seed-1)" in out
-    rows = [line.split() for line in out.splitlines() if line.startswith(" test")]
+    rows = [line.split() for line in out.splitlines() if line.startswith("test")]
     for row, result in zip(rows, report.results, strict=True):
         assert row[1:] == ["24", f"{100 * result.best['test_accuracy']:.1f}", "%"]
 

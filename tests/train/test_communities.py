@@ -98,7 +98,7 @@ def test_the_command_compares_all_methods_and_writes_a_table(
     assert cli.main(["communities", "--dataset", "karate", "--output", str(output)]) == 0
     out = capsys.readouterr().out
     for method in COMMUNITIES:
-        assert re.search(rf"^ {method} +\d+ +[01]\.\d{{3}} +0\.\d{{3}} +\d+\.\d\d", out, re.MULTILINE)
+        assert re.search(rf"^{method} +\d+ +[01]\.\d{{3}} +0\.\d{{3}} +\d+\.\d\d", out, re.MULTILINE)
     with output.open() as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["node", *COMMUNITIES] and len(rows) == 35
