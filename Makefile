@@ -27,7 +27,7 @@ unit: $(READY)
 	$(BIN)/python -m pytest -q -n 2
 
 test-gpu: $(READY)   ## the Triton kernels on the GPU, where there is one
-	$(BIN)/python -m pytest -q tests/core/test_triton.py tests/core/test_no_waiting.py tests/test_gpu_benchmark.py
+	$(BIN)/python -m pytest -q tests/core/test_triton.py tests/core/test_no_waiting.py tests/core/test_walks.py tests/test_gpu_benchmark.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("mpnn needs Python 3.11 or newer, \

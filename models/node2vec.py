@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -126,6 +125,8 @@ class Node2Vec(nn.Module):
         **options: Any,
     ) -> float:
         """The accuracy of logistic regression on vectors; options of scikit-learn's `LogisticRegression`."""
+        from sklearn.linear_model import LogisticRegression
+
         x, y, tested, truth = (part.detach().cpu().numpy() for part in (train_z, train_y, test_z, test_y))
         return float(LogisticRegression(solver=solver, **options).fit(x, y).score(tested, truth))
 

@@ -44,6 +44,8 @@ def grouped_linear(x: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
     """
     if _suits_one_kernel(x, weight):
         product: Tensor = F.grouped_mm(x, weight, offs=_ends(tuple(counts), x.device))
+        if product.requires_grad:  # its backward pass takes no gradient that is expanded, such as a sum's
+            product.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
         return product
     special = (
         x.dim() != 2

@@ -88,6 +88,8 @@ class _Literals(TorchFunctionMode):
             device = kwargs.pop("device")
             return func(*args, **kwargs).to(device)
         if args and isinstance(args[0], Far):
+            if func is Tensor.new_tensor:
+                return torch.tensor(*args[1:], **kwargs).to(args[0].dtype).to(DEVICE)
             if func is Tensor.tolist:
                 return args[0].here.tolist()
             if func in (Tensor.numpy, Tensor.__array__, Tensor.data_ptr):

@@ -37,3 +37,20 @@ def test_without_a_gpu_it_says_so() -> None:
     done = run()
     assert done.returncode == 1
     assert done.stderr == "There is no CUDA device here: run it where there is one, or with --dry.\n"
+
+
+def test_a_bare_machine_can_import_what_it_measures() -> None:
+    absent = "scipy", "sklearn", "matplotlib", "rich"
+    code = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] in {absent!r}: raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "import mpnn.models\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(HOME)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from mpnn import Graph, propagate, topology
 from mpnn.lowering import RULES, Example
 from mpnn.schedule import Topological
 from tests.compare import assert_close, assert_same
+from tests.elsewhere import elsewhere
 
 
 def _cases() -> list[Any]:
@@ -308,3 +310,33 @@ def test_blocks_out_of_the_window_are_skipped() -> None:
     near = (place <= place[:, None]) & (place >= place[:, None] - 100)
     padded = torch.nn.functional.pad(near, (0, 24, 0, 24)).view(8, 128, 8, 128)
     assert torch.equal(dense, padded.any(3).any(1))
+
+
+# Elsewhere ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("example", _cases())
+def test_a_rule_stays_on_the_device_of_its_graph(example: Example) -> None:
+    there, fields = On("auto", example).double(), {k: _double(v) for k, v in example.fields.items()}
+    with torch.no_grad():
+        expected = copy.deepcopy(there)(fields)
+        with elsewhere() as device:
+            graph = example.graph.to(device)
+            there.example = dataclasses.replace(example, graph=graph)
+            out = there.to(device)({name: _moved(v, device) for name, v in fields.items()})
+            for ours, theirs in zip(_each(out), _each(expected), strict=True):
+                assert ours.device == device
+                assert_close(ours.cpu(), theirs)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_moved(one, device) for one in value)
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
+def _each(value: Any) -> list[Tensor]:
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    values = value if isinstance(value, tuple | list) else [value]
+    return [one for one in values if isinstance(one, Tensor)]

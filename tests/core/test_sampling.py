@@ -16,6 +16,7 @@ import mpnn
 from mpnn import Graph, NeighborLoader, models, sample_neighbors
 from tests.compare import assert_close
 from tests.core.graphs import graphs, random_graph
+from tests.elsewhere import elsewhere
 
 FANOUTS = st.lists(st.integers(-1, 3), max_size=3)
 
@@ -157,3 +158,15 @@ def test_graphs_with_two_sets_of_nodes_and_empty_batches_are_refused() -> None:
         NeighborLoader(pair, [1], batch_size=1)
     with pytest.raises(ValueError, match="batch_size is 0, but should be at least 1"):
         NeighborLoader(random_graph(), [1], batch_size=0)
+
+
+def test_it_stays_on_the_device_of_the_graph() -> None:
+    graph, seeds = random_graph(40, 400), torch.arange(0, 40, 3)
+    expected = sample_neighbors(graph, seeds, [3, -1], seed=1)
+    with elsewhere() as device:
+        found = sample_neighbors(graph.to(device), seeds.to(device), [3, -1], seed=1)
+        assert found.graph.device == found.nodes.device == found.edges.device == device
+        assert found.nodes.tolist() == expected.nodes.tolist()
+        assert found.edges.tolist() == expected.edges.tolist()
+        loader = NeighborLoader(graph.to(device), [2], batch_size=16, shuffle=True)
+        assert {batch.nodes.device for batch in loader} == {device}

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import mpnn
 from mpnn import models, topology
-from mpnn.typed import typed_linear
+from mpnn.typed import grouped_linear, typed_linear
 from tests.compare import assert_close, assert_same
 
 BACKENDS = ["dense", "eager"]
@@ -165,6 +165,11 @@ def test_one_grouped_product_equals_a_product_for_each_type(monkeypatch: pytest.
     types = torch.randint(4, (20,))
     monkeypatch.setattr("mpnn.typed._suits_one_kernel", lambda x, weight: True)
     assert_same(typed_linear, lambda x, w, t: torch.einsum("ei,eio->eo", x, w[t]), [x, weight, types], 1e-5)
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(grouped_linear(x, weight, [4, 0, 9, 7, 0]).sum(), x)
+    assert_close(
+        gradient, weight[torch.tensor([0, 2, 3])].sum(-1).repeat_interleave(torch.tensor([4, 9, 7]), 0), 1e-5
+    )
 
 
 def test_what_does_not_fit_is_refused() -> None:

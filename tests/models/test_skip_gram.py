@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn import Graph, datasets
-from mpnn.models import SkipGram
+from mpnn.models import Node2Vec, SkipGram
 from mpnn.models.skip_gram import pairs_by_block
 from mpnn.native import skip_gram as compiled
+from tests.elsewhere import elsewhere
 
 CLUB = datasets.load("karate").graph
 CIRCLE = Graph(torch.stack([torch.arange(1500), torch.arange(1, 1501) % 1500]), 1500)
@@ -143,3 +144,19 @@ def test_the_two_ends_of_a_barbell_lie_apart(monkeypatch: pytest.MonkeyPatch, ba
 def test_a_mistake_gets_one_sentence(change: dict[str, float], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         SkipGram(CLUB, **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("q", [1.0, 0.5])
+def test_on_another_device_it_learns_the_same_walks(q: float) -> None:
+    edge_index = torch.randint(12, (2, 60), generator=torch.Generator().manual_seed(1))
+    weight, sizes = torch.rand(60), {"channels": 4, "rounds": 2, "length": 5, "window": 2}
+    here = SkipGram(Graph(edge_index, 12), q=q, weight=weight, **sizes)
+    with elsewhere() as device:
+        graph = Graph(edge_index.to(device), 12)
+        there = SkipGram(graph, q=q, weight=weight.to(device), **sizes).to(device)
+        assert there._walk(None, 7).tolist() == here._walk(None, 7).tolist()
+        assert there.fit().device == device and bool(there().isfinite().all())
+        node2vec = Node2Vec(edge_index.to(device), 4, 5, 3, q=q, num_nodes=12).to(device)
+        windows, others = node2vec.sample([3, 4])
+        node2vec.loss(windows, others).backward()
+        assert windows.device == others.device == device

@@ -60,7 +60,7 @@ class Kernel:
         if not isinstance(seed, Tensor):
             # Without dropout, which is most often, not one launch for it.
             seed = _number(seed, device) if seed else graph.memo("no seed", lambda: _number(0, device))
-        tensors = [*(_plain(t) for t in inputs), *outputs]
+        tensors = [*(_plain(t, device) for t in inputs), *outputs]
         with _on(device):
             first = 0
             for launch, number in zip(division.launches, programs, strict=True):
@@ -101,9 +101,10 @@ def _number(value: int, device: torch.device) -> Tensor:
     return torch.full((), value, dtype=torch.int64, device=device)
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    """Numbers row by row, truth values as bytes."""
-    tensor = tensor.detach().contiguous()
+def _plain(tensor: Tensor, device: torch.device) -> Tensor:
+    """Numbers row by row on a device, truth values as bytes."""
+    # As in PyTorch, a single number may come from the host.
+    tensor = tensor.detach().to(device if tensor.dim() == 0 else tensor.device).contiguous()
     return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor
 
 
