@@ -10,6 +10,7 @@ from torch import Tensor
 from mpnn.native.sort import sort_edges
 
 INT32_MAX = 2**31 - 1
+BEYOND = 1 << 12  # so far behind a row's end a kernel counts on, at most, before it looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,18 @@ class CSR:
         return self.indptr.numel() - 1
 
 
+def smallest_type(*numbers: int) -> torch.dtype:
+    """What holds these, and what a kernel that looks a tile ahead makes of them."""
+    return torch.int32 if max(numbers) + BEYOND <= INT32_MAX else torch.int64
+
+
 def compress(rows: Tensor, columns: Tensor, num_rows: int, num_columns: int) -> CSR:
     """Sort edges by `rows` with one stable counting sort: O(num_rows + num_edges).
 
     Without a C compiler, and on a GPU, PyTorch's stable sort does it.
     """
     num_edges = rows.numel()
-    fits = max(num_edges, num_rows, num_columns) <= INT32_MAX
-    index_type = torch.int32 if fits else torch.int64
+    index_type = smallest_type(num_edges, num_rows, num_columns)
     made = sort_edges(rows, columns, num_rows, index_type) if rows.device.type == "cpu" else None
     if made is not None:
         return CSR(*made)

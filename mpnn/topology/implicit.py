@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mpnn.batch import Batch
-from mpnn.csr import CSR, INT32_MAX
+from mpnn.csr import CSR, smallest_type
 from mpnn.graph import Graph, Size
 
 # What a reversed graph may take over from the memo of the graph it was made of, and under which name.
@@ -219,7 +219,6 @@ def _offsets(lengths: Tensor) -> Tensor:
 
 def _sorted_already(degree: Tensor, ends: Tensor, num_ends: int) -> CSR:
     num_edges = ends.numel()
-    fits = max(num_edges, degree.numel(), num_ends) <= INT32_MAX
-    index_type = torch.int32 if fits else torch.int64
+    index_type = smallest_type(num_edges, degree.numel(), num_ends)
     edge_ids = torch.arange(num_edges, dtype=index_type, device=ends.device)
     return CSR(_offsets(degree).to(index_type), ends.to(index_type), edge_ids)

@@ -20,6 +20,7 @@ from torch_geometric import utils
 
 import mpnn
 from mpnn import CSR, Graph, as_graph, scatter
+from mpnn.csr import smallest_type
 from tests.core.graphs import graphs, random_graph, same
 
 
@@ -416,3 +417,8 @@ def test_a_graph_first_met_inside_a_transform_serves_outside_of_it() -> None:
     graph = mpnn.as_graph(edge_index, 9)
     assert graph.edge_index.data_ptr() and graph.dst.data_ptr() and graph.by_dst.indptr.data_ptr()
     assert mpnn.propagate(edge_index, lambda x_j: x_j, x=x).shape == x.shape
+
+
+def test_indices_are_narrow_where_a_tile_behind_the_last_edge_still_fits() -> None:
+    assert smallest_type(5, 2**31 - 2**13) == torch.int32
+    assert smallest_type(2**31 - 100, 5) == smallest_type(2**31) == torch.int64
