@@ -1,13 +1,18 @@
 """Run the layers of a PyTorch Geometric model on the kernels of this package.
 
 Each layer keeps its class, weights and methods; only its `propagate` is answered here, with the layer's own
-`message` and `update`. Whatever this cannot do goes to the layer's own code, call by call.
+`message` and `update`, and its `edge_updater`: what that gives is not
+computed where `message` alone reads it. Whatever this cannot do goes to the layer's own code, call by call.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
+from types import MethodType
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
@@ -15,8 +20,10 @@ from torch import Tensor, nn
 
 from mpnn import aggregate, backends
 from mpnn.aggregate import Aggregator, Reduction
-from mpnn.fields import Fields, parameters_of
+from mpnn.edge_value import EdgeValue, settled
+from mpnn.fields import Argument, Fields, Parameter, parameters_of
 from mpnn.graph import Graph
+from mpnn.plan.composed import Composed, written
 from mpnn.step import Step
 
 M = TypeVar("M", bound=nn.Module)
@@ -24,6 +31,7 @@ M = TypeVar("M", bound=nn.Module)
 HOOKS = (
     "_propagate_forward_pre_hooks", "_propagate_forward_hooks", "_message_forward_pre_hooks",
     "_message_forward_hooks", "_aggregate_forward_pre_hooks", "_aggregate_forward_hooks",
+    "_edge_update_forward_pre_hooks", "_edge_update_forward_hooks",
 )  # fmt: skip
 
 
@@ -33,7 +41,7 @@ def accelerate(module: M) -> M:
     The module is changed in place and returned. Its parameters, `state_dict` and results stay the same, and
     so do its gradients; dropout inside a message draws other numbers. `acceleration(module)` lists the layers
     that were taken, and why others were not. Calls with sparse matrices, `EdgeIndex`, hooks on messages, in
-    an explainer or under `torch.compile` run PyTorch Geometric's own code.
+    an explainer, under `torch.compile` or for attention weights run PyTorch Geometric's own code.
 
     Args:
         module: a model, or a single layer.
@@ -55,7 +63,10 @@ def accelerate(module: M) -> M:
             continue
         aggregator = _obstacle_or_aggregator(layer)
         if isinstance(aggregator, Aggregator):
-            vars(layer)["propagate"] = Propagate(layer, aggregator)
+            propagate = Propagate(layer, aggregator)
+            vars(layer)["propagate"] = propagate
+            if _may_wait(layer):
+                vars(layer).update(edge_updater=EdgeUpdater(propagate), forward=Forward(layer))
     return module
 
 
@@ -119,6 +130,82 @@ def _obstacle_or_aggregator(layer: Any) -> str | Aggregator:
     return _translated(layer.aggr_module) or f"its aggregator {layer.aggr_module} has no kernel"
 
 
+def _may_wait(layer: Any) -> bool:
+    """Whether something of a layer's edges can wait until somebody looks at it, and anything does."""
+    from torch_geometric.nn import MessagePassing as PyGMessagePassing
+
+    kind = type(layer)
+    standard = (PyGMessagePassing.edge_updater, vars(kind).get("_jinja_edge_updater"))
+    own = {"forward", "edge_updater", "edge_update"} & vars(layer).keys()
+    makes_edges = kind.edge_update is not PyGMessagePassing.edge_update
+    makes_edges = makes_edges and not written(layer.edge_update)
+    return not own and kind.edge_updater in standard and (makes_edges or bool(written(layer.message)))
+
+
+# The layer whose `forward` is running, unless it is asked for what it computes on the edges.
+_running: ContextVar[Any] = ContextVar("mpnn_accelerated_layer", default=None)
+WEIGHTS = "return_attention_weights"
+
+
+class Forward:
+    """The `forward` of a layer: what it leaves or gives to others is computed when it ends."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+        names = list(inspect.signature(type(layer).forward).parameters)[1:]
+        self._weights_at = names.index(WEIGHTS) if WEIGHTS in names else None
+        self._written = [name for name in written(layer.message) if name in vars(layer)]
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(MethodType(type(self.layer).forward, self.layer))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As the layer's class says."""
+        layer = self.layer
+        if torch.compiler.is_compiling() or self._asked_for_weights(args, kwargs):
+            return type(layer).forward(layer, *args, **kwargs)
+        token = _running.set(layer)
+        try:
+            return _settled(type(layer).forward(layer, *args, **kwargs))
+        finally:
+            _running.reset(token)
+            for name in self._written:
+                vars(layer)[name] = settled(vars(layer).get(name))
+
+    def _asked_for_weights(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        at = self._weights_at
+        given = args[at] if at is not None and len(args) > at else kwargs.get(WEIGHTS)
+        return given is not None
+
+
+def _settled(out: Any) -> Any:
+    if isinstance(out, tuple | list) and type(out) in (tuple, list):
+        return type(out)(map(_settled, out))
+    if type(out) is dict:
+        return {key: _settled(value) for key, value in out.items()}
+    return settled(out)
+
+
+class EdgeUpdater:
+    """The `edge_updater` of one layer."""
+
+    def __init__(self, propagate: Propagate) -> None:
+        self.propagate = propagate
+
+    def __call__(self, edge_index: Any, size: Any = None, **fields: Any) -> Any:
+        """As PyTorch Geometric's."""
+        layer = self.propagate.layer
+        asked = {"edge_update": parameters_of(layer.edge_update)}
+        kept = None
+        if _running.get() is layer and self.propagate.applies(edge_index):
+            kept = self.propagate.bind(edge_index, size, fields, asked)
+        if kept is None:
+            return type(layer).edge_updater(layer, edge_index, size=size, **fields)
+        arguments = kept.bind(asked["edge_update"])
+        return EdgeValue.of(lambda: kept.call(layer.edge_update, arguments), (kept, arguments))
+
+
 class Propagate:
     """The `propagate` of one layer."""
 
@@ -130,22 +217,52 @@ class Propagate:
     def __call__(self, edge_index: Any, size: Any = None, **fields: Any) -> Any:
         """As PyTorch Geometric's."""
         layer = self.layer
-        bound = self._bind(edge_index, size, fields) if self._applies(edge_index) else None
-        if bound is None:
+        asked = {"message": parameters_of(layer.message), "update": parameters_of(layer.update, skip=1)}
+        waiting = {
+            name: value
+            for name, value in fields.items()
+            if isinstance(value, EdgeValue) and value.origin is not None and _only_as_it_is(name, asked)
+        }
+        given = {name: settled(value) for name, value in fields.items() if name not in waiting}
+        asked["message"] = tuple([p for p in asked["message"] if p.field not in waiting])
+        kept = self.bind(edge_index, size, given, asked) if self.applies(edge_index) else None
+        if kept is None or any(value.origin[0].original is not kept.original for value in waiting.values()):
+            fields = {name: settled(value) for name, value in fields.items()}
+            if waiting:
+                return self(edge_index, size, **fields)
             return type(layer).propagate(layer, edge_index, size=size, **fields)
-        kept, asked = bound
+        writes = self._writes()
+        message, arguments = layer.message, kept.bind(asked["message"])
+        if waiting or writes:
+            message = Composed(layer.message, dict.fromkeys(waiting, layer.edge_update))
+            for name, value in waiting.items():
+                arguments |= {f"{name}.{key}": argument for key, argument in value.origin[1].items()}
+        for name in writes:
+            vars(layer)[name] = settled(vars(layer)[name])
+        before = {name: vars(layer)[name] for name in writes}
         out = backends.current()(
             Step(
                 kept,
-                layer.message,
-                kept.bind(asked["message"]),
+                message,
+                arguments,
                 aggregate=lambda m: layer.aggregate(m, kept.graph.dst, None, kept.graph.num_dst),
                 aggregator=self.aggregator,
             )
         )
+        for name, value in before.items():
+            # Where a kernel ran, the message itself did not, and what it would write waits for a reader.
+            if vars(layer)[name] is value:
+                vars(layer)[name] = EdgeValue.of(partial(_written_by, message, name, before, kept, arguments))
         return layer.update(out, **kept.lifted(asked["update"]))
 
-    def _applies(self, edge_index: Any) -> bool:
+    def _writes(self) -> list[str]:
+        """Which tensors of the layer its messages may write, if somebody looks after these meanwhile."""
+        layer = self.layer
+        names = written(layer.message) if _running.get() is layer else []
+        return names if all(isinstance(vars(layer).get(n, 0), Tensor | None) for n in names) else []
+
+    def applies(self, edge_index: Any) -> bool:
+        """Whether calls on such edges are answered here."""
         layer = self.layer
         return (
             type(edge_index) is Tensor  # and no `EdgeIndex`
@@ -156,26 +273,29 @@ class Propagate:
             and not torch.compiler.is_compiling()
         )
 
-    def _bind(
-        self, edge_index: Tensor, size: Any, fields: dict[str, Any]
-    ) -> tuple[Fields, dict[str, Any]] | None:
-        layer = self.layer
-        asked = {"message": parameters_of(layer.message), "update": parameters_of(layer.update, skip=1)}
+    def bind(
+        self,
+        edge_index: Tensor,
+        size: Any,
+        fields: dict[str, Any],
+        asked: dict[str, tuple[Parameter, ...]],
+    ) -> Fields | None:
+        """The fields of a call, or None where only the layer's own code can tell what they mean."""
         names = {parameter.field for parameters in asked.values() for parameter in parameters}
         # PyTorch Geometric lets a field pass that nobody asks for.
         fields = {name: value for name, value in fields.items() if name in names}
-        node_dim = self._node_dim(asked["message"], fields)
+        node_dim = self._node_dim(next(iter(asked.values())), fields)
         if node_dim is None or (size is not None and None in size):
             return None
         size = None if size is None else (int(size[0]), int(size[1]))
         try:
             graph = self._graph(edge_index, size)
-            bound = Fields(graph, size, fields, asked, node_dim, layer.flow)
+            bound = Fields(graph, size, fields, asked, node_dim, self.layer.flow)
         except (TypeError, ValueError, IndexError):
             return None  # an input that the layer's own code either takes or names in its own words
         if self._last is None or self._last[2] is not bound.original:
             self._last = (edge_index, edge_index._version, bound.original)
-        return bound, asked
+        return bound
 
     def _node_dim(self, parameters: Any, fields: dict[str, Any]) -> int | None:
         """0, in terms of the fields, or None where the layer counts nodes in another dimension."""
@@ -209,6 +329,22 @@ class Propagate:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_last": None}
+
+
+def _only_as_it_is(name: str, asked: dict[str, tuple[Parameter, ...]]) -> bool:
+    """Whether a field is asked for by the message alone, and only under its own name."""
+    updates = any(p.field == name for p in asked["update"])
+    return not updates and [p.name for p in asked["message"] if p.field == name] == [name]
+
+
+def _written_by(
+    message: Composed, name: str, before: dict[str, Any], kept: Fields, arguments: dict[str, Argument]
+) -> Any:
+    """What an attribute of its layer is after a message, called on all edges at once."""
+    copy = object.__new__(type(message.__self__))
+    vars(copy).update({**vars(message.__self__), **before})
+    kept.call(message.rebound(lambda f: MethodType(f.__func__, copy)), arguments)  # type: ignore[attr-defined]
+    return vars(copy)[name]
 
 
 # PyTorch Geometric's aggregators as ours ----------------------------------------------------------------

@@ -130,7 +130,7 @@ def _emit(
     save = torch.is_grad_enabled() and any(v.requires_grad for v in read)
     made = rows(read, edge_index, num_src, num_dst, text, seed, save)
     reduced = [made[k] for k in places(plan)]
-    return [reduced[k] for k in plan.shares]
+    return plan.shared(reduced)
 
 
 def _nothing() -> None:

@@ -16,7 +16,7 @@ from mpnn.aggregate import Aggregator, Custom, Several
 from mpnn.backends import chunked
 from mpnn.backends.record import Ran, listener
 from mpnn.backends.work import Work
-from mpnn.fields import Residency
+from mpnn.fields import TOPOLOGY_NAMES, Residency
 from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError
 from mpnn.plan.adjoint import SAVED
@@ -25,6 +25,7 @@ from mpnn.plan.dropout import Seed, draw_seed
 from mpnn.plan.homes import Home, NotFusableError
 from mpnn.plan.ir import Program
 from mpnn.plan.plan import Backward, Plan, make_plan
+from mpnn.plan.row_softmax import NumRows, calls_softmax
 from mpnn.step import Step
 
 __all__ = ["NotFusableError", "find_plan", "run", "trace_count"]
@@ -154,11 +155,18 @@ def _key(step: Step) -> Hashable:
             home = home_of(residency, value, num_edges)
             shape = value.shape if home is Home.SHARED else value.shape[1:]
             arguments.append((name, home, shape, value.dtype, value.device))
+        elif _is_count(step, name, value):
+            arguments.append((name, NumRows))
         elif isinstance(value, bool | int | float | str | None):
             arguments.append((name, type(value), value))
         else:
             raise NotFusableError(f"the argument {name!r} is a {type(value).__name__}")
     return (fingerprint(step.message, cast(Aggregator, step.aggregator)), tuple(arguments))
+
+
+def _is_count(step: Step, name: str, value: Any) -> bool:
+    """Whether an argument is a number of nodes that a message only passes on to a softmax."""
+    return type(value) is int and name.rpartition(".")[2] in TOPOLOGY_NAMES and calls_softmax(step.message)
 
 
 def home_of(residency: Residency, value: Tensor, num_edges: int) -> Home:
@@ -192,7 +200,11 @@ def _tensor_arguments(step: Step) -> list[tuple[str, Home, Tensor]]:
 def _make(step: Step) -> Plan:
     tensors = _tensor_arguments(step)
     names = [name for name, *_ in tensors]
-    fixed = {name: value for name, (_, value) in step.arguments.items() if not isinstance(value, Tensor)}
+    fixed = {
+        name: NumRows() if _is_count(step, name, value) else value
+        for name, (_, value) in step.arguments.items()
+        if not isinstance(value, Tensor)
+    }
     placed = [(home, value) for _, home, value in tensors]
     return make_plan(step.message, cast(Aggregator, step.aggregator), names, placed, fixed)
 
@@ -218,7 +230,7 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
         ran.append(Ran(step, "plan", "", work, fused, tuple([v.requires_grad for v in values])))
     if plan.kinds == ["mean"]:
         return reduced[0]
-    shared = [reduced[k] for k in plan.shares]
+    shared = plan.shared(reduced)
     return aggregator.merge(shared, counts_of(graph, shared[0]))
 
 

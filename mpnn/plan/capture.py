@@ -7,7 +7,6 @@ parameter that was replaced, moved or swapped by `functional_call` is never stal
 
 from __future__ import annotations
 
-import dis
 import functools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from enum import Enum
@@ -17,6 +16,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from mpnn.plan.composed import Composed
+from mpnn.plan.functions import all_names, functions_behind, global_names, written_names
 from mpnn.plan.homes import NotFusableError
 
 SCALARS = (bool, int, float, str, type(None))
@@ -45,6 +46,7 @@ class _Reads(NamedTuple):
 
     attributes: tuple[str, ...] | None  # of its `self`; None when any may be
     globals: tuple[tuple[dict[str, Any], str], ...]
+    written: tuple[tuple[str, bool], ...]  # what it assigns to, and whether as an attribute
 
 
 _reads: dict[tuple[CodeType, int, type | None], _Reads] = {}
@@ -61,60 +63,29 @@ def _reads_of(plain: Any, owner: type | None) -> _Reads:
 
 
 def _find_reads(plain: Any, owner: type | None) -> _Reads:
-    # The code of the function, and of every method of the same class that it names.
-    functions, names = [plain], dict.fromkeys(_names(plain.__code__))
-    for name in _visited(names):
-        for cls in owner.__mro__ if owner is not None else ():
-            method: Any = cls.__dict__.get(name)
-            method = getattr(method, "fget", None) or getattr(method, "__func__", method)
-            if hasattr(method, "__code__") and cls is not nn.Module and method not in functions:
-                functions.append(method)
-                names.update(dict.fromkeys(_names(method.__code__)))
-    for code in [f.__code__ for f in functions]:
-        written = _written(code)
-        if written:
-            raise NotFusableError(f"{plain.__name__}() writes {written}, which a kernel would not")
+    functions = functions_behind(plain, owner)
+    names = dict.fromkeys(name for f in functions for name in all_names(f.__code__))
+    written = [pair for f in functions for pair in written_names(f.__code__)]
     dynamic = not names.keys().isdisjoint(("getattr", "vars", "__dict__", "__getattr__"))
     attributes = None if dynamic else tuple(names) if owner is not None else ()
     found = {
         (id(f.__globals__), name): (f.__globals__, name)
         for f in functions
         if not _is_library(f.__module__)
-        for name in _globals(f.__code__)
+        for name in global_names(f.__code__)
         if name in f.__globals__
     }
-    return _Reads(attributes, tuple(found.values()))
-
-
-def _written(code: CodeType) -> str:
-    """A name outside the function that its code assigns to, or nothing."""
-    for instruction in dis.get_instructions(code):
-        nonlocal_ = instruction.opname == "STORE_DEREF" and instruction.argval in code.co_freevars
-        if nonlocal_ or instruction.opname in ("STORE_ATTR", "STORE_GLOBAL"):
-            return repr(instruction.argval)
-    return ""
-
-
-def _globals(code: CodeType) -> Iterator[str]:
-    yield from (i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _globals(constant)
-
-
-def _visited(names: dict[str, None]) -> Iterator[str]:
-    """The names of a dictionary that grows meanwhile."""
-    seen = 0
-    while seen < len(names):
-        yield list(names)[seen]
-        seen += 1
+    return _Reads(attributes, tuple(found.values()), tuple(written))
 
 
 def _is_library(module: str | None) -> bool:
     return (module or "").partition(".")[0] in ("torch", "torch_geometric", "mpnn", "numpy", "builtins")
 
 
-def _of_function(function: Callable[..., Any], depth: int = 0) -> Hashable:
+def _of_function(function: Callable[..., Any], depth: int = 0, may_write: bool = False) -> Hashable:
+    if isinstance(function, Composed):
+        inner = tuple(function.inner)
+        return (inner, *[_of_function(part, depth, may_write=True) for part in function.parts])
     if isinstance(function, nn.Module):
         return _of_module(function, depth)
     owner = getattr(function, "__self__", None)
@@ -127,6 +98,9 @@ def _of_function(function: Callable[..., Any], depth: int = 0) -> Hashable:
     if owner is not None and not isinstance(owner, nn.Module):
         raise NotFusableError(f"the message is a method of a {type(owner).__name__}, which is not a module")
     reads = _reads_of(plain, None if owner is None else type(owner))
+    for name, is_attribute in reads.written:
+        if not (may_write and is_attribute):
+            raise NotFusableError(f"{plain.__name__}() writes {name!r}, which a kernel would not")
     parts: list[Hashable] = [code]
     if owner is not None:
         if reads.attributes is None:
@@ -240,16 +214,9 @@ def _reachable(function: Callable[..., Any], aggregator: nn.Module) -> Iterator[
     for k, cell in enumerate(cells):
         yield from _tensors_of(("closure", str(k)), cell.cell_contents)
     code, names = getattr(plain, "__code__", None), getattr(plain, "__globals__", {})
-    for name in _names(code) if code is not None else ():
+    for name in all_names(code) if code is not None else ():
         if name in names:
             yield from _tensors_of(("global", name), names[name])
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
 
 
 def _tensors_of(path: Path, value: Any) -> Iterator[tuple[Path, Tensor]]:

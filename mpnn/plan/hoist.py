@@ -20,6 +20,7 @@ from mpnn.plan.homes import (
     Home,
     annotate,
     args_of,
+    emit,
     has_rows,
     is_view,
     op_name,
@@ -58,9 +59,9 @@ def split_linear_maps(graph: fx.Graph, homes: dict[str, Home]) -> None:
             for value in sorted(values, key=lambda v: _ORDER[v.meta["home"]]):
                 part = _mapped(graph, value, _weight(graph, [t for t in terms if t.value is value], weight))
                 if total is None:
-                    total = _emit(graph, aten.add.Tensor, part, *bias) if bias else part
+                    total = emit(graph, aten.add.Tensor, part, *bias) if bias else part
                 else:
-                    total = _emit(graph, aten.add.Tensor, total, part)
+                    total = emit(graph, aten.add.Tensor, total, part)
         assert total is not None
         node.replace_all_uses_with(total)
         graph.erase_node(node)
@@ -117,7 +118,7 @@ def _same_view(graph: fx.Graph, view: fx.Node, part: fx.Node) -> fx.Node:
     args: Any = args_of(view)[1:]
     if op_name(view) in ("view", "_unsafe_view"):
         args = ([*shape_of(view)[:-1], shape_of(part)[-1]],)
-    node = _emit(graph, view.target, part, *args)
+    node = emit(graph, view.target, part, *args)
     node.meta["home"] = part.meta["home"]
     return node
 
@@ -134,11 +135,11 @@ def _weight(graph: fx.Graph, terms: Sequence[_Term], weight: fx.Node) -> fx.Node
     """The matrix that several terms of one value are multiplied with: the sum of theirs."""
     total = None
     for term in sorted(terms, key=lambda t: -t.sign):
-        part = weight if term.columns is None else _emit(graph, aten.slice.Tensor, weight, 0, *term.columns)
+        part = weight if term.columns is None else emit(graph, aten.slice.Tensor, weight, 0, *term.columns)
         if total is None:
-            total = part if term.sign > 0 else _emit(graph, aten.neg.default, part)
+            total = part if term.sign > 0 else emit(graph, aten.neg.default, part)
         else:
-            total = _emit(graph, aten.add.Tensor if term.sign > 0 else aten.sub.Tensor, total, part)
+            total = emit(graph, aten.add.Tensor if term.sign > 0 else aten.sub.Tensor, total, part)
     assert total is not None
     return total
 
@@ -156,22 +157,13 @@ def _is_map(value: fx.Node, weight: fx.Node) -> bool:
 
 def _mapped(graph: fx.Graph, value: fx.Node, weight: fx.Node) -> fx.Node:
     if not _is_map(value, weight):
-        return _emit(graph, aten.mm.default, value, weight)
+        return emit(graph, aten.mm.default, value, weight)
     *bias, left, first = args_of(value)
-    out = _emit(graph, aten.mm.default, left, _emit(graph, aten.mm.default, first, weight))
+    out = emit(graph, aten.mm.default, left, emit(graph, aten.mm.default, first, weight))
     for row in bias:
-        mapped = _emit(graph, aten.mm.default, _emit(graph, aten.unsqueeze.default, row, 0), weight)
-        out = _emit(graph, aten.add.Tensor, out, mapped)
+        mapped = emit(graph, aten.mm.default, emit(graph, aten.unsqueeze.default, row, 0), weight)
+        out = emit(graph, aten.add.Tensor, out, mapped)
     return out
-
-
-def _emit(graph: fx.Graph, target: Any, *args: Any) -> fx.Node:
-    """Add an operation, with the shape and the home that a trace would have given it."""
-    node = graph.call_function(target, args)
-    fakes = [a.meta["val"] if isinstance(a, fx.Node) else a for a in args]
-    with torch.no_grad():
-        node.meta["val"] = target(*fakes)
-    return node
 
 
 # What is left per edge ----------------------------------------------------------------------------------

@@ -60,6 +60,15 @@ def op_name(node: fx.Node) -> str:
     return packet.__name__ if packet is not None else getattr(node.target, "__name__", str(node.target))
 
 
+def emit(graph: fx.Graph, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
+    """Add an operation, with the shape that a trace would have given it."""
+    node = graph.call_function(target, args, kwargs)
+    fakes = [a.meta["val"] if isinstance(a, fx.Node) else a for a in args]
+    with torch.no_grad():
+        node.meta["val"] = target(*fakes, **kwargs)
+    return node
+
+
 # The element-by-element operations that kernels have; `mpnn.backends.point` writes them.
 POINT = frozenset([
     "add", "sub", "mul", "div", "div_floor", "div_trunc", "fmod", "remainder", "neg", "abs", "exp",

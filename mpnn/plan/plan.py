@@ -21,6 +21,7 @@ from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
 from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, has_rows, op_name, shape_of
 from mpnn.plan.ir import Output, Program
 from mpnn.plan.lower import Lowering, feature_shape, input_of
+from mpnn.plan.row_softmax import traceable, weighted
 from mpnn.plan.trace import TRACING, fake_inputs, trace
 
 Placed = tuple[Home, Tensor]  # a tensor and where its rows live
@@ -48,6 +49,7 @@ class Plan:
     kinds: list[str]
     program: Program | str  # the kernel's; or why there is none, and the core runs in PyTorch
     shares: list[int]  # the aggregator's k-th reduction is the program's shares[k]-th
+    shapes: list[tuple[int, ...] | None]  # of a row of each, where the aggregator takes it in another
     core: Evaluator
     drops: bool  # whether there is dropout in the message
     backwards: dict[tuple[bool, ...], Backward | str] = field(default_factory=dict)
@@ -119,6 +121,14 @@ class Plan:
         each = iter(found)
         return [next(each) if want else None for want in wanted]
 
+    def shared(self, reduced: Sequence[Tensor]) -> list[Tensor]:
+        """The aggregator's reductions, from the program's."""
+        pairs = zip(self.shares, self.shapes, strict=True)
+        return [
+            reduced[k] if shape is None else reduced[k].reshape(reduced[k].size(0), *shape)
+            for k, shape in pairs
+        ]
+
     def reduce(self, values: Sequence[Tensor], index: Tensor, num_rows: int) -> list[Tensor]:
         """The plan's reductions of per-edge values in plain PyTorch."""
         each = iter(values)
@@ -175,7 +185,9 @@ def make_plan(
     def reduced(*tensors: Tensor) -> list[Tensor]:
         kinds.clear()
         values: list[Tensor] = []
-        for reduction in aggregator.split(message(**dict(zip(names, tensors, strict=True)), **fixed)):
+        arguments = list(zip(names, tensors, strict=True))
+        messages = traceable(message, arguments)(**dict(arguments), **fixed)
+        for reduction in aggregator.split(messages):
             # The kernel divides by the number of messages itself, a row at a time.
             kinds.append("mean" if type(aggregator) is Mean else reduction.kind)
             values += _values_of(reduction)
@@ -190,6 +202,7 @@ def make_plan(
     homes = {n.name: home for n, (home, _) in zip(placeholders, examples, strict=False)}
     homes.update({n.name: Home.SHARED for n in placeholders[len(examples) :]})
     with mode:
+        kinds, shapes = _weigh(module.graph, kinds)
         split_linear_maps(module.graph, homes)
     outputs = _outputs(module.graph)
     for node in outputs:
@@ -207,7 +220,30 @@ def make_plan(
     core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
     drops = any(op_name(n) == "kept" for n in hoisted.core)
     names = [kind for kind, *_ in reductions]
-    return Plan(captured, aliases, hoisted, names, program, shares, core, drops)
+    return Plan(captured, aliases, hoisted, names, program, shares, shapes, core, drops)
+
+
+def _weigh(graph: fx.Graph, kinds: Sequence[str]) -> tuple[list[str], list[tuple[int, ...] | None]]:
+    """Let sums of products with a softmax over edges be softmax-weighted sums; the shape of their rows."""
+    outputs = iter(_outputs(graph))
+    found: list[str] = []
+    shapes: list[tuple[int, ...] | None] = []
+    results: list[fx.Node] = []
+    for kind in kinds:
+        values = [next(outputs) for _ in range(2 if kind == "softmax" else 1)]
+        product = weighted(graph, values[0])
+        shape = None
+        if product is not None:
+            if kind not in ("sum", "mean"):
+                raise NotFusableError(f"a softmax over edges is followed by {kind!r}, not by a sum")
+            kind, shape, values = "softmax", shape_of(values[0])[1:], [*product]
+        shapes.append(shape)
+        found.append(kind)
+        results += values
+    (output,) = (n for n in graph.nodes if n.op == "output")
+    output.args = (results,)
+    graph.eliminate_dead_code()
+    return found, shapes
 
 
 _Reduced = tuple[str, fx.Node, fx.Node | None]  # kind, value, score

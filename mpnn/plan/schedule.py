@@ -82,7 +82,7 @@ def make_schedule(program: Program) -> Schedule:
             for k in range(start, len(nests)):
                 nest = nests[k]
                 same = nest.domain == item.domain and nest.items[0].kind != "weight"
-                if same and (nest.reduced is None or wanted is None or nest.reduced == wanted):
+                if same and _reduce_alike(nest, item):
                     nest.items.append(item)
                     nest.reduced = nest.reduced if wanted is None else wanted
                     readers.append((k, item))
@@ -120,6 +120,13 @@ def make_schedule(program: Program) -> Schedule:
                 if not aligned:
                     stored.add(base)
     return Schedule(nests, stored, weights)
+
+
+def _reduce_alike(nest: Nest, item: Item) -> bool:
+    """Whether what an item reduces, if anything, is what the nest's other reductions do."""
+    if item.kind != "reduce":
+        return True
+    return all(_trailing(other) == _trailing(item) for other in nest.items if other.kind == "reduce")
 
 
 def _trailing(item: Item) -> Shape | None:
