@@ -14,6 +14,7 @@ from mpnn.csr import CSR
 from mpnn.explain import explain
 from mpnn.graph import Graph
 from mpnn.message_passing import MessagePassing, propagate
+from mpnn.native.memory import keep_freed_memory
 from mpnn.sampling import NeighborLoader, Sample, sample_neighbors
 from mpnn.walks import random_walks
 
@@ -29,6 +30,7 @@ __all__ = [
     "as_graph",
     "backend",
     "explain",
+    "keep_freed_memory",
     "propagate",
     "random_walks",
     "sample_neighbors",

@@ -17,7 +17,7 @@ from mpnn.aggregate import AGGREGATORS
 from mpnn.backends.choice import BACKENDS
 from mpnn.datasets import DATASETS
 from mpnn.train import cli
-from mpnn.train.build import AUTOENCODERS
+from mpnn.train.build import AUTOENCODERS, FIXED
 from mpnn.train.embed_settings import MODELS as EMBEDDINGS
 
 HOME = Path(__file__).parents[1]
@@ -67,8 +67,8 @@ def test_a_command_of_the_readme_is_understood(command: str, capsys: pytest.Capt
     else:
         dataset = getattr(given, "dataset", "karate")
         assert dataset in DATASETS or dataset.endswith(".csv")
-        model = getattr(given, "model", "gcn")
-        assert model in {*models.CONVS, *AUTOENCODERS, *EMBEDDINGS} or model.startswith("runs/")
+        model, named = getattr(given, "model", "gcn"), {name for _, name in FIXED}
+        assert model in {*models.CONVS, *AUTOENCODERS, *EMBEDDINGS, *named} or model.startswith("runs/")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from mpnn import keep_freed_memory
 from mpnn.datasets import DATASETS, DataError
 from mpnn.train import say
 from mpnn.train.build import models
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["train", "node", "--dataset", "karat"])
     2
     """
+    keep_freed_memory()
     try:
         arguments = vars(_parser().parse_args(argv))
         with warnings.catch_warnings():

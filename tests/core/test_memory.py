@@ -1,0 +1,37 @@
+"""The memory of freed tensors, with and without the setting, each in a process of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import resource, torch, mpnn
+kept = {setting}
+torch.empty(1 << 24).fill_(1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    torch.empty(1 << 24).fill_(1)
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(setting: str) -> tuple[str, int]:
+    """What the setting returned, and how many pages of memory five tensors of 64 MB then cost."""
+    out = subprocess.run(
+        [sys.executable, "-c", CODE.format(setting=setting)], capture_output=True, text=True, check=True
+    )
+    said, count = out.stdout.split()
+    return said, int(count)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc has the setting")
+def test_kept_memory_is_used_again() -> None:
+    pages = 64 * 2**20 // resource.getpagesize()
+    assert page_faults("None")[1] > 4 * pages
+    said, count = page_faults("mpnn.keep_freed_memory()")
+    assert said == "True" and count < 2 * pages
