@@ -27,4 +27,4 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     settings = ((MMAP_THRESHOLD, MOST_BELOW_MMAP), (MMAP_MAX, 0), (TRIM_THRESHOLD, NEVER))
-    return min(mallopt(name, value) for name, value in settings) == 1
+    return bool(min(mallopt(name, value) for name, value in settings) == 1)
