@@ -1,6 +1,7 @@
 """The weighted sum of neighbours against memory bandwidth and MKL; building CSR against sorting; renumbering.
 
     python benchmarks/kernels.py --graph arxiv
+    python benchmarks/kernels.py --graph arxiv --keep-freed-memory    # the C library keeps what is freed
 
 All times are medians of interleaved repeats. "Bytes without reuse" counts a row of features for every edge.
 """
@@ -62,7 +63,10 @@ def main() -> None:
     )
     parser.add_argument("--graph", choices=SHAPES, default="arxiv")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--keep-freed-memory", action="store_true")
     arguments = parser.parse_args()
+    if arguments.keep_freed_memory:
+        mpnn.keep_freed_memory()
     edge_index = torch.from_numpy(make(arguments.graph))
     num_nodes = SHAPES[arguments.graph].num_nodes
     graph = mpnn.Graph(edge_index, num_nodes)
