@@ -126,7 +126,7 @@ GROUPS: dict[str, list[Row]] = {
         _random("amazon-computers", "sage", 82.4, 5),
         _random("coauthor-cs", "gcn", 91.1),
         _random("coauthor-cs", "gat", 90.5, 5),
-        _random("coauthor-cs", "sage", 91.3, 5),
+        _random("coauthor-cs", "sage", 91.3, 1),
     ],
     "vectors": [
         Row(
