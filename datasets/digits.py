@@ -12,7 +12,7 @@ import torch
 from sklearn.datasets import load_digits as sklearn_digits
 from torch import Tensor
 
-from mpnn.datasets.files import VARIABLE, data_folder
+from mpnn.datasets.files import VARIABLE, data_folder, published
 from mpnn.datasets.image_record import ImageDataset
 from mpnn.datasets.record import DataError
 
@@ -57,8 +57,8 @@ def load_mnist(data: str | Path | None = None) -> ImageDataset:
         raise DataError(f"{home} holds no train-images-idx3-ubyte or train-images-idx3-ubyte.gz of MNIST")
     images, labels = [], []
     for part in PARTS.values():
-        images.append(read_idx(_find(raw, f"{part}-images-idx3-ubyte")))
-        labels.append(read_idx(_find(raw, f"{part}-labels-idx1-ubyte")))
+        images.append(read_idx(published(_find(raw, f"{part}-images-idx3-ubyte"))))
+        labels.append(read_idx(published(_find(raw, f"{part}-labels-idx1-ubyte"))))
         if images[-1].dim() != 3 or labels[-1].dim() != 1 or len(images[-1]) != len(labels[-1]):
             raise DataError(
                 f"{part} of MNIST in {raw} has images {list(images[-1].shape)} and labels "

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from mpnn.datasets.checksums import PUBLISHED
 from mpnn.datasets.record import DataError
 
 VARIABLE = "MPNN_DATA"
@@ -49,3 +51,18 @@ def read_verified(path: Path, sha256: str) -> bytes:
             "it is damaged, truncated or changed, so it was not opened"
         )
     return content
+
+
+def published(path: Path) -> Path:
+    """Return the path, with a warning if the file is another one than the published one of that name."""
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return path  # whoever reads it will say why that cannot be done
+    if digest != PUBLISHED.get(path.name, digest):
+        warnings.warn(
+            f"{path} is not the published file (its SHA-256 differs): what is learned from it does not "
+            "compare with published figures",
+            stacklevel=2,
+        )
+    return path

@@ -11,7 +11,7 @@ from scipy.io.matlab import MatReadError
 from scipy.sparse import coo_matrix
 
 from mpnn.datasets.features import degree_one_hot
-from mpnn.datasets.files import VARIABLE, data_folder
+from mpnn.datasets.files import VARIABLE, data_folder, published
 from mpnn.datasets.planetoid_npz import DAMAGE
 from mpnn.datasets.record import DataError, NodeDataset, in_a_line
 from mpnn.graph import Graph
@@ -40,7 +40,7 @@ def load_mat(name: str, data: str | Path | None = None) -> NodeDataset:
     for place in ("graph_embedding", "."):
         path = folder / place / FILES[name]
         if path.is_file():
-            return read_mat(path, name)
+            return read_mat(published(path), name)
     raise DataError(f"{folder} holds no {FILES[name]}")
 
 

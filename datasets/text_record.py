@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mpnn.datasets.files import VARIABLE, data_folder
+from mpnn.datasets.files import VARIABLE, data_folder, published
 from mpnn.datasets.record import DataError
 
 LEAST = 1000  # characters: less is no text to learn a language from
@@ -106,4 +106,4 @@ def load_shakespeare(data: str | Path | None = None) -> TextDataset:
     path = next((place for place in places if place.exists()), None)
     if path is None:
         raise DataError(f"{home} holds no input.txt, nor does tinyshakespeare below it")
-    return replace(load_text(path), name="shakespeare")
+    return replace(load_text(published(path)), name="shakespeare")

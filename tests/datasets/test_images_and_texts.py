@@ -13,6 +13,8 @@ import torch
 from mpnn.datasets import DataError, ImageDataset, TextDataset, load
 from mpnn.datasets.digits import read_idx
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*is not the published file")
+
 
 def write_idx(path: Path, array: np.ndarray) -> None:
     content = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()

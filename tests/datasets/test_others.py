@@ -16,6 +16,8 @@ from mpnn.datasets import DATASETS, DataError, GraphDataset, NodeDataset, load
 from mpnn.datasets.synthetic import load_cycles, load_grid, load_sbm, load_trees
 from tests.compare import assert_close
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*is not the published file")
+
 
 def one_graph(name: str, data: Path | None = None) -> NodeDataset:
     loaded = load(name, data)
