@@ -24,6 +24,8 @@ from mpnn.datasets.text import read_numbers
 from mpnn.datasets.tu import read_tu
 from mpnn.graph import Graph
 
+ENTRY = "value"  # what the entries of a matrix are called
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -39,6 +41,8 @@ class Columns:
         part: column of the node table that says what a node is for: train, val, test, or nothing.
         edge_label: column of the edge table, or attribute of the edges, that is to be learned.
         edge_type: column of the edge table, or attribute of the edges, that says which relation an edge is.
+        edge_weight: column of the edge table, or attribute of the edges, that weighs them; other numbers of
+            edges are to be named in `ignore` then.
         ignore: columns of either table that are not to be features, divided by commas.
         directed: leave edges as they are; by default each is there in both directions.
     """
@@ -52,6 +56,7 @@ class Columns:
     part: str | None = None
     edge_label: str | None = None
     edge_type: str | None = None
+    edge_weight: str | None = None
     ignore: str | None = None
     directed: bool = False
 
@@ -78,7 +83,8 @@ def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphD
     SNAP edge lists: two node numbers a line, `#` before comments. `.graphml` and `.gml` are read by networkx,
     and numbers at the nodes and edges are features. `.pt` holds data of PyTorch Geometric, see `read_pyg`.
     `.mtx` is a Matrix Market file, `.npz` a matrix that `scipy.sparse.save_npz` wrote; their entries are a
-    feature of the edges, if they are not all the same. Nodes without features have their one-hot degrees.
+    feature of the edges, if they are not all the same, or with `edge_weight="value"` weigh them.
+    Nodes without features have their one-hot degrees.
 
     Labels that are all numbers with a decimal point are numbers to predict; others are classes. A node whose
     label is empty is not known: it takes part in messages, but not in learning or testing.
@@ -231,7 +237,8 @@ def _from_table(path: Path, columns: Columns) -> _Edges:
     names = sorted({name for pair in ends for name in pair}, key=_natural)
     used = {source, target, columns.edge_label, columns.edge_type, *_ignored(columns)}
     y, kind = _of_edges(table, columns)
-    return _Edges(ends, names, numbers(table, used), y, kind, lines=table.lines, header=tuple(table.header))
+    attr = _weights(table, columns, used) if columns.edge_weight else numbers(table, used)
+    return _Edges(ends, names, attr, y, kind, lines=table.lines, header=tuple(table.header))
 
 
 def _of_edges(table: Table, columns: Columns) -> tuple[Answers | None, Answers | None]:
@@ -246,6 +253,22 @@ def _of_edges(table: Table, columns: Columns) -> tuple[Answers | None, Answers |
     if kind is not None and kind.y.dim() > 1:
         raise DataError(f"{table.path}: edge_type is {columns.edge_type!r}, but that holds numbers, no types")
     return y, kind
+
+
+def _weights(table: Table, columns: Columns, used: set[str | None]) -> Tensor:
+    """The weight of each edge, `[num_edges]`."""
+    name = columns.edge_weight
+    assert name is not None
+    table.column(name)
+    others = [column for column in table.header if column not in {name, *used}]
+    if others:
+        raise DataError(
+            f"{table.path} has {', '.join(others)} besides edge_weight {name!r}: a model takes "
+            "weights or features of edges, so name these in ignore"
+        )
+    weights = numbers(table, {other for other in table.header if other != name})
+    assert weights is not None
+    return weights.squeeze(1)
 
 
 def _used_of_nodes(table: Table, columns: Columns) -> set[str | None]:
@@ -281,7 +304,7 @@ def _parts(table: Table | None, columns: Columns, known: Answers | None) -> dict
 
 
 def _from_list(path: Path, columns: Columns) -> _Edges:
-    _no_columns(path, columns, "source", "target", "edge_label", "edge_type")
+    _no_columns(path, columns, "source", "target", "edge_label", "edge_type", "edge_weight")
     ends = read_numbers(path, int, None)
     if ends.shape[1] != 2:
         raise DataError(
@@ -310,13 +333,20 @@ def _from_networkx(path: Path, columns: Columns) -> _Edges:
     cells = [[str(values.get(name, "")) for name in header] for *_, values in graph.edges(data=True)]
     of_edges = Table(path, header, cells, list(range(1, len(cells) + 1)), "edge")
     y, kind = _of_edges(of_edges, columns)
-    attr = numbers(of_edges, {columns.edge_label, columns.edge_type, *_ignored(columns)}) if cells else None
+    used = {columns.edge_label, columns.edge_type, *_ignored(columns)}
+    attr = None
+    if columns.edge_weight is not None:
+        attr = _weights(of_edges, columns, used)
+    elif cells:
+        attr = numbers(of_edges, used)
     table = Table(path, ["node", *attributes], rows, list(range(1, len(rows) + 1)), "node")
     return _Edges(ends, names, attr, y, kind, node_table=table, header=tuple(header))
 
 
 def _from_matrix(path: Path, columns: Columns) -> _Edges:
     _no_columns(path, columns, "source", "target", "edge_label", "edge_type")
+    if columns.edge_weight not in (None, ENTRY):
+        raise DataError(f"edge_weight is {columns.edge_weight!r}, but entries of {path.name} go by {ENTRY!r}")
     try:
         if path.suffix == ".npz":
             matrix = scipy.sparse.load_npz(path)
@@ -333,7 +363,11 @@ def _from_matrix(path: Path, columns: Columns) -> _Edges:
     if not np.isfinite(weights).all():
         i, j = ends[:, int((~np.isfinite(weights)).argmax())]
         raise DataError(f"{path}: the entry at row {i}, column {j} should be finite")
-    attr = torch.from_numpy(weights[:, None]) if len(np.unique(weights)) > 1 else None
+    attr = None
+    if columns.edge_weight is not None:
+        attr = torch.from_numpy(weights)
+    elif len(np.unique(weights)) > 1:
+        attr = torch.from_numpy(weights[:, None])
     return _Edges(ends, [str(node) for node in range(matrix.shape[0])], attr)
 
 

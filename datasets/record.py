@@ -29,7 +29,7 @@ class NodeDataset:
         train_mask, val_mask, test_mask: bool `[num_nodes]`; a node is in one of them at most. None, all
             three, where nobody has published a split.
         class_names: the classes in the order of their numbers, the labels, or the targets.
-        edge_attr: features of the edges `[num_edges, channels]`, or None.
+        edge_attr: features of the edges `[num_edges, channels]`, or their weights `[num_edges]`, or None.
         edge_y: what is to be learned of the edges, in one of the forms of y, or None.
         edge_class_names: what its numbers or columns stand for.
         known: bool `[num_nodes]`: whose y is known, None if all are; the others are not split up.
@@ -62,7 +62,8 @@ class NodeDataset:
         check_features("x", self.x, num_nodes)
         check_target("y", self.y, num_nodes, self.class_names)
         if self.edge_attr is not None:
-            check_features("edge_attr", self.edge_attr, num_edges)
+            attr = self.edge_attr.unsqueeze(1) if self.weighted else self.edge_attr
+            check_features("edge_attr", attr, num_edges)
         check_target("edge_y", self.edge_y, num_edges, self.edge_class_names)
         if len(self.node_names) not in (0, num_nodes):
             raise DataError(f"node_names holds {len(self.node_names)} names, but should hold {num_nodes}")
@@ -94,6 +95,16 @@ class NodeDataset:
     def num_features(self) -> int:
         """Width of `x`."""
         return self.x.size(1)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether `edge_attr` is the weight of each edge."""
+        return self.edge_attr is not None and self.edge_attr.dim() == 1
+
+    @property
+    def edge_dim(self) -> int | None:
+        """Width of the edge features, None without."""
+        return None if self.edge_attr is None or self.weighted else self.edge_attr.size(1)
 
     @property
     def num_classes(self) -> int:

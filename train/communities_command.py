@@ -48,6 +48,10 @@ def run(flags: dict[str, Any]) -> int:
     data = load(name, flags.get("data"), columns_of(flags))
     if not isinstance(data, NodeDataset):
         raise RunError(f"{data.name} is {kind_of(data)[0]}, but communities are of one graph's nodes")
+    if data.weighted:
+        raise RunError(
+            f"edge_weight is {flags['edge_weight']!r}, but communities are of edges that all weigh the same"
+        )
     known = None if data.y is None or data.y.dim() != 1 else data.y
     wanted = flags.get("count", None if known is None else data.num_classes)
     table = say.table("method", "communities", "NMI", "modularity", "seconds")

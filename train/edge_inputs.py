@@ -16,18 +16,21 @@ from mpnn.train.features import Graphs
 
 
 def with_edge_inputs(data: Graphs, model: str) -> Graphs:
-    """Return the data with edge types or edge features, whichever of them the model reads, and no others.
+    """Return the data with types, features or weights of edges, whichever the model reads, and no others.
 
     One-hot features are types, and types are one-hot features. Where a model can do without, it does.
 
     Raises:
-        RunError: the model cannot do without edge types, and there are none.
+        RunError: the model cannot do without edge types, and there are none, or edges have weights, which it
+            does not read.
 
     >>> from mpnn.datasets import load
     >>> with_edge_inputs(load("karate"), "gcn").edge_attr is None
     True
     """
     reads = CONVS[model].edge_inputs if model in CONVS else ()
+    if isinstance(data, NodeDataset) and data.weighted:
+        data = _weighted(data, model, reads)
     if "edge_type" in reads:
         return _typed(data, model)
     typed = _graphs(data)[0].is_typed
@@ -35,7 +38,18 @@ def with_edge_inputs(data: Graphs, model: str) -> Graphs:
         data = _with_edge_attr(data, [_one_hot(graph) for graph in _graphs(data)])
     if typed:
         data = _with_graphs(data, [_untyped(graph) for graph in _graphs(data)])
-    return data if "edge_attr" in reads else replace(data, edge_attr=None)
+    weighted = isinstance(data, NodeDataset) and data.weighted
+    return data if weighted or "edge_attr" in reads else replace(data, edge_attr=None)
+
+
+def _weighted(data: NodeDataset, model: str, reads: tuple[str, ...]) -> NodeDataset:
+    """The data with weights as the model reads them: as such, or as features of width 1."""
+    if "edge_weight" in reads:
+        return data
+    if "edge_attr" in reads and data.edge_attr is not None:
+        return replace(data, edge_attr=data.edge_attr.unsqueeze(1))
+    able = [name for name, conv in CONVS.items() if {"edge_weight", "edge_attr"} & {*conv.edge_inputs}]
+    raise RunError(f"model is {model!r}, which reads no weights of edges: take one of {', '.join(able)}")
 
 
 def num_relations(data: NodeDataset | GraphDataset) -> int:

@@ -65,8 +65,7 @@ class LinkTask(SupervisedTask):
         self.pairs = torch.cat([pairs.ends, others], dim=1)
         y = (torch.arange(2 * count, device=others.device) < count).unsqueeze(1)
         both = Split(*(torch.cat([part, part + count]) for part in split))
-        edge_dim = None if data.edge_attr is None else data.edge_attr.size(1)
-        super().__init__(data, Links(hits), y, both, data.num_features, edge_dim)
+        super().__init__(data, Links(hits), y, both, data.num_features, data.edge_dim)
         seen = torch.zeros(count, dtype=torch.bool, device=others.device)
         seen[split.train] = True
         kept = (seen[pairs.pair] & (pairs.pair >= 0)).nonzero().flatten()
@@ -142,8 +141,7 @@ class EdgeTask(SupervisedTask):
         class_weights: str | None = None,
     ) -> None:
         aim = objective(y[split.train], data.edge_class_names, loss, class_weights)
-        edge_dim = None if data.edge_attr is None else data.edge_attr.size(1)
-        super().__init__(data, aim, y, split, data.num_features, edge_dim)
+        super().__init__(data, aim, y, split, data.num_features, data.edge_dim)
         self.pairs = pairs
         self._edges = edge_features(data.edge_attr)
         warn_of_bad_features(data.name, data.x)

@@ -168,6 +168,7 @@ def _model(settings: EmbedSettings, data: NodeDataset) -> SkipGram:
             negatives=settings.negatives,
             p=1.0 if settings.p is None else settings.p,
             q=1.0 if settings.q is None else settings.q,
+            weight=data.edge_attr if data.weighted else None,
             lr=settings.lr,
             seed=settings.seed,
         )

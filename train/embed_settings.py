@@ -27,8 +27,8 @@ class EmbedSettings(Record):
 
     Args:
         task: `"embed"`.
-        dataset, data, nodes, source, target, node_id, label, graph_id, part, edge_label, edge_type, ignore,
-            directed: as in `Settings`.
+        dataset, data, nodes, source, target, node_id, label, graph_id, part, edge_label, edge_type,
+            edge_weight, ignore, directed: as in `Settings`.
         model: `"deepwalk"` or `"node2vec"`.
         p, q: of node2vec, see `mpnn.random_walks`.
         dimensions: channels of a vector.
@@ -57,6 +57,7 @@ class EmbedSettings(Record):
     part: str | None = None
     edge_label: str | None = None
     edge_type: str | None = None
+    edge_weight: str | None = None
     ignore: str | None = None
     directed: bool = False
     model: str = "deepwalk"

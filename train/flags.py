@@ -25,6 +25,7 @@ COLUMNS = {
     "--part": "what a node is for: train, val, test or nothing",
     "--edge-label": "what is to be learned of edges",
     "--edge-type": "which relation an edge is",
+    "--edge-weight": "how much an edge weighs",
     "--ignore": "no features, several divided by commas",
 }
 

@@ -50,8 +50,7 @@ class NodeTask(SupervisedTask):
         masks = [data.train_mask, data.val_mask, data.test_mask]
         split = Split(*(mask.nonzero().flatten() for mask in masks if mask is not None))
         aim = objective(data.y[split.train], data.class_names, loss, class_weights, known_counts)
-        edge_dim = None if data.edge_attr is None else data.edge_attr.size(1)
-        super().__init__(data, aim, data.y, split, data.num_features, edge_dim)
+        super().__init__(data, aim, data.y, split, data.num_features, data.edge_dim)
         self._dropped = InputDropout(data.x, input_dropout)
         self._edges = edge_features(data.edge_attr)
         warn_of_bad_features(data.name, data.x)

@@ -170,10 +170,16 @@ def prepare(settings: Settings) -> tuple[Dataset, SupervisedTask]:
     data = load_data(settings).to(find_device(settings.device))
     task = make_task(settings, data)
     given = data.edge_attr if isinstance(data, NodeDataset | GraphDataset) else None
-    if settings.dataset not in DATASETS and given is not None and task.edge_dim is None:
-        able = ", ".join(name for name, conv in CONVS.items() if "edge_attr" in conv.edge_inputs)
+    left_out = given is not None and task.edge_dim is None and settings.edge_weight is None
+    if settings.dataset not in DATASETS and left_out:
+        conv = CONVS.get(settings.model)
+        able = ", ".join(name for name, one in CONVS.items() if "edge_attr" in one.edge_inputs)
+        weigh = (
+            "; what weighs edges, name by edge_weight" if conv and "edge_weight" in conv.edge_inputs else ""
+        )
         warnings.warn(
-            f"{settings.model} reads no features of edges, so those of {data.name} are left out; {able} do",
+            f"{settings.model} reads no features of edges, so those of {data.name} are left out; "
+            f"{able} do{weigh}",
             stacklevel=2,
         )
     return data, task

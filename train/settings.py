@@ -122,7 +122,7 @@ class Settings(Recipe):
         dataset, data: name of the data set, and the folder with its files.
             Of a file of your own, dataset is its path, and these say what its columns are, see
             `mpnn.datasets.Columns`: nodes, source, target, node_id, label, graph_id, part, edge_label,
-            edge_type, ignore, directed.
+            edge_type, edge_weight, ignore, directed.
         largest_component: drop the nodes that no path joins to the largest part of the graph; node and edge
             tasks only.
         features: what is made of the node features, see `mpnn.train.features`.
@@ -177,6 +177,7 @@ class Settings(Recipe):
     part: str | None = None
     edge_label: str | None = None
     edge_type: str | None = None
+    edge_weight: str | None = None
     ignore: str | None = None
     directed: bool = False
     largest_component: bool = False

@@ -155,8 +155,10 @@ class SupervisedTask:
 
 
 def edge_features(edge_attr: Tensor | None) -> dict[str, Tensor]:
-    """The keyword that models take edge features by, if there are any."""
-    return {} if edge_attr is None else {"edge_attr": edge_attr}
+    """The keyword that models take features `[num_edges, channels]` or weights `[num_edges]` of edges by."""
+    if edge_attr is None:
+        return {}
+    return {"edge_weight" if edge_attr.dim() == 1 else "edge_attr": edge_attr}
 
 
 def warn_of_bad_features(name: str, x: Tensor, where: str = "x") -> bool:
