@@ -107,6 +107,18 @@ def test_a_hub_is_shared_out_in_parts(aggr: str) -> None:
     assert_like_eager(Graph(edge_index, 500), bent, aggr, {"x": randn(500, 5)}, atol=1e-9)
 
 
+def test_without_nodes_the_gradient_of_what_is_shared_is_zero() -> None:
+    def message(x_i: Tensor, x_j: Tensor, w: Tensor) -> Tensor:
+        return ((x_i - x_j) * w).relu()
+
+    weight = randn(4096).requires_grad_()
+    out = mpnn.propagate(ODD["no nodes"], message, "sum", x=randn(0, 4096), w=weight)
+    used = [torch.full((4096,), float("nan"), dtype=DTYPE) for _ in range(8)]
+    del used  # what is allocated next may lie where these were
+    out.sum().backward()
+    torch.testing.assert_close(weight.grad, torch.zeros(4096, dtype=DTYPE), rtol=0, atol=0)
+
+
 def test_one_edge_does_not_decide_what_is_shared() -> None:
     graph = ODD["one edge"]
     for weight in (randn(1, 5), randn(5), randn(1)):

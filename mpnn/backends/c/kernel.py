@@ -112,7 +112,7 @@ class Kernel:
         outs = (ctypes.c_void_p * max(1, len(outputs)))(*[t.data_ptr() for t in outputs])
         num_tasks = len(tasks.tasks)
         parts = torch.empty(max(1, tasks.num_parts * state_bytes), dtype=torch.uint8)
-        total = torch.empty(max(1, num_tasks * self._all), dtype=compute_type(program.dtype))
+        total = torch.empty(max(1, num_tasks) * self._all, dtype=compute_type(program.dtype))
         threads = 1 if graph.num_edges * self._work < SMALL else torch.get_num_threads()
         kernel(
             ins, outs, csr.indptr.data_ptr(), csr.indices.data_ptr(), csr.edge_ids.data_ptr(),

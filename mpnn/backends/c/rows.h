@@ -31,6 +31,7 @@ void kernel(
         for (int64_t part = h[1] + 1; part < h[2]; part++) combine(parts + h[1], parts + part);
         finish(a, parts + h[1], h[0], indptr[h[0] + 1] - indptr[h[0]]);
     }
+    if (num_tasks == 0) FILL(all, ALL, 0);
     for (int64_t task = 1; task < num_tasks; task++)
         for (int i = 0; i < ALL; i++) all[i] += all[task * ALL + i];
     finish_all(a, all);
