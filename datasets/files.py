@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from mpnn.datasets.checksums import PUBLISHED
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from mpnn.datasets.checksums import CONTENT, PUBLISHED
 from mpnn.datasets.record import DataError
 
 VARIABLE = "MPNN_DATA"
@@ -60,9 +64,39 @@ def published(path: Path) -> Path:
     except OSError:
         return path  # whoever reads it will say why that cannot be done
     if digest != PUBLISHED.get(path.name, digest):
-        warnings.warn(
-            f"{path} is not the published file (its SHA-256 differs): what is learned from it does not "
-            "compare with published figures",
-            stacklevel=2,
-        )
+        _warn(path, "its SHA-256 differs")
     return path
+
+
+def compare_content(path: Path, *content: np.ndarray[Any, Any] | csr_matrix) -> None:
+    """Warn if the numbers that were read are other ones than were published in a file of that name.
+
+    Unlike `published` it does not mind how a file writes them: packed or not, in 32 bits or 64, with which
+    ends of lines.
+    """
+    if path.name not in CONTENT:
+        return
+    digest = hashlib.sha256()
+    for array in (part for item in content for part in _arrays(item)):
+        digest.update(str(array.shape).encode())
+        digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+    if digest.hexdigest() != CONTENT[path.name]:
+        _warn(path, "what it holds differs")
+
+
+def _arrays(item: np.ndarray[Any, Any] | csr_matrix) -> Iterator[np.ndarray[Any, Any]]:
+    """The item itself, or of a matrix its width and its entries in their order, each once."""
+    if isinstance(item, np.ndarray):
+        yield item
+        return
+    matrix = item.copy()
+    matrix.sum_duplicates()  # sorts too
+    yield from (np.array(matrix.shape), matrix.indptr, matrix.indices, matrix.data)
+
+
+def _warn(path: Path, why: str) -> None:
+    warnings.warn(
+        f"{path} is not the published file ({why}): what is learned from it does not compare with published "
+        "figures",
+        stacklevel=3,
+    )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
+from mpnn.datasets.files import compare_content
 from mpnn.datasets.record import DataError, NodeDataset, in_a_line, row_normalise
 from mpnn.graph import Graph
 
@@ -35,9 +36,12 @@ def read_npz(path: Path, name: str, class_names: tuple[str, ...]) -> NodeDataset
                 key: torch.from_numpy(arrays[key])
                 for key in ("edge_index", "y", "train_mask", "val_mask", "test_mask")
             }
+        graph = Graph(rest.pop("edge_index"), x.shape[0])
+        links = csr_matrix((np.ones(graph.num_edges), graph.edge_index.numpy()), (x.shape[0],) * 2)
+        compare_content(path, links, x, *(value.numpy() for value in rest.values()))
         return NodeDataset(
             name=name,
-            graph=Graph(rest.pop("edge_index"), x.shape[0]),
+            graph=graph,
             x=row_normalise(torch.from_numpy(x.toarray())),
             class_names=class_names,
             **rest,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from mpnn.datasets.files import VARIABLE, data_folder
+from mpnn.datasets.files import VARIABLE, compare_content, data_folder
 from mpnn.datasets.planetoid_npz import DAMAGE
 from mpnn.datasets.record import DataError, NodeDataset, in_a_line
 from mpnn.graph import Graph
@@ -62,6 +62,7 @@ def read_shchur(path: Path, name: str) -> NodeDataset:
             names = (
                 arrays["class_names"].tolist() if "class_names" in arrays.files else range(int(y.max()) + 1)
             )
+        compare_content(path, links, x, y.numpy())
         both = (links + links.T).tocoo()
         apart = both.row != both.col
         edge_index = torch.from_numpy(np.stack([both.row[apart], both.col[apart]]).astype(np.int64))

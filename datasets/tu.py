@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn.datasets.features import degree_one_hot
-from mpnn.datasets.files import VARIABLE, cache_folder, data_folder
+from mpnn.datasets.files import VARIABLE, cache_folder, compare_content, data_folder
 from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.record import DataError
 from mpnn.datasets.text import read_numbers
@@ -96,7 +96,7 @@ def read_tu(raw: Path, name: str, *, attributes: bool = True) -> GraphDataset:
 
 def _edges(path: Path, owner: Array) -> tuple[Tensor, Array]:
     """Edges sorted by source, each once, and which line each stands in."""
-    ends = read_numbers(path, int) - 1
+    ends = _numbers(path, int) - 1
     bad = (ends < 0) | (ends >= len(owner))
     if ends.shape[1] != 2 or bad.any():
         line = int(bad.any(axis=1).argmax()) + 1
@@ -114,10 +114,10 @@ def _features(raw: Path, name: str, of: str, rows: int | None, attributes: bool)
     parts = []
     path = raw / f"{name}_{of}_attributes.txt"
     if attributes and path.exists():
-        parts.append(torch.from_numpy(read_numbers(path, float)).float())
+        parts.append(torch.from_numpy(_numbers(path, float)).float())
     path = raw / f"{name}_{of}_labels.txt"
     if path.exists():
-        labels = read_numbers(path, int)
+        labels = _numbers(path, int)
         columns = torch.from_numpy(labels - labels.min(axis=0)).T
         parts += [F.one_hot(column).float() for column in columns]
     for part in parts:
@@ -130,7 +130,7 @@ def _features(raw: Path, name: str, of: str, rows: int | None, attributes: bool)
 def _targets(raw: Path, name: str, num_graphs: int) -> tuple[Tensor, tuple[str, ...]]:
     path = raw / f"{name}_graph_attributes.txt"
     if path.exists():
-        numbers = torch.from_numpy(read_numbers(path, float)).float()
+        numbers = torch.from_numpy(_numbers(path, float)).float()
         _check_count(path, len(numbers), num_graphs)
         return numbers, tuple(f"target {number}" for number in range(numbers.size(1)))
     path = raw / f"{name}_graph_labels.txt"
@@ -141,10 +141,16 @@ def _targets(raw: Path, name: str, num_graphs: int) -> tuple[Tensor, tuple[str, 
 
 
 def _column(path: Path) -> Array:
-    numbers = read_numbers(path, int)
-    if numbers.shape[1] != 1:
-        raise DataError(f"{path} line 1: it holds {numbers.shape[1]} numbers, but should hold one")
-    return numbers[:, 0]
+    found = _numbers(path, int)
+    if found.shape[1] != 1:
+        raise DataError(f"{path} line 1: it holds {found.shape[1]} numbers, but should hold one")
+    return found[:, 0]
+
+
+def _numbers(path: Path, number: type[int] | type[float]) -> Array:
+    found = read_numbers(path, number)
+    compare_content(path, found)
+    return found
 
 
 def _check_count(path: Path, found: int, wanted: int) -> None:

@@ -16,6 +16,7 @@ from torch_geometric.datasets import Planetoid
 from mpnn.datasets import DataError, NodeDataset, load
 from mpnn.datasets.planetoid import CLASS_NAMES, FOLDERS
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*is not the published file")
 SIZES = {"cora": (2708, 10556, 1433, 7), "citeseer": (3327, 9104, 3703, 6)}
 
 
