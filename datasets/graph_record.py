@@ -22,7 +22,8 @@ class GraphDataset:
         y: classes int64 `[num_graphs]`, or several labels each bool `[num_graphs, num_labels]`, or numbers
             floating point `[num_graphs, num_targets]`.
         class_names: the classes in the order of their numbers, the labels, or the targets.
-        edge_attr: features of each graph's edges `[num_edges, channels]`, or None.
+        edge_attr: features of each graph's edges `[num_edges, channels]`, or their weights `[num_edges]`, or
+            None.
 
     Raises:
         DataError: shapes, types or class numbers do not fit together.
@@ -41,7 +42,8 @@ class GraphDataset:
         check_target("y", self.y, len(self.graphs), self.class_names)
         self._check_parts("x", self.x, [graph.num_nodes for graph in self.graphs])
         if self.edge_attr is not None:
-            self._check_parts("edge_attr", self.edge_attr, [graph.num_edges for graph in self.graphs])
+            attr = tuple(part.unsqueeze(1) for part in self.edge_attr) if self.weighted else self.edge_attr
+            self._check_parts("edge_attr", attr, [graph.num_edges for graph in self.graphs])
 
     def _check_parts(self, name: str, parts: tuple[Tensor, ...], rows: list[int]) -> None:
         if len(parts) != len(rows):
@@ -62,6 +64,16 @@ class GraphDataset:
     def num_features(self) -> int:
         """Width of every `x`."""
         return self.x[0].size(1)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether `edge_attr` is the weight of each edge."""
+        return self.edge_attr is not None and all(part.dim() == 1 for part in self.edge_attr)
+
+    @property
+    def edge_dim(self) -> int | None:
+        """Width of the edge features, None without."""
+        return None if self.edge_attr is None or self.weighted else self.edge_attr[0].size(1)
 
     def to(self, device: torch.device | str) -> GraphDataset:
         """Copy on another device."""

@@ -43,7 +43,8 @@ class Columns:
         edge_type: column of the edge table, or attribute of the edges, that says which relation an edge is.
         edge_weight: column of the edge table, or attribute of the edges, that weighs them; other numbers of
             edges are to be named in `ignore` then.
-        ignore: columns of either table that are not to be features, divided by commas.
+        ignore: columns of either table that are not to be features, divided by commas; of a file of PyTorch
+            Geometric, `edge_attr`, `edge_weight` or `edge_type`.
         directed: leave edges as they are; by default each is there in both directions.
     """
 
@@ -103,9 +104,9 @@ def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphD
     if not is_there(path, Path.is_file):
         raise DataError(f"{path} does not exist, or may not be read")
     if path.suffix == ".pt":
-        if columns != Columns():
-            raise DataError(f"{path} says itself what is what: name no columns")
-        return read_pyg(path)
+        if columns != Columns(ignore=columns.ignore):
+            raise DataError(f"{path} says itself what is what: name no columns but those to ignore")
+        return read_pyg(path, _ignored(columns))
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if suffix not in READERS:
         raise DataError(f"{path} is of no known kind: its name should end in {', '.join(ENDINGS)}")

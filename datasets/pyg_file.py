@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,22 @@ from mpnn.datasets.record import MASKS, DataError, NodeDataset, in_a_line, kind_
 from mpnn.graph import Graph
 
 PARTS = ("train", "val", "test")
+OF_EDGES = ("edge_attr", "edge_weight", "edge_type")
 
 
-def read_pyg(path: Path) -> NodeDataset | GraphDataset:
+def read_pyg(path: Path, ignore: Collection[str] = ()) -> NodeDataset | GraphDataset:
     """Read a `Data`, a list of them, a dictionary of lists, or what `InMemoryDataset.save` wrote.
 
     One `Data` is a graph; its `train_mask`, `val_mask` and `test_mask`, if it has all three, are the split.
     Of a list, y with a row for each node makes several graphs whose nodes are to be told apart, and y with
     one row makes graphs to tell apart. A dictionary of the lists "train", "val" and "test" says which graphs
     are for what. Edges are as they are in the file. Of y, integers are classes, a matrix of 0 and 1 with
-    several columns is labels, and other numbers are to be predicted.
+    several columns is labels, and other numbers are to be predicted. `edge_weight` weighs the edges;
+    `edge_attr` of one dimension is a feature of width 1.
+
+    Args:
+        path: the file.
+        ignore: which of `edge_attr`, `edge_weight` and `edge_type` to leave out.
 
     Raises:
         DataError: the file is damaged, holds code or something else, or the graphs do not fit together.
@@ -45,6 +51,14 @@ def read_pyg(path: Path) -> NodeDataset | GraphDataset:
         hasattr(graph, "edge_index") and hasattr(graph, "num_nodes") for graph in graphs
     ):
         raise DataError(f"{path} should hold a Data of PyTorch Geometric or a list of them")
+    for name in ignore:
+        if name not in OF_EDGES or not any(_has(graph, name) for graph in graphs):
+            there = [one for one in OF_EDGES if any(_has(graph, one) for graph in graphs)]
+            raise DataError(
+                f"ignore names {name!r}, but {path} has {', '.join(there) or 'nothing'} to ignore"
+            )
+        for graph in graphs:
+            setattr(graph, name, None)
     try:
         return _assemble(path.name.split(".")[0], graphs, parts)
     except (ValueError, TypeError, IndexError, RuntimeError) as error:
@@ -87,23 +101,18 @@ def _separated(content: dict[str, Any], slices: Any) -> list[Any]:
 
 def _assemble(name: str, graphs: list[Any], parts: list[str]) -> NodeDataset | GraphDataset:
     ours = [Graph(graph.edge_index, int(graph.num_nodes)) for graph in graphs]
-    attrs = [_matrix(graph, "edge_attr") for graph in graphs]
-    if all(_has(graph, "edge_type") for graph in graphs):
-        count = 1 + max(int(graph.edge_type.max()) if graph.edge_type.numel() else 0 for graph in graphs)
+    if types := [kinds.long() for kinds in _values(graphs, "edge_type")]:
+        count = 1 + max(int(kinds.max()) if kinds.numel() else 0 for kinds in types)
         ours = [
-            Graph(graph.edge_index, one.num_nodes, graph.edge_type.long(), num_edge_types=count)
-            for graph, one in zip(graphs, ours, strict=True)
+            Graph(one.edge_index, one.num_nodes, kinds, num_edge_types=count)
+            for one, kinds in zip(ours, types, strict=True)
         ]
-    features = [_matrix(graph, "x") for graph in graphs]
-    if any(x is None for x in features):
+    x = [_matrix(values) for values in _values(graphs, "x")]
+    if not x:
         highest = max(int(graph.in_degree.max()) if graph.num_nodes else 0 for graph in ours)
-        features = [degree_one_hot(graph.in_degree, highest) for graph in ours]
-    x = [one for one in features if one is not None]
-    edge_attr = [one for one in attrs if one is not None]
-    edge_attr = edge_attr if len(edge_attr) == len(ours) else []
-    ys = [graph.y for graph in graphs if _has(graph, "y")]
-    if ys and len(ys) < len(graphs):
-        raise ValueError("some graphs have y and others do not")
+        x = [degree_one_hot(graph.in_degree, highest) for graph in ours]
+    edge_attr = _of_edges(graphs)
+    ys = _values(graphs, "y")
     of_nodes = not ys or all(len(y) == graph.num_nodes for y, graph in zip(ys, ours, strict=True))
     if len(graphs) > 1 and not of_nodes:
         y, names = _answers([one.reshape(1, -1) if one.dim() != 1 else one for one in ys])
@@ -121,6 +130,21 @@ def _assemble(name: str, graphs: list[Any], parts: list[str]) -> NodeDataset | G
     )
 
 
+def _of_edges(graphs: Sequence[Any]) -> list[Tensor]:
+    """Features of each graph's edges, or their weights, or nothing."""
+    features = [_matrix(values) for values in _values(graphs, "edge_attr")]
+    weights = [_matrix(values) for values in _values(graphs, "edge_weight")]
+    if features and weights:
+        raise ValueError(
+            "it holds edge_attr and edge_weight, but a model takes weights or features of edges: name one of "
+            "them in ignore"
+        )
+    for weight in weights:
+        if weight.size(1) != 1 or not weight.isfinite().all():
+            raise ValueError("edge_weight should be one finite number for each edge")
+    return features or [weight.squeeze(1) for weight in weights]
+
+
 def _masks(graphs: Sequence[Any], ours: Sequence[Graph], parts: list[str]) -> dict[str, Any]:
     if parts:
         owner = [part for part, graph in zip(parts, ours, strict=True) for _ in range(graph.num_nodes)]
@@ -136,10 +160,15 @@ def _has(graph: Any, name: str) -> bool:
     return isinstance(getattr(graph, name, None), Tensor)
 
 
-def _matrix(graph: Any, name: str) -> Tensor | None:
-    if not _has(graph, name):
-        return None
-    values: Tensor = getattr(graph, name)
+def _values(graphs: Sequence[Any], name: str) -> list[Tensor]:
+    """What each graph has of that name, empty if none has any."""
+    found = [getattr(graph, name) for graph in graphs if _has(graph, name)]
+    if found and len(found) < len(graphs):
+        raise ValueError(f"some graphs have {name} and others do not")
+    return found
+
+
+def _matrix(values: Tensor) -> Tensor:
     values = values.unsqueeze(1) if values.dim() == 1 else values
     return values if values.dtype == torch.float64 else values.float()
 

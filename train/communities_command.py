@@ -50,7 +50,8 @@ def run(flags: dict[str, Any]) -> int:
         raise RunError(f"{data.name} is {kind_of(data)[0]}, but communities are of one graph's nodes")
     if data.weighted:
         raise RunError(
-            f"edge_weight is {flags['edge_weight']!r}, but communities are of edges that all weigh the same"
+            f"the edges of {data.name} have weights, but communities are of edges that all weigh the same: "
+            "leave the weights out by ignore"
         )
     known = None if data.y is None or data.y.dim() != 1 else data.y
     wanted = flags.get("count", None if known is None else data.num_classes)

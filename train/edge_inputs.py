@@ -29,7 +29,7 @@ def with_edge_inputs(data: Graphs, model: str) -> Graphs:
     True
     """
     reads = CONVS[model].edge_inputs if model in CONVS else ()
-    if isinstance(data, NodeDataset) and data.weighted:
+    if data.weighted:
         data = _weighted(data, model, reads)
     if "edge_type" in reads:
         return _typed(data, model)
@@ -38,18 +38,24 @@ def with_edge_inputs(data: Graphs, model: str) -> Graphs:
         data = _with_edge_attr(data, [_one_hot(graph) for graph in _graphs(data)])
     if typed:
         data = _with_graphs(data, [_untyped(graph) for graph in _graphs(data)])
-    weighted = isinstance(data, NodeDataset) and data.weighted
-    return data if weighted or "edge_attr" in reads else replace(data, edge_attr=None)
+    return data if data.weighted or "edge_attr" in reads else replace(data, edge_attr=None)
 
 
-def _weighted(data: NodeDataset, model: str, reads: tuple[str, ...]) -> NodeDataset:
+def _weighted(data: Graphs, model: str, reads: tuple[str, ...]) -> Graphs:
     """The data with weights as the model reads them: as such, or as features of width 1."""
     if "edge_weight" in reads:
         return data
-    if "edge_attr" in reads and data.edge_attr is not None:
-        return replace(data, edge_attr=data.edge_attr.unsqueeze(1))
-    able = [name for name, conv in CONVS.items() if {"edge_weight", "edge_attr"} & {*conv.edge_inputs}]
-    raise RunError(f"model is {model!r}, which reads no weights of edges: take one of {', '.join(able)}")
+    if "edge_attr" in reads:
+        return _with_edge_attr(data, [weight.unsqueeze(1) for weight in _edge_attr(data)])
+    raise RunError(
+        f"model is {model!r}, which reads no weights of edges: take one of {', '.join(_weighing())}, or "
+        "leave the weights out by ignore"
+    )
+
+
+def _weighing() -> list[str]:
+    """The models that read weights, as such or as features."""
+    return [name for name, conv in CONVS.items() if {"edge_weight", "edge_attr"} & {*conv.edge_inputs}]
 
 
 def num_relations(data: NodeDataset | GraphDataset) -> int:

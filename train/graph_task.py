@@ -39,8 +39,8 @@ class GraphBatch(NamedTuple):
 class GraphTask(SupervisedTask):
     """Tell the classes, labels or numbers of graphs, several of them a batch.
 
-    Models are called as `model(x, graph)` with a graph made by `Graph.batch`, with `edge_attr` where the data
-    has it, and return `[num_graphs, out_channels]`.
+    Models are called as `model(x, graph)` with a graph made by `Graph.batch`, with `edge_attr` or
+    `edge_weight` where the data has it, and return `[num_graphs, out_channels]`.
 
     Args:
         data: the graphs.
@@ -65,8 +65,7 @@ class GraphTask(SupervisedTask):
         known_counts: bool = False,
     ) -> None:
         aim = objective(data.y[split.train], data.class_names, loss, class_weights, known_counts)
-        edge_dim = None if data.edge_attr is None else data.edge_attr[0].size(1)
-        super().__init__(data, aim, data.y, split, data.num_features, edge_dim)
+        super().__init__(data, aim, data.y, split, data.num_features, data.edge_dim)
         self.batch_size = batch_size
         # Evaluation sees the same batches again and again: they are put together, and sorted, once.
         everything = torch.arange(data.num_graphs, device=data.y.device)

@@ -170,7 +170,7 @@ def prepare(settings: Settings) -> tuple[Dataset, SupervisedTask]:
     data = load_data(settings).to(find_device(settings.device))
     task = make_task(settings, data)
     given = data.edge_attr if isinstance(data, NodeDataset | GraphDataset) else None
-    left_out = given is not None and task.edge_dim is None and settings.edge_weight is None
+    left_out = given is not None and task.edge_dim is None and task.data.edge_attr is None
     if settings.dataset not in DATASETS and left_out:
         conv = CONVS.get(settings.model)
         able = ", ".join(name for name, one in CONVS.items() if "edge_attr" in one.edge_inputs)

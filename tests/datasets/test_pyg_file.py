@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch_geometric.data import Data, InMemoryDataset
 
-from mpnn.datasets import DataError, GraphDataset, NodeDataset, load
+from mpnn.datasets import Columns, DataError, GraphDataset, NodeDataset, load
 
 
 def ring(size: int, **fields: Any) -> Data:
@@ -40,6 +40,54 @@ def test_types_of_edges_are_kept_and_nodes_without_features_have_degrees(tmp_pat
     ours = read(tmp_path / "net.pt", ring(4, edge_type=torch.arange(8) % 3))
     assert isinstance(ours, NodeDataset) and ours.graph.num_edge_types == 3 and ours.y is None
     assert ours.x.argmax(1).tolist() == [2, 2, 2, 2]
+
+
+def test_weights_of_edges_are_weights_in_one_dimension_or_two(tmp_path: Path) -> None:
+    weight = torch.rand(8)
+    for values in (weight, weight.unsqueeze(1), weight.double()):
+        ours = read(tmp_path / "net.pt", ring(4, edge_weight=values))
+        assert isinstance(ours, NodeDataset) and ours.weighted and ours.edge_attr is not None
+        assert ours.edge_attr.dtype == values.dtype and torch.equal(ours.edge_attr.float(), weight)
+
+
+def test_weights_of_several_graphs_are_theirs(tmp_path: Path) -> None:
+    graphs = [ring(n, edge_weight=torch.rand(2 * n), y=torch.tensor([n % 2])) for n in (3, 4)]
+    ours = read(tmp_path / "graphs.pt", graphs)
+    assert isinstance(ours, GraphDataset) and ours.weighted and ours.edge_dim is None and ours.edge_attr
+    assert all(torch.equal(a, b.edge_weight) for a, b in zip(ours.edge_attr, graphs, strict=True))
+
+
+def test_of_features_and_weights_one_is_to_be_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    both = ring(4, edge_weight=torch.rand(8), edge_attr=torch.rand(8, 3))
+    with pytest.raises(DataError, match=r"net.pt cannot be used: it holds edge_attr and edge_weight, but a"):
+        read(path, both)
+    ours, theirs = (load(str(path), columns=Columns(ignore=name)) for name in ("edge_attr", "edge_weight"))
+    assert isinstance(ours, NodeDataset) and ours.edge_attr is not None and both.edge_weight is not None
+    assert torch.equal(ours.edge_attr, both.edge_weight)
+    assert isinstance(theirs, NodeDataset) and theirs.edge_dim == 3
+    with pytest.raises(
+        DataError, match=r"ignore names 'x', but .*net.pt has edge_attr, edge_weight to ignore"
+    ):
+        load(str(path), columns=Columns(ignore="x"))
+    with pytest.raises(DataError, match=r"says itself what is what: name no columns but those to ignore"):
+        load(str(path), columns=Columns(label="y"))
+
+
+@pytest.mark.parametrize(
+    "weight", [torch.rand(8, 2), torch.tensor([1.0] * 7 + [float("nan")])], ids=["two each", "NaN"]
+)
+def test_a_weight_is_one_finite_number(tmp_path: Path, weight: torch.Tensor) -> None:
+    with pytest.raises(DataError, match=r"edge_weight should be one finite number for each edge"):
+        read(tmp_path / "net.pt", ring(4, edge_weight=weight))
+
+
+@pytest.mark.parametrize("name", ["x", "y", "edge_attr", "edge_weight", "edge_type"])
+def test_what_only_some_graphs_have_is_not_left_out_in_silence(tmp_path: Path, name: str) -> None:
+    rows = 3 if name in ("x", "y") else 6
+    mixed = [ring(3, **{name: torch.ones(rows, dtype=torch.int64)}), ring(3)]
+    with pytest.raises(DataError, match=f"m.pt cannot be used: some graphs have {name} and others do not"):
+        read(tmp_path / "m.pt", mixed)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +153,3 @@ def test_other_files_are_named(tmp_path: Path) -> None:
         load(str(tmp_path / "text.pt"))
     with pytest.raises(DataError, match=r"u.pt cannot be used: edge_index\[1, 0\] is 5"):
         read(tmp_path / "u.pt", Data(edge_index=torch.tensor([[0], [5]]), num_nodes=3))
-    mixed = [ring(3, y=torch.tensor([0])), ring(3)]
-    with pytest.raises(DataError, match=r"m.pt cannot be used: some graphs have y and others do not"):
-        read(tmp_path / "m.pt", mixed)

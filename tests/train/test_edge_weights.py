@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,14 @@ import networkx as nx
 import pytest
 import scipy.sparse
 import torch
+from torch_geometric.data import Data
 
-from mpnn.datasets import Columns, DataError, NodeDataset, load
+from mpnn.datasets import Columns, DataError, GraphDataset, NodeDataset, load
 from mpnn.models import GCNConv
-from mpnn.train import cli, preset
+from mpnn.train import GraphTask, cli, preset
 from mpnn.train.build import build_model
 from mpnn.train.kinds import make_task
-from mpnn.train.run import load_data
+from mpnn.train.run import load_data, prepare
 from tests.compare import assert_close
 
 WEIGHTS = {
@@ -116,6 +119,40 @@ def test_walks_go_by_the_weights(home: Path) -> None:
     assert cli.main(["train", "embed", *OWN, "--edge-weight", "strength", "--out", "walks", *flags]) == 0
 
 
+@pytest.fixture
+def pyg_file(home: Path) -> Path:
+    """Twenty weighted rings, each with a class, in a file of PyTorch Geometric."""
+    rings = []
+    for size in range(3, 23):
+        nodes = torch.arange(size)
+        ends = torch.stack([nodes, (nodes + 1) % size])
+        edges, y = torch.cat([ends, ends.flip(0)], 1), torch.tensor([size % 2])
+        rings.append(Data(edge_index=edges, num_nodes=size, edge_weight=torch.rand(2 * size), y=y))
+    torch.save(rings, home / "rings.pt")
+    return home
+
+
+@pytest.mark.parametrize("model", ["gcn", "gine"])
+def test_whole_graphs_are_told_apart_by_their_weights(pyg_file: Path, model: str) -> None:
+    settings = preset(model, "graph", dataset="rings.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # none is left out
+        data, task = prepare(settings)
+    assert isinstance(data, GraphDataset) and isinstance(task, GraphTask) and data.weighted
+    network = build_model(settings, task).eval()
+    ones = replace(data, edge_attr=tuple(torch.ones_like(weight) for weight in data.edge_attr or ()))
+    assert not torch.allclose(task.outputs(network), make_task(settings, ones).outputs(network))
+
+
+def test_a_model_that_reads_no_weights_trains_once_they_are_ignored(
+    pyg_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "graph", "--dataset", "rings.pt", "--model", "sage", "--epochs", "2", "--no-pictures"]
+    assert cli.main(command) == 2
+    assert "reads no weights of edges" in capsys.readouterr().err
+    assert cli.main([*command, "--ignore", "edge_weight"]) == 0
+
+
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
@@ -125,7 +162,7 @@ def test_walks_go_by_the_weights(home: Path) -> None:
         ),
         (
             ["communities", *OWN],
-            "edge_weight is 'strength', but communities are of edges that all weigh the same",
+            "the edges of net have weights, but communities are of edges that all weigh the same",
         ),
         (["train", "node", *OWN[:6]], "net.csv has year besides edge_weight 'strength'"),
     ],
