@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from mpnn import aggregate, backends
 from mpnn.aggregate import Aggregator, Reduction
 from mpnn.edge_value import EdgeValue, settled
-from mpnn.fields import Argument, Fields, Parameter, parameters_of
+from mpnn.fields import Argument, Fields
 from mpnn.graph import Graph
+from mpnn.parameters import Asked, Parameter, parameters_of
 from mpnn.plan.composed import Composed, written
 from mpnn.step import Step
 
@@ -290,7 +291,7 @@ class Propagate:
         size = None if size is None else (int(size[0]), int(size[1]))
         try:
             graph = self._graph(edge_index, size)
-            bound = Fields(graph, size, fields, asked, node_dim, self.layer.flow)
+            bound = Fields(graph, size, fields, Asked(asked), node_dim, self.layer.flow)
         except (TypeError, ValueError, IndexError):
             return None  # an input that the layer's own code either takes or names in its own words
         if self._last is None or self._last[2] is not bound.original:

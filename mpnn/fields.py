@@ -6,40 +6,16 @@ as it was passed: one row per edge, or something that all edges share.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from mpnn.adjacency import Topology, as_graph
 from mpnn.graph import Graph, Size
-
-# What a function may ask for besides the fields: facts about the topology, under PyG's names.
-TOPOLOGY_NAMES = frozenset(
-    {"edge_index", "edge_index_i", "edge_index_j", "index", "ptr", "size", "size_i", "size_j", "dim_size"}
-)
-
-
-class Residency(Enum):
-    """Where a value lives: one per destination node, per source node, or as it was passed."""
-
-    DST = "_i"
-    SRC = "_j"
-    GIVEN = ""
-
-
-class Parameter(NamedTuple):
-    """One parameter of a user's function."""
-
-    name: str  # "x_j"
-    field: str  # "x"
-    residency: Residency
-    required: bool
+from mpnn.parameters import TOPOLOGY_NAMES, Asked, Parameter, Residency
 
 
 class Argument(NamedTuple):
@@ -60,64 +36,6 @@ class Deferred:
         return self.graph.edge_type
 
 
-_signatures: WeakKeyDictionary[Callable[..., Any], tuple[Parameter, ...]] = WeakKeyDictionary()
-
-
-def parameters_of(function: Callable[..., Any], skip: int = 0) -> tuple[Parameter, ...]:
-    """The parameters of a function, method or module, without the first `skip`.
-
-    Raises:
-        TypeError: the function takes *args or **kwargs, which would leave open what it asks for.
-    """
-    function = function.forward if isinstance(function, torch.nn.Module) else function
-    if inspect.ismethod(function):
-        # The function behind a method stays the same from call to call; `self` is its first parameter.
-        function, skip = function.__func__, skip + 1
-    if torch.compiler.is_compiling():
-        return tuple(_parameter(word.strip("?"), word[-1] != "?") for word in _spelt(function).split())[skip:]
-    if not inspect.isfunction(function):
-        return _signature(function)[skip:]
-    known = _signatures.get(function)
-    if known is None:
-        known = _signatures[function] = _signature(function)
-    return known[skip:]
-
-
-def _signature(function: Callable[..., Any]) -> tuple[Parameter, ...]:
-    return tuple(_parameter(p.name, p.default is p.empty) for p in _named_parameters(function))
-
-
-def _spelt(function: Callable[..., Any]) -> str:
-    """The parameters of a function in one string, those that are not required with a question mark."""
-    return " ".join(p.name if p.default is p.empty else f"{p.name}?" for p in _named_parameters(function))
-
-
-# PyTorch's compiler cannot look into signatures: it takes this string as it is. (The mark is that of
-# `torch.compiler.assume_constant_result`, which is slow to import.)
-_spelt._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
-def _named_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except ValueError:
-        name = getattr(function, "__name__", repr(function))
-        raise TypeError(f"{name} does not say which parameters it has: wrap it in a function.") from None
-    for parameter in parameters:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            name = getattr(function, "__name__", repr(function))
-            raise TypeError(f"{name}() takes {parameter}: name every field that it needs instead.")
-    return parameters
-
-
-def _parameter(name: str, required: bool) -> Parameter:
-    if name not in TOPOLOGY_NAMES:
-        for residency in (Residency.DST, Residency.SRC):
-            if name.endswith(residency.value) and len(name) > len(residency.value):
-                return Parameter(name, name[: -len(residency.value)], residency, required)
-    return Parameter(name, name, Residency.GIVEN, required)
-
-
 def _checked_pair(size: Sequence[int]) -> Size:
     if not isinstance(size, Sequence) or len(size) != 2:
         raise ValueError(f"size must be a pair (num_src, num_dst), got {size!r}.")
@@ -132,20 +50,22 @@ class Fields:
         topology: Topology,
         size: Size | None,
         fields: Mapping[str, Any],
-        functions: Mapping[str, tuple[Parameter, ...]],
+        asked: Asked,
         node_dim: int = 0,
         flow: str = "source_to_target",
     ) -> None:
         self.given = fields
+        self.asked = asked
         self.node_dim = node_dim
         self._reversed = flow == "target_to_source"
         self._is_typed = isinstance(topology, Graph) and topology.is_typed
-        self._check_asked(functions)
-        self._check_pairs(functions)
+        if not asked.fits(fields):
+            self._check_asked(asked.functions)
+        self._check_pairs(asked.lifted)
         if size is not None:
             size = _checked_pair(size)
         if not isinstance(topology, Graph):
-            num_nodes = self._infer_size(functions) if size is None else size
+            num_nodes = self._infer_size(asked.lifted) if size is None else size
             topology = as_graph(topology, num_nodes)
         elif size is not None and topology.size != size:
             raise ValueError(f"size is {size}, but the graph has size {topology.size}.")
@@ -233,20 +153,17 @@ class Fields:
             case _:  # size_i, dim_size
                 return graph.num_dst
 
-    def _infer_size(self, functions: Mapping[str, tuple[Parameter, ...]]) -> int | Size | None:
+    def _infer_size(self, lifted: Sequence[Parameter]) -> int | Size | None:
         """The size that the node fields imply, as `(rows of edge_index[0], rows of edge_index[1])`."""
         sizes: dict[int, int] = {}
-        for parameters in functions.values():
-            for _, field, residency, _ in parameters:
-                value = self.given.get(field)
-                if residency is Residency.GIVEN or value is None:
-                    continue
-                # A pair tells both sizes, whichever half is asked for.
-                both = isinstance(value, tuple | list)
-                for side in (Residency.SRC, Residency.DST) if both else (residency,):
-                    half = self._side(value, side)
-                    if isinstance(half, Tensor) and self._has_rows(half):
-                        sizes.setdefault(self._row(side), half.size(self.node_dim))
+        for _, field, residency, _ in lifted:
+            value = self.given.get(field)
+            # A pair tells both sizes, whichever half is asked for.
+            both = isinstance(value, tuple | list)
+            for side in (Residency.SRC, Residency.DST) if both else (residency,):
+                half = self._side(value, side)
+                if isinstance(half, Tensor) and self._has_rows(half):
+                    sizes.setdefault(self._row(side), half.size(self.node_dim))
         if not sizes:
             return None
         num_src, num_dst = sizes.get(0, sizes.get(1, 0)), sizes.get(1, sizes.get(0, 0))
@@ -288,17 +205,14 @@ class Fields:
                 f"{', '.join(known_names) or 'nothing'}."
             )
 
-    def _check_pairs(self, functions: Mapping[str, tuple[Parameter, ...]]) -> None:
-        for parameters in functions.values():
-            for name, field, residency, _ in parameters:
-                value = self.given.get(field)
-                if residency is Residency.GIVEN or not isinstance(value, tuple | list):
-                    continue
-                if len(value) != 2:
-                    raise ValueError(
-                        f"{field} must be a tensor or a pair (sources, destinations) for {name}, got "
-                        f"{len(value)} values."
-                    )
+    def _check_pairs(self, lifted: Sequence[Parameter]) -> None:
+        for name, field, _, _ in lifted:
+            value = self.given.get(field)
+            if isinstance(value, tuple | list) and len(value) != 2:
+                raise ValueError(
+                    f"{field} must be a tensor or a pair (sources, destinations) for {name}, got "
+                    f"{len(value)} values."
+                )
 
     def _suspects(self, arguments: Mapping[str, Argument]) -> list[str]:
         """Fields that would not fit if they were meant to have one row per edge."""

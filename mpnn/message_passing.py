@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mpnn import backends
 from mpnn.adjacency import Topology
 from mpnn.aggregate import Aggr, apply, resolve
-from mpnn.fields import Fields, parameters_of
+from mpnn.fields import Fields
 from mpnn.graph import Size
+from mpnn.parameters import Asked, parameters_of
 from mpnn.step import Step
 
 FLOWS = ("source_to_target", "target_to_source")
@@ -114,44 +116,60 @@ class MessagePassing(nn.Module):
             ValueError: a field with the wrong number of rows, or on another device than the graph.
         """
         out, bound = self._receive(graph, size, fields)
-        return self.update(out, **bound.lifted(parameters_of(self.update, skip=1)))
+        return self.update(out, **bound.lifted(bound.asked.functions["update"]))
 
     def _receive(
         self, graph: Topology | None, size: Size | None, fields: dict[str, Any]
     ) -> tuple[Tensor, Fields]:
         """What the nodes make of their messages, before they are updated."""
-        asked = {
-            "message": parameters_of(self.message),
-            "aggregate": parameters_of(self.aggregate, skip=1),
-            "update": parameters_of(self.update, skip=1),
-        }
+        asked = self._asked()
         bound = Fields(_topology(graph, fields), size, fields, asked, self.node_dim, self.flow)
+        message, aggregate = asked.functions["message"], asked.functions["aggregate"]
         own = type(self).aggregate is not MessagePassing.aggregate
         out = backends.current()(
             Step(
                 bound,
                 self.message,
-                bound.bind(asked["message"]),
-                aggregate=lambda messages: self.aggregate(messages, **bound.lifted(asked["aggregate"])),
+                bound.bind(message),
+                aggregate=lambda messages: self.aggregate(messages, **bound.lifted(aggregate)),
                 aggregator=None if own else self.aggr_module,
             )
         )
         return out, bound
+
+    def _asked(self) -> Asked:
+        """What message, aggregate and update ask for; kept with the class as long as they are its own."""
+        cls = type(self)
+        if torch.compiler.is_compiling() or not self.__dict__.keys().isdisjoint(_FIRST):
+            return _asked_by(self)
+        functions = (cls.message, cls.aggregate, cls.update)
+        known: tuple[Any, Asked] | None = cls.__dict__.get("_known_asked")
+        if known is None or known[0] != functions:
+            known = cls._known_asked = (functions, _asked_by(self))  # type: ignore[attr-defined]
+        return known[1]
 
     def edge_updater(self, graph: Topology | None = None, size: Size | None = None, **fields: Any) -> Any:
         """One new value per edge: `edge_update` on fields lifted as for `message`.
 
         Args and errors are those of `propagate`; returns what `edge_update` returns, `[num_edges, ...]`.
         """
-        asked = {"edge_update": parameters_of(self.edge_update)}
+        asked = Asked({"edge_update": parameters_of(self.edge_update)})
         bound = Fields(_topology(graph, fields), size, fields, asked, self.node_dim, self.flow)
-        return bound.call(self.edge_update, bound.bind(asked["edge_update"]))
+        return bound.call(self.edge_update, bound.bind(asked.functions["edge_update"]))
 
     def extra_repr(self) -> str:
         """The widths, where the layer has PyG's names for them."""
         if hasattr(self, "in_channels") and hasattr(self, "out_channels"):
             return f"{self.in_channels}, {self.out_channels}"
         return ""
+
+
+# Each function that a field may reach, and the number of its first parameter that is a field.
+_FIRST = {"message": 0, "aggregate": 1, "update": 1}
+
+
+def _asked_by(layer: MessagePassing) -> Asked:
+    return Asked({name: parameters_of(getattr(layer, name), skip=first) for name, first in _FIRST.items()})
 
 
 def _topology(graph: Topology | None, fields: dict[str, Any]) -> Topology:

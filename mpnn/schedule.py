@@ -12,10 +12,10 @@ from torch import Tensor
 
 from mpnn import backends
 from mpnn.adjacency import Topology, as_graph
-from mpnn.fields import Parameter, Residency, parameters_of
 from mpnn.graph import Graph, Size
 from mpnn.levels import topological_levels
 from mpnn.message_passing import MessagePassing
+from mpnn.parameters import Parameter, Residency, parameters_of
 from mpnn.step import Recurrence
 
 States = tuple[Tensor, ...]

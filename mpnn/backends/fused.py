@@ -16,9 +16,9 @@ from mpnn.aggregate import Aggregator, Custom, Several
 from mpnn.backends import chunked
 from mpnn.backends.record import Ran, listener
 from mpnn.backends.work import Work
-from mpnn.fields import TOPOLOGY_NAMES, Residency
 from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError
+from mpnn.parameters import TOPOLOGY_NAMES, Residency
 from mpnn.plan.adjoint import SAVED
 from mpnn.plan.capture import fetch, fingerprint, same_tensor
 from mpnn.plan.dropout import Seed, draw_seed
@@ -122,9 +122,9 @@ def _rank(step: Step) -> int:
         NotFusableError: the nodes are in another dimension.
     """
     node_dim = step.fields.node_dim
-    values = [value for residency, value in step.arguments.values() if residency is not Residency.GIVEN]
     if node_dim == 0:
         return 0
+    values = [value for residency, value in step.arguments.values() if residency is not Residency.GIVEN]
     if node_dim > 0 or any(isinstance(v, Tensor) and v.dim() != -node_dim for v in values):
         raise NotFusableError(f"node_dim is {node_dim}: kernels need the nodes in dimension 0")
     return -node_dim
@@ -228,9 +228,9 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
         with Work() as work:
             reduced = _reduced(fused, graph, seed, values)
         ran.append(Ran(step, "plan", "", work, fused, tuple([v.requires_grad for v in values])))
-    if plan.kinds == ["mean"]:
-        return reduced[0]
     shared = plan.shared(reduced)
+    if plan.kinds == ["mean"] or type(aggregator).merge is Aggregator.merge:
+        return shared[0]
     return aggregator.merge(shared, counts_of(graph, shared[0]))
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mpnn.aggregate import Aggregator
-from mpnn.fields import Residency, parameters_of
 from mpnn.lowering.match import PROBES
+from mpnn.parameters import Residency, parameters_of
 from mpnn.plan.capture import Path, fetch, fingerprint
 from mpnn.plan.hoist import Evaluator
 from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, op_name

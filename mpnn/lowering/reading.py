@@ -11,8 +11,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mpnn.aggregate import Aggregator
-from mpnn.fields import Deferred, Residency
+from mpnn.fields import Deferred
 from mpnn.graph import Graph
+from mpnn.parameters import Residency
 from mpnn.plan.capture import Path, fetch, fingerprint, same_tensor
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist
 from mpnn.plan.homes import Home, NotFusableError, annotate, has_rows, op_name

@@ -10,12 +10,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from enum import Enum
-from types import CellType, CodeType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from mpnn.aggregate import Max, Mean, Min, Mul, Std, Sum, Var
 from mpnn.plan.composed import Composed
 from mpnn.plan.functions import all_names, functions_behind, global_names, written_names
 from mpnn.plan.homes import NotFusableError
@@ -26,6 +27,7 @@ Path = tuple[str, ...]
 
 # What every module keeps for itself, and no message looks at.
 _INTERNAL = frozenset(nn.Module().__dict__) - {"training"}
+_STATELESS = frozenset([Sum, Mean, Max, Min, Mul, Var, Std])  # aggregators that are what their class says
 _DEEPEST = 8  # how far functions that call functions are followed
 
 
@@ -121,17 +123,24 @@ def _of_function(function: Callable[..., Any], depth: int = 0, may_write: bool =
 def _of_attribute(module: nn.Module, name: str, depth: int) -> Hashable:
     own = module.__dict__
     if name in own:
-        return None if name in _INTERNAL else _of_value(own[name], depth)
+        value = own[name]
+        if type(value) in SCALARS:
+            return (type(value), value)
+        return None if name in _INTERNAL else _of_value(value, depth)
     if name in own["_modules"]:
         return _of_value(own["_modules"][name], depth)
     for tensors in (own["_parameters"], own["_buffers"]):
         if name in tensors:
             return tensors[name] is None
     shared = getattr(type(module), name, None)
+    if shared is None or type(shared) is FunctionType:
+        return None
     return _of_value(shared, depth) if isinstance(shared, (*PLAIN, tuple, list, dict)) else None
 
 
 def _of_module(module: nn.Module, depth: int = 0) -> Hashable:
+    if type(module) in _STATELESS:
+        return type(module)
     parts: list[Hashable] = [cast(Hashable, type(module))]
     for name, value in module.__dict__.items():
         if name not in _INTERNAL:

@@ -25,6 +25,8 @@ class Home(Enum):
     SRC = "source"
     EDGE = "edge"
 
+    __hash__ = object.__hash__  # an enumeration's own is slow, and part of every call
+
 
 class NotFusableError(Exception):
     """This message cannot become a kernel; the text says why, for `explain`."""

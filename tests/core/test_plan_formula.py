@@ -9,7 +9,8 @@ from torch.nn import functional as F
 import mpnn
 from mpnn.backends.c.kernel import Kernel
 from mpnn.backends.fused import find_plan
-from mpnn.fields import Fields, parameters_of
+from mpnn.fields import Fields
+from mpnn.parameters import Asked, parameters_of
 from mpnn.plan.formula import formula
 from mpnn.plan.ir import Program
 from mpnn.step import Step
@@ -18,7 +19,7 @@ from mpnn.step import Step
 def program_of(message: object, aggr: str, **fields: Tensor) -> Program:
     graph = mpnn.Graph(torch.tensor([[0, 1], [1, 2]]))
     asked = parameters_of(message)  # type: ignore[arg-type]
-    bound = Fields(graph, None, fields, {"message": asked})
+    bound = Fields(graph, None, fields, Asked({"message": asked}))
     aggregator = mpnn.aggregate.AGGREGATORS[aggr]()
     step = Step(bound, message, bound.bind(asked), lambda m: m, aggregator)  # type: ignore[arg-type]
     program = find_plan(step, Kernel).plan.program

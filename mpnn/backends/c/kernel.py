@@ -23,22 +23,33 @@ from mpnn.plan.ir import Program, compute_type
 HEAVY_DEGREE = 8192  # a row with more edges is split, so that a hub does not leave the other cores idle
 EDGES_PER_TASK = 4096
 MOST_TASKS = 512
+NOTHING = torch.empty(1)  # where a kernel has no scratch space
 SMALL = 1 << 20  # below this many numbers, a fraction of a millisecond, one thread is surer to be quick
+
+
+class Rows(ctypes.Structure):
+    """A graph's compressed rows and their tasks, as a kernel reads them; see rows.h."""
+
+    _fields_ = [
+        *[(name, ctypes.c_void_p) for name in ("indptr", "indices", "edge_ids", "tasks", "heavy")],
+        *[(name, ctypes.c_int64) for name in ("num_edges", "num_tasks", "num_heavy", "heavy_degree")],
+    ]
 
 
 @dataclass(frozen=True)
 class Tasks:
     """The rows of a graph in pieces of similar work: what each thread takes next."""
 
+    csr: CSR
     tasks: np.ndarray  # [num_tasks, 4], see rows.h
     heavy: np.ndarray  # [num_heavy, 3]
     num_parts: int
+    rows: Rows  # where all of this is in memory
 
 
-def tasks_of(graph: Graph, by: Home) -> tuple[CSR, Tasks]:
-    """A graph's compressed rows by one end, and their division into tasks, both kept with the graph."""
-    csr = graph.by_dst if by is Home.DST else graph.by_src
-    return csr, graph.memo(("tasks", by), lambda: _divide(csr))
+def tasks_of(graph: Graph, by: Home) -> Tasks:
+    """A graph's compressed rows by one end, divided into tasks: kept with the graph."""
+    return graph.memo(("tasks", by), lambda: _divide(graph.by_dst if by is Home.DST else graph.by_src))
 
 
 def _divide(csr: CSR) -> Tasks:
@@ -60,11 +71,11 @@ def _divide(csr: CSR) -> Tasks:
             (len(parts) + k, row, start, min(start + HEAVY_DEGREE, end)) for k, start in enumerate(starts)
         ]
     tasks = np.concatenate([np.array(parts).reshape(-1, 4), light]).astype(np.int64)  # the heavy ones first
-    return Tasks(
-        np.ascontiguousarray(tasks),
-        np.ascontiguousarray(np.array(heavy, dtype=np.int64).reshape(-1, 3)),
-        len(parts),
-    )
+    tasks, ends = np.ascontiguousarray(tasks), np.array(heavy, dtype=np.int64).reshape(-1, 3)
+    places = [t.data_ptr() for t in (csr.indptr, csr.indices, csr.edge_ids)]
+    places += [tasks.ctypes.data, ends.ctypes.data]
+    rows = Rows(*places, num_edges, len(tasks), len(ends), HEAVY_DEGREE)
+    return Tasks(csr, tasks, ends, len(parts), rows)
 
 
 class Kernel:
@@ -76,6 +87,9 @@ class Kernel:
         self.program, self.save = program, save
         self._libraries: dict[torch.dtype, tuple[Callable[..., None], int]] = {}
         self._lock = threading.Lock()
+        self._real = compute_type(program.dtype)
+        self._ins = ctypes.c_void_p * max(1, len(program.inputs))
+        self._outs = ctypes.c_void_p * max(1, len(program.outputs) * 2)
         self._all = sum(o.value.size for o in program.outputs if o.kind == "all")
         self._work = max([o.value.size for o in program.outputs] + [i.size for i in program.inputs])
 
@@ -90,11 +104,7 @@ class Kernel:
                 library = load(self.source(index_type), exact=self.program.exact)
                 library.state_bytes.restype = ctypes.c_int64
                 library.kernel.restype = None
-                library.kernel.argtypes = [ctypes.c_void_p] * 5 + [
-                    ctypes.c_int64, ctypes.c_void_p,
-                    ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
-                    ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int,
-                ]  # fmt: skip
+                library.kernel.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_uint32, ctypes.c_int]
                 known = self._libraries[index_type] = (library.kernel, library.state_bytes())
         return known
 
@@ -104,20 +114,15 @@ class Kernel:
         `seed` decides the dropout inside the message.
         """
         program = self.program
-        csr, tasks = tasks_of(graph, program.by)
+        tasks = tasks_of(graph, program.by)
+        csr, rows = tasks.csr, tasks.rows
         kernel, state_bytes = self._library(csr.indptr.dtype)
         inputs = [t if t.is_contiguous() else t.contiguous() for t in inputs]
         outputs = make_outputs(program, graph, csr.num_rows, save=self.save)
-        ins = (ctypes.c_void_p * max(1, len(inputs)))(*[t.data_ptr() for t in inputs])
-        outs = (ctypes.c_void_p * max(1, len(outputs)))(*[t.data_ptr() for t in outputs])
-        num_tasks = len(tasks.tasks)
-        parts = torch.empty(max(1, tasks.num_parts * state_bytes), dtype=torch.uint8)
-        total = torch.empty(max(1, num_tasks) * self._all, dtype=compute_type(program.dtype))
+        ins, outs = self._ins(*[t.data_ptr() for t in inputs]), self._outs(*[t.data_ptr() for t in outputs])
+        parts = torch.empty(tasks.num_parts * state_bytes, dtype=torch.uint8) if tasks.num_parts else NOTHING
+        num_sums = max(1, len(tasks.tasks)) * self._all
+        total = torch.empty(num_sums, dtype=self._real) if num_sums else NOTHING
         threads = 1 if graph.num_edges * self._work < SMALL else torch.get_num_threads()
-        kernel(
-            ins, outs, csr.indptr.data_ptr(), csr.indices.data_ptr(), csr.edge_ids.data_ptr(),
-            graph.num_edges, tasks.tasks.ctypes.data, num_tasks, tasks.heavy.ctypes.data, len(tasks.heavy),
-            HEAVY_DEGREE,
-            parts.data_ptr(), total.data_ptr(), int(seed), threads,
-        )  # fmt: skip
+        kernel(ins, outs, ctypes.addressof(rows), parts.data_ptr(), total.data_ptr(), int(seed), threads)
         return outputs

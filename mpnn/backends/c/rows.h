@@ -1,14 +1,20 @@
 /* A task is a range of rows, {-1, first row, last row, 0}, or a part of a heavy row, {part, row, first slot,
    last slot}. The tasks depend on the graph alone, never on the number of threads, and so do the sums. */
+typedef struct {
+    const index_t *indptr, *indices, *edge_ids;
+    const int64_t *tasks, *heavy;
+    int64_t num_edges, num_tasks, num_heavy, heavy_degree;
+} Rows;
+
 void kernel(
-    void *const *in, void *const *out, const index_t *indptr, const index_t *indices, const index_t *edge_ids,
-    int64_t num_edges, const int64_t *tasks, int64_t num_tasks, const int64_t *heavy, int64_t num_heavy, int64_t heavy_degree,
-    State *parts, real *all, uint32_t seed, int threads)
+    void *const *in, void *const *out, const Rows *rows, State *parts, real *all, uint32_t seed, int threads)
 {
-    const Args args = {in, out, indptr, indices, edge_ids, num_edges, seed}, *a = &args;
+    const Args args = {in, out, rows->indptr, rows->indices, rows->edge_ids, rows->num_edges, seed}, *a = &args;
+    const index_t *indptr = rows->indptr;
+    const int64_t num_tasks = rows->num_tasks, heavy_degree = rows->heavy_degree;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
     for (int64_t task = 0; task < num_tasks; task++) {
-        const int64_t *t = tasks + 4 * task;
+        const int64_t *t = rows->tasks + 4 * task;
         real *mine = all + task * ALL;
         FILL(mine, ALL, 0);
         if (t[0] >= 0) {
@@ -26,8 +32,8 @@ void kernel(
         }
     }
     /* {row, first part, last part}: the parts of a heavy row, in their order */
-    for (int64_t k = 0; k < num_heavy; k++) {
-        const int64_t *h = heavy + 3 * k;
+    for (int64_t k = 0; k < rows->num_heavy; k++) {
+        const int64_t *h = rows->heavy + 3 * k;
         for (int64_t part = h[1] + 1; part < h[2]; part++) combine(parts + h[1], parts + part);
         finish(a, parts + h[1], h[0], indptr[h[0] + 1] - indptr[h[0]]);
     }
