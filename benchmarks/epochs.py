@@ -221,7 +221,8 @@ def contenders(settings: Settings, data: Any) -> dict[str, Epoch]:
     reads_raw = settings.model in ("graph", "sage", "gin", "tag", "cheb")
     too_large = reads_raw and graph.num_edges * task.num_features > MOST_MESSAGES
     for name, edges in {"pyg": graph.edge_index, "pyg-csr": csr}.items():
-        if (name == "pyg" and too_large) or (name == "pyg-csr" and settings.model not in ON_CSR):
+        takes_csr = settings.model in ON_CSR
+        if (name == "pyg" and too_large and takes_csr) or (name == "pyg-csr" and not takes_csr):
             continue
         theirs = TheirNodes(settings, task.num_features, task.out_channels)
         theirs.load_state_dict(ours.state_dict(), strict=True)
