@@ -140,7 +140,7 @@ def _of_attribute(module: nn.Module, name: str, depth: int) -> Hashable:
 
 def _of_module(module: nn.Module, depth: int = 0) -> Hashable:
     if type(module) in _STATELESS:
-        return type(module)
+        return cast(Hashable, type(module))
     parts: list[Hashable] = [cast(Hashable, type(module))]
     for name, value in module.__dict__.items():
         if name not in _INTERNAL:
