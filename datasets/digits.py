@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits as sklearn_digits
 from torch import Tensor
 
 from mpnn.datasets.files import VARIABLE, data_folder, published
@@ -31,7 +30,9 @@ def load_digits() -> ImageDataset:
     >>> load_digits()
     digits: 1,797 images of 8 × 8 pixels and 1 channel, 10 classes
     """
-    found = sklearn_digits()
+    from sklearn.datasets import load_digits as embedded  # slow to import: only where it is needed
+
+    found = embedded()
     x = _scaled(torch.from_numpy(found.images) / 16, *DIGITS)
     return ImageDataset("digits", x, torch.from_numpy(found.target).long(), NAMES)
 

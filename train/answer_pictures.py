@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import networkx as nx
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 from torch import Tensor
 
 from mpnn import Graph
 from mpnn.train.look import (
     COLOURS,
-    STYLE,
     class_keys,
     colour_of,
     figure_beside,
+    new_figure,
     plain,
     point_key,
     scatter,
     set_title,
+    styled,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_WRITTEN = 12  # classes: more numbers than 12 x 12 cannot be read
 
@@ -39,6 +40,8 @@ def confusion_picture(
         class_names: the classes' names.
         title: text above the picture.
     """
+    from sklearn.metrics import confusion_matrix  # slow to import: only where it is needed
+
     labels = range(len(class_names))
     counts = confusion_matrix(truth.cpu().numpy(), predicted.cpu().numpy(), labels=labels)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -46,8 +49,8 @@ def confusion_picture(
     size = 1.9 + (0.42 if written else 0.15) * len(class_names)
     letters, turned = (9, 45) if written else (6, 90)
     names = [plain(name) for name in class_names]
-    with rc_context(STYLE):
-        figure = Figure(figsize=(size + 0.9, size), layout="constrained")
+    with styled():
+        figure = new_figure(size + 0.9, size)
         axes = figure.subplots()
         picture = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
         axes.set_xticks(labels, names, fontsize=letters, rotation=turned, ha="right", rotation_mode="anchor")
@@ -79,10 +82,12 @@ def roc_picture(truth: Tensor, score: Tensor, *, title: str = "") -> Figure:
         score: `[count]`, higher for what is more likely to be.
         title: text above the picture.
     """
+    from sklearn.metrics import roc_auc_score, roc_curve  # slow to import: only where it is needed
+
     positive, value = truth.cpu().numpy().astype(bool), score.detach().cpu().numpy()
     false_rate, true_rate, _ = roc_curve(positive, value)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(3.3, 3.2), layout="constrained")
+    with styled():
+        figure = new_figure(3.3, 3.2)
         axes = figure.subplots()
         area = f"AUC {100 * roc_auc_score(positive, value):.1f} %"
         axes.fill_between(100 * false_rate, 100 * true_rate, color=COLOURS[0], alpha=0.12, linewidth=0)
@@ -117,6 +122,8 @@ def graph_picture(
         title: text above the picture.
         seed: of the layout.
     """
+    from matplotlib.collections import LineCollection  # slow to import: only where it is needed
+
     network = nx.Graph(graph.edge_index.t().tolist())
     network.add_nodes_from(range(graph.num_nodes))
     layout = nx.spring_layout(network, seed=seed, iterations=100, k=1.6 / max(1, graph.num_nodes) ** 0.5)
@@ -127,7 +134,7 @@ def graph_picture(
     wrong = (found != truth) & ~known
     size = float(np.clip(6000 / max(1, len(truth)), 8, 110))
     ring = np.array([colour_of(label) for label in found])
-    with rc_context(STYLE):
+    with styled():
         keys = class_keys(class_names)
         keys += [point_key("*", "0.6", "labelled in training")] if known.any() else []
         if wrong.any():
@@ -170,8 +177,8 @@ def images_picture(
     wrong = (truth != predicted).nonzero().flatten()[:most].tolist()
     columns = min(8, max(1, len(wrong)))
     rows = max(1, -(-len(wrong) // columns))
-    with rc_context(STYLE):
-        figure = Figure(figsize=(0.85 * max(columns, 4), 1.05 * rows + 0.35), layout="constrained")
+    with styled():
+        figure = new_figure(0.85 * max(columns, 4), 1.05 * rows + 0.35)
         grid = figure.subplots(rows, columns, squeeze=False).flatten()
         for axes in grid:
             axes.set_axis_off()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mpnn import Graph
 from mpnn.models.attention import Attention
-from mpnn.train.look import LETTER, STYLE, class_keys, plain, scatter, set_title
+from mpnn.train.look import LETTER, class_keys, new_figure, plain, scatter, set_title, styled
 from mpnn.train.smoothing import evaluating
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_NEIGHBOURS = 16  # more cannot be told apart
 WIDTH = 6.8  # inches
@@ -106,11 +107,11 @@ def attention_picture(
     called = [str(k) if node_names is None else plain(node_names[k], LONGEST_NODE) for k in sources]
     labels = ["itself" if k == node else name for k, name in zip(sources, called, strict=True)]
     seen = classes.cpu().numpy()
-    with rc_context(STYLE):
+    with styled():
         keys = class_keys(class_names, sorted({int(seen[k]) for k in [node, *sources]}))
         columns = max(1, int(WIDTH / (0.5 + LETTER * max(len(str(key.get_label())) for key in keys))))
         height = 3.1 + 0.17 * -(-len(keys) // columns) + 0.05 * max(map(len, labels))
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = new_figure(WIDTH, height)
         star, heads = figure.subplots(1, 2, width_ratios=(1, 1.15))
         _draw_star(star, node, sources, mean.tolist(), labels, seen)
         star.set_title(str(node) if node_names is None else plain(node_names[node]), fontsize=8)

@@ -7,8 +7,6 @@ from collections.abc import Callable
 import networkx as nx
 import torch
 from scipy.sparse import csr_array
-from sklearn.cluster import KMeans, SpectralClustering
-from sklearn.metrics import normalized_mutual_info_score
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -57,6 +55,8 @@ def nmi(found: Tensor, classes: Tensor) -> float:
     >>> nmi(torch.tensor([0, 0, 1, 1]), torch.tensor([7, 7, 3, 3]))
     1.0
     """
+    from sklearn.metrics import normalized_mutual_info_score  # slow to import: only where it is needed
+
     return float(normalized_mutual_info_score(classes.cpu().numpy(), found.cpu().numpy()))
 
 
@@ -96,6 +96,8 @@ def _louvain(graph: Graph, count: int, seed: int) -> Tensor:
 
 
 def _spectral(graph: Graph, count: int, seed: int) -> Tensor:
+    from sklearn.cluster import SpectralClustering  # slow to import: only where it is needed
+
     links = csr_array(nx.to_scipy_sparse_array(_network(graph), dtype="float64"))
     links.indices, links.indptr = links.indices.astype("int32"), links.indptr.astype("int32")
     model = SpectralClustering(count, affinity="precomputed", n_init=STARTS, random_state=seed)
@@ -103,6 +105,8 @@ def _spectral(graph: Graph, count: int, seed: int) -> Tensor:
 
 
 def _deepwalk(graph: Graph, count: int, seed: int) -> Tensor:
+    from sklearn.cluster import KMeans  # slow to import: only where it is needed
+
     ends = graph.without_self_loops().edge_index
     both, _ = Graph(torch.cat([ends, ends.flip(0)], dim=1), graph.num_nodes).coalesce()
     vectors = normalize(SkipGram(both, 64, window=5, seed=seed).fit())

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from mpnn.train.look import COLOURS, STYLE, set_title
+from mpnn.train.look import COLOURS, count_along, new_figure, set_title, styled
 from mpnn.train.smoothing import Smoothness
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 LOWEST = 1e-16  # what is 0 is drawn here on a logarithmic axis
 
@@ -25,8 +26,8 @@ def smoothing_picture(rows: Sequence[Smoothness], *, title: str = "") -> Figure:
         title: text above the picture.
     """
     depth = range(len(rows))
-    with rc_context(STYLE):
-        figure = Figure(figsize=(6.8, 2.6), layout="constrained")
+    with styled():
+        figure = new_figure(6.8, 2.6)
         energy, distance = figure.subplots(1, 2)
         look = {"marker": "o", "markersize": 3.5, "clip_on": False}
         energy.semilogy(depth, [max(row.energy, LOWEST) for row in rows], color=COLOURS[0], **look)
@@ -41,7 +42,7 @@ def smoothing_picture(rows: Sequence[Smoothness], *, title: str = "") -> Figure:
         distance.legend(loc="best")
         for axes in (energy, distance):
             axes.set_xlabel("layer (0: input)")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            count_along(axes)
         set_title(figure, title)
     return figure
 
@@ -61,8 +62,8 @@ def squashing_picture(
         finite = None
     reached = [(distance, norm) for distance, norm, _ in influence if norm > 0]
     silent = [distance for distance, norm, _ in influence if norm == 0]
-    with rc_context(STYLE):
-        figure = Figure(figsize=(6.8 if finite is not None else 3.4, 2.6), layout="constrained")
+    with styled():
+        figure = new_figure(6.8 if finite is not None else 3.4, 2.6)
         axes, *others = figure.subplots(1, 1 if finite is None else 2, squeeze=False)[0]
         distances, norms = [distance for distance, _ in reached], [norm for _, norm in reached]
         axes.semilogy(distances, norms, color=COLOURS[0], marker="o", markersize=3.5, clip_on=False)
@@ -73,7 +74,7 @@ def squashing_picture(
                       transform=axes.get_xaxis_transform(), fontsize=8)  # fmt: skip
         axes.set_xlabel("distance between the nodes")
         axes.set_ylabel("mean Jacobian norm ‖∂h$_i$/∂x$_j$‖")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        count_along(axes)
         if finite is not None:
             _draw_curvature(others[0], finite)
         set_title(figure, title)

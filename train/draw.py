@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mpnn.train import pictures
@@ -21,10 +21,13 @@ from mpnn.train.objective import Classification
 from mpnn.train.settings import Settings
 from mpnn.train.task import SupervisedTask
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 CURVES, EMBEDDING, CONFUSION, ROC, GRAPH, ATTENTION, IMAGES = (
     "curves", "embedding", "confusion", "roc", "graph", "attention", "mistakes",
 )  # fmt: skip
-Save = Callable[[Figure, str], None]
+Save = Callable[["Figure", str], None]
 MOST_NODES = 400  # a larger graph is a ball of wool
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor
 
 from mpnn.train.errors import RunError
@@ -38,6 +36,9 @@ def linear_probe(
     >>> linear_probe(torch.randn(40, 3) + 9 * y[:, None], y, splits=2)
     {'accuracy': [1.0, 1.0]}
     """
+    from sklearn.linear_model import LogisticRegression  # slow to import: only where it is needed
+    from sklearn.metrics import accuracy_score, f1_score
+
     if y.is_floating_point():
         raise RunError("embeddings are judged by classes or labels, but y holds numbers")
     x, truth = vectors.detach().cpu().numpy().astype(np.float64), y.cpu().numpy()
@@ -68,6 +69,8 @@ def linear_probe(
 
 def _chance(x: np.ndarray, label: np.ndarray, tested: np.ndarray) -> np.ndarray:
     """How likely each tested vector has the label: 1 or 0 where all or none of the known ones have it."""
+    from sklearn.linear_model import LogisticRegression
+
     if label.all() or not label.any():
         return np.full(len(tested), float(label[0]))
     model = LogisticRegression(solver="newton-cholesky", max_iter=MOST_STEPS).fit(x, label)

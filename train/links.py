@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from mpnn.train.metrics import METRICS
@@ -37,6 +36,11 @@ class Links(MultiLabel):
 
     def scores(self, output: Tensor, y: Tensor) -> dict[str, float]:
         """AUC, average precision, Hits@k and mean reciprocal rank."""
+        from sklearn.metrics import (  # slow to import: only where it is needed
+            average_precision_score,
+            roc_auc_score,
+        )
+
         score, linked = output.detach().flatten(), y.flatten()
         truth, found = linked.cpu().numpy(), score.cpu().numpy()
         links, others = score[linked], score[~linked].sort().values

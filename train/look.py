@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from mpnn.train import checkpoint
 from mpnn.train.errors import RunError
+
+if TYPE_CHECKING:  # matplotlib is slow to import: only what draws does so
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; further classes have other shapes.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C00", "#000000")
@@ -93,6 +96,29 @@ def shape_of(label: int) -> str:
     return SHAPES[label // len(COLOURS) % len(SHAPES)]
 
 
+@contextmanager
+def styled() -> Iterator[None]:
+    """What is drawn inside looks like all pictures."""
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches, whose parts will not overlap."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def count_along(axes: Axes) -> None:
+    """Let the ticks of the x axis be whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
 def scatter(axes: Axes, place: np.ndarray, labels: np.ndarray, **look: Any) -> None:
     """Draw points `[count, 2]` in the colours and shapes of their classes, or all with one `marker`."""
     shapes = np.array([look.get("marker", shape_of(label)) for label in labels], dtype=object)
@@ -113,6 +139,8 @@ def class_keys(names: Sequence[str], labels: Sequence[int] | None = None) -> lis
 
 def point_key(marker: str, colour: str, label: str) -> Line2D:
     """An entry of a legend: a point of that shape and colour."""
+    from matplotlib.lines import Line2D
+
     key = Line2D([], [], linestyle="", marker=marker, color=colour, label=label, markersize=6)
     if marker == "*":
         key.set(markersize=9, markeredgecolor="black", markeredgewidth=0.6)
@@ -124,7 +152,7 @@ def figure_beside(width: float, height: float, keys: Sequence[Line2D], title: st
     columns = -(-len(keys) // MOST_ROWS)
     longest = max((len(str(key.get_label())) for key in keys), default=0)
     beside = columns * (0.35 + LETTER * longest)
-    figure = Figure(figsize=(width + beside, height), layout="constrained")
+    figure = new_figure(width + beside, height)
     axes = figure.subplots()
     axes.set_axis_off()
     place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor
 
 from mpnn.train.errors import RunError
@@ -105,6 +104,8 @@ class Classification(Objective):
 
     def scores(self, output: Tensor, y: Tensor) -> dict[str, float]:
         """Share of right answers."""
+        from sklearn.metrics import accuracy_score  # slow to import: only where it is needed
+
         return {"accuracy": float(accuracy_score(y.cpu().numpy(), output.argmax(dim=1).cpu().numpy()))}
 
     def columns(self, output: Tensor, y: Tensor) -> dict[str, list[str]]:
@@ -130,6 +131,8 @@ class MultiLabel(Objective):
 
     def scores(self, output: Tensor, y: Tensor) -> dict[str, float]:
         """F1 over all decisions together, and its mean over the labels."""
+        from sklearn.metrics import f1_score  # slow to import: only where it is needed
+
         truth, found = y.cpu().numpy(), self.told(output, y).cpu().numpy()
         return {
             f"f1_{mean}": float(f1_score(truth, found, average=mean, zero_division=0.0))

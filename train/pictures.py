@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-from sklearn.manifold import TSNE
 from torch import Tensor
 
-from mpnn.train.look import COLOURS, STYLE, class_keys, figure_beside, point_key, scatter, set_title
+from mpnn.train.look import (
+    COLOURS,
+    class_keys,
+    count_along,
+    figure_beside,
+    new_figure,
+    point_key,
+    scatter,
+    set_title,
+    styled,
+)
 from mpnn.train.loop import Result
 from mpnn.train.metrics import METRICS, Metric
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_POINTS = 5000  # t-SNE of more takes minutes and prints as a blot
 
@@ -27,8 +36,8 @@ def training_curves(
 ) -> Figure:
     """Loss and a metric by epoch; of several runs each is a thin line, and the first is drawn over them."""
     scale = 100 if metric.percent else 1
-    with rc_context(STYLE):
-        figure = Figure(figsize=(6.8, 2.7), layout="constrained")
+    with styled():
+        figure = new_figure(6.8, 2.7)
         losses, scores = figure.subplots(1, 2)
         for number in reversed(range(len(results))):
             rows = results[number].history
@@ -45,7 +54,7 @@ def training_curves(
             axes.axvline(results[0].best_epoch, color="0.5", linestyle=":", linewidth=1, label=marked)
             axes.set_xlabel("epoch")
             axes.margins(x=0.01)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            count_along(axes)
         losses.set_ylabel(f"loss ({loss_title})")
         losses.set_ylim(bottom=0)
         scores.set_ylabel(f"{metric.title} [%]" if metric.percent else metric.title)
@@ -59,14 +68,14 @@ def training_curves(
 
 def loss_curve(history: Sequence[dict[str, float]], title: str = "") -> Figure:
     """Loss by round of walks."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(4.2, 2.7), layout="constrained")
+    with styled():
+        figure = new_figure(4.2, 2.7)
         axes = figure.subplots()
         axes.plot([row["round"] for row in history], [row["loss"] for row in history], color=COLOURS[0])
         axes.set_xlabel("round of walks")
         axes.set_ylabel("loss (skip-gram)")
         axes.margins(x=0.01)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        count_along(axes)
         set_title(figure, title)
     return figure
 
@@ -92,6 +101,8 @@ def embedding_picture(
         title: text above the picture.
         seed: of t-SNE and of the sample.
     """
+    from sklearn.manifold import TSNE  # slow to import: only where it is needed
+
     count = embedding.size(0)
     chosen = np.random.default_rng(seed).permutation(count)[:MOST_POINTS]
     points = embedding.detach().cpu().numpy()[chosen]
@@ -111,7 +122,7 @@ def embedding_picture(
         (wrong, {"marker": "x", "s": 1.4 * size, "linewidths": 0.9}),
         (known, {"marker": "*", "s": 3 * size + 10, "linewidths": 0.6, "edgecolors": "black"}),
     )
-    with rc_context(STYLE):
+    with styled():
         keys = class_keys(class_names)
         keys += [point_key("*", "0.6", "labelled in training")] if known.any() else []
         keys += [point_key("x", "0.3", "predicted wrongly")] if wrong.any() else []

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 from torch import Tensor
 
 from mpnn.train.errors import RunError
@@ -97,6 +96,8 @@ def fold_split(
     >>> [len(part) for part in fold_split(100, None, seed=0, fold=3, folds=10, val_share=0.1)]
     [81, 9, 10]
     """
+    from sklearn.model_selection import KFold, StratifiedKFold  # slow to import: only where it is needed
+
     smallest = count if classes is None else int(classes.bincount()[classes].min())
     if smallest < folds:
         of = f"{count} {what}" if classes is None else f"a class of {smallest} {what}"
@@ -136,6 +137,8 @@ def _cut(
     items: np.ndarray, classes: Tensor | None, size: float, seed: int, what: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut off a part of about that size."""
+    from sklearn.model_selection import train_test_split  # slow to import: only where it is needed
+
     cut = max(1, math.floor(size + 0.5))
     if cut >= len(items):
         raise RunError(f"there are {len(items)} {what}, too few for a part of {cut} and a rest")

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 
@@ -29,6 +28,9 @@ class Work(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        from torch.utils.flop_counter import flop_registry  # slow to import: only where it is needed
+
+        self.flops = flop_registry
         self.bytes_read = self.bytes_written = self.operations = 0
 
     def __torch_dispatch__(
@@ -42,8 +44,8 @@ class Work(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.bytes_read += sum(map(_bytes, _tensors([*args, *kwargs.values()])))
         self.bytes_written += sum(map(_bytes, written))
         packet = func.overloadpacket
-        if packet in flop_registry:
-            self.operations += flop_registry[packet](*args, **kwargs, out_val=out)
+        if packet in self.flops:
+            self.operations += self.flops[packet](*args, **kwargs, out_val=out)
         elif packet in FORMULAS:
             self.operations += FORMULAS[packet](written[0], *args)
         elif packet not in COPIES:

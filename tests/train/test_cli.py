@@ -42,6 +42,16 @@ def test_the_demo_names_its_result_and_every_file(
         assert file.name in out
 
 
+@pytest.mark.parametrize("flags", [["--help"], ["datasets"], ["models"], ["train", "node", "--modle", "gat"]])
+def test_what_trains_and_draws_nothing_waits_for_no_library_that_does(flags: list[str]) -> None:
+    script = (
+        "import sys\nfrom mpnn.train.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print('loaded:', *{'sklearn', 'matplotlib', 'torch_geometric', 'triton'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *flags], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded:"
+
+
 def test_flags_override_what_was_published(tmp_path: Path) -> None:
     flags = ["--model", "gat", "--heads", "2", "--lr", "0.02", "--residual", "--no-pictures", "--seed", "3"]
     assert cli.main([*KARATE, *flags, "--out", str(tmp_path)]) == 0
