@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     2
     """
     keep_freed_memory()
+    say.replace_strange_letters()
     try:
         arguments = vars(_parser().parse_args(argv))
         with warnings.catch_warnings():
@@ -58,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return int(command(arguments))
     except (RunError, DataError) as error:
         print(f"mpnn: {error}", file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        print(f"mpnn: the output cannot be written: {error.strerror or error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("mpnn: interrupted", file=sys.stderr)

@@ -43,12 +43,9 @@ def list_models(arguments: dict[str, Any]) -> int:
 
 def print_info(arguments: dict[str, Any]) -> int:
     """Print versions, devices and backends, each with a short self-test; 1 if one gives wrong numbers."""
-    console = say.console()
-    for name, value in info.facts():
-        console.print(f"{name:<18}{value}", markup=False)
     tests = info.self_test()
-    for name, verdict in tests.items():
-        console.print(f"{'backend ' + name:<18}{verdict}", markup=False)
+    rows = [*info.facts(), *((f"backend {name}", verdict) for name, verdict in tests.items())]
+    say.console().print(say.pairs(rows))
     return 0 if all(verdict.startswith("ok") for verdict in tests.values()) else 1
 
 
@@ -86,7 +83,7 @@ def predict(arguments: dict[str, Any]) -> int:
     with torch.no_grad():
         checkpoint.write(output, task.answers(model).encode())
     say.console().print(
-        f"What {settings.model} says of {task.data.name} is written to {output}", markup=False
+        f"What {settings.model} says of {task.data.name} is written to {output}", markup=False, soft_wrap=True
     )
     return 0
 

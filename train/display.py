@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from torch import nn
 
 from mpnn.train import draw, folder, run, say, state
@@ -47,7 +54,6 @@ class Display(run.Listener):
 
     def __enter__(self) -> Display:
         self.began = time.monotonic()
-        self.bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -70,6 +76,7 @@ class Display(run.Listener):
         self.run += 1
         name = f"run {self.run}/{self.runs}" if self.runs > 1 else "training"
         self.bar.reset(self.task, description=name, total=settings.epochs, numbers="")
+        self.bar.start()  # not before: what is printed would stand in its line
 
     def epoch(self, row: state.Row) -> None:
         """Move the bar."""
@@ -93,36 +100,40 @@ class Display(run.Listener):
                 f"{self.metric.text(result.best[f'val_{self.metric.name}'])}."
             )
         self.out.print(f"[bold green]{report}[/bold green] ({seconds:.1f} s)")
-        self.out.print(f"Written to [bold]{escape(str(report.folder))}[/bold]:")
-        print_files(self.out, report.folder, ABOUT)
-        if len(report.results) > 1:
-            self.out.print(
-                f"  {'seed-N/' if report.settings.folds is None else 'fold-N/':<15}each run's own files"
-            )
+        own = [("seed-N/" if report.settings.folds is None else "fold-N/", "each run's own files")]
+        print_files(self.out, report.folder, ABOUT, own if len(report.results) > 1 else [])
 
 
 def progress_bar() -> Progress:
     """A bar on stderr, if that is a terminal; its tasks have `numbers` to show."""
     terminal = Console(stderr=True)
+    room = terminal.width - 66  # what the words and numbers of most tasks leave
+    columns: list[ProgressColumn] = [MofNCompleteColumn(), TextColumn("{task.fields[numbers]}")]
+    if terminal.width >= 60:
+        columns.insert(0, TextColumn("{task.description}"))
+    if room >= 5:
+        columns.insert(1, BarColumn(bar_width=min(room, 30)))
+        columns.append(TimeRemainingColumn())
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[numbers]}"),
-        TimeRemainingColumn(),
+        *columns,
         console=terminal,
         transient=True,
         disable=not terminal.is_terminal,
     )
 
 
-def print_files(out: Console, home: Path, about: dict[str, str]) -> None:
+def print_files(
+    out: Console, home: Path, about: dict[str, str], more: Sequence[tuple[str, str]] = ()
+) -> None:
     """Say what the files of a run are, in the order of `about`; pictures are named without their ending."""
-    for name, what in about.items():
-        endings = ("",) if "." in name else tuple(f".{kind}" for kind in FORMATS)
-        for file in (name + ending for ending in endings):
-            if (home / file).exists():
-                out.print(f"  {file:<15}{what}")
+    rows = [
+        (name + ending, what)
+        for name, what in about.items()
+        for ending in (("",) if "." in name else tuple(f".{kind}" for kind in FORMATS))
+        if (home / (name + ending)).exists()
+    ]
+    out.print(f"Written to [bold]{escape(str(home))}[/bold]:", soft_wrap=True)  # a path stays whole
+    out.print(say.pairs((f"  {file}", what) for file, what in (*rows, *more)))
 
 
 def _monitored(report: run.Report) -> str:
@@ -132,7 +143,7 @@ def _monitored(report: run.Report) -> str:
     return METRICS[monitor].title if monitor in METRICS else monitor
 
 
-def _table(report: run.Report) -> Table:
+def _table(report: run.Report) -> say.Rows:
     metric, name = report.metrics[0], report.metrics[0].name
     folds = report.settings.folds is not None
     who = ("seed", "fold") if folds else ("seed",)

@@ -87,22 +87,21 @@ def run(flags: dict[str, Any]) -> int:
             f"[bold]{settings.model}[/bold]: {settings.walks} walks of {settings.length} from each node, "
             f"{settings.dimensions} dimensions"
         )
+        bar.start()  # not before: what is printed would stand in its line
 
-    with bar:
-        task = bar.add_task("walks", total=settings.walks, numbers="")
+    task = bar.add_task("walks", total=settings.walks, numbers="")
 
-        def on_round(number: int, loss: float) -> None:
-            bar.update(task, completed=number, numbers=f"loss {loss:.3f}")
+    def on_round(number: int, loss: float) -> None:
+        bar.update(task, completed=number, numbers=f"loss {loss:.3f}")
 
-        try:
-            report = embed_run.embed(
-                settings, out, resume=resume, draw=draw, opened=opened, on_round=on_round
-            )
-        except KeyboardInterrupt:
-            if place:
-                print(f"mpnn: go on with: mpnn train embed --resume {place[0]}", file=sys.stderr)
-            raise
+    try:
+        report = embed_run.embed(settings, out, resume=resume, draw=draw, opened=opened, on_round=on_round)
+    except KeyboardInterrupt:
+        if place:
+            print(f"mpnn: go on with: mpnn train embed --resume {place[0]}", file=sys.stderr)
+        raise
+    finally:
+        bar.stop()
     out_console.print(f"[bold green]{report}[/bold green] ({time.monotonic() - begun:.1f} s)")
-    out_console.print(f"Written to [bold]{escape(str(report.folder))}[/bold]:")
     print_files(out_console, report.folder, ABOUT)
     return 0

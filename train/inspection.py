@@ -49,7 +49,7 @@ def explain(arguments: dict[str, Any]) -> int:
             out.print(f"\n{name}: {_in_a_line(layers[name])}", markup=False)
         out.print(str(step), markup=False)
     if code:
-        out.print(explanation.source, markup=False)
+        out.print(explanation.source, markup=False, soft_wrap=True)
     return 0
 
 
@@ -107,7 +107,7 @@ def diagnose(arguments: dict[str, Any]) -> int:
     files = [f"{name}.{kind}" for name in (SMOOTHING, SQUASHING)]
     save_picture(smoothing_picture(smooth, title=title), home / files[0])
     save_picture(squashing_picture(influence, curvature, title=title), home / files[1])
-    console.print(f"\nDrawn in {home}: {', '.join(files)}", markup=False)
+    console.print(f"\nDrawn in {home}: {', '.join(files)}", markup=False, soft_wrap=True)
     return 0
 
 
