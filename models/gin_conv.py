@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.adjacency import Topology
-from mpnn.graph import Size
+from mpnn.aggregate import Sum
+from mpnn.backends.compiled import transformed
+from mpnn.graph import Graph, Size
 from mpnn.models.layer import Features, Layer
 from mpnn.models.linear import Linear, reset
+from mpnn.topology import Implicit
 
 
 class GINConv(Layer):
@@ -50,7 +53,21 @@ class GINConv(Layer):
 
     def forward(self, x: Features, graph: Topology, size: Size | None = None) -> Tensor:
         x_src, x_dst, graph = self.read(x, graph, size)
+        if x_src is x_dst and self._counts_itself_once(graph):
+            out: Tensor = self.nn(self.propagate(graph.with_self_loops(), x=x_src))
+            return out
         return self.combine(x_dst, self.propagate(graph, x=(x_src, x_dst)))
+
+    def _counts_itself_once(self, graph: Graph) -> bool:
+        """Whether h_i' = f(Σ h_j) over the neighbours and the node itself: a sum on one graph with loops.
+
+        That saves two passes over all features. ε is a tensor, and on a GPU would have to be waited for.
+        """
+        is_sum = type(self.aggr_module) is Sum and self.is_by(GINConv)
+        if not is_sum or graph.is_typed or isinstance(graph, Implicit) or self.eps.requires_grad:
+            return False
+        readable = self.eps.device.type == "cpu" and not torch.compiler.is_compiling() and not transformed()
+        return readable and self.eps.item() == 0
 
     def combine(self, x_dst: Tensor | None, received: Tensor) -> Tensor:
         """f((1 + ε) h_i + what was received)."""

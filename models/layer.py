@@ -88,14 +88,19 @@ class Layer(MessagePassing):
             graph, x, edges: what `propagate` takes.
             by: the layer whose message is linear in x_j; a subclass may have another one.
         """
-        rest = ("message", "aggregate", "update")
-        same = all(getattr(type(self), name) is getattr(by, name) for name in rest)
-        if not (same and isinstance(self.aggr_module, Sum) and 0 < lin.out_channels < lin.in_channels):
+        linear = self.is_by(by) and isinstance(self.aggr_module, Sum)
+        if not (linear and 0 < lin.out_channels < lin.in_channels):
             out: Tensor = lin(self.propagate(graph, x=x, **edges))
             return out
         h = F.linear(x[0], lin.weight)
         out = self.propagate(graph, x=(h, h if x[1] is x[0] else x[1]), **edges)
         return out if lin.bias is None else out + lin.bias
+
+    def is_by(self, layer: type[Layer]) -> bool:
+        """Whether message, aggregate and update are those of a layer; a subclass of it may have others."""
+        return all(
+            getattr(type(self), name) is getattr(layer, name) for name in ("message", "aggregate", "update")
+        )
 
     def _check_nodes(self, name: str, x: Tensor, side: int) -> None:
         if x.dim() < 2 or (self.node_dim == 0 and x.dim() > 2):

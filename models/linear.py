@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
+from mpnn.backends.compiled import transformed
+
 Init = Literal["torch", "glorot"]
 
 
@@ -58,13 +60,22 @@ class Linear(nn.Module):
         self.see(x)
         return F.linear(x, self.weight, self.bias)
 
-    def added(self, out: Tensor, x: Tensor) -> Tensor:
-        """`out` plus this map of x, without a tensor for the map alone."""
+    def added(self, out: Tensor, x: Tensor, *, into: bool = False) -> Tensor:
+        """`out` plus this map of x, without a tensor for the map alone.
+
+        Args:
+            out: `[*, out_channels]`.
+            x: `[*, in_channels]`.
+            into: whether `out` itself may become the sum, because nobody else has it.
+        """
         self.see(x)
         if self.bias is not None or x.dim() != 2:
             return out + F.linear(x, self.weight, self.bias)
-        total: Tensor = torch.addmm(out, x, self.weight.t())
-        return total
+        weight = self.weight.t()
+        plain = not transformed() and not torch.is_autocast_enabled(x.device.type)
+        if into and plain and out.is_contiguous():
+            return out.addmm_(x, weight)
+        return torch.addmm(out, x, weight)
 
     def see(self, x: Tensor) -> None:
         """Take a width that is still open from an input, before the map itself is part of a message."""
@@ -95,6 +106,12 @@ class Linear(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, bias={self.bias is not None}"
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Whether somebody's hooks see what a module returns, which then must stay as it is."""
+    kinds = ("_forward_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, kind) or getattr(nn.modules.module, "_global" + kind) for kind in kinds)
 
 
 def uniform_(fan: int, tensor: Tensor | None) -> None:

@@ -11,7 +11,7 @@ from mpnn.adjacency import Topology
 from mpnn.aggregate import Aggr
 from mpnn.graph import Size
 from mpnn.models.layer import Features, Layer, Widths, pair
-from mpnn.models.linear import Linear
+from mpnn.models.linear import Linear, is_watched
 
 
 class SAGEConv(Layer):
@@ -82,5 +82,5 @@ class SAGEConv(Layer):
         sent = self.lin(x_src).relu() if self.project else x_src
         out = self.propagate_through(self.lin_l, graph, (sent, x_dst), by=SAGEConv)
         if self.root_weight and x_dst is not None:
-            out = self.lin_r.added(out, x_dst)
+            out = self.lin_r.added(out, x_dst, into=not is_watched(self.lin_l))
         return F.normalize(out, dim=-1) if self.normalize else out

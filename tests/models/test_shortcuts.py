@@ -1,0 +1,107 @@
+"""Ways that are shorter than the equation: they give the same, and step aside where somebody would notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from mpnn import Graph, topology
+from mpnn.models import GINConv, SAGEConv
+
+DTYPE = torch.float64
+generator = torch.Generator().manual_seed(3)
+GRAPH = Graph(torch.randint(7, (2, 20), generator=generator), 7)
+
+
+def randn(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=DTYPE, generator=generator)
+
+
+def neighbours(graph: Graph) -> Tensor:
+    matrix, ones = torch.zeros(*graph.size, dtype=DTYPE), torch.ones(graph.num_edges, dtype=DTYPE)
+    return matrix.index_put_((graph.dst, graph.src), ones, accumulate=True)
+
+
+def close(out: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-10)
+
+
+# GIN: with ε = 0 one sum on the graph with loops ----------------------------------------------------------
+
+CHANGES: dict[str, Callable[[GINConv], Any]] = {
+    "nothing": lambda layer: None,
+    "in place": lambda layer: layer.eps.fill_(0.5),
+    "by its data": lambda layer: layer.eps.data.fill_(0.5),
+    "a state": lambda layer: layer.load_state_dict(layer.state_dict() | {"eps": torch.tensor([0.5])}),
+    "another tensor": lambda layer: setattr(layer, "eps", torch.tensor([0.5], dtype=DTYPE)),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_epsilon_is_what_it_is_now(how: str) -> None:
+    layer, x = GINConv(nn.Identity()).to(DTYPE), randn(7, 3).requires_grad_()
+    layer(x, GRAPH)
+    CHANGES[how](layer)
+    sums = neighbours(GRAPH) + (1 + layer.eps) * torch.eye(7, dtype=DTYPE)
+    out, gradient = layer(x, GRAPH), randn(7, 3)
+    close(out, sums @ x)
+    close(*[torch.autograd.grad(o, x, gradient)[0] for o in (out, sums @ x)])
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        topology.complete(7),
+        topology.grid((7,), 3, padding=1),
+        Graph(GRAPH.edge_index, 7, edge_type=GRAPH.src),
+    ],
+)
+def test_graphs_that_take_no_loops(graph: Graph) -> None:
+    x = randn(7, 3)
+    close(GINConv(nn.Identity()).to(DTYPE)(x, graph), (neighbours(graph) + torch.eye(7, dtype=DTYPE)) @ x)
+
+
+def test_a_message_of_its_own_reaches_no_loop() -> None:
+    class Doubled(GINConv):
+        def message(self, x_j: Tensor) -> Tensor:
+            return 2 * x_j
+
+    x = randn(7, 3)
+    expected = (2 * neighbours(GRAPH) + torch.eye(7, dtype=DTYPE)) @ x
+    close(Doubled(nn.Identity()).to(DTYPE)(x, GRAPH), expected)
+
+
+# SAGE: the second linear map adds to what the first gave --------------------------------------------------
+
+
+def test_a_hook_keeps_what_it_saw() -> None:
+    layer, x, seen = SAGEConv(3, 3).to(DTYPE), randn(7, 3), []
+    without = layer(x, GRAPH)
+    layer.lin_l.register_forward_hook(lambda module, given, out: seen.append(out))
+    close(layer(x, GRAPH), without)
+    close(seen[0], without - x @ layer.lin_r.weight.t())
+
+
+def test_a_backward_hook_sees_the_gradient() -> None:
+    layer, x, seen = SAGEConv(3, 3).to(DTYPE), randn(7, 3).requires_grad_(), []
+    layer.lin_l.register_full_backward_hook(lambda module, to_input, to_output: seen.append(to_output[0]))
+    gradient = randn(7, 3)
+    layer(x, GRAPH).backward(gradient)
+    close(seen[0], gradient)
+
+
+@pytest.mark.parametrize("make", [lambda: SAGEConv(3, 3), lambda: GINConv(nn.Linear(3, 3))])
+def test_an_ensemble_is_its_members_one_by_one(make: Callable[[], nn.Module]) -> None:
+    members, x = [make().to(DTYPE) for _ in range(3)], randn(7, 3)
+    state = stack_module_state(members)
+
+    def member(parameters: Any, buffers: Any) -> Tensor:
+        out: Tensor = functional_call(members[0], (parameters, buffers), (x, GRAPH))
+        return out
+
+    close(vmap(member)(*state), torch.stack([layer(x, GRAPH) for layer in members]))
