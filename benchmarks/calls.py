@@ -114,7 +114,7 @@ def microseconds(call: Callable[[], object]) -> float:
 
 
 def measure(name: str, edge_index: Tensor, x: Tensor) -> list[float]:
-    """What a layer takes, what its arithmetic, the difference, and what PyG takes; with gradients and without."""
+    """What a layer takes, its arithmetic, the difference, and PyG: with gradients, then without."""
     _, _, form, arithmetic = LAYERS[name]
     ours, theirs = build(models, name), build(torch_geometric.nn, name)
     with torch.no_grad():

@@ -68,9 +68,9 @@ class Linear(nn.Module):
             x: `[*, in_channels]`.
             into: whether `out` itself may become the sum, because nobody else has it.
         """
+        if self.bias is not None or x.dim() != 2 or is_watched(self):
+            return out + self(x)
         self.see(x)
-        if self.bias is not None or x.dim() != 2:
-            return out + F.linear(x, self.weight, self.bias)
         weight = self.weight.t()
         plain = not transformed() and not torch.is_autocast_enabled(x.device.type)
         if into and plain and out.is_contiguous():
@@ -109,8 +109,8 @@ class Linear(nn.Module):
 
 
 def is_watched(module: nn.Module) -> bool:
-    """Whether somebody's hooks see what a module returns, which then must stay as it is."""
-    kinds = ("_forward_hooks", "_backward_hooks", "_backward_pre_hooks")
+    """Whether hooks wait for a module's calls, or keep what it returns."""
+    kinds = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
     return any(getattr(module, kind) or getattr(nn.modules.module, "_global" + kind) for kind in kinds)
 
 

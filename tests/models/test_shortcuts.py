@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from mpnn import Graph, topology
-from mpnn.models import GINConv, SAGEConv
+from mpnn.models import GINConv, GraphConv, SAGEConv
 
 DTYPE = torch.float64
 generator = torch.Generator().manual_seed(3)
@@ -76,20 +76,30 @@ def test_a_message_of_its_own_reaches_no_loop() -> None:
     close(Doubled(nn.Identity()).to(DTYPE)(x, GRAPH), expected)
 
 
-# SAGE: the second linear map adds to what the first gave --------------------------------------------------
+# SAGE and GraphConv: the second linear map adds to what the first gave -----------------------------------
+
+PAIRS = {SAGEConv: ("lin_l", "lin_r"), GraphConv: ("lin_rel", "lin_root")}
 
 
-def test_a_hook_keeps_what_it_saw() -> None:
-    layer, x, seen = SAGEConv(3, 3).to(DTYPE), randn(7, 3), []
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_hook_keeps_what_it_saw(kind: type[nn.Module]) -> None:
+    layer, x, seen = kind(3, 3).to(DTYPE), randn(7, 3), []
+    first, second = (layer.get_submodule(name) for name in PAIRS[kind])
     without = layer(x, GRAPH)
-    layer.lin_l.register_forward_hook(lambda module, given, out: seen.append(out))
+    first.register_forward_hook(lambda module, given, out: seen.append(out))
     close(layer(x, GRAPH), without)
-    close(seen[0], without - x @ layer.lin_r.weight.t())
+    second.register_forward_hook(lambda module, given, out: seen.append(out))
+    close(layer(x, GRAPH), without)
+    close(seen[0], without - x @ second.weight.t())
+    close(seen[2], x @ second.weight.t())
 
 
-def test_a_backward_hook_sees_the_gradient() -> None:
-    layer, x, seen = SAGEConv(3, 3).to(DTYPE), randn(7, 3).requires_grad_(), []
-    layer.lin_l.register_full_backward_hook(lambda module, to_input, to_output: seen.append(to_output[0]))
+@pytest.mark.parametrize("kind", PAIRS)
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_backward_hook_sees_the_gradient(kind: type[nn.Module], which: int) -> None:
+    layer, x, seen = kind(3, 3).to(DTYPE), randn(7, 3).requires_grad_(), []
+    watched = layer.get_submodule(PAIRS[kind][which])
+    watched.register_full_backward_hook(lambda module, to_input, to_output: seen.append(to_output[0]))
     gradient = randn(7, 3)
     layer(x, GRAPH).backward(gradient)
     close(seen[0], gradient)
