@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -69,7 +69,7 @@ class Linear(nn.Module):
             into: whether `out` itself may become the sum, because nobody else has it.
         """
         if self.bias is not None or x.dim() != 2 or is_watched(self):
-            return out + self(x)
+            return out + cast(Tensor, self(x))
         self.see(x)
         weight = self.weight.t()
         plain = not transformed() and not torch.is_autocast_enabled(x.device.type)
