@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,35 +12,16 @@ from torch.nn import functional as F
 
 import mpnn
 from mpnn import Graph, MessagePassing, csr
-from mpnn.backends import compiled, rows_op
+from mpnn.backends import rows_op
 from mpnn.plan.text import plan_from_text
 from tests.compare import assert_close, assert_same
 from tests.core.graphs import random_graph
 
+pytestmark = pytest.mark.usefixtures("fresh_compiler")
+
 DTYPE = torch.float64
 graph = random_graph()
 x = torch.randn(9, 4, dtype=DTYPE, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
-
-
-@pytest.fixture
-def regions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The messages that the compiler has traced."""
-    made: list[Any] = []
-    init = compiled._Region.__init__
-
-    def noted(self: Any, *args: Any) -> None:
-        init(self, *args)
-        made.append(self)
-
-    monkeypatch.setattr(compiled._Region, "__init__", noted)
-    return made
 
 
 def whole(function: Any, backend: str = "aot_eager", **options: Any) -> Any:

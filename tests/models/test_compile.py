@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +14,14 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from mpnn import models
-from mpnn.backends import compiled
 from tests.compare import assert_close
 from tests.laws import Data, Subject, layer, sample
 
 # PyTorch's own: where it loads a program with sizes that only data tell, and where it looks through a cache.
-pytestmark = pytest.mark.filterwarnings("ignore:Symbol u", "ignore:Dynamo detected a call to a .functools")
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
-
-
-@pytest.fixture
-def regions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The messages that the compiler has traced."""
-    made: list[Any] = []
-    init = compiled._Region.__init__
-
-    def noted(self: Any, *args: Any) -> None:
-        init(self, *args)
-        made.append(self)
-
-    monkeypatch.setattr(compiled._Region, "__init__", noted)
-    return made
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Symbol u", "ignore:Dynamo detected a call to a .functools"),
+    pytest.mark.usefixtures("fresh_compiler"),
+]
 
 
 def given(subject: Subject, data: Data, *, as_tensor: bool) -> dict[str, Any]:

@@ -1,0 +1,33 @@
+"""What tests of several folders start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from mpnn.backends import compiled
+
+
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    """PyTorch's compiler, without what it has compiled before."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture
+def regions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The messages that the compiler has traced."""
+    made: list[Any] = []
+    init = compiled._Region.__init__
+
+    def noted(self: Any, *args: Any) -> None:
+        init(self, *args)
+        made.append(self)
+
+    monkeypatch.setattr(compiled._Region, "__init__", noted)
+    return made
