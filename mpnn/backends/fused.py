@@ -51,6 +51,7 @@ class Fused:
     plan: Plan
     make: MakeKernel | None
     kernels: dict[Hashable, list[Kernel]] = field(default_factory=dict)
+    went_back: set[Hashable] = field(default_factory=set)  # ways back whose kernels have run, so are compiled
 
     def forward_kernel(self, save: bool) -> Kernel:
         """The kernel of the forward pass."""
@@ -303,6 +304,8 @@ def _needed_again(plan: Plan) -> list[bool]:
 class _Rows(torch.autograd.Function):
     """The per-edge program as one differentiable operation on per-node tensors."""
 
+    boxed_grads_call = True  # the gradients come as a list that may be emptied (PyTorch 2.12 and later)
+
     @staticmethod
     def forward(ctx: Any, fused: Fused, graph: Graph, seed: Seed, *values: Tensor) -> tuple[Tensor, ...]:
         made = fused.forward_kernel(save=True)(graph, values, seed)
@@ -314,8 +317,10 @@ class _Rows(torch.autograd.Function):
         return tuple(made[k] for k in positions(fused.plan))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        values, saved = ctx.saved_tensors[: ctx.num_values], ctx.saved_tensors[ctx.num_values :]
+    def backward(ctx: Any, *received: Any) -> tuple[Any, ...]:
+        gradients = received[0] if isinstance(received[0], list) else list(received)
+        values, saved = [*ctx.saved_tensors[: ctx.num_values]], [*ctx.saved_tensors[ctx.num_values :]]
+        ctx.maybe_clear_saved_tensors()  # not if the graph is retained
         wanted = tuple(ctx.needs_input_grad[3:])
         if not torch.is_grad_enabled():
             try:
@@ -340,6 +345,8 @@ def gradients_by_kernels(
 ) -> list[Tensor | None]:
     """The gradients of the wanted values, from those of the reductions and what these saved.
 
+    From the second time on, lists of tensors come back empty: what no kernel reads is freed before they run.
+
     Raises:
         NotFusableError: a gradient that has no kernel.
     """
@@ -360,6 +367,12 @@ def gradients_by_kernels(
             numbers += [aggregate, next(remaining).to(aggregate.dtype)]
     num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}
     inputs = backward.hoisted.before(numbers, num_rows)
+    way = (wanted, graph.by_dst.indices.dtype)
+    if way in fused.went_back:  # nobody will have to do it without kernels
+        for tensors in (numbers, values, saved, gradients):
+            if isinstance(tensors, list):
+                tensors.clear()
+        gradient = aggregate = None
     results: list[Tensor | None] = [None] * sum(wanted)
     totals: dict[int, Tensor] = {}
     for kernel, targets in zip(fused.backward_kernels(backward), backward.targets, strict=True):
@@ -372,5 +385,6 @@ def gradients_by_kernels(
         late = backward.after([totals[k] for k in range(len(totals))], inputs)
         for target, tensor in zip(backward.shared, late, strict=True):
             results[target] = tensor
+    fused.went_back.add(way)
     found = iter(results)
     return [next(found) if want else None for want in wanted]
