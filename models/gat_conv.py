@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mpnn.adjacency import Topology
 from mpnn.graph import Size
 from mpnn.models.attention import LoopedAttention, Weights, like
-from mpnn.models.layer import Features, Widths
+from mpnn.models.layer import Features, Pair, Widths
 from mpnn.models.linear import Linear, glorot_
 from mpnn.models.self_loops import FillValue
 
@@ -92,12 +92,9 @@ class GATConv(LoopedAttention):
         given = graph
         x_src, x_dst, graph = self.read(x, graph, size)
         graph, edge = self.read_edges(graph, edge_attr)
-        h_src, h_dst = self._transform(x_src, x_dst)
         # What depends on one node, or on one edge, is computed there: a score is then a sum of three numbers.
-        scores: dict[str, Any] = {
-            "score": (_dot(h_src, self.att_src), _dot(h_dst, self.att_dst)),
-            "edge_score": self._edge_score(edge),
-        }
+        h_src, h_dst, score = self._transform(x_src, x_dst)
+        scores: dict[str, Any] = {"score": score, "edge_score": self._edge_score(edge)}
         out = self.finish(self.propagate(graph, x=(h_src, h_dst), **scores), x_dst)
         return (out, (like(given, graph), self.weights(graph, **scores))) if return_attention_weights else out
 
@@ -105,15 +102,35 @@ class GATConv(LoopedAttention):
         """a_edge·W_e e_ij = (W_eᵀ a_edge)·e_ij for each head: W_e e_ij, as wide as h, need not exist."""
         if edge is None or self.lin_edge is None:
             return None
-        weight = _dot(self.split(self.lin_edge.weight.t()), self.att_edge)
-        return None if weight is None else edge @ weight
+        assert self.att_edge is not None
+        return edge @ (self.lin_edge.weight.t() @ _columns(self.att_edge))
 
-    def _transform(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _transform(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None, Pair]:
+        """W h at the sources and the destinations, and the parts that both have in a score."""
         one = isinstance(self.in_channels, int)
-        h_src = self.split((self.lin if one else self.lin_src)(x_src))
+        lin_src, lin_dst = (self.lin, self.lin) if one else (self.lin_src, self.lin_dst)
         if one and x_dst is x_src:
-            return h_src, h_src
-        return h_src, None if x_dst is None else self.split((self.lin if one else self.lin_dst)(x_dst))
+            h_src, scores = self._heads(lin_src, x_src, self.att_src, self.att_dst)
+            return h_src, h_src, (scores[0], scores[1])
+        h_src, (score_src,) = self._heads(lin_src, x_src, self.att_src)
+        if x_dst is None:
+            return h_src, None, (score_src, None)
+        h_dst, (score_dst,) = self._heads(lin_dst, x_dst, self.att_dst)
+        return h_src, h_dst, (score_src, score_dst)
+
+    def _heads(self, linear: Linear, x: Tensor, *attentions: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """W h for each head, `[n, heads, channels]`, and its products with some vectors, `[n, heads]` each.
+
+        a·(W h) = (Wᵀ a)·h. Where h is no wider than W h, the products are made of h, and first: their
+        gradients come last then, when that at W h is no longer in memory.
+        """
+        if type(linear) is Linear and not linear._forward_pre_hooks:  # else the weight is not ours to read
+            linear.see(x)
+            if x.size(-1) <= linear.out_channels:
+                scores = [x @ (linear.weight.t() @ _columns(attention)) for attention in attentions]
+                return self.split(linear(x)), scores
+        h = linear(x)
+        return self.split(h), [h @ _columns(attention) for attention in attentions]
 
     def edge_update(  # type: ignore[override]
         self, score_j: Tensor, score_i: Tensor | None, edge_score: Tensor | None
@@ -128,15 +145,13 @@ class GATConv(LoopedAttention):
         return self.edge_update(score_j, score_i, edge_score), self.drop(x_j)
 
 
-def _dot(features: Tensor | None, attention: Tensor | None) -> Tensor | None:
-    """a·h for each head: `[n, heads, channels]` -> `[n, heads]`.
+def _columns(attention: Tensor) -> Tensor:
+    """A vector for each head, `[1, heads, channels]`, as a matrix `[heads * channels, heads]`.
 
-    As one matrix product, with a column per head: the products of all entries would fill a tensor like h.
+    h times this is a·h for each head as one product: the products of all entries would fill a tensor like h.
     """
-    if features is None or attention is None:
-        return None
     heads = attention.size(1)
     columns = attention[0].unsqueeze(-1) * torch.eye(
         heads, dtype=attention.dtype, device=attention.device
     ).unsqueeze(1)
-    return features.flatten(-2) @ columns.flatten(0, 1)
+    return columns.flatten(0, 1)

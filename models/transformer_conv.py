@@ -88,6 +88,8 @@ class TransformerConv(Attention):
             self.lin_edge.see(edge)
         else:
             self.read_edge_attr(edge_attr, graph, None)
+        # First, so that its gradient comes last, when those of the others are no longer in memory.
+        root = self.lin_skip(x_dst) if self.root_weight else None
         fields: dict[str, Any] = {
             "query": self.split(self.lin_query(x_dst)),
             "key": self.split(self.lin_key(x_src)),
@@ -95,8 +97,8 @@ class TransformerConv(Attention):
         }
         value = self.split(self.lin_value(x_src))
         out = self.join(self.propagate(graph, value=value, **fields))
-        if self.root_weight:
-            out = self._add_root(out, self.lin_skip(x_dst))
+        if root is not None:
+            out = self._add_root(out, root)
         return (out, (like(given, graph), self.weights(graph, **fields))) if return_attention_weights else out
 
     def _add_root(self, out: Tensor, root: Tensor) -> Tensor:

@@ -352,19 +352,7 @@ def gradients_by_kernels(
     """
     plan = fused.plan
     backward = plan.backward(wanted)
-    numbers = list(values)
-    remaining = iter(saved)
-    program = cast(Program, plan.program)
-    for output, gradient in zip(program.outputs, gradients, strict=True):
-        if gradient is None:
-            shape = (graph.num_dst, *output.value.shape)
-            gradient = values[0].new_zeros(shape, dtype=program.dtype)
-        numbers.append(gradient)
-        if output.kind == "mean":
-            numbers.append(_reciprocal_counts(graph, gradient.dtype))
-        elif SAVED[output.kind]:
-            aggregate = next(remaining)
-            numbers += [aggregate, next(remaining).to(aggregate.dtype)]
+    numbers = _read_back(plan, graph, values, saved, gradients)
     num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}
     inputs = backward.hoisted.before(numbers, num_rows)
     way = (wanted, graph.by_dst.indices.dtype)
@@ -372,7 +360,6 @@ def gradients_by_kernels(
         for tensors in (numbers, values, saved, gradients):
             if isinstance(tensors, list):
                 tensors.clear()
-        gradient = aggregate = None
     results: list[Tensor | None] = [None] * sum(wanted)
     totals: dict[int, Tensor] = {}
     for kernel, targets in zip(fused.backward_kernels(backward), backward.targets, strict=True):
@@ -388,3 +375,27 @@ def gradients_by_kernels(
     fused.went_back.add(way)
     found = iter(results)
     return [next(found) if want else None for want in wanted]
+
+
+def _read_back(
+    plan: Plan,
+    graph: Graph,
+    values: Sequence[Tensor],
+    saved: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+) -> list[Tensor]:
+    """What the way back reads: the values, and what `adjoint.READ` counts for each reduction."""
+    numbers = list(values)
+    remaining = iter(saved)
+    program = cast(Program, plan.program)
+    for output, gradient in zip(program.outputs, gradients, strict=True):
+        if gradient is None:
+            shape = (graph.num_dst, *output.value.shape)
+            gradient = values[0].new_zeros(shape, dtype=program.dtype)
+        numbers.append(gradient)
+        if output.kind == "mean":
+            numbers.append(_reciprocal_counts(graph, gradient.dtype))
+        elif SAVED[output.kind]:
+            aggregate = next(remaining)
+            numbers += [aggregate, next(remaining).to(aggregate.dtype)]
+    return numbers

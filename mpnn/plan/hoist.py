@@ -17,6 +17,7 @@ from torch import Tensor, fx
 
 from mpnn.plan.homes import (
     COPIES,
+    ROWS,
     Home,
     annotate,
     args_of,
@@ -265,7 +266,17 @@ class Evaluator:
     ) -> None:
         self.placeholders, self.constants = placeholders, constants
         self.results = results
-        self.steps = [(n, n.target, n.args, n.kwargs, n.meta["home"], _mentions_rows(n)) for n in operations]
+        self.steps: list[tuple[fx.Node, Any, tuple[Any, ...], dict[str, Any], Home, bool]] = []
+        for node in operations:
+            product = _summed_product(node, results)
+            if product is None:
+                self.steps.append(
+                    (node, node.target, node.args, node.kwargs, node.meta["home"], _mentions_rows(node))
+                )
+            else:
+                self.steps = [step for step in self.steps if step[0] is not product]
+                arguments = (*product.args, *node.args[1:])
+                self.steps.append((node, sum_of_product, arguments, node.kwargs, node.meta["home"], False))
 
     def __call__(self, inputs: Sequence[Tensor], num_rows: dict[Home, int]) -> list[Tensor]:
         """The values of `results`."""
@@ -274,7 +285,7 @@ class Evaluator:
         for node, target, args, kwargs, home, mentions_rows in self.steps:
             if mentions_rows:
                 args = with_rows(args, num_rows[home])
-            values[node] = target(  # type: ignore[operator]
+            values[node] = target(
                 *fx.node.map_arg(args, values.__getitem__), **fx.node.map_arg(kwargs, values.__getitem__)
             )
         return [values[n] for n in self.results]
@@ -282,3 +293,38 @@ class Evaluator:
 
 def _mentions_rows(node: fx.Node) -> bool:
     return with_rows(node.args, 1) != node.args and has_rows(node)
+
+
+ROWS_AT_ONCE = 8192
+
+
+def sum_of_product(a: Tensor, b: Tensor, *sum_arguments: Any) -> Tensor:
+    """`(a * b).sum(...)` over features, some rows at a time: the product would be as large as a factor."""
+    whole = (
+        a.size(0) <= ROWS_AT_ONCE
+        or not a.is_cpu
+        or (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad))
+        or torch.compiler.is_compiling()
+    )
+    if whole:
+        return (a * b).sum(*sum_arguments)
+    rows = a.size(0)
+    parts = (
+        (a[k : k + ROWS_AT_ONCE] * b[k : k + ROWS_AT_ONCE]).sum(*sum_arguments)
+        for k in range(0, rows, ROWS_AT_ONCE)
+    )
+    return torch.cat(list(parts))
+
+
+def _summed_product(node: fx.Node, results: Sequence[fx.Node]) -> fx.Node | None:
+    """The product of two tensors of one shape that only this sum over features reads, if it is such a sum."""
+    if op_name(node) != "sum" or len(node.args) < 2 or node.kwargs:
+        return None
+    product = node.args[0]
+    if not isinstance(product, fx.Node) or op_name(product) != "mul" or product in results:
+        return None
+    factors = [a for a in product.args if isinstance(a, fx.Node) and shape_of(a) == shape_of(product)]
+    by_row = shape_of(product)[:1] == (ROWS,) and 0 not in [
+        d % len(shape_of(product)) for d in args_of(node)[1]
+    ]
+    return product if len(factors) == 2 and by_row and list(product.users) == [node] else None
