@@ -324,7 +324,9 @@ class _Rows(torch.autograd.Function):
         wanted = tuple(ctx.needs_input_grad[3:])
         if not torch.is_grad_enabled():
             try:
-                found = gradients_by_kernels(ctx.fused, ctx.graph, ctx.seed, values, saved, gradients, wanted)
+                found = gradients_by_kernels(
+                    ctx.fused, ctx.graph, ctx.seed, values, saved, gradients, wanted, let_go=True
+                )
                 return (None, None, None, *found)
             except CompilerError as error:
                 warn_once(error)
@@ -342,10 +344,12 @@ def gradients_by_kernels(
     saved: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
     wanted: tuple[bool, ...],
+    let_go: bool = False,
 ) -> list[Tensor | None]:
     """The gradients of the wanted values, from those of the reductions and what these saved.
 
-    From the second time on, lists of tensors come back empty: what no kernel reads is freed before they run.
+    With `let_go` these are lists, which from the second time on come back empty: what no kernel reads is
+    freed before they run.
 
     Raises:
         NotFusableError: a gradient that has no kernel.
@@ -356,10 +360,9 @@ def gradients_by_kernels(
     num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}
     inputs = backward.hoisted.before(numbers, num_rows)
     way = (wanted, graph.by_dst.indices.dtype)
-    if way in fused.went_back:  # nobody will have to do it without kernels
+    if let_go and way in fused.went_back:  # nobody will have to do it without kernels
         for tensors in (numbers, values, saved, gradients):
-            if isinstance(tensors, list):
-                tensors.clear()
+            cast(list[Any], tensors).clear()
     results: list[Tensor | None] = [None] * sum(wanted)
     totals: dict[int, Tensor] = {}
     for kernel, targets in zip(fused.backward_kernels(backward), backward.targets, strict=True):
