@@ -166,8 +166,8 @@ class StepExplanation:
         """Bytes of the aggregates."""
         if self._program is None or self.graph is None:
             return 0 if self._ran.work is None else self._ran.work.bytes_written
-        width = sum(o.value.size for o in self._program.outputs)
-        return width * self.graph.num_dst * self._program.dtype.itemsize
+        width = sum(o.value.size * o.dtype.itemsize for o in self._program.outputs)
+        return width * self.graph.num_dst
 
     @property
     def operations(self) -> int:

@@ -139,6 +139,7 @@ class _Chunks(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *received: Tensor | None) -> tuple[Any, ...]:
         arguments = ctx.plan, ctx.graph, ctx.seed, ctx.saved_tensors, received, ctx.needs_input_grad[3:]
-        if torch.is_grad_enabled():
-            return (None, None, None, *ctx.plan.differentiable_gradients(*arguments[1:]))
-        return (None, None, None, *gradients(*arguments))
+        with torch.autocast(ctx.graph.device.type, enabled=False):  # its casts are operations of the plan
+            if torch.is_grad_enabled():
+                return (None, None, None, *ctx.plan.differentiable_gradients(*arguments[1:]))
+            return (None, None, None, *gradients(*arguments))

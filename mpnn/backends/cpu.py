@@ -15,9 +15,9 @@ from mpnn.step import Step
 
 def run(step: Step) -> Tensor:
     """Compute a step by its plan where it has one, else on all edges at once."""
-    if not _applies(step):
-        return eager.run(step, "PyTorch itself must see every operation here (see mpnn.backends.cpu)")
     compiling = torch.compiler.is_compiling()
+    if not _applies(step, compiling):
+        return eager.run(step, "PyTorch itself must see every operation here (see mpnn.backends.cpu)")
     if compiling and not compiled.applies(step):
         return eager.run(step, "it is compiled")
     try:
@@ -28,7 +28,8 @@ def run(step: Step) -> Tensor:
         return eager.run(step, str(error))
 
 
-def _applies(step: Step) -> bool:
-    # Under forward-mode differentiation, torch.func and autocast PyTorch itself must see every operation.
+def _applies(step: Step, compiling: bool) -> bool:
+    # Under forward-mode differentiation and torch.func PyTorch itself must see every operation; so must its
+    # compiler under autocast.
     on_cpu = step.fields.graph.device.type == "cpu"
-    return on_cpu and not compiled.transformed() and not torch.is_autocast_enabled("cpu")
+    return on_cpu and not compiled.transformed() and not (compiling and torch.is_autocast_enabled("cpu"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Protocol, cast
@@ -162,7 +163,20 @@ def _key(step: Step) -> Hashable:
             arguments.append((name, type(value), value))
         else:
             raise NotFusableError(f"the argument {name!r} is a {type(value).__name__}")
-    return (fingerprint(step.message, cast(Aggregator, step.aggregator)), tuple(arguments))
+    autocast = autocast_type(step.fields.graph)
+    return (fingerprint(step.message, cast(Aggregator, step.aggregator)), tuple(arguments), autocast)
+
+
+def autocast_type(graph: Graph) -> torch.dtype | None:
+    """In which type `torch.autocast` computes here, None where it is off."""
+    device = graph.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
+def without_autocast(graph: Graph) -> AbstractContextManager[Any]:
+    """Where a plan runs: the casts of `torch.autocast` are operations of the plan."""
+    device = graph.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def _is_count(step: Step, name: str, value: Any) -> bool:
@@ -207,7 +221,9 @@ def _make(step: Step) -> Plan:
         if not isinstance(value, Tensor)
     }
     placed = [(home, value) for _, home, value in tensors]
-    return make_plan(step.message, cast(Aggregator, step.aggregator), names, placed, fixed)
+    autocast = autocast_type(step.fields.graph)
+    with without_autocast(step.fields.graph):
+        return make_plan(step.message, cast(Aggregator, step.aggregator), names, placed, fixed, autocast)
 
 
 def run(step: Step, make: MakeKernel | None) -> Tensor:
@@ -220,15 +236,16 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
     plan, graph = fused.plan, step.fields.graph
     aggregator = cast(Aggregator, step.aggregator)
     inputs = [value for _, value in step.arguments.values() if isinstance(value, Tensor)]
-    values = plan.values(inputs, step.message, aggregator, graph.size)
-    seed: Seed = draw_seed(graph.device) if plan.drops else 0
-    ran = listener()
-    if ran is None:
-        reduced = _reduced(fused, graph, seed, values)
-    else:
-        with Work() as work:
+    with without_autocast(graph):
+        values = plan.values(inputs, step.message, aggregator, graph.size)
+        seed: Seed = draw_seed(graph.device) if plan.drops else 0
+        ran = listener()
+        if ran is None:
             reduced = _reduced(fused, graph, seed, values)
-        ran.append(Ran(step, "plan", "", work, fused, tuple([v.requires_grad for v in values])))
+        else:
+            with Work() as work:
+                reduced = _reduced(fused, graph, seed, values)
+            ran.append(Ran(step, "plan", "", work, fused, tuple([v.requires_grad for v in values])))
     shared = plan.shared(reduced)
     if plan.kinds == ["mean"] or type(aggregator).merge is Aggregator.merge:
         return shared[0]
@@ -322,18 +339,28 @@ class _Rows(torch.autograd.Function):
         values, saved = [*ctx.saved_tensors[: ctx.num_values]], [*ctx.saved_tensors[ctx.num_values :]]
         ctx.maybe_clear_saved_tensors()  # not if the graph is retained
         wanted = tuple(ctx.needs_input_grad[3:])
+        with without_autocast(ctx.graph):
+            return (None, None, None, *_Rows._send_back(ctx, values, saved, gradients, wanted))
+
+    @staticmethod
+    def _send_back(
+        ctx: Any,
+        values: list[Tensor],
+        saved: list[Tensor],
+        gradients: list[Tensor | None],
+        wanted: tuple[bool, ...],
+    ) -> list[Tensor | None]:
         if not torch.is_grad_enabled():
             try:
-                found = gradients_by_kernels(
+                return gradients_by_kernels(
                     ctx.fused, ctx.graph, ctx.seed, values, saved, gradients, wanted, let_go=True
                 )
-                return (None, None, None, *found)
             except CompilerError as error:
                 warn_once(error)
             except NotFusableError:
                 pass  # some of the gradients have no kernel without the others
-        found = ctx.fused.plan.differentiable_gradients(ctx.graph, ctx.seed, values, gradients, wanted)
-        return (None, None, None, *found)
+        plan: Plan = ctx.fused.plan
+        return plan.differentiable_gradients(ctx.graph, ctx.seed, values, gradients, wanted)
 
 
 def gradients_by_kernels(
@@ -394,11 +421,12 @@ def _read_back(
     for output, gradient in zip(program.outputs, gradients, strict=True):
         if gradient is None:
             shape = (graph.num_dst, *output.value.shape)
-            gradient = values[0].new_zeros(shape, dtype=program.dtype)
+            gradient = values[0].new_zeros(shape, dtype=output.dtype)
         numbers.append(gradient)
         if output.kind == "mean":
             numbers.append(_reciprocal_counts(graph, gradient.dtype))
         elif SAVED[output.kind]:
             aggregate = next(remaining)
-            numbers += [aggregate, next(remaining).to(aggregate.dtype)]
+            kept = next(remaining)
+            numbers += [aggregate, kept if output.kind == "softmax" else kept.to(aggregate.dtype)]
     return numbers

@@ -15,7 +15,7 @@ def make_outputs(program: Program, graph: Graph, num_rows: int, *, save: bool) -
     outputs = []
     for output in program.outputs:
         rows = {"all": (), "edge": (graph.num_edges,)}.get(output.kind, (num_rows,))
-        outputs.append(torch.empty((*rows, *output.value.shape), dtype=program.dtype, device=graph.device))
+        outputs.append(torch.empty((*rows, *output.value.shape), dtype=output.dtype, device=graph.device))
         if SAVED.get(output.kind):
             saved = output.value if output.score is None else output.score
             shape = (num_rows, *saved.shape) if save else (0,)

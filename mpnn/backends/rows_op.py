@@ -120,9 +120,10 @@ def _forms(fused: Fused, num_dst: int, save: bool) -> list[tuple[tuple[int, ...]
     nodes = iter(fused.plan.core.results)
     for kind in fused.plan.kinds:
         value = saved = next(nodes)
+        dtype = value.meta["val"].dtype
         if kind == "softmax":
             saved = next(nodes)
-        dtype = value.meta["val"].dtype
+            dtype = torch.promote_types(dtype, saved.meta["val"].dtype)
         forms.append(((num_dst, *feature_shape(value)), dtype))
         if SAVED.get(kind):
             wide = torch.float64 if dtype == torch.float64 else torch.float32

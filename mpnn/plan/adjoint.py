@@ -47,8 +47,10 @@ def message_gradients(kind: str, value: Tensor, score: Tensor | None, node: Sequ
     weight_wide = weight.reshape(weight.shape + (1,) * len(extra))
     slope = gradient * value - gradient * aggregate
     if extra:
-        # Two sums, so that the second, which is the same for all edges of a node, is done once per node.
-        slope = (gradient * value).sum(extra) - (gradient * aggregate).sum(extra)
+        # Two sums, so that the second, which is the same for all edges of a node, is done once per node; in
+        # the type that kernels compute in, for their difference is small.
+        wide = None if saved.dtype == gradient.dtype else saved.dtype
+        slope = (gradient * value).sum(extra, dtype=wide) - (gradient * aggregate).sum(extra, dtype=wide)
     return [weight_wide * gradient, weight * slope]
 
 

@@ -82,7 +82,10 @@ def _terms(graph: fx.Graph, value: fx.Node, sign: int = 1) -> list[_Term]:
     name = op_name(value) if value.op == "call_function" else ""
     args = args_of(value)
     if name in COPIES:
-        return _terms(graph, args[0], sign)
+        inner, dtype = _terms(graph, args[0], sign), value.meta["val"].dtype
+        if dtype == args[0].meta["val"].dtype:
+            return inner
+        return [replace(t, value=_same_type(graph, dtype, t.value)) for t in inner]
     if name in ("add", "sub") and not value.kwargs:
         both = all(isinstance(a, fx.Node) and shape_of(a) == shape_of(value) for a in args)
         if both and value.meta["home"] is Home.EDGE:
@@ -103,6 +106,13 @@ def _terms(graph: fx.Graph, value: fx.Node, sign: int = 1) -> list[_Term]:
         if len(inner) > 1:
             return [replace(t, value=_same_view(graph, value, t.value)) for t in inner]
     return [_Term(value, sign, None)]
+
+
+def _same_type(graph: fx.Graph, dtype: torch.dtype, part: fx.Node) -> fx.Node:
+    """One summand or part in the type to which the whole is converted."""
+    node = emit(graph, aten._to_copy.default, part, dtype=dtype)
+    node.meta["home"] = part.meta["home"]
+    return node
 
 
 def _keeps_last(view: fx.Node, args: Any) -> bool:
@@ -298,8 +308,9 @@ def _mentions_rows(node: fx.Node) -> bool:
 ROWS_AT_ONCE = 8192
 
 
-def sum_of_product(a: Tensor, b: Tensor, *sum_arguments: Any) -> Tensor:
-    """`(a * b).sum(...)` over features, some rows at a time: the product would be as large as a factor."""
+def sum_of_product(a: Tensor, b: Tensor, *dims: Any, dtype: torch.dtype | None = None) -> Tensor:
+    """`(a * b).sum(*dims)` over features, some rows at a time: the product would be as large as a factor."""
+    dtype = dtype or a.dtype
     whole = (
         a.size(0) <= ROWS_AT_ONCE
         or not a.is_cpu
@@ -307,24 +318,19 @@ def sum_of_product(a: Tensor, b: Tensor, *sum_arguments: Any) -> Tensor:
         or torch.compiler.is_compiling()
     )
     if whole:
-        return (a * b).sum(*sum_arguments)
-    rows = a.size(0)
-    parts = (
-        (a[k : k + ROWS_AT_ONCE] * b[k : k + ROWS_AT_ONCE]).sum(*sum_arguments)
-        for k in range(0, rows, ROWS_AT_ONCE)
-    )
-    return torch.cat(list(parts))
+        return (a.to(dtype) * b.to(dtype)).sum(*dims)
+    blocks = [slice(k, k + ROWS_AT_ONCE) for k in range(0, a.size(0), ROWS_AT_ONCE)]
+    return torch.cat([(a[rows].to(dtype) * b[rows].to(dtype)).sum(*dims) for rows in blocks])
 
 
 def _summed_product(node: fx.Node, results: Sequence[fx.Node]) -> fx.Node | None:
     """The product of two tensors of one shape that only this sum over features reads, if it is such a sum."""
-    if op_name(node) != "sum" or len(node.args) < 2 or node.kwargs:
+    if op_name(node) != "sum" or len(node.args) < 2 or node.kwargs.keys() - {"dtype"}:
         return None
     product = node.args[0]
     if not isinstance(product, fx.Node) or op_name(product) != "mul" or product in results:
         return None
     factors = [a for a in product.args if isinstance(a, fx.Node) and shape_of(a) == shape_of(product)]
-    by_row = shape_of(product)[:1] == (ROWS,) and 0 not in [
-        d % len(shape_of(product)) for d in args_of(node)[1]
-    ]
+    dims = args_of(node)[1] or [0]
+    by_row = shape_of(product)[:1] == (ROWS,) and 0 not in [d % len(shape_of(product)) for d in dims]
     return product if len(factors) == 2 and by_row and list(product.users) == [node] else None

@@ -65,6 +65,7 @@ class Output:
 
     kind: str
     value: Value
+    dtype: torch.dtype  # in which it is stored
     score: Value | None = None
 
 
@@ -79,7 +80,7 @@ class Program:
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
     by: Home
-    dtype: torch.dtype
+    dtype: torch.dtype  # to which those of the inputs and outputs are promoted
     exact: bool = (
         False  # whether the same number must come out bit by bit of another kernel, as a maximum's does
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from math import prod
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from mpnn.plan.capture import Path, fetch, find
 from mpnn.plan.dropout import Seed, seeded
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
 from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, has_rows, op_name, shape_of
-from mpnn.plan.ir import Output, Program
+from mpnn.plan.ir import Output, Program, compute_type
 from mpnn.plan.lower import Lowering, feature_shape, input_of
 from mpnn.plan.row_softmax import traceable, weighted
 from mpnn.plan.trace import TRACING, fake_inputs, trace
@@ -167,6 +168,7 @@ def make_plan(
     names: Sequence[str],
     examples: Sequence[Placed],
     fixed: dict[str, Any],
+    autocast: torch.dtype | None = None,
 ) -> Plan:
     """Trace a message and its aggregator.
 
@@ -176,6 +178,7 @@ def make_plan(
         names: the parameters of `message` that get tensors.
         examples: for each of these a tensor, and where its rows live.
         fixed: the arguments that are no tensors.
+        autocast: the type of the `torch.autocast` that the message is called in, which itself is off here.
 
     Raises:
         NotFusableError: with the reason in words.
@@ -195,7 +198,7 @@ def make_plan(
 
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     inputs = fake_inputs(mode, [t for _, t in examples], [home is not Home.SHARED for home, _ in examples])
-    with torch.no_grad(), mode:
+    with torch.no_grad(), mode, _casting(autocast, inputs):
         module = trace(reduced, inputs)
     captured, aliases = _lift_captured(module, message, aggregator)
     placeholders = [n for n in module.graph.nodes if n.op == "placeholder"]
@@ -221,6 +224,13 @@ def make_plan(
     drops = any(op_name(n) == "kept" for n in hoisted.core)
     names = [kind for kind, *_ in reductions]
     return Plan(captured, aliases, hoisted, names, program, shares, shapes, core, drops)
+
+
+def _casting(autocast: torch.dtype | None, inputs: Sequence[Tensor]) -> AbstractContextManager[Any]:
+    """Let a trace have the casts that `torch.autocast` makes, and the cache of casts nothing of the trace."""
+    if autocast is None:
+        return nullcontext()
+    return torch.autocast(inputs[0].device.type, autocast, cache_enabled=False)
 
 
 def _weigh(graph: fx.Graph, kinds: Sequence[str]) -> tuple[list[str], list[tuple[int, ...] | None]]:
@@ -263,14 +273,16 @@ def _program(hoisted: Hoisted, reductions: Sequence[_Reduced]) -> Program:
     for kind, value, score in reductions:
         if kind not in SAVED:
             raise NotFusableError(f"the reduction {kind!r} has no kernel")
-        outputs.append(Output(kind, lowering(value), None if score is None else lowering(score)))
-    return Program(
-        tuple(map(input_of, hoisted.inputs)),
-        tuple(outputs),
-        Home.DST,
-        _dtype(hoisted.inputs, hoisted.outputs),
-        exact=any(kind in ("max", "min") for kind, *_ in reductions),
-    )
+        stored = value.meta["val"].dtype
+        if score is not None:
+            stored = torch.promote_types(stored, score.meta["val"].dtype)
+        outputs.append(Output(kind, lowering(value), stored, None if score is None else lowering(score)))
+    program_type = _dtype(hoisted)
+    exact = [output for output in outputs if output.kind in ("max", "min")]
+    if any(output.dtype != program_type for output in exact):
+        raise NotFusableError(f"a {exact[0].kind} in {exact[0].dtype} is mixed with {program_type}")
+    inputs = tuple(map(input_of, hoisted.inputs))
+    return Program(inputs, tuple(outputs), Home.DST, program_type, exact=bool(exact))
 
 
 def _values_of(reduction: Reduction) -> list[Tensor]:
@@ -284,17 +296,20 @@ def _outputs(graph: fx.Graph) -> list[fx.Node]:
     return cast(list[fx.Node], list(flat))
 
 
-def _dtype(inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> torch.dtype:
-    """The one floating type of a program."""
-    types = {n.meta["val"].dtype for n in (*inputs, *outputs)}
+def _dtype(hoisted: Hoisted) -> torch.dtype:
+    """The floating type of a program: half precision is only for storage, so it may stand beside float32."""
+    types = {n.meta["val"].dtype for n in (*hoisted.inputs, *hoisted.outputs)}
     floating = {t for t in types if t.is_floating_point}
     others = types - floating - {torch.bool}
     if others:
         raise NotFusableError(f"values of type {others.pop()} have no kernel")
-    if len(floating) != 1:
+    if not floating or (len(floating) > 1 and torch.float64 in floating):
         raise NotFusableError(f"the message mixes {', '.join(sorted(map(str, floating)))}")
-    dtype: torch.dtype = floating.pop()
-    return dtype
+    compares = any(op_name(n) in ("eq", "ne") for n in hoisted.core)
+    if len(floating) > 1 and compares:  # numbers that are stored in half precision, and here are not
+        raise NotFusableError(f"the message compares in {', '.join(sorted(map(str, floating)))}")
+    promoted: torch.dtype = reduce(torch.promote_types, floating)
+    return promoted
 
 
 def _lift_captured(
@@ -346,7 +361,10 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
     for output in forward.outputs:
         one = [output.value.shape, output.value.shape, (output.score or output.value).shape]
         read = [output.value.shape, ()] if output.kind == "mean" else one[: READ[output.kind]]
-        shapes += [((ROWS, *shape), forward.dtype) for shape in read]
+        types = [output.dtype] * len(read)
+        if output.kind == "softmax":
+            types[2] = compute_type(forward.dtype)
+        shapes += [((ROWS, *shape), dtype) for shape, dtype in zip(read, types, strict=True)]
         homes += [Home.DST] * len(read)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     device = plan.hoisted.outputs[0].meta["val"].device
@@ -387,11 +405,12 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
         if gradient is None or home is Home.SHARED:
             continue
         kind = "edge" if home is Home.EDGE else "sum"
-        by[Home.SRC if home is Home.SRC else Home.DST].append((k, Output(kind, lowering(gradient))))
+        output = Output(kind, lowering(gradient), gradient.meta["val"].dtype)
+        by[Home.SRC if home is Home.SRC else Home.DST].append((k, output))
     side = Home.SRC if by[Home.SRC] and not by[Home.DST] else Home.DST
     for k, total in enumerate(totals):
         value = lowering.outer(total) if total.meta["total"] == "outer" else lowering.summed(total)
-        by[side].append((-1 - k, Output("all", value)))
+        by[side].append((-1 - k, Output("all", value, total.meta["val"].dtype)))
     program_inputs = tuple(map(input_of, hoisted.inputs))
     programs = tuple(
         Program(

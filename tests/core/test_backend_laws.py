@@ -18,7 +18,7 @@ import mpnn
 from mpnn import Graph, propagate
 from tests.compare import assert_close
 from tests.core.graphs import random_graph
-from tests.core.running import EAGER, KERNEL, assert_like_eager, assert_runs, ways
+from tests.core.running import KERNEL, assert_like_eager, assert_runs, ways
 
 DTYPE = torch.float64
 graph = random_graph(6, 14)
@@ -105,11 +105,6 @@ def test_forward_mode_falls_back() -> None:
         tangent = forward_ad.unpack_dual(run(dual, edge)).tangent
     expected = torch.func.jvp(lambda x: run(x, edge), (x,), (torch.ones_like(x),))[1]
     assert_close(tangent, expected)
-
-
-def test_autocast_falls_back() -> None:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert ways(lambda: run(x, edge)) == [EAGER]
 
 
 # Bits ---------------------------------------------------------------------------------------------------

@@ -52,12 +52,11 @@ class Accumulators:
 
     def finish(self) -> str:
         """How a row that has seen all of its edges is written."""
-        storage = STORAGE[self.program.dtype]
         lines = []
         for k, output in enumerate(self.program.outputs):
             if output.kind in ("edge", "all"):
                 continue
-            size = output.value.size
+            size, storage = output.value.size, STORAGE[output.dtype]
             value = f"s->a{k}[i]"
             if output.kind in ("max", "min"):
                 value = f"(count ? {value} : 0)"
@@ -134,10 +133,9 @@ class Accumulators:
 
     def finish_all(self) -> str:
         """How what is summed over all edges is written."""
-        storage = STORAGE[self.program.dtype]
         size = sum(o.value.size for o in self.program.outputs if o.kind == "all")
         lines = [
-            f"    for (int i = 0; i < {o.value.size}; i++) STORE((({storage} *)a->out[{self.program.tensor_of(k)}])[i], all[{self.all_offset(k)} + i]);"
+            f"    for (int i = 0; i < {o.value.size}; i++) STORE((({STORAGE[o.dtype]} *)a->out[{self.program.tensor_of(k)}])[i], all[{self.all_offset(k)} + i]);"
             for k, o in enumerate(self.program.outputs)
             if o.kind == "all"
         ]

@@ -339,9 +339,9 @@ class _Printer:
             case "all":
                 return [f"all[{self.row.all_offset(k)} + {here}] += {what};"]
             case "edge":
-                size = item.reads[0].size
+                size, storage = item.reads[0].size, STORAGE[self.program.outputs[k].dtype]
                 return [
-                    f"STORE((({STORAGE[self.program.dtype]} *)a->out[{self.program.tensor_of(k)}])[(size_t)edge * {size} + {here}], {what});"
+                    f"STORE((({storage} *)a->out[{self.program.tensor_of(k)}])[(size_t)edge * {size} + {here}], {what});"
                 ]
             case "weighted":
                 output = self.program.outputs[k]
