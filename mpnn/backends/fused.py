@@ -173,10 +173,13 @@ def autocast_type(graph: Graph) -> torch.dtype | None:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
 
+_AS_IT_IS = nullcontext()
+
+
 def without_autocast(graph: Graph) -> AbstractContextManager[Any]:
     """Where a plan runs: the casts of `torch.autocast` are operations of the plan."""
     device = graph.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _AS_IT_IS
 
 
 def _is_count(step: Step, name: str, value: Any) -> bool:
@@ -336,31 +339,24 @@ class _Rows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *received: Any) -> tuple[Any, ...]:
         gradients = received[0] if isinstance(received[0], list) else list(received)
-        values, saved = [*ctx.saved_tensors[: ctx.num_values]], [*ctx.saved_tensors[ctx.num_values :]]
+        saved = list(ctx.saved_tensors)
         ctx.maybe_clear_saved_tensors()  # not if the graph is retained
+        values, saved = saved[: ctx.num_values], saved[ctx.num_values :]
+        fused, graph, seed = ctx.fused, ctx.graph, ctx.seed
         wanted = tuple(ctx.needs_input_grad[3:])
-        with without_autocast(ctx.graph):
-            return (None, None, None, *_Rows._send_back(ctx, values, saved, gradients, wanted))
-
-    @staticmethod
-    def _send_back(
-        ctx: Any,
-        values: list[Tensor],
-        saved: list[Tensor],
-        gradients: list[Tensor | None],
-        wanted: tuple[bool, ...],
-    ) -> list[Tensor | None]:
-        if not torch.is_grad_enabled():
-            try:
-                return gradients_by_kernels(
-                    ctx.fused, ctx.graph, ctx.seed, values, saved, gradients, wanted, let_go=True
-                )
-            except CompilerError as error:
-                warn_once(error)
-            except NotFusableError:
-                pass  # some of the gradients have no kernel without the others
-        plan: Plan = ctx.fused.plan
-        return plan.differentiable_gradients(ctx.graph, ctx.seed, values, gradients, wanted)
+        with without_autocast(graph):
+            if not torch.is_grad_enabled():
+                try:
+                    found = gradients_by_kernels(
+                        fused, graph, seed, values, saved, gradients, wanted, let_go=True
+                    )
+                    return (None, None, None, *found)
+                except CompilerError as error:
+                    warn_once(error)
+                except NotFusableError:
+                    pass  # some of the gradients have no kernel without the others
+            found = fused.plan.differentiable_gradients(graph, seed, values, gradients, wanted)
+            return (None, None, None, *found)
 
 
 def gradients_by_kernels(
