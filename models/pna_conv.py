@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mpnn.adjacency import Topology
+from mpnn.aggregate import Aggregator, Several
 from mpnn.models.activation import Activation, activation
+from mpnn.models.by_rows import by_rows
 from mpnn.models.degree_scaler import DegreeScaler, degree_histogram
 from mpnn.models.layer import Layer
 from mpnn.models.linear import Linear, reset
@@ -62,7 +64,7 @@ class PNAConv(Layer):
         train_norm: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(DegreeScaler(aggregators, scalers, deg, train_norm, apply=False), **kwargs)
+        super().__init__(_Unmerged(aggregators, scalers, deg, train_norm), **kwargs)
         if out_channels % towers or (divide_input and in_channels % towers):
             raise ValueError(f"towers={towers} must divide {'in_channels and ' * divide_input}out_channels.")
         self.in_channels, self.out_channels, self.edge_dim = in_channels, out_channels, edge_dim
@@ -104,15 +106,35 @@ class PNAConv(Layer):
         else:
             h = x.unsqueeze(1).expand(-1, self.towers, -1)
         received = self.propagate(graph, h=h, edge=edge)
-        scaler = cast(DegreeScaler, self.aggr_module)
         degree = graph.in_degree if self.flow == "source_to_target" else graph.out_degree
-        factors = scaler.factors(degree.clamp(min=1).to(x.dtype).unsqueeze(-1))
+        count = degree.clamp(min=1).to(x.dtype).unsqueeze(-1)
+        networks = [cast(nn.Sequential, network) for network in self.post_nns]
+        # What the aggregators make of their reductions, and its copies, are the widest tensors here.
+        scaler = cast(_Unmerged, self.aggr_module)
+        read = [p for module in (scaler, *(network[0] for network in networks)) for p in module.parameters()]
+        parts = received if isinstance(received, list) else [received]
+        distinct = list({id(part): part for part in parts}.values())
+        place = [next(k for k, one in enumerate(distinct) if one is part) for part in parts]
+
+        def first_map(h: Tensor, count: Tensor, *distinct: Tensor) -> Tensor:
+            return self._first_map(h, count, [distinct[k] for k in place])
+
+        first = by_rows(first_map, [h, count, *distinct], read)
+        if len(networks[0]) > 1:
+            rest = [network[1:](first[:, tower]) for tower, network in enumerate(networks)]
+            first = torch.stack(rest, dim=1)
+        mixed: Tensor = self.lin(first.flatten(1))
+        return mixed
+
+    def _first_map(self, h: Tensor, count: Tensor, parts: list[Tensor]) -> Tensor:
+        """The first linear map of γ(h ‖ s_1 a ‖ ...) for every tower, `[num_nodes, towers, F_out]`."""
+        scaler = cast(_Unmerged, self.aggr_module)
+        received, factors = scaler.merged(parts, count.unsqueeze(-1)), scaler.factors(count)
         out = [
-            _mixed(cast(nn.Sequential, network), h[:, tower], received[:, tower], factors)
+            _mixed(cast(Linear, cast(nn.Sequential, network)[0]), h[:, tower], received[:, tower], factors)
             for tower, network in enumerate(self.post_nns)
         ]
-        mixed: Tensor = self.lin(torch.cat(out, dim=-1))
-        return mixed
+        return torch.stack(out, dim=1)
 
     def message(self, h_i: Tensor, h_j: Tensor, edge: Tensor | None) -> Tensor:  # type: ignore[override]
         """f(h_i ‖ h_j ‖ W_e e_ij) of every tower, `[num_edges, towers, F_in]`."""
@@ -124,16 +146,34 @@ class PNAConv(Layer):
         return torch.stack(out, dim=1)
 
 
-def _mixed(network: nn.Sequential, h: Tensor, received: Tensor, factors: list[Tensor]) -> Tensor:
-    """f(h ‖ s_1 a ‖ s_2 a ‖ ...), with the number s_k of each node drawn out of the linear map.
+class _Unmerged(DegreeScaler):
+    """The same before its last step: the reductions of all aggregators, for `merged` to go on with."""
 
-    W_k (s_k a) = s_k (W_k a): no scaled copy of the aggregates, which are the widest tensors here, exists.
+    def merge(self, reduced: list[Tensor], count: Tensor) -> Any:
+        """The reductions."""
+        return reduced
+
+    def merged(self, parts: list[Tensor], count: Tensor) -> Tensor:
+        """The aggregates side by side, not scaled, from what `merge` or `forward` gave."""
+        return Several.merge(self, parts, count) if self._all_reduce() else parts[0]
+
+    def forward(self, messages: Any, index: Tensor, *options: Any, **named: Any) -> Any:
+        """The reductions, or the aggregates side by side where some are made in another way."""
+        kind = Aggregator if self._all_reduce() else Several
+        return kind.forward(self, messages, index, *options, **named)
+
+    def _all_reduce(self) -> bool:
+        return all(isinstance(aggr, Aggregator) for aggr in self.aggrs)
+
+
+def _mixed(first: Linear, h: Tensor, received: Tensor, factors: list[Tensor]) -> Tensor:
+    """W (h ‖ s_1 a ‖ s_2 a ‖ ...), with the number s_k of each node drawn out of the linear map.
+
+    W_k (s_k a) = s_k (W_k a): no scaled copy of the aggregates exists.
     """
-    first = cast(Linear, network[0])
     widths = [h.size(-1), *[received.size(-1)] * len(factors)]
     own, *others = torch.split(first.weight, widths, dim=1)
     out = F.linear(h, own, first.bias)
     for factor, weight in zip(factors, others, strict=True):
         out = torch.addcmul(out, factor, F.linear(received, weight))
-    rest: Tensor = network[1:](out)
-    return rest
+    return out

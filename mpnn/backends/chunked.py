@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mpnn.backends.autocast import without_autocast
 from mpnn.csr import CSR
 from mpnn.graph import Graph
 from mpnn.plan.dropout import Seed, seeded
@@ -139,7 +140,7 @@ class _Chunks(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *received: Tensor | None) -> tuple[Any, ...]:
         arguments = ctx.plan, ctx.graph, ctx.seed, ctx.saved_tensors, received, ctx.needs_input_grad[3:]
-        with torch.autocast(ctx.graph.device.type, enabled=False):  # its casts are operations of the plan
+        with without_autocast(ctx.graph):
             if torch.is_grad_enabled():
                 return (None, None, None, *ctx.plan.differentiable_gradients(*arguments[1:]))
             return (None, None, None, *gradients(*arguments))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Protocol, cast
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from mpnn.aggregate import Aggregator, Custom, Several
 from mpnn.backends import chunked
+from mpnn.backends.autocast import autocast_type, without_autocast
 from mpnn.backends.record import Ran, listener
 from mpnn.backends.work import Work
 from mpnn.graph import Graph
@@ -37,6 +37,8 @@ class Kernel(Protocol):
 
     language: str
 
+    def prepare(self, graph: Graph) -> None: ...
+
     def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: Seed = 0) -> list[Tensor]: ...
 
 
@@ -52,7 +54,6 @@ class Fused:
     plan: Plan
     make: MakeKernel | None
     kernels: dict[Hashable, list[Kernel]] = field(default_factory=dict)
-    went_back: set[Hashable] = field(default_factory=set)  # ways back whose kernels have run, so are compiled
 
     def forward_kernel(self, save: bool) -> Kernel:
         """The kernel of the forward pass."""
@@ -165,21 +166,6 @@ def _key(step: Step) -> Hashable:
             raise NotFusableError(f"the argument {name!r} is a {type(value).__name__}")
     autocast = autocast_type(step.fields.graph)
     return (fingerprint(step.message, cast(Aggregator, step.aggregator)), tuple(arguments), autocast)
-
-
-def autocast_type(graph: Graph) -> torch.dtype | None:
-    """In which type `torch.autocast` computes here, None where it is off."""
-    device = graph.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-
-
-_AS_IT_IS = nullcontext()
-
-
-def without_autocast(graph: Graph) -> AbstractContextManager[Any]:
-    """Where a plan runs: the casts of `torch.autocast` are operations of the plan."""
-    device = graph.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _AS_IT_IS
 
 
 def _is_count(step: Step, name: str, value: Any) -> bool:
@@ -371,8 +357,7 @@ def gradients_by_kernels(
 ) -> list[Tensor | None]:
     """The gradients of the wanted values, from those of the reductions and what these saved.
 
-    With `let_go` these are lists, which from the second time on come back empty: what no kernel reads is
-    freed before they run.
+    With `let_go` these are lists, which come back empty: what no kernel reads is freed before they run.
 
     Raises:
         NotFusableError: a gradient that has no kernel.
@@ -382,13 +367,15 @@ def gradients_by_kernels(
     numbers = _read_back(plan, graph, values, saved, gradients)
     num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}
     inputs = backward.hoisted.before(numbers, num_rows)
-    way = (wanted, graph.by_dst.indices.dtype)
-    if let_go and way in fused.went_back:  # nobody will have to do it without kernels
+    kernels = fused.backward_kernels(backward)
+    if let_go:
+        for kernel in kernels:
+            kernel.prepare(graph)  # once this is done, nobody will have to do without them
         for tensors in (numbers, values, saved, gradients):
             cast(list[Any], tensors).clear()
     results: list[Tensor | None] = [None] * sum(wanted)
     totals: dict[int, Tensor] = {}
-    for kernel, targets in zip(fused.backward_kernels(backward), backward.targets, strict=True):
+    for kernel, targets in zip(kernels, backward.targets, strict=True):
         for target, tensor in zip(targets, kernel(graph, inputs, seed), strict=True):
             if target >= 0:
                 results[target] = tensor
@@ -398,7 +385,6 @@ def gradients_by_kernels(
         late = backward.after([totals[k] for k in range(len(totals))], inputs)
         for target, tensor in zip(backward.shared, late, strict=True):
             results[target] = tensor
-    fused.went_back.add(way)
     found = iter(results)
     return [next(found) if want else None for want in wanted]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -31,13 +32,20 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(2 * WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
 
 
+def pna() -> nn.Module:
+    scalers = ["identity", "amplification", "attenuation"]
+    deg = torch.tensor([0, 9, 9, 9, 9, 9])
+    return mpnn.models.PNAConv(WIDTH, WIDTH, ["mean", "min", "max", "std"], scalers, deg)
+
+
 # The output and the gradient of the features are two of them, and there must be room for a few small ones.
 BOUNDS: dict[str, tuple[Callable[[], nn.Module], float]] = {
-    "GCNConv": (lambda: mpnn.models.GCNConv(WIDTH, WIDTH), 4.3),
-    "GATConv": (lambda: mpnn.models.GATConv(WIDTH, 8, heads=8), 4.5),
+    "GCNConv": (lambda: mpnn.models.GCNConv(WIDTH, WIDTH), 3.3),
+    "GATConv": (lambda: mpnn.models.GATConv(WIDTH, 8, heads=8), 4.3),
     "GATv2Conv": (lambda: mpnn.models.GATv2Conv(WIDTH, 8, heads=8), 5.5),
     "TransformerConv": (lambda: mpnn.models.TransformerConv(WIDTH, 8, heads=8), 7.5),
     "EdgeConv": (lambda: mpnn.models.EdgeConv(network()), 6.5),
+    "PNAConv": (pna, 21.0),
 }
 
 
@@ -75,6 +83,32 @@ def test_a_graph_that_is_retained_goes_back_twice(aggr: str) -> None:
         assert torch.equal(first, second)
         with pytest.raises(RuntimeError, match="second time"):
             gradient(out, False)
+
+
+@pytest.mark.parametrize("options", [{"train_norm": True}, {"towers": 2, "post_layers": 2}], ids=str)
+def test_pna_on_more_nodes_than_it_takes_at_once_is_as_on_few(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    layer = mpnn.models.PNAConv(6, 4, ["mean", "max", "std"], ["linear"], torch.tensor([1, 3, 5]), **options)
+    layer.double()
+    graph = mpnn.Graph(torch.randint(90, (2, 300)), 90)
+    x = torch.randn(90, 6, dtype=torch.float64, requires_grad=True)
+    inputs = [x, *layer.parameters()]
+
+    def derivatives() -> list[Tensor | None]:
+        out = layer(x, graph)
+        first = torch.autograd.grad(out.square().sum(), inputs, retain_graph=True, allow_unused=True)
+        (slope,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
+        second = torch.autograd.grad(slope.square().sum(), inputs, allow_unused=True)
+        return [out, *first, *second]
+
+    few = derivatives()
+    monkeypatch.setattr("mpnn.models.by_rows.ROWS_AT_ONCE", 40)
+    for ours, theirs in zip(derivatives(), few, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
 
 
 def test_a_product_that_is_summed_in_parts_is_the_product_summed() -> None:

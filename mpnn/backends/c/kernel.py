@@ -108,6 +108,10 @@ class Kernel:
                 known = self._libraries[index_type] = (library.kernel, library.state_bytes())
         return known
 
+    def prepare(self, graph: Graph) -> None:
+        """Compile for the indices of a graph, if that has not been done."""
+        self._library(tasks_of(graph, self.program.by).csr.indptr.dtype)
+
     def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: Seed = 0) -> list[Tensor]:
         """Run over all rows: each output, followed by what it saves for the backward pass.
 

@@ -1,0 +1,24 @@
+"""Plans under `torch.autocast`: its casts are operations of the plan, so it is off where a plan runs."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from mpnn.graph import Graph
+
+_AS_IT_IS = nullcontext()
+
+
+def autocast_type(graph: Graph) -> torch.dtype | None:
+    """In which type `torch.autocast` computes on the graph's device, None where it is off."""
+    device = graph.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
+def without_autocast(graph: Graph) -> AbstractContextManager[Any]:
+    """A block in which it is off."""
+    device = graph.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _AS_IT_IS
