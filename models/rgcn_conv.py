@@ -2,61 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mpnn import Graph, as_graph, propagate
+from mpnn import Graph, as_graph
 from mpnn.adjacency import Topology
+from mpnn.aggregate import Mean, Sum
 from mpnn.models.cache import Cache
 from mpnn.models.layer import Layer, Widths, pair
 from mpnn.models.linear import glorot_, zeros_
+from mpnn.models.relations import Relations, joined_sum, transformed_sum
 from mpnn.typed import grouped_linear
 
 Nodes = (
     Tensor | None
 )  # features `[n, channels]`, or numbers `[n]` of nodes without features; None: all of them
-
-
-class Relations(NamedTuple):
-    """Message passing by type, in two rounds over all types: edges to pairs (type, node), pairs to nodes.
-
-    Only the pairs that an edge enters count, ordered by type.
-    """
-
-    heard: Graph  # from the nodes to the pairs; or from a table with a row for every type and node
-    joined: Graph  # from the pairs to their nodes
-    counts: list[int]  # pairs of each type
-
-    @classmethod
-    def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool, table: bool) -> Relations:
-        """Those of a graph, whose edges carry messages forward or backward, maybe from a table."""
-        (senders, receivers), (num_senders, num_receivers) = (graph.src, graph.dst), graph.size
-        if not forward:
-            senders, receivers, num_senders, num_receivers = receivers, senders, num_receivers, num_senders
-        pair_of_edge = types * num_receivers + receivers
-        if torch.compiler.is_compiling():  # how many pairs hear anything only the data will tell: all count
-            pairs, counts = (
-                torch.arange(num_types * num_receivers, device=types.device),
-                [num_receivers] * num_types,
-            )
-        else:
-            pairs, pair_of_edge = torch.unique(pair_of_edge, return_inverse=True)
-            counts = torch.bincount(pairs // max(num_receivers, 1), minlength=num_types).tolist()
-        num_pairs = pairs.numel()
-        if table:
-            senders, num_senders = types * num_senders + senders, num_types * num_senders
-        if forward:
-            heard = Graph(torch.stack([senders, pair_of_edge]), (num_senders, num_pairs))
-        else:
-            heard = Graph(torch.stack([pair_of_edge, senders]), (num_pairs, num_senders))
-        everyone = torch.arange(num_pairs, device=pairs.device)
-        return cls(
-            heard,
-            Graph(torch.stack([everyone, pairs % max(num_receivers, 1)]), (num_pairs, num_receivers)),
-            counts,
-        )
 
 
 class RGCNConv(Layer):
@@ -133,25 +95,31 @@ class RGCNConv(Layer):
         numbered = not x_src.is_floating_point()
         relations = self._relations(graph, edge_type, numbered)
         weight = self._weights()
+        root = self._root(x_dst)  # first, so that its gradient comes last, when there is room again
         if numbered:
             heard = self.propagate(relations.heard, x=weight[:, x_src].flatten(0, 1))
+            total = joined_sum(heard, relations)
+        elif self.num_blocks is not None:
+            total = joined_sum(
+                self._in_blocks(self.propagate(relations.heard, x=x_src), weight, relations), relations
+            )
         else:
-            # Aggregating before multiplying takes one small product for each node and relation that hears
-            # anything, not one for each edge.
-            heard = self._transform(self.propagate(relations.heard, x=x_src), weight, relations.counts)
-        out = self._root(x_dst) + _sum(heard, relations.joined)
+            linear = type(self.aggr_module) in (Sum, Mean)
+            total = transformed_sum(
+                x_src, weight, lambda x: self.propagate(relations.heard, x=x), relations, linear
+            )
+        out = root + total
         return out if self.bias is None else out + self.bias
 
     def _weights(self) -> Tensor:
         """W_r, or the blocks of each, for every relation."""
         return self.weight if self.comp is None else torch.einsum("rb,bio->rio", self.comp, self.weight)
 
-    def _transform(self, h: Tensor, weight: Tensor, counts: list[int]) -> Tensor:
-        if self.num_blocks is None:
-            return grouped_linear(h, weight, counts)
-        return grouped_linear(
-            h.view(h.size(0), self.num_blocks, h.size(1) // self.num_blocks), weight, counts
-        ).flatten(1)
+    def _in_blocks(self, h: Tensor, weight: Tensor, relations: Relations) -> Tensor:
+        """Q_r of what every pair of relation and node heard."""
+        assert self.num_blocks is not None
+        blocks = h.view(h.size(0), self.num_blocks, h.size(1) // self.num_blocks)
+        return grouped_linear(blocks, weight, relations.counts).flatten(1)
 
     def _root(self, x_dst: Tensor) -> Tensor:
         if self.root is None:
@@ -202,10 +170,6 @@ class RGCNConv(Layer):
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, num_relations={self.num_relations}"
-
-
-def _sum(heard: Tensor, joined: Graph) -> Tensor:
-    return propagate(joined, lambda h_j: h_j, "sum", h=heard)
 
 
 def _check_numbers(numbers: Tensor, count: int) -> None:

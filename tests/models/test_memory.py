@@ -65,6 +65,30 @@ def test_a_step_holds_few_tensors_of_nodes_and_channels(name: str) -> None:
     assert peak(step) < bound * x.numel() * x.element_size()
 
 
+@pytest.mark.parametrize("options", [{}, {"aggr": "sum", "num_bases": 3}, {"aggr": "max"}], ids=str)
+@pytest.mark.parametrize("out_channels", [6, 4])
+def test_rgcn_on_a_large_graph_is_as_on_a_small_one(
+    options: dict[str, Any], out_channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    layer = mpnn.models.RGCNConv(6, out_channels, num_relations=5, **options).double()
+    graph = mpnn.Graph(torch.randint(90, (2, 300)), 90)
+    edge_type = torch.randint(4, (300,))  # one relation has no edges
+    x = torch.randn(90, 6, dtype=torch.float64, requires_grad=True)
+    inputs = [x, *layer.parameters()]
+
+    def derivatives() -> list[Tensor]:
+        out = layer(x, graph, edge_type)
+        first = torch.autograd.grad(out.square().sum(), inputs, retain_graph=True)
+        (slope,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
+        return [out, *first, *torch.autograd.grad(slope.square().sum(), inputs, materialize_grads=True)]
+
+    small = derivatives()
+    monkeypatch.setattr("mpnn.models.relations.MANY", 1)
+    for ours, theirs in zip(derivatives(), small, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
+
+
 @pytest.mark.parametrize("aggr", ["sum", "mean", "max", "softmax"])
 def test_a_graph_that_is_retained_goes_back_twice(aggr: str) -> None:
     torch.manual_seed(0)
