@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from mpnn.backends.fused import trace_count
+from mpnn.backends.plans import trace_count
 from mpnn.backends.record import Ran, recording
 from mpnn.graph import Graph
 from mpnn.lowering import explain as why_not_dense

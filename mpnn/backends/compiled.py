@@ -20,7 +20,8 @@ from torch.nn.utils.stateless import _reparametrize_module
 
 from mpnn import graph_ops  # noqa: F401  registers what graphs need
 from mpnn.aggregate import Aggregator, Mean, Reduction
-from mpnn.backends.fused import counts_of, fusible, home_of
+from mpnn.backends.fused import counts_of
+from mpnn.backends.plans import fusible, home_of
 from mpnn.backends.rows_op import fused_of, places, rows
 from mpnn.plan.apart import apart
 from mpnn.plan.homes import ROWS, Home, NotFusableError, with_rows

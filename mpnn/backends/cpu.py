@@ -7,9 +7,9 @@ from torch import Tensor
 
 from mpnn.backends import compiled, eager
 from mpnn.backends.c.kernel import Kernel
-from mpnn.backends.fused import NotFusableError
 from mpnn.backends.fused import run as run_fused
 from mpnn.native.compiler import has_compiler
+from mpnn.plan.homes import NotFusableError
 from mpnn.step import Step
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from mpnn.adjacency import graph_of
 from mpnn.backends import chunked
 from mpnn.backends.c.kernel import Kernel
-from mpnn.backends.fused import Fused, MakeKernel, gradients_by_kernels, warn_once
+from mpnn.backends.fused import gradients_by_kernels, warn_once
+from mpnn.backends.plans import Fused, MakeKernel
 from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError, has_compiler
 from mpnn.native.gpu import has_triton

@@ -16,7 +16,7 @@ from torch_geometric.nn.models.attentive_fp import GATEConv
 from torch_geometric.utils import softmax
 
 import mpnn
-from mpnn.backends.fused import trace_count
+from mpnn.backends.plans import trace_count
 from tests.compare import assert_same
 from tests.core.graphs import random_graph
 from tests.core.running import EAGER, KERNEL, ways

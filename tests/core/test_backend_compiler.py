@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import mpnn
-from mpnn.backends import cpu, fused
+from mpnn.backends import cpu, fused, plans
 from mpnn.native import compiler, sort
 from tests.compare import assert_close
 from tests.core.graphs import random_graph
@@ -55,7 +55,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             compiler._temporary().cleanup()
         for cached in CACHED:
             cached.cache_clear()
-        fused._plans.clear()
+        plans._plans.clear()
 
     forget()
     monkeypatch.setattr(fused, "_warned", False)
@@ -79,7 +79,7 @@ def test_kernels_go_to_the_named_folder_and_come_back_from_it(
     made = libraries(fresh)
     assert made
     assert stat.S_IMODE(fresh.stat().st_mode) == 0o700
-    fused._plans.clear()
+    plans._plans.clear()
     monkeypatch.setattr(compiler, "_compile", lambda *_: pytest.fail("compiled again"))
     assert_right()
     assert libraries(fresh) == made

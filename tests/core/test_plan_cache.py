@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import mpnn
 from mpnn import Graph, MessagePassing, propagate
-from mpnn.backends.fused import trace_count
+from mpnn.backends.plans import trace_count
 from tests.compare import assert_close, assert_same
 from tests.core.graphs import random_graph
 from tests.core.running import EAGER, KERNEL, assert_runs, ways

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 import mpnn
 from mpnn.backends.c.kernel import Kernel
-from mpnn.backends.fused import find_plan
+from mpnn.backends.plans import find_plan
 from mpnn.fields import Fields
 from mpnn.parameters import Asked, parameters_of
 from mpnn.plan.formula import formula

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from mpnn.backends import compiled, eager
-from mpnn.backends.fused import MakeKernel, NotFusableError
 from mpnn.backends.fused import run as run_fused
+from mpnn.backends.plans import MakeKernel
 from mpnn.native.gpu import has_triton, interprets
+from mpnn.plan.homes import NotFusableError
 from mpnn.step import Step
 
 __all__ = ["has_triton", "interprets", "make_kernel", "run", "run_if_it_can"]
