@@ -207,7 +207,7 @@ def find_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        float(torch.zeros(1, device=device))  # some devices only tell shapes
     except (RuntimeError, AssertionError, NotImplementedError):
         raise RunError(f"device is {name!r}, which this machine or this PyTorch does not have") from None
     return device

@@ -19,12 +19,12 @@ from mpnn.train.commands import COMMANDS
 from mpnn.train.communities_command import add_communities_command
 from mpnn.train.display import Display
 from mpnn.train.embed_command import add_embed_command
-from mpnn.train.errors import RunError
+from mpnn.train.errors import RunError, is_out_of_memory
 from mpnn.train.flags import absolute_paths, add_inspection_flags, add_training_flags, drawn
 from mpnn.train.folder import read_config, read_settings_file
 from mpnn.train.inspection import INSPECTIONS
 from mpnn.train.presets import preset
-from mpnn.train.run import runs_of, train
+from mpnn.train.run import train
 
 USER_ERROR, INTERRUPTED = 2, 130
 ABOUT = {
@@ -62,6 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USER_ERROR
     except OSError as error:
         print(f"mpnn: the output cannot be written: {error.strerror or error}", file=sys.stderr)
+        return USER_ERROR
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print("mpnn: memory is used up: take less at once, by hidden, layers or batch_size", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("mpnn: interrupted", file=sys.stderr)
@@ -140,7 +145,7 @@ def _train(flags: dict[str, Any]) -> int:
         if config is not None:
             raise RunError(f"config is {config!r}, but a resumed run has its own: leave it out")
         settings = replace(read_config(Path(resume)), **flags)
-    with Display(len(list(runs_of(settings, Path())))) as display:
+    with Display(settings.num_runs) as display:
         try:
             report = train(settings, out, resume=resume, draw=draw, listener=display)
         except KeyboardInterrupt:

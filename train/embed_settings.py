@@ -74,6 +74,7 @@ class EmbedSettings(Record):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.model not in MODELS:
             raise RunError(f"model is {self.model!r}, but should be one of {', '.join(MODELS)}")
         for name in ("p", "q"):

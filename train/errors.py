@@ -1,5 +1,16 @@
-"""The error that ends a run with a sentence instead of a traceback."""
+"""Errors that end a run with a sentence instead of a traceback."""
+
+import torch
 
 
 class RunError(RuntimeError):
     """A run that cannot start or go on, and why, in one sentence."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it says that memory is used up; on the CPU PyTorch has no type of its own for that.
+
+    >>> is_out_of_memory(MemoryError())
+    True
+    """
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

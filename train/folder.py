@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpnn.train.checkpoint import write
 from mpnn.train.errors import RunError
-from mpnn.train.settings import Record, Settings, checked_values
+from mpnn.train.settings import TASKS, Record, Settings, checked_values
 
 if TYPE_CHECKING:
     from mpnn.train.embed_settings import EmbedSettings
@@ -89,11 +89,18 @@ def read_record(folder: Path, kind: type[R]) -> R:
     """
     path = folder / CONFIG
     try:
-        return kind.from_dict(json.loads(path.read_text()))
+        values = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(f"{folder} holds no run: {path} does not exist") from None
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
+        raise RunError(f"{path} cannot be read: {_why(error)}") from error
+    task = values.get("task") if isinstance(values, dict) else None
+    if task == "embed" and kind is Settings:
+        raise RunError(f"{folder} is a run of mpnn train embed, which makes vectors of nodes and no model")
+    if task in TASKS and kind is not Settings:
+        raise RunError(f"{folder} is a run of mpnn train {task}, not of embed")
+    try:
+        return kind.from_dict(values)
     except RunError as error:
         raise RunError(f"{path} cannot be used: {error}") from error
 
@@ -109,7 +116,7 @@ def read_settings_file(path: Path, task: str, kind: type[Record] = Settings) -> 
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         given = checked_values(values, kind)
     except (OSError, ValueError) as error:
-        raise RunError(f"config {path} cannot be read: {error}") from error
+        raise RunError(f"config {path} cannot be read: {_why(error)}") from error
     except RunError as error:
         raise RunError(f"config {path} cannot be used: {error}") from error
     if given.get("task", task) != task:
@@ -117,3 +124,7 @@ def read_settings_file(path: Path, task: str, kind: type[Record] = Settings) -> 
             f"config {path} is of task {given['task']!r}, not {task!r}: mpnn train {given['task']}"
         )
     return given
+
+
+def _why(error: OSError | ValueError) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -27,7 +27,17 @@ SPLITS = ("public", "per-class", "random")
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Settings as `config.json` holds them."""
+    """Settings as `config.json` holds them.
+
+    Raises:
+        RunError: a whole number is so high that PyTorch and scikit-learn could not take it.
+    """
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and value > HIGHEST:
+                raise RunError(f"{field.name} is {value}, but should be at most {HIGHEST}")
 
     def to_json(self) -> str:
         """Text of `config.json`."""
@@ -85,6 +95,7 @@ class Recipe(Record):
     monitor: str = "loss"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for field in fields(self):
             value, low = getattr(self, field.name), LOWEST.get(field.name)
             if low is not None and value is not None and not (value >= low and math.isfinite(value)):
@@ -243,6 +254,11 @@ class Settings(Recipe):
                 raise RunError(f"{name} is {getattr(self, name)}, but with shared_epoch {why}")
 
     @property
+    def num_runs(self) -> int:
+        """How many single runs these settings are: each seed with each fold."""
+        return self.runs * (1 if self.folds is None or self.fold is not None else self.folds)
+
+    @property
     def columns(self) -> Columns:
         """What the columns of a file of one's own are."""
         return Columns(**{field.name: getattr(self, field.name) for field in fields(Columns)})
@@ -294,6 +310,7 @@ LOWEST = {
     "seed": 0,
     "runs": 1,
 }
+HIGHEST = 2**31 - 1
 BELOW_ONE = ("dropout", "attention_dropout", "momentum", "val_share", "test_share")
 CHOICES = {
     "optimizer": OPTIMIZERS,

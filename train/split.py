@@ -100,8 +100,8 @@ def fold_split(
 
     smallest = count if classes is None else int(classes.bincount()[classes].min())
     if smallest < folds:
-        of = f"{count} {what}" if classes is None else f"a class of {smallest} {what}"
-        raise RunError(f"folds is {folds}, but there is {of}: take fewer folds")
+        of = f"there are {count} {what}" if classes is None else f"there is a class of {smallest} {what}"
+        raise RunError(f"folds is {folds}, but {of}: take fewer folds")
     kind = KFold if classes is None else StratifiedKFold
     labels = None if classes is None else _array(classes)
     parts = kind(folds, shuffle=True, random_state=seed).split(np.zeros(count), labels)

@@ -18,7 +18,7 @@ import mpnn
 from mpnn import Graph, propagate
 from tests.compare import assert_close
 from tests.core.graphs import random_graph
-from tests.core.running import KERNEL, assert_like_eager, assert_runs, ways
+from tests.core.running import CHUNKS, KERNEL, assert_like_eager, assert_runs, ways
 
 DTYPE = torch.float64
 graph = random_graph(6, 14)
@@ -40,6 +40,10 @@ def scored(x_i: Tensor, x_j: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
     return (x_i * x_j).sum(-1), x_j * e
 
 
+def smooth_score(x_i: Tensor, x_j: Tensor) -> tuple[Tensor, Tensor]:
+    return (x_i[:, :4] * x_j[:, :4]).sum(-1), x_j
+
+
 def run(x: Tensor, e: Tensor, aggr: Any = "sum", message: Callable[..., Any] = smooth) -> Tensor:
     return propagate(graph, message, aggr, x=x, e=e)
 
@@ -56,6 +60,14 @@ def leaves() -> list[Tensor]:
 )
 def test_gradients_are_those_of_finite_differences(aggr: Any) -> None:
     assert torch.autograd.gradcheck(lambda x, e: run(x, e, aggr), leaves())
+
+
+@pytest.mark.parametrize("aggr", ["max", "softmax"])
+def test_rows_too_wide_for_the_stack_go_another_way(aggr: str) -> None:
+    square = Graph(torch.tensor([[0, 1, 2, 3, 0], [1, 2, 3, 0, 2]]), 4)
+    wide = {"x": torch.randn(4, 1_500_000)}
+    score = smooth_score if aggr == "softmax" else (lambda x_i, x_j: x_i * x_j)
+    assert_like_eager(square, score, aggr, wide, atol=1e-5, way=CHUNKS)
 
 
 @pytest.mark.parametrize("aggr", ["sum", "max", "softmax"])

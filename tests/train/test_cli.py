@@ -125,6 +125,9 @@ def test_a_resumed_run_takes_only_some_flags(tmp_path: Path, capsys: pytest.Capt
 
 
 MISTAKES: list[tuple[list[str], str]] = [
+    (["--device", "meta"], "device is 'meta', which this machine or this PyTorch does not have"),
+    (["--hidden", "9999999999"], "hidden is 9999999999, but should be at most 2147483647"),
+    (["--folds", "100000000"], "folds is 100000000, but there is a class of 17 nodes: take fewer folds"),
     (["--dataset", "karat"], "dataset is 'karat', but should be one of karate, cora, citeseer, pubmed"),
     (["--model", "gnc"], "model is 'gnc', but should be one of gnn, gcn, "),
     (["--heads", "4"], "heads is 4, but gcn has no heads: gat, "),
@@ -159,6 +162,20 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
     complaint = capsys.readouterr().err
     assert complaint.startswith("mpnn: ") and sentence in complaint
     assert complaint.count("\n") == 1
+
+
+def test_too_little_memory_is_a_sentence_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build(*_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000 bytes.")
+
+    monkeypatch.setattr("mpnn.train.run.build_model", build)
+    assert cli.main(KARATE) == 2
+    assert capsys.readouterr().err.startswith("mpnn: memory is used up: take less at once")
+    monkeypatch.setattr("mpnn.train.run.build_model", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(KARATE)
 
 
 def test_a_warning_is_a_sentence_too(

@@ -67,6 +67,29 @@ def test_info_tells_of_a_backend_that_computes_wrong_or_not_at_all(
     assert "wrong: differs from eager by 1" in out and "failed: ValueError: no such thing" in out
 
 
+def test_a_run_of_another_kind_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    walks = ["--walks", "1", "--length", "4", "--dimensions", "4", "--splits", "1", "--no-pictures"]
+    assert cli.main(["train", "embed", *walks, "--out", "vectors"]) == 0
+    assert cli.main(["train", "node", "--epochs", "1", "--no-pictures", "--out", "model"]) == 0
+    no_model = "mpnn: vectors is a run of mpnn train embed, which makes vectors of nodes and no model\n"
+    for flags in (
+        ["evaluate"],
+        ["predict", "--output", "out.csv"],
+        ["explain"],
+        ["train", "node", "--resume"],
+    ):
+        assert complaint(capsys, *flags, "vectors") == no_model
+    assert complaint(capsys, "train", "embed", "--resume", "model") == (
+        "mpnn: model is a run of mpnn train node, not of embed\n"
+    )
+    assert complaint(capsys, "train", "node", "--config", ".") == (
+        "mpnn: config . cannot be read: Is a directory\n"
+    )
+
+
 def test_evaluate_prints_the_numbers_of_the_best_epoch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpnn.backends.c.printer import print_kernel
+from mpnn.backends.c.printer import numbers_of_a_row, print_kernel
 from mpnn.backends.outputs import make_outputs
 from mpnn.csr import CSR
 from mpnn.graph import Graph
 from mpnn.native.compiler import load
 from mpnn.plan.dropout import Seed
-from mpnn.plan.homes import Home
+from mpnn.plan.homes import Home, NotFusableError
 from mpnn.plan.ir import Program, compute_type
 
+MOST_NUMBERS = 1 << 17  # of a row: 1 MB of a stack, of which a thread has 2 MB at least
 HEAVY_DEGREE = 8192  # a row with more edges is split, so that a hub does not leave the other cores idle
 EDGES_PER_TASK = 4096
 MOST_TASKS = 512
@@ -79,12 +80,19 @@ def _divide(csr: CSR) -> Tasks:
 
 
 class Kernel:
-    """A program on the CPU: compiled on first use for each index type, then called."""
+    """A program on the CPU: compiled on first use for each index type, then called.
+
+    Raises:
+        NotFusableError: a row is too wide for the stack.
+    """
 
     language = "C"
 
     def __init__(self, program: Program, *, save: bool) -> None:
         self.program, self.save = program, save
+        numbers = numbers_of_a_row(program)
+        if numbers > MOST_NUMBERS:
+            raise NotFusableError(f"a row of {numbers} numbers has no place on the stack")
         self._libraries: dict[torch.dtype, tuple[Callable[..., None], int]] = {}
         self._lock = threading.Lock()
         self._real = compute_type(program.dtype)

@@ -42,6 +42,14 @@ def print_kernel(program: Program, index_type: torch.dtype, *, save: bool) -> st
     return _Printer(program, index_type, save).source()
 
 
+def numbers_of_a_row(program: Program) -> int:
+    """How many numbers a row has on the stack at most: what it gathers, and values between two loop nests."""
+    schedule = make_schedule(program)
+    gathered = sum(3 * output.value.size for output in program.outputs if output.kind not in ("edge", "all"))
+    between = sum(v.size for v in schedule.stored) + sum(prod(i.domain) for i in schedule.weights.values())
+    return gathered + between
+
+
 class _Printer:
     def __init__(self, program: Program, index_type: torch.dtype, save: bool) -> None:
         self.program, self.save = program, save
