@@ -230,7 +230,9 @@ def _is_work(node: fx.Node) -> bool:
         return op_name(node) == "arange"  # others are tensors of one number
     # A transposed weight is worth a copy: the kernel then reads it along its rows.
     turned_weight = node.meta["home"] is Home.SHARED and op_name(node) in ("permute", "t", "transpose")
-    return turned_weight or not is_view(node)
+    # A kernel has its rows in front: where they come back there, it is done before.
+    turned_rows = any(n.meta["turned"] for n in node.all_input_nodes)
+    return turned_weight or turned_rows or not is_view(node)
 
 
 def _ancestors(nodes: Sequence[fx.Node]) -> set[fx.Node]:
@@ -302,7 +304,7 @@ class Evaluator:
 
 
 def _mentions_rows(node: fx.Node) -> bool:
-    return with_rows(node.args, 1) != node.args and has_rows(node)
+    return with_rows(node.args, 1) != node.args and (has_rows(node) or node.meta["turned"])
 
 
 ROWS_AT_ONCE = 8192

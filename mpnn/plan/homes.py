@@ -41,8 +41,9 @@ def join(homes: set[Home]) -> Home:
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """The shape that a node had in the trace."""
-    return tuple(node.meta["val"].shape)
+    """The shape that a node, or the first of several that it makes, had in the trace."""
+    value = node.meta["val"]
+    return tuple((value[0] if isinstance(value, list | tuple) else value).shape)
 
 
 def has_rows(node: fx.Node) -> bool:
@@ -106,6 +107,12 @@ VIEWS = frozenset(
 )
 REDUCTIONS = frozenset(["sum", "mean", "amax", "amin", "any", "linalg_vector_norm"])
 PRODUCTS = frozenset(["mm", "addmm", "bmm"])
+# What runs along one dimension, and where among its arguments that stands.
+ALONG = {
+    **dict.fromkeys(("max", "min", "argmax", "argmin", "sort", "argsort", "median", "mode", "gather"), 1),
+    **dict.fromkeys(("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"), 1),
+    **dict.fromkeys(("topk", "kthvalue"), 2),
+}
 
 
 def annotate(graph: fx.Graph, placeholders: dict[str, Home], *, allow_totals: bool = False) -> None:
@@ -120,6 +127,7 @@ def annotate(graph: fx.Graph, placeholders: dict[str, Home], *, allow_totals: bo
     for node in graph.nodes:
         inputs = node.all_input_nodes
         node.meta["total"] = ""
+        node.meta["turned"] = False
         node.meta["late"] = any(n.meta["late"] or n.meta["total"] for n in inputs)
         if node.op == "placeholder":
             node.meta["home"] = placeholders[node.name]
@@ -146,7 +154,9 @@ def annotate(graph: fx.Graph, placeholders: dict[str, Home], *, allow_totals: bo
             if node.meta["total"]:
                 node.meta["home"] = Home.SHARED
             else:
-                check_rowwise(node)
+                node.meta["turned"] = turned_rows(node)
+                if not node.meta["turned"] and not any(n.meta["turned"] for n in inputs):
+                    check_rowwise(node)
     for node in graph.nodes:
         if op_name(node) == "full" and has_rows(node) and len(node.users) == 1:
             node.meta["home"] = next(iter(node.users)).meta.get("home", Home.SHARED)  # as many rows as there
@@ -171,6 +181,26 @@ def total_kind(node: fx.Node) -> str:
     return ""
 
 
+def turned_rows(node: fx.Node) -> bool:
+    """Whether a value has its rows in dimension 1: a product with a matrix for each group of features.
+
+    Raises:
+        NotFusableError: the rows are there, and an operation is not known to keep them apart.
+    """
+    name, args, inputs = op_name(node), args_of(node), node.all_input_nodes
+    swaps = (name == "permute" and [d % len(args[1]) for d in args[1][:2]] == [1, 0]) or (
+        name == "transpose" and {d % len(shape_of(args[0])) for d in args[1:]} == {0, 1}
+    )
+    if not any(n.meta["turned"] for n in inputs):
+        return swaps and has_rows(args[0])
+    if swaps:
+        return False
+    same = name in POINTWISE or (name in VIEWS and shape_of(node) == shape_of(inputs[0]))
+    if same or (name == "bmm" and args[0].meta["turned"] and args[1].meta["home"] is Home.SHARED):
+        return True
+    raise NotFusableError(f"{name} mixes the messages of different edges, or is not known to keep them apart")
+
+
 def check_rowwise(node: fx.Node) -> None:
     """Refuse an operation whose result in one row depends on another row."""
     name, args = op_name(node), args_of(node)
@@ -183,9 +213,8 @@ def check_rowwise(node: fx.Node) -> None:
         if 0 not in reduced_dims(node):
             return
     elif name in ("cat", "split", "split_with_sizes"):
-        default = 0
         position = 1 if name == "cat" else 2
-        dim = args[position] if len(args) > position else default
+        dim: Any = args[position] if len(args) > position else 0
         first = args[0][0] if name == "cat" else args[0]
         if dim % len(shape_of(first)) != 0:
             return
@@ -200,7 +229,16 @@ def check_rowwise(node: fx.Node) -> None:
         right = args[2] if name == "addmm" else args[1]
         if has_rows(left) and (name == "bmm") == has_rows(right):
             return
-    elif name == "index" and len(args[1]) == 1 and not has_rows(args[0]):
+    elif name in ALONG:
+        last = -1 if name in ("sort", "argsort", "topk", "kthvalue") else None
+        dim = node.kwargs.get("dim", args[ALONG[name]] if len(args) > ALONG[name] else last)
+        if isinstance(dim, int) and dim % len(shape_of(args[0])) != 0 and has_rows(args[0]):
+            return
+    elif (
+        (name == "index" and len(args[1]) == 1)
+        or name == "embedding"
+        or (name == "index_select" and args[1] % len(shape_of(args[0])) == 0)
+    ) and not has_rows(args[0]):
         return  # rows of a table that all edges share, each picked by its own edge
     raise NotFusableError(f"{name} mixes the messages of different edges, or is not known to keep them apart")
 

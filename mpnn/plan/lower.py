@@ -65,6 +65,8 @@ class Lowering:
 
     def _lower(self, node: fx.Node) -> Value:
         name = op_name(node)
+        if node.meta["turned"]:
+            raise NotFusableError(f"{name} has no kernel where edges are not the first dimension")
         handler = _HANDLERS.get(name)
         if handler is not None:
             return handler(self, node)

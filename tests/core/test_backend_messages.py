@@ -14,7 +14,7 @@ import mpnn
 from mpnn import MessagePassing
 from tests.compare import assert_same
 from tests.core.graphs import random_graph
-from tests.core.running import EAGER, KERNEL, assert_like_eager, assert_runs
+from tests.core.running import CHUNKS, EAGER, KERNEL, assert_like_eager, assert_runs
 
 DTYPE = torch.float64
 NUM_NODES = 9
@@ -158,6 +158,13 @@ class Straight(torch.autograd.Function):
 
 x, heads, square = {"x": randn(NUM_NODES, 6)}, randn(NUM_NODES, 2, 3), {"x": randn(NUM_NODES, 3, 3)}
 kind, keep = torch.arange(NUM_EDGES) % 3, torch.arange(NUM_EDGES) % 3 == 0
+
+
+def in_groups(x: Tensor, w: Tensor) -> Tensor:
+    """A product with a matrix for each group of features, as a batch of products."""
+    groups = x.view(-1, w.size(0), w.size(1)).transpose(0, 1).contiguous()
+    return torch.matmul(groups, w).transpose(0, 1).contiguous().view(-1, w.size(0) * w.size(2))
+
 
 MESSAGES = [
     Message("a field of the source", lambda x_j: x_j, x),
@@ -320,8 +327,44 @@ MESSAGES = [
     ),
     Message("a stopped gradient", lambda x_i, x_j: (x_i * x_j).detach() * x_j, x),
     Message("the index", lambda x_j, index: x_j * index.unsqueeze(-1), x, ""),
+    # What has no kernel, but keeps edges apart.
+    Message("features in order", lambda x_i, x_j: (x_i * x_j).cumsum(-1), x, CHUNKS),
+    Message("the largest feature", lambda x_i, x_j: (x_i * x_j).max(-1, keepdim=True)[0] * x_i, x, CHUNKS),
+    Message("where it is", lambda x_i, x_j: x_j * (x_i * x_j).argmax(-1, keepdim=True), x, CHUNKS),
+    Message("sorted features", lambda x_i, x_j: (x_i * x_j).sort(-1)[0], x, CHUNKS),
+    Message("the largest two", lambda x_i, x_j: (x_i * x_j).topk(2)[0], x, CHUNKS),
+    Message("the median feature", lambda x_i, x_j: (x_i * x_j).median(1)[0].unsqueeze(-1), x, CHUNKS),
+    Message(
+        "features that the edge picks",
+        lambda x_i, x_j, kind: (x_i * x_j).gather(1, kind.unsqueeze(-1)),
+        {**x, "kind": kind},
+        CHUNKS,
+    ),
+    Message(
+        "matrices selected by type",
+        lambda x_j, w, kind: torch.bmm(x_j.unsqueeze(1), w.index_select(0, kind)).squeeze(1),
+        {**x, "w": randn(3, 6, 2), "kind": kind},
+        CHUNKS,
+    ),
+    Message(
+        "a table's rows",
+        lambda x_j, w, kind: F.embedding(kind, w) * x_j,
+        {**x, "w": randn(3, 6), "kind": kind},
+        CHUNKS,
+    ),
+    Message("features of a source in order", lambda x_i, x_j: x_i * x_j.cumsum(-1), x),
+    Message(
+        "a matrix for each group", lambda x_i, x_j, w: x_i * in_groups(x_j, w), {**x, "w": randn(2, 3, 3)}
+    ),
+    Message(
+        "a matrix for each group of a pair",
+        lambda x_i, x_j, w: in_groups(x_i * x_j, w),
+        {**x, "w": randn(2, 3, 3)},
+        CHUNKS,
+    ),
     # What must not become a kernel.
-    Message("features in order", lambda x_i, x_j: (x_i * x_j).cumsum(-1), x, EAGER),
+    Message("edges in order", lambda x_i, x_j: (x_i * x_j).cumsum(0), x, EAGER),
+    Message("sorted edges", lambda x_i, x_j: (x_i * x_j).sort(0)[0], x, EAGER),
     Message("a mean over all edges", lambda x_i, x_j: x_i * x_j - (x_i * x_j).mean(0), x, EAGER),
     Message(
         "normalised over all edges",
