@@ -174,13 +174,14 @@ def gradients_by_kernels(
     """
     plan = fused.plan
     backward = plan.backward(wanted)
-    numbers = _read_back(plan, graph, values, saved, gradients)
-    num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}
-    inputs = backward.hoisted.before(numbers, num_rows)
     kernels = fused.backward_kernels(backward)
     if let_go:
         for kernel in kernels:
             kernel.prepare(graph)  # once this is done, nobody will have to do without them
+    numbers = _read_back(plan, graph, values, saved, gradients)
+    num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}
+    inputs = backward.hoisted.before(numbers, num_rows)
+    if let_go:
         for tensors in (numbers, values, saved, gradients):
             cast(list[Any], tensors).clear()
     results: list[Tensor | None] = [None] * sum(wanted)
