@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Any, NamedTuple, cast
 
@@ -13,6 +13,7 @@ from mpnn import Graph, propagate
 from mpnn.typed import grouped_linear
 
 MANY = 1 << 22  # numbers, 16 MB of float32: tensors of at least so many are rather computed twice than kept
+PAIRS_AT_ONCE = 1 << 13
 
 
 class Relations(NamedTuple):
@@ -108,8 +109,8 @@ class _Twice(torch.autograd.Function):
         ctx.listen, ctx.relations = listen, relations
         heard = listen(x)
         product = heard if weight.size(1) == weight.size(2) else heard.new_empty(len(heard), weight.size(2))
-        for rows, one in zip(_ranges(relations), weight, strict=True):
-            product[rows] = heard[rows] @ one
+        for k, rows in _pieces(relations):
+            product[rows] = heard[rows] @ weight[k]
         del heard
         return joined_sum(product, relations)
 
@@ -127,11 +128,11 @@ class _Twice(torch.autograd.Function):
         with torch.enable_grad():
             heard = ctx.listen(x)
         # The gradient of what a relation's pairs heard takes the place of what they heard.
-        place, of_weight = heard.detach(), torch.empty_like(weight, memory_format=torch.contiguous_format)
-        for k, rows in enumerate(_ranges(relations)):
+        place, of_weight = heard.detach(), torch.zeros_like(weight, memory_format=torch.contiguous_format)
+        for k, rows in _pieces(relations):
             sent = gradient.index_select(0, relations.joined.dst[rows])
             if want_weight:
-                torch.mm(place[rows].t(), sent, out=of_weight[k])
+                of_weight[k].addmm_(place[rows].t(), sent)
             if want_x:
                 torch.mm(sent, weight[k].t(), out=place[rows])
             del sent
@@ -139,6 +140,8 @@ class _Twice(torch.autograd.Function):
         return of_x, of_weight if want_weight else None, None, None
 
 
-def _ranges(relations: Relations) -> list[slice]:
-    ends = list(accumulate(relations.counts))
-    return [slice(end - count, end) for end, count in zip(ends, relations.counts, strict=True)]
+def _pieces(relations: Relations) -> Iterator[tuple[int, slice]]:
+    """Pairs of one relation each, as many as a cache holds, with the number of the relation."""
+    for k, (end, count) in enumerate(zip(accumulate(relations.counts), relations.counts, strict=True)):
+        for start in range(end - count, end, PAIRS_AT_ONCE):
+            yield k, slice(start, min(start + PAIRS_AT_ONCE, end))

@@ -15,8 +15,9 @@ from mpnn.graph_checks import Size, check_distinct
 def relooped(edge_index: Tensor, size: Size, loops: str) -> tuple[Tensor, Tensor]:
     """See `Graph.relooped`: the edges with other self loops, and `[num_edges']` where each is from."""
     num_edges, device = edge_index.size(1), edge_index.device
-    origin = torch.arange(num_edges, device=device)
-    if loops != "more":
+    if loops == "more":
+        origin = torch.arange(num_edges, device=device)
+    else:
         origin = (edge_index[0] != edge_index[1]).nonzero().squeeze(1)
         edge_index = edge_index[:, origin]
     if loops != "none":
