@@ -75,7 +75,7 @@ def test_the_source_is_the_c_that_runs() -> None:
 
 
 def test_a_message_that_has_no_kernel_is_shown_with_the_reason() -> None:
-    (step,) = mpnn.explain(lambda: mpnn.propagate(graph, lambda x_j: x_j.cumsum(-1), x=x)).steps
+    (step,) = mpnn.explain(lambda: mpnn.propagate(graph, lambda x_j: x_j.cumsum(0), x=x)).steps
     assert step.way == "eager"
     assert "cumsum mixes" in str(step)
     with mpnn.backend("eager"):
