@@ -110,27 +110,28 @@ class GATConv(LoopedAttention):
         one = isinstance(self.in_channels, int)
         lin_src, lin_dst = (self.lin, self.lin) if one else (self.lin_src, self.lin_dst)
         if one and x_dst is x_src:
-            h_src, scores = self._heads(lin_src, x_src, self.att_src, self.att_dst)
-            return h_src, h_src, (scores[0], scores[1])
+            h_src, (score_src, score_dst) = self._heads(lin_src, x_src, self.att_src, self.att_dst)
+            return h_src, h_src, (score_src, score_dst)
         h_src, (score_src,) = self._heads(lin_src, x_src, self.att_src)
         if x_dst is None:
             return h_src, None, (score_src, None)
         h_dst, (score_dst,) = self._heads(lin_dst, x_dst, self.att_dst)
         return h_src, h_dst, (score_src, score_dst)
 
-    def _heads(self, linear: Linear, x: Tensor, *attentions: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _heads(self, linear: Linear, x: Tensor, *attentions: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """W h for each head, `[n, heads, channels]`, and its products with some vectors, `[n, heads]` each.
 
         a·(W h) = (Wᵀ a)·h. Where h is no wider than W h, the products are made of h, and first: their
         gradients come last then, when that at W h is no longer in memory.
         """
+        columns = _columns(*attentions)
         if type(linear) is Linear and not linear._forward_pre_hooks:  # else the weight is not ours to read
             linear.see(x)
             if x.size(-1) <= linear.out_channels:
-                scores = [x @ (linear.weight.t() @ _columns(attention)) for attention in attentions]
-                return self.split(linear(x)), scores
+                scores = x @ (linear.weight.t() @ columns)
+                return self.split(linear(x)), scores.chunk(len(attentions), -1)
         h = linear(x)
-        return self.split(h), [h @ _columns(attention) for attention in attentions]
+        return self.split(h), (h @ columns).chunk(len(attentions), -1)
 
     def edge_update(  # type: ignore[override]
         self, score_j: Tensor, score_i: Tensor | None, edge_score: Tensor | None
@@ -145,13 +146,10 @@ class GATConv(LoopedAttention):
         return self.edge_update(score_j, score_i, edge_score), self.drop(x_j)
 
 
-def _columns(attention: Tensor) -> Tensor:
-    """A vector for each head, `[1, heads, channels]`, as a matrix `[heads * channels, heads]`.
+def _columns(*attentions: Tensor) -> Tensor:
+    """Vectors for each head, `[1, heads, channels]` each, as a matrix `[heads * channels, count * heads]`.
 
     h times this is a·h for each head as one product: the products of all entries would fill a tensor like h.
     """
-    heads = attention.size(1)
-    columns = attention[0].unsqueeze(-1) * torch.eye(
-        heads, dtype=attention.dtype, device=attention.device
-    ).unsqueeze(1)
-    return columns.flatten(0, 1)
+    vectors = torch.cat(attentions).permute(2, 0, 1)  # channels, count, heads
+    return torch.diag_embed(vectors, dim1=0, dim2=3).flatten(2).flatten(0, 1)
