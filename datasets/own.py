@@ -144,6 +144,8 @@ def _assemble(path: Path, columns: Columns, edges: _Edges, table: Table | None) 
         )
         names = [names[k] for k in order]
     edge_index = _numbered(path, edges, names)
+    if order is not None:
+        _check_within(path, columns, edges, names, edge_index, sizes)
     attr, y, count = edges.attr, edges.y, max(edge_index.size(1), 1)
     if not columns.directed:
         edge_index = torch.cat([edge_index, edge_index.flip(0)], dim=1)
@@ -163,12 +165,7 @@ def _assemble(path: Path, columns: Columns, edges: _Edges, table: Table | None) 
         num_edge_types=None if edges.kind is None else len(edges.kind.names),
     )
     if order is not None:
-        try:
-            graph = graph.as_batch(sizes)
-        except ValueError as error:
-            raise DataError(
-                f"{path}: an edge should stay within a {columns.graph_id}, but {error}"
-            ) from error
+        graph = graph.as_batch(sizes)
     known = answers(table, columns.label) if table is not None and columns.label is not None else None
     x = None
     if table is not None:
@@ -188,6 +185,27 @@ def _assemble(path: Path, columns: Columns, edges: _Edges, table: Table | None) 
         edge_class_names=() if y is None else y.names,
         node_names=tuple(names),
     )
+
+
+def _check_within(
+    path: Path,
+    columns: Columns,
+    edges: _Edges,
+    names: list[str],
+    edge_index: Tensor,
+    sizes: list[tuple[int, int]],
+) -> None:
+    """Edges should not go from one of several graphs to another."""
+    owner = torch.arange(len(sizes)).repeat_interleave(torch.tensor([size for size, _ in sizes]))
+    leaves = (owner[edge_index[0]] != owner[edge_index[1]]).nonzero()
+    if len(leaves):
+        k = int(leaves[0])
+        line = "" if edges.lines is None else f" line {edges.lines[k]}"
+        i, j = (names[node] for node in edge_index[:, k].tolist())
+        raise DataError(
+            f"{path}{line}: the edge {i} - {j} goes from one {columns.graph_id} to another, but graph_id is "
+            f"{columns.graph_id!r}, so it should stay within one"
+        )
 
 
 def _check_equal(

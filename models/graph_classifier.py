@@ -134,14 +134,14 @@ class GIN(GraphClassifier):
             hidden_channels,
             out_channels,
             num_layers,
-            conv=_NormalisedGINConv,
+            conv=NormalisedGINConv,
             readout=readout,
             readout_dropout=dropout,
             **options,
         )
 
 
-class _NormalisedGINConv(GINConv):
+class NormalisedGINConv(GINConv):
     """The layer with the perceptron of the authors' code."""
 
     def __init__(self, in_channels: int, out_channels: int, **kwargs: Any) -> None:

@@ -114,7 +114,7 @@ def attention_picture(
         figure = new_figure(WIDTH, height)
         star, heads = figure.subplots(1, 2, width_ratios=(1, 1.15))
         _draw_star(star, node, sources, mean.tolist(), labels, seen)
-        star.set_title(str(node) if node_names is None else plain(node_names[node]), fontsize=8)
+        star.set_title(f"node {node}" if node_names is None else plain(node_names[node]), fontsize=8)
         figure.legend(handles=keys, loc="outside lower center", ncols=columns, handletextpad=0.2)
         image = heads.imshow(100 * weights.T, cmap="Blues", vmin=0, aspect="auto")
         heads.set_xticks(range(len(labels)), labels, rotation=60, ha="right", rotation_mode="anchor")

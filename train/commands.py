@@ -65,7 +65,8 @@ def evaluate(arguments: dict[str, Any]) -> int:
             values = (metric.text(scores[f"{part}_{metric.name}"]) for metric in task.metrics)
             table.add_row(part, str(len(where)), *values)
         console.print(
-            f"{one.model} on {one.dataset}{names}: validation loss {scores['val_loss']:.4f}", markup=False
+            f"{one.model} on {Path(one.dataset).name}{names}: validation loss {scores['val_loss']:.4f}",
+            markup=False,
         )
         console.print(table)
     return 0

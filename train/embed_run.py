@@ -48,7 +48,7 @@ class EmbedReport:
 
     def __str__(self) -> str:
         settings = self.settings
-        head = f"{settings.model} on {settings.dataset}"
+        head = f"{settings.model} on {Path(settings.dataset).name}"
         if not self.scores:
             return f"{head}: {len(self.vectors)} vectors, loss {self.history[-1]['loss']:.4f}"
         parts = []

@@ -80,7 +80,7 @@ class Report:
             mean, deviation = self.test(metric.name)
             parts.append(f"{metric.title} {metric.text(mean, deviation if count > 1 else None)}")
         part = {"test": "test", "val": "validation"}[self.part]
-        text = f"{settings.model} on {settings.dataset}: {part} {', '.join(parts)}"
+        text = f"{settings.model} on {Path(settings.dataset).name}: {part} {', '.join(parts)}"
         return text if count == 1 else f"{text} ({runs})"
 
 

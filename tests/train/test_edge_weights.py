@@ -108,9 +108,12 @@ SHORT = ["--epochs", "2", "--no-pictures", "--val-share", "0.3", "--test-share",
 
 
 @pytest.mark.parametrize("model", ["gcn", "cheb", "appnp", "gine"])
-def test_the_command_trains_and_predicts_with_weights(home: Path, model: str) -> None:
+def test_the_command_trains_and_predicts_with_weights(
+    home: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["train", "node", *OWN, "--edge-weight", "strength", "--model", model, "--out", model, *SHORT]
     assert cli.main(command) == 0
+    assert f"{model} on net.csv: test accuracy" in capsys.readouterr().out  # not its whole path
     assert cli.main(["predict", model, "--output", "out.csv"]) == 0
 
 

@@ -149,7 +149,7 @@ def test_tables_of_several_graphs_are_read_and_learned(
         ([*KINDS, "--label", "round,id"], "line 2: id is 'a', but of several columns to learn each should"),
         (
             [*KINDS, "--label", "round", "--ignore", "use", "--graph-id", "tall"],
-            "an edge should stay within a tall, but edge",
+            "goes from one tall to another, but graph_id is 'tall', so it should stay within one",
         ),
         ([*OWN, "--edge-type", "sort"], "net.csv has no column 'sort', but u, v, kind"),
         (["--dataset", "crowds", "--split", "per-class"], "split is 'per-class', but that is for nodes"),
