@@ -8,6 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from mpnn.backends.compiled import transformed
+
 ROWS_AT_ONCE = 4096
 
 
@@ -27,8 +29,7 @@ def by_rows(function: Callable[..., Tensor], rows: Sequence[Tensor], parameters:
         rows[0].size(0) <= ROWS_AT_ONCE
         or not rows[0].is_cpu
         or torch.compiler.is_compiling()
-        or torch._C._functorch.maybe_current_level() is not None
-        or torch.autograd.forward_ad._current_level >= 0
+        or transformed()
         or torch.is_autocast_enabled("cpu")
     )
     if at_once:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mpnn import Graph, propagate
+from mpnn.backends.compiled import transformed
 from mpnn.typed import grouped_linear
 
 MANY = 1 << 22  # numbers, 16 MB of float32: tensors of at least so many are rather computed twice than kept
@@ -80,8 +81,7 @@ def transformed_sum(
         or relations.heard.num_edges == 0
         or sum(relations.counts) * x.size(1) < MANY
         or torch.compiler.is_compiling()
-        or torch._C._functorch.maybe_current_level() is not None
-        or torch.autograd.forward_ad._current_level >= 0
+        or transformed()
         or torch.is_autocast_enabled("cpu")
     )
     if special:
