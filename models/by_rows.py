@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from mpnn.backends.compiled import transformed
+from mpnn.native.reach import transformed
 
 ROWS_AT_ONCE = 4096
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from mpnn.adjacency import Topology
 from mpnn.aggregate import Sum
-from mpnn.backends.compiled import transformed
 from mpnn.graph import Graph, Size
 from mpnn.models.layer import Features, Layer
 from mpnn.models.linear import Linear, reset
+from mpnn.native.reach import transformed
 from mpnn.topology import Implicit
 
 

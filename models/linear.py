@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
-from mpnn.backends.compiled import transformed
+from mpnn.native.reach import transformed
 
 Init = Literal["torch", "glorot"]
 

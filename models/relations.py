@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mpnn import Graph, propagate
-from mpnn.backends.compiled import transformed
+from mpnn.native.reach import transformed
 from mpnn.typed import grouped_linear
 
 MANY = 1 << 22  # numbers, 16 MB of float32: tensors of at least so many are rather computed twice than kept

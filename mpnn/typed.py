@@ -13,6 +13,8 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
+from mpnn.native.reach import transformed
+
 Order = tuple[Tensor, Tensor, list[int]]  # edges sorted by type, the way back, edges of each type
 
 # The order of a tensor of types lives as long as that tensor; a write into the tensor raises its version.
@@ -50,8 +52,7 @@ def grouped_linear(x: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
     special = (
         x.dim() != 2
         or torch.compiler.is_compiling()
-        or torch._C._functorch.maybe_current_level() is not None
-        or torch.autograd.forward_ad._current_level >= 0
+        or transformed()
         or torch.is_autocast_enabled(x.device.type)
     )
     if special:

@@ -65,16 +65,6 @@ def applies(step: Step) -> bool:
     return known and step.fields.node_dim == 0 and fusible(step.aggregator)
 
 
-def transformed() -> bool:
-    """Whether forward-mode differentiation or torch.func looks at every operation."""
-    return (
-        torch._C._functorch.maybe_current_level() is not None or torch.autograd.forward_ad._current_level >= 0
-    )
-
-
-transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]  # known while a function is compiled
-
-
 def run(step: Step) -> Tensor:
     """Compute a step inside a function that is being compiled.
 

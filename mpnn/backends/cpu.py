@@ -9,6 +9,7 @@ from mpnn.backends import compiled, eager
 from mpnn.backends.c.kernel import Kernel
 from mpnn.backends.fused import run as run_fused
 from mpnn.native.compiler import has_compiler
+from mpnn.native.reach import transformed
 from mpnn.plan.homes import NotFusableError
 from mpnn.step import Step
 
@@ -32,4 +33,4 @@ def _applies(step: Step, compiling: bool) -> bool:
     # Under forward-mode differentiation and torch.func PyTorch itself must see every operation; so must its
     # compiler under autocast.
     on_cpu = step.fields.graph.device.type == "cpu"
-    return on_cpu and not compiled.transformed() and not (compiling and torch.is_autocast_enabled("cpu"))
+    return on_cpu and not transformed() and not (compiling and torch.is_autocast_enabled("cpu"))

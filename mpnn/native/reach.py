@@ -1,4 +1,4 @@
-"""Which tensors a C function may be handed."""
+"""What PyTorch itself must compute, and which tensors a C function may be handed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import torch
 from torch import Tensor
 
 TYPES = {torch.float32: "float", torch.float64: "double"}
+
+
+def transformed() -> bool:
+    """Whether forward-mode differentiation or torch.func looks at every operation."""
+    return (
+        torch._C._functorch.maybe_current_level() is not None or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]  # known while a function is compiled
 
 
 def in_reach(x: Tensor) -> bool:
@@ -19,8 +29,7 @@ def in_reach(x: Tensor) -> bool:
         and x.layout is torch.strided
         and x.dtype in TYPES
         and not torch.compiler.is_compiling()
-        and torch._C._functorch.maybe_current_level() is None
-        and torch.autograd.forward_ad._current_level < 0
+        and not transformed()
         and torch._C._len_torch_dispatch_stack() == 0
         and not torch._C._functorch.is_legacy_batchedtensor(x)
     )

@@ -9,6 +9,7 @@ from mpnn.backends import compiled, eager
 from mpnn.backends.fused import run as run_fused
 from mpnn.backends.plans import MakeKernel
 from mpnn.native.gpu import has_triton, interprets
+from mpnn.native.reach import transformed
 from mpnn.plan.homes import NotFusableError
 from mpnn.step import Step
 
@@ -47,7 +48,7 @@ def run_if_it_can(step: Step) -> Tensor:
 
 def _applies(step: Step) -> bool:
     # Under forward-mode differentiation, torch.func and autocast PyTorch itself must see every operation.
-    return not compiled.transformed() and not torch.is_autocast_enabled(step.fields.graph.device.type)
+    return not transformed() and not torch.is_autocast_enabled(step.fields.graph.device.type)
 
 
 def make_kernel() -> MakeKernel | None:
