@@ -46,8 +46,9 @@ def is_module(name: str) -> bool:
 
 
 def test_the_readmes_python_runs_from_top_to_bottom_and_prints_what_it_says(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # it draws a picture
     code = "".join(BLOCK.findall(README))
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
     assert capsys.readouterr().out.splitlines() == PRINTED.findall(code)
