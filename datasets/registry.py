@@ -26,12 +26,21 @@ Dataset = NodeDataset | GraphDataset | ImageDataset | TextDataset
 
 @dataclass(frozen=True)
 class Entry:
-    """A loader, one line about what it loads, whether it reads files (then it takes `data`), and for what."""
+    """A data set.
+
+    Args:
+        load: returns it.
+        about: what it is, in a line.
+        reads_files: whether it is read from files; then `load` takes `data`.
+        tasks: what it is for.
+        edge_labels: whether there is something to learn of its edges besides which there are.
+    """
 
     load: Callable[..., Dataset]
     about: str
     reads_files: bool
     tasks: tuple[str, ...] = ("node", "edge")
+    edge_labels: bool = False
 
 
 def _tu(name: str, about: str, attributes: bool = False) -> Entry:
@@ -53,7 +62,7 @@ DATASETS = {
     "coauthor-physics": _shchur("coauthor-physics", "34,493 physicists, 5 fields"),
     "blogcatalog": Entry(partial(load_mat, "blogcatalog"), "10,312 bloggers, 39 groups, several each", True),
     "ppi": Entry(partial(load_mat, "ppi"), "3,890 human proteins, 50 states, several each", True),
-    "sbm": Entry(load_sbm, "300 nodes in 3 blocks, drawn; edges within or between", False),
+    "sbm": Entry(load_sbm, "300 nodes in 3 blocks, drawn; edges within or between", False, edge_labels=True),
     "grid": Entry(load_grid, "400 nodes, each to tell its neighbours' mean; drawn", False),
     "crowds": Entry(
         load_crowds, "24 graphs, 20 to train on; nodes with several labels each; drawn", False, ("node",)

@@ -138,7 +138,7 @@ def _train(flags: dict[str, Any]) -> int:
         dataset, model = DEFAULTS[flags["task"]]
         given = {} if config is None else read_settings_file(Path(config), flags["task"])
         asked = given | flags
-        if asked.get("edge_label") is not None or asked.get("predict") == "labels":
+        if flags["task"] == "edge" and _asks_for_labels_of_edges({"dataset": dataset} | asked):
             model = "gcn"  # the autoencoders know links only
         settings = preset(**{"dataset": dataset, "model": model} | asked)
     else:
@@ -155,6 +155,12 @@ def _train(flags: dict[str, Any]) -> int:
             raise
     display.summary(report)
     return 0
+
+
+def _asks_for_labels_of_edges(asked: dict[str, Any]) -> bool:
+    entry = DATASETS.get(asked["dataset"])
+    there = asked.get("edge_label") is not None or (entry is not None and entry.edge_labels)
+    return bool(asked.get("predict", "labels" if there else "links") == "labels")
 
 
 def _show_warning(

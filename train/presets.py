@@ -162,8 +162,9 @@ def preset(model: str, task: str = "node", **overrides: Any) -> Settings:
     by_model, others = BY_TASK.get(task, ({}, {}))
     of_dataset = BY_DATASET.get((task, overrides.get("dataset", "")), {})
     published = of_dataset.get(model, by_model.get(model, others))
-    if published is AUTOENCODER and overrides.get("dataset", Settings.dataset) not in DATASETS:
-        published = published | {"features": "given"}  # one's own need not be bags of words
+    entry = DATASETS.get(overrides.get("dataset", Settings.dataset))
+    if published is AUTOENCODER and (entry is None or not entry.reads_files):
+        published = published | {"features": "given"}  # these need not be bags of words
     if overrides.get("shared_epoch") or overrides.get("monitor") == "last":  # then no run may stop early
         published = published | {"patience": None}
     return Settings(model=model, task=task, **(published | overrides))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mpnn.datasets import NodeDataset, load
+from mpnn.datasets import DATASETS, NodeDataset, load
 from mpnn.train import cli
 from mpnn.train.display import Display
 
@@ -219,6 +219,15 @@ def test_help_is_there(flags: list[str], capsys: pytest.CaptureFixture[str]) -> 
 def test_every_flag_is_a_setting() -> None:
     parsed: dict[str, Any] = vars(cli._parser().parse_args(["train", "node"]))
     assert set(parsed) == {"command", "task"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "task"),
+    [(name, task) for name, entry in DATASETS.items() if not entry.reads_files for task in entry.tasks],
+)
+def test_every_data_set_without_files_trains_by_default(tmp_path: Path, dataset: str, task: str) -> None:
+    flags = ["--dataset", dataset, "--epochs", "1", "--no-pictures", "--out", str(tmp_path / "run")]
+    assert cli.main(["train", task, *flags]) == 0
 
 
 def test_labels_of_edges_are_learned_by_a_layer_unless_another_model_is_named(tmp_path: Path) -> None:
