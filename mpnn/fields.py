@@ -59,7 +59,7 @@ class Fields:
         self.node_dim = node_dim
         self._reversed = flow == "target_to_source"
         self._is_typed = isinstance(topology, Graph) and topology.is_typed
-        if not asked.fits(fields):
+        if not asked.fits(fields, self._is_typed):
             self._check_asked(asked.functions)
         self._check_pairs(asked.lifted)
         if size is not None:
