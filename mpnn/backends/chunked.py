@@ -39,6 +39,20 @@ class _Block(NamedTuple):
         index = {Home.SRC: self.src, Home.DST: self.dst, Home.EDGE: self.edges}.get(home)
         return value if index is None else value.index_select(0, index)
 
+    def add(self, lifted: Tensor, total: Tensor, home: Home) -> None:
+        """Sum what `lift` has repeated, into `total`."""
+        if home is Home.EDGE:
+            total.index_copy_(0, self.edges, lifted)  # each edge is in one block
+        elif home is Home.DST:
+            total[self.rows].index_add_(0, self.dst - self.rows.start, lifted)
+        elif total.is_cpu and total.size(0) > 4 * self.src.numel():
+            # There PyTorch looks at every row of `total`, however few are meant.
+            few, place = torch.unique(self.src, return_inverse=True)
+            sums = lifted.new_zeros(few.numel(), *lifted.shape[1:]).index_add_(0, place, lifted)
+            total.index_copy_(0, few, total.index_select(0, few) + sums)
+        else:
+            total.index_add_(0, self.src, lifted)
+
 
 def run(plan: Plan, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[Tensor]:
     """The plan's reductions, each `[num_dst, ...]`."""
@@ -122,9 +136,7 @@ def gradients(
             if home is Home.SHARED:
                 total += gradient
             else:
-                total.index_add_(
-                    0, {Home.SRC: block.src, Home.DST: block.dst, Home.EDGE: block.edges}[home], gradient
-                )
+                block.add(gradient, total, home)
     return totals
 
 
