@@ -52,7 +52,9 @@ def load_mnist(data: str | Path | None = None) -> ImageDataset:
     """
     home = data_folder(data)
     if home is None:
-        raise DataError(f"mnist is read from its IDX files: give their folder as data, or set {VARIABLE}")
+        raise DataError(
+            f"mnist is read from its IDX files: give their folder by --data, data=... or {VARIABLE}"
+        )
     raw = next((home / part for part in ("", "MNIST/raw", "mnist/MNIST/raw") if _there(home / part)), None)
     if raw is None:
         raise DataError(f"{home} holds no train-images-idx3-ubyte or train-images-idx3-ubyte.gz of MNIST")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ def load_shchur(name: str, data: str | Path | None = None) -> NodeDataset:
     Args:
         name: which graph.
         data: a folder that holds its file in `gnn_benchmark`, `raw` or directly; by default the folder that
-            the environment variable `MPNN_DATA` names. Nothing is downloaded: the original files hold
-            pickles, and only plain arrays are read.
+            the environment variable `MPNN_DATA` names. Nothing is downloaded. Pickles in it, as the names
+            of Coauthor's classes are, are left unread, and the classes numbered.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -59,9 +60,7 @@ def read_shchur(path: Path, name: str) -> NodeDataset:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             links, x = _matrix(arrays, "adj"), _matrix(arrays, "attr")
             y = torch.from_numpy(arrays["labels"].astype(np.int64))
-            names = (
-                arrays["class_names"].tolist() if "class_names" in arrays.files else range(int(y.max()) + 1)
-            )
+            names = _class_names(arrays, int(y.max()) + 1)
         compare_content(path, links, x, y.numpy())
         both = (links + links.T).tocoo()
         apart = both.row != both.col
@@ -75,6 +74,14 @@ def read_shchur(path: Path, name: str) -> NodeDataset:
         )
     except DAMAGE as error:
         raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error
+
+
+def _class_names(arrays: Any, count: int) -> Sequence[Any]:
+    try:
+        names: list[Any] = arrays["class_names"].tolist()
+    except (KeyError, ValueError):  # not there, or a pickle, which would run what is in it
+        return range(count)
+    return names
 
 
 def _matrix(arrays: Any, name: str) -> csr_matrix:

@@ -101,7 +101,9 @@ def load_shakespeare(data: str | Path | None = None) -> TextDataset:
     """
     home = data_folder(data)
     if home is None:
-        raise DataError(f"shakespeare is read from input.txt: give its folder as data, or set {VARIABLE}")
+        raise DataError(
+            f"shakespeare is read from input.txt: give its folder by --data, data=... or {VARIABLE}"
+        )
     places = [home / part / "input.txt" for part in ("", "tinyshakespeare", "text/tinyshakespeare")]
     path = next((place for place in places if place.exists()), None)
     if path is None:

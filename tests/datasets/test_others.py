@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -50,6 +51,25 @@ def test_amazon_is_read_as_by_pyg(small_npz: Path) -> None:
     assert ours.graph.num_edges == theirs.num_edges
     assert_close(ours.x, theirs.x)
     assert ours.y is not None and torch.equal(ours.y, theirs.y) and ours.train_mask is None
+
+
+class Runs:
+    """What a file of a stranger may do when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.mkdir, (self.mark,)
+
+
+def test_pickled_names_are_left_unread_and_the_classes_numbered(small_npz: Path) -> None:
+    path, mark = small_npz / "amazon_electronics_photo.npz", small_npz / "was run"
+    with np.load(path) as arrays:
+        content = {name: arrays[name] for name in arrays.files}
+    np.savez(path, **content, class_names=np.array([Runs(mark)] * 3, dtype=object))
+    assert one_graph("amazon-photo", small_npz).class_names == ("0", "1", "2")
+    assert not mark.exists()
 
 
 PUBLISHED = [
