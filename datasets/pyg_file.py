@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import warnings
-import zipfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,15 @@ def read_pyg(path: Path, ignore: Collection[str] = ()) -> NodeDataset | GraphDat
         DataError: the file is damaged, holds code or something else, or the graphs do not fit together.
     """
     content = _load(path)
+    try:
+        return _read(path, content, ignore)
+    except DataError:
+        raise
+    except Exception as error:  # what is damaged fails wherever it is touched, in whatever way
+        raise DataError(f"{path} cannot be used: {in_a_line(error)}") from error
+
+
+def _read(path: Path, content: Any, ignore: Collection[str]) -> NodeDataset | GraphDataset:
     parts: list[str] = []
     if isinstance(content, dict) and set(content) == set(PARTS):
         parts = [part for part in PARTS for _ in content[part]]
@@ -61,8 +69,8 @@ def read_pyg(path: Path, ignore: Collection[str] = ()) -> NodeDataset | GraphDat
             setattr(graph, name, None)
     try:
         return _assemble(path.name.split(".")[0], graphs, parts)
-    except (ValueError, TypeError, IndexError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be used: {in_a_line(error)}") from error
+    except DataError as error:
+        raise DataError(f"{path} cannot be used: {error}") from error
 
 
 def _load(path: Path) -> Any:
@@ -83,7 +91,7 @@ def _load(path: Path) -> Any:
             f"{path} was not opened: it is damaged, or holds objects besides tensors and PyTorch Geometric's "
             "Data, which could run code; save the Data alone, by torch.save"
         ) from None
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # of a damaged file, torch.load raises whatever comes
         raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error
 
 

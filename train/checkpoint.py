@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +54,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise RunError(f"{path} does not exist: there is no checkpoint to go on from") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
-    except (EOFError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile):
+    except Exception:  # of a damaged file, torch.load raises whatever comes
         raise RunError(f"{path} is not a checkpoint of mpnn, or is damaged") from None
     if not isinstance(state, dict):
         raise RunError(f"{path} is not a checkpoint of mpnn: it holds a {type(state).__name__}")

@@ -138,6 +138,18 @@ class Runs:
         return os.mkdir, (str(self.mark),)
 
 
+def test_damaged_files_are_named_however_they_are_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    path.write_bytes(b"\x80\x02q\x00.")  # a pickle that keeps what is not there
+    with pytest.raises(DataError, match=r"net.pt is damaged or of another format"):
+        load(str(path))
+    with pytest.raises(DataError, match=r"net.pt cannot be used"):
+        read(path, Data.__new__(Data))
+    slices = {"x": torch.tensor([0, 2, 99])}
+    with pytest.raises(DataError, match=r"net.pt cannot be used"):
+        read(path, ({"x": torch.rand(3, 1), "y": torch.zeros(2)}, slices))
+
+
 def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
     mark = tmp_path / "was run"
     with pytest.raises(DataError, match=r"bad.pt was not opened: it is damaged, or holds objects besides"):

@@ -33,7 +33,8 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 def test_a_file_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
     torch.save({"model": Bomb(tmp_path / "exploded")}, tmp_path / "bomb.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
-    for name in ("bomb.pt", "plain.pt"):
+    (tmp_path / "odd.pt").write_bytes(b"\x80\x02q\x00.")  # a pickle that keeps what is not there
+    for name in ("bomb.pt", "plain.pt", "odd.pt"):
         with pytest.raises(RunError, match=rf"{name[:-3]}\.pt is not a checkpoint of mpnn, or is damaged"):
             checkpoint.load(tmp_path / name)
     assert not (tmp_path / "exploded").exists()
