@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"mpnn: {error}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
-        print(f"mpnn: the output cannot be written: {error.strerror or error}", file=sys.stderr)
+        what = f"{error.filename} cannot be used" if error.filename else "the output cannot be written"
+        print(f"mpnn: {what}: {error.strerror or error}", file=sys.stderr)
         return USER_ERROR
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):

@@ -138,3 +138,14 @@ def test_an_output_that_cannot_be_written_gets_one_sentence(
     monkeypatch.setattr(sys, "stdout", Full())
     assert cli.main(["datasets"]) == 2
     assert capsys.readouterr().err == "mpnn: the output cannot be written: No space left on device\n"
+
+
+def test_a_file_that_fails_is_not_taken_for_the_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(arguments: object) -> int:
+        raise PermissionError(13, "Permission denied", "data/edges.csv")
+
+    monkeypatch.setitem(cli.COMMANDS, "datasets", (fail, cli.COMMANDS["datasets"][1]))
+    assert cli.main(["datasets"]) == 2
+    assert capsys.readouterr().err == "mpnn: data/edges.csv cannot be used: Permission denied\n"
