@@ -70,7 +70,7 @@ def _by_kernels(fused: Fused, graph: Graph, seed: Seed, values: Sequence[Tensor]
     wanted = tuple([v.requires_grad for v in values])
     if True not in wanted or not torch.is_grad_enabled():
         made = fused.forward_kernel(save=False)(graph, values, seed)
-        return [made[k] for k in positions(plan)]
+        return [made[k] for k in plan.positions]
     fused.forward_kernel(save=True)
     try:
         fused.backward_kernels(plan.backward(wanted))
@@ -103,20 +103,6 @@ def _reciprocal_counts(graph: Graph, dtype: torch.dtype) -> Tensor:
     return graph.memo(("reciprocal counts", dtype), lambda: 1 / graph.in_degree.clamp(min=1).to(dtype))
 
 
-def positions(plan: Plan) -> list[int]:
-    """Where each reduction stands among a kernel's outputs, some of which are followed by what they save."""
-    positions, at = [], 0
-    for kind in plan.kinds:
-        positions.append(at)
-        at += 1 + SAVED[kind]
-    return positions
-
-
-def _needed_again(plan: Plan) -> list[bool]:
-    """Which of a kernel's outputs the backward pass reads."""
-    return [needed for kind in plan.kinds for needed in ([True, True] if SAVED[kind] else [False])]
-
-
 class _Rows(torch.autograd.Function):
     """The per-edge program as one differentiable operation on per-node tensors."""
 
@@ -127,10 +113,10 @@ class _Rows(torch.autograd.Function):
         made = fused.forward_kernel(save=True)(graph, values, seed)
         ctx.fused, ctx.graph, ctx.seed = fused, graph, seed
         # A sum is not needed again, and may be written into by its reader.
-        needed = [m for m, keep in zip(made, _needed_again(fused.plan), strict=True) if keep]
+        needed = [m for m, keep in zip(made, fused.plan.needed_again, strict=True) if keep]
         ctx.save_for_backward(*values, *needed)
         ctx.num_values = len(values)
-        return tuple(made[k] for k in positions(fused.plan))
+        return tuple(made[k] for k in fused.plan.positions)
 
     @staticmethod
     def backward(ctx: Any, *received: Any) -> tuple[Any, ...]:

@@ -82,6 +82,20 @@ class Plan:
         return [(has_rows(n) and shape_of(n)[0] != ROWS, feature_shape(n)) for n in inputs]
 
     @cached_property
+    def positions(self) -> list[int]:
+        """Where each reduction stands among a kernel's outputs, some of which are followed by what they save."""
+        positions, at = [], 0
+        for kind in self.kinds:
+            positions.append(at)
+            at += 1 + SAVED[kind]
+        return positions
+
+    @cached_property
+    def needed_again(self) -> list[bool]:
+        """Which of a kernel's outputs the backward pass reads."""
+        return [needed for kind in self.kinds for needed in ([True, True] if SAVED[kind] else [False])]
+
+    @cached_property
     def width(self) -> int:
         """How many numbers an edge has in the widest tensor of the core, if there were one row per edge."""
         lifted = [n for n in self.hoisted.inputs if n.meta["home"] is not Home.SHARED]

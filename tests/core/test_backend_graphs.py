@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 import mpnn
 from mpnn import Graph
@@ -148,6 +149,13 @@ def test_the_flow_turns_the_edges() -> None:
 
 
 # Tensors -------------------------------------------------------------------------------------------------
+
+
+def test_tensors_without_data_reach_no_kernel() -> None:
+    graph, x = random_graph(), randn(9, 5)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        out = mpnn.propagate(graph, bent, "sum", x=mode.from_tensor(x))
+    assert isinstance(out, FakeTensor) and out.shape == (9, 5)
 
 
 def test_strides_do_not_matter() -> None:

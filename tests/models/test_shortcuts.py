@@ -53,6 +53,13 @@ def test_epsilon_is_what_it_is_now(how: str) -> None:
     close(*[torch.autograd.grad(o, x, gradient)[0] for o in (out, sums @ x)])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_any_floating_type(dtype: torch.dtype) -> None:
+    layer, x = GINConv(nn.Identity()).to(dtype), randn(7, 3).to(dtype)
+    exact = (neighbours(GRAPH) + torch.eye(7, dtype=DTYPE)) @ x.to(DTYPE)
+    torch.testing.assert_close(layer(x, GRAPH), exact.to(dtype))
+
+
 @pytest.mark.parametrize(
     "graph",
     [
