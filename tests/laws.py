@@ -150,6 +150,17 @@ def single_precision_is_near_double(subject: Subject) -> None:
     assert_close(out.double(), subject.call(double, sample()), atol=3e-5)
 
 
+def half_precision_is_near_double(subject: Subject) -> None:
+    """In bfloat16, of eight binary digits, everything works, and gives about the same."""
+    exact, module = subject.make(), subject.make().to(torch.bfloat16)
+    expected = subject.call(exact, sample())
+    out = subject.call(module, sample(dtype=torch.bfloat16))
+    assert out.dtype == torch.bfloat16
+    out.sum().backward()
+    far = (out.to(torch.float64) - expected).abs().max() / expected.abs().max()
+    assert far < 0.1
+
+
 def evaluation_is_repeatable(subject: Subject) -> None:
     """In evaluation mode nothing is random, and training mode leaves it as it was."""
     module, data = subject.make(), sample()
@@ -264,6 +275,7 @@ LAWS: list[Law] = [
     a_batch_equals_one_by_one,
     an_edge_index_equals_its_graph,
     single_precision_is_near_double,
+    half_precision_is_near_double,
     evaluation_is_repeatable,
     a_saved_one_gives_the_same,
     a_copy_is_equal_and_apart,

@@ -83,7 +83,7 @@ class Plan:
 
     @cached_property
     def positions(self) -> list[int]:
-        """Where each reduction stands among a kernel's outputs, some of which are followed by what they save."""
+        """Where each reduction stands among a kernel's outputs; some are followed by what they save."""
         positions, at = [], 0
         for kind in self.kinds:
             positions.append(at)
