@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from mpnn.native.reach import transformed
+from mpnn.native.reach import only_autograd_follows
 
 ROWS_AT_ONCE = 4096
 
@@ -25,14 +25,8 @@ def by_rows(function: Callable[..., Tensor], rows: Sequence[Tensor], parameters:
     >>> by_rows(lambda a, b: a * b, [torch.ones(3, 2), torch.ones(3, 1)], [])[0]
     tensor([1., 1.])
     """
-    at_once = (
-        rows[0].size(0) <= ROWS_AT_ONCE
-        or not rows[0].is_cpu
-        or torch.compiler.is_compiling()
-        or transformed()
-        or torch.is_autocast_enabled("cpu")
-    )
-    if at_once:
+    first = rows[0]
+    if first.size(0) <= ROWS_AT_ONCE or not first.is_cpu or not only_autograd_follows(first):
         return function(*rows)
     return cast(Tensor, _ByRows.apply(function, len(rows), *rows, *parameters))  # type: ignore[no-untyped-call]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mpnn import Graph, propagate
-from mpnn.native.reach import transformed
+from mpnn.native.reach import only_autograd_follows
 from mpnn.typed import grouped_linear
 
 MANY = 1 << 22  # numbers, 16 MB of float32: tensors of at least so many are rather computed twice than kept
@@ -80,9 +80,7 @@ def transformed_sum(
         or not x.is_cpu
         or relations.heard.num_edges == 0
         or sum(relations.counts) * x.size(1) < MANY
-        or torch.compiler.is_compiling()
-        or transformed()
-        or torch.is_autocast_enabled("cpu")
+        or not only_autograd_follows(x)
     )
     if special:
         return _plain(x, weight, listen, relations)

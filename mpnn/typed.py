@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
-from mpnn.native.reach import transformed
+from mpnn.native.reach import only_autograd_follows
 
 Order = tuple[Tensor, Tensor, list[int]]  # edges sorted by type, the way back, edges of each type
 
@@ -49,13 +49,7 @@ def grouped_linear(x: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
         if product.requires_grad:  # its backward pass takes no gradient that is expanded, such as a sum's
             product.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
         return product
-    special = (
-        x.dim() != 2
-        or torch.compiler.is_compiling()
-        or transformed()
-        or torch.is_autocast_enabled(x.device.type)
-    )
-    if special:
+    if x.dim() != 2 or not only_autograd_follows(x):
         return _grouped(x, weight, counts)
     return cast(Tensor, _Grouped.apply(x, weight, counts))  # type: ignore[no-untyped-call]
 

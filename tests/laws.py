@@ -158,7 +158,7 @@ def half_precision_is_near_double(subject: Subject) -> None:
     assert out.dtype == torch.bfloat16
     out.sum().backward()
     far = (out.to(torch.float64) - expected).abs().max() / expected.abs().max()
-    assert far < 0.1
+    assert far < 0.04  # each rounding is 0.4 %, and three layers of four steps each come to 2.9 %
 
 
 def evaluation_is_repeatable(subject: Subject) -> None:

@@ -18,6 +18,11 @@ def transformed() -> bool:
 transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]  # known while a function is compiled
 
 
+def only_autograd_follows(x: Tensor) -> bool:
+    """Whether operations on x may be one with a derivative of our own: nobody else looks at each of them."""
+    return not (torch.compiler.is_compiling() or transformed() or torch.is_autocast_enabled(x.device.type))
+
+
 def in_reach(x: Tensor) -> bool:
     """Whether x is numbers in memory, and nobody else must see what is done with them.
 

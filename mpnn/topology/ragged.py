@@ -37,11 +37,11 @@ class Ragged(Implicit):
 
     def _row(self, i: Tensor, num_src: Tensor) -> tuple[Tensor, Tensor]:
         """Args: position, sources in the same graph. Returns: position of the first source; how many."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say which sources a node hears")
 
     def _num_listeners(self, j: Tensor, num_dst: Tensor) -> Tensor:
         """Args: position, destinations in the same graph. Returns: how many edges leave."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not count the edges that leave a node")
 
     @property
     def _step(self) -> int:
