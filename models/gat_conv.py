@@ -13,6 +13,7 @@ from mpnn.models.attention import LoopedAttention, Weights, like
 from mpnn.models.layer import Features, Pair, Widths
 from mpnn.models.linear import Linear, glorot_
 from mpnn.models.self_loops import FillValue
+from mpnn.native.products import matmul
 
 
 class GATConv(LoopedAttention):
@@ -128,10 +129,10 @@ class GATConv(LoopedAttention):
         if type(linear) is Linear and not linear._forward_pre_hooks:  # else the weight is not ours to read
             linear.see(x)
             if x.size(-1) <= linear.out_channels:
-                scores = x @ (linear.weight.t() @ columns)
+                scores = matmul(x, linear.weight.t() @ columns)
                 return self.split(linear(x)), scores.chunk(len(attentions), -1)
         h = linear(x)
-        return self.split(h), (h @ columns).chunk(len(attentions), -1)
+        return self.split(h), matmul(h, columns).chunk(len(attentions), -1)
 
     def edge_update(  # type: ignore[override]
         self, score_j: Tensor, score_i: Tensor | None, edge_score: Tensor | None

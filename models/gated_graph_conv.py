@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mpnn.adjacency import Topology
 from mpnn.models.linear import uniform_
 from mpnn.models.weighted import Weighted
+from mpnn.native.products import matmul
 
 
 class GatedGraphConv(Weighted):
@@ -54,7 +55,7 @@ class GatedGraphConv(Weighted):
             )
         h = F.pad(x, (0, self.out_channels - x.size(-1)))
         for weight in self.weight:
-            h = self.rnn(self.propagate(graph, x=h @ weight, edge_weight=edge_weight), h)
+            h = self.rnn(self.propagate(graph, x=matmul(h, weight), edge_weight=edge_weight), h)
         return h
 
     def extra_repr(self) -> str:

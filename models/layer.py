@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing, as_graph
@@ -13,6 +12,7 @@ from mpnn.adjacency import Topology
 from mpnn.aggregate import Aggr, Sum
 from mpnn.graph import Size
 from mpnn.models.linear import Linear
+from mpnn.native.products import linear
 
 Pair = tuple[Tensor, Tensor | None]
 Features = Tensor | Pair  # of all nodes `[num_nodes, channels]`, or of sources and destinations apart
@@ -88,11 +88,11 @@ class Layer(MessagePassing):
             graph, x, edges: what `propagate` takes.
             by: the layer whose message is linear in x_j; a subclass may have another one.
         """
-        linear = self.is_by(by) and isinstance(self.aggr_module, Sum)
-        if not (linear and 0 < lin.out_channels < lin.in_channels):
+        commutes = self.is_by(by) and isinstance(self.aggr_module, Sum)
+        if not (commutes and 0 < lin.out_channels < lin.in_channels):
             out: Tensor = lin(self.propagate(graph, x=x, **edges))
             return out
-        h = F.linear(x[0], lin.weight)
+        h = linear(x[0], lin.weight)
         out = self.propagate(graph, x=(h, h if x[1] is x[0] else x[1]), **edges)
         return out if lin.bias is None else out + lin.bias
 

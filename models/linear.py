@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
-from mpnn.native.reach import transformed
+from mpnn.native.products import added, linear
 
 Init = Literal["torch", "glorot"]
 
@@ -58,7 +57,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.see(x)
-        return F.linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias)
 
     def added(self, out: Tensor, x: Tensor, *, into: bool = False) -> Tensor:
         """`out` plus this map of x, without a tensor for the map alone.
@@ -71,11 +70,7 @@ class Linear(nn.Module):
         if self.bias is not None or x.dim() != 2 or is_watched(self):
             return out + cast(Tensor, self(x))
         self.see(x)
-        weight = self.weight.t()
-        plain = not transformed() and not torch.is_autocast_enabled(x.device.type)
-        if into and plain and out.is_contiguous():
-            return out.addmm_(x, weight)
-        return torch.addmm(out, x, weight)
+        return added(out, x, self.weight.t(), into=into)
 
     def see(self, x: Tensor) -> None:
         """Take a width that is still open from an input, before the map itself is part of a message."""

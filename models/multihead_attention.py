@@ -16,6 +16,7 @@ from mpnn.aggregate import Softmax
 from mpnn.backends import straight
 from mpnn.models.attention_masks import additive, edge_bias, edge_weights, joined_bias
 from mpnn.models.dense import goes_dense
+from mpnn.native.products import linear
 from mpnn.topology import Causal, Complete, CompleteBipartite, causal, complete, complete_bipartite
 
 
@@ -147,16 +148,16 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
         if not self._qkv_same_embed_dim:
             biases = (None,) * 3 if bias is None else bias.chunk(3)
             weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-            return tuple(map(F.linear, (query, key, value), weights, biases))
+            return tuple(map(linear, (query, key, value), weights, biases))
         if query is key and key is value:
-            return F.linear(query, weight, bias).chunk(3, -1)
+            return linear(query, weight, bias).chunk(3, -1)
         width = self.embed_dim
         if key is value:
             biases = (None, None) if bias is None else (bias[:width], bias[width:])
-            pair = F.linear(key, weight[width:], biases[1])
-            return F.linear(query, weight[:width], biases[0]), *pair.chunk(2, -1)
+            pair = linear(key, weight[width:], biases[1])
+            return linear(query, weight[:width], biases[0]), *pair.chunk(2, -1)
         biases = (None,) * 3 if bias is None else bias.chunk(3)
-        return tuple(map(F.linear, (query, key, value), weight.chunk(3), biases))
+        return tuple(map(linear, (query, key, value), weight.chunk(3), biases))
 
     def _to_heads(self, x: Tensor) -> Tensor:
         x = x.view(*x.shape[:-1], self.num_heads, self.head_dim)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing
 from mpnn.backends import straight
 from mpnn.models.dense import goes_dense
+from mpnn.native.products import linear
 from mpnn.topology import complete_bipartite
 
 Device = torch.device | str | None
@@ -105,7 +105,7 @@ class Linear(nn.Linear, MessagePassing):
 
     def forward(self, input: Tensor) -> Tensor:
         if self.weight.dim() == 2 and goes_dense(self, Linear):
-            return straight(self, "linear map", F.linear, input, self.weight, self.bias)
+            return straight(self, "linear map", linear, input, self.weight, self.bias)
         samples = input.reshape(-1, self.in_features)
         graph = self.graph.to(input.device)
         out: Tensor = self.propagate(graph, x=(samples.T.contiguous(), None), w=self.weight.flatten())

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mpnn.adjacency import Topology
 from mpnn.aggregate import Aggregator, Several
@@ -16,6 +15,7 @@ from mpnn.models.by_rows import by_rows
 from mpnn.models.degree_scaler import DegreeScaler, degree_histogram
 from mpnn.models.layer import Layer
 from mpnn.models.linear import Linear, reset
+from mpnn.native.products import linear
 
 
 class PNAConv(Layer):
@@ -173,7 +173,7 @@ def _mixed(first: Linear, h: Tensor, received: Tensor, factors: list[Tensor]) ->
     """
     widths = [h.size(-1), *[received.size(-1)] * len(factors)]
     own, *others = torch.split(first.weight, widths, dim=1)
-    out = F.linear(h, own, first.bias)
+    out = linear(h, own, first.bias)
     for factor, weight in zip(factors, others, strict=True):
-        out = torch.addcmul(out, factor, F.linear(received, weight))
+        out = torch.addcmul(out, factor, linear(received, weight))
     return out

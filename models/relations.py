@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mpnn import Graph, propagate
+from mpnn.native.products import gram, matmul, multiply
 from mpnn.native.reach import only_autograd_follows
 from mpnn.typed import grouped_linear
 
@@ -108,7 +109,7 @@ class _Twice(torch.autograd.Function):
         heard = listen(x)
         product = heard if weight.size(1) == weight.size(2) else heard.new_empty(len(heard), weight.size(2))
         for k, rows in _pieces(relations):
-            product[rows] = heard[rows] @ weight[k]
+            product[rows] = matmul(heard[rows], weight[k])
         del heard
         return joined_sum(product, relations)
 
@@ -130,9 +131,9 @@ class _Twice(torch.autograd.Function):
         for k, rows in _pieces(relations):
             sent = gradient.index_select(0, relations.joined.dst[rows])
             if want_weight:
-                of_weight[k].addmm_(place[rows].t(), sent)
+                of_weight[k] += gram(place[rows], sent)
             if want_x:
-                torch.mm(sent, weight[k].t(), out=place[rows])
+                multiply(sent, weight[k].t(), place[rows])
             del sent
         of_x = torch.autograd.grad(heard, x, place)[0] if want_x else None
         return of_x, of_weight if want_weight else None, None, None

@@ -14,6 +14,7 @@ from mpnn.models.cache import Cache
 from mpnn.models.layer import Layer, Widths, pair
 from mpnn.models.linear import glorot_, zeros_
 from mpnn.models.relations import Relations, joined_sum, transformed_sum
+from mpnn.native.products import matmul
 from mpnn.typed import grouped_linear
 
 Nodes = (
@@ -124,7 +125,7 @@ class RGCNConv(Layer):
     def _root(self, x_dst: Tensor) -> Tensor:
         if self.root is None:
             return self.weight.new_zeros(x_dst.size(0), self.out_channels)
-        return x_dst @ self.root if x_dst.is_floating_point() else self.root[x_dst]
+        return matmul(x_dst, self.root) if x_dst.is_floating_point() else self.root[x_dst]
 
     def _relations(self, graph: Graph, edge_type: Tensor | None, table: bool) -> Relations:
         """Who hears by which relation."""

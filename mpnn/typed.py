@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
+from mpnn.native.products import gram, multiply
 from mpnn.native.reach import only_autograd_follows
 
 Order = tuple[Tensor, Tensor, list[int]]  # edges sorted by type, the way back, edges of each type
@@ -87,7 +88,7 @@ class _Grouped(torch.autograd.Function):
         ctx.counts = counts
         out = x.new_empty(x.size(0), weight.size(2))
         for rows, one in zip(_ranges(counts), weight, strict=True):
-            torch.mm(x[rows], one, out=out[rows])
+            multiply(x[rows], one, out[rows])
         return out
 
     @staticmethod
@@ -107,9 +108,9 @@ class _Grouped(torch.autograd.Function):
             found[k] = torch.empty_like((x, weight)[k], memory_format=torch.contiguous_format)
         for k, rows in enumerate(_ranges(ctx.counts)):
             if found[0] is not None:
-                torch.mm(gradient[rows], weight[k].t(), out=found[0][rows])
+                multiply(gradient[rows], weight[k].t(), found[0][rows])
             if found[1] is not None:
-                torch.mm(x[rows].t(), gradient[rows], out=found[1][k])
+                found[1][k] = gram(x[rows], gradient[rows])
         return (*found, None)
 
 

@@ -26,6 +26,7 @@ from mpnn.lowering.cell import Cell
 from mpnn.lowering.recurrence import LSTM, Recurrent, States, find_roles
 from mpnn.lowering.rule import NoMatchError
 from mpnn.native.child_sum import Kernel, library
+from mpnn.native.products import gram, linear, matmul, multiply
 from mpnn.native.reach import in_reach
 from mpnn.plan.capture import Path
 
@@ -72,7 +73,7 @@ def by_levels(layout: Layout, x: Tensor, w: Tensor, u: Tensor, b: Tensor | None)
     width, first = u.size(1), layout.levels[0][1]
     b_igo, b_f = (None, None) if b is None else _parted(b)
     (w_igo, w_f), (u_igo, u_f) = _parted(w), _parted(u)
-    gates, x_f = F.linear(x, w_igo, b_igo), F.linear(x[first:], w_f, b_f)
+    gates, x_f = linear(x, w_igo, b_igo), linear(x[first:], w_f, b_f)
     h, c = (gates.new_zeros(len(x), width) for _ in range(2))
     for n0, n1, e0, e1 in layout.levels:
         now, kept = gates[n0:n1], gates.new_zeros(n1 - n0, width)
@@ -98,7 +99,7 @@ class _Compiled(torch.autograd.Function):
         width, first = u.size(1), layout.levels[0][1]
         b_igo, b_f = (None, None) if b is None else _parted(b)
         (w_igo, w_f), (u_igo, u_f) = _parted(w), _parted(u)
-        gates, x_f = F.linear(x, w_igo, b_igo), F.linear(x[first:], w_f, b_f)
+        gates, x_f = linear(x, w_igo, b_igo), linear(x[first:], w_f, b_f)
         made = {"gates": gates}
         made |= {name: x.new_empty(len(x), width) for name in ("h", "c", "tanh_c", "heard")}
         made |= {name: x.new_empty(layout.src.numel(), width) for name in ("forget", "heard_from")}
@@ -142,12 +143,12 @@ class _Compiled(torch.autograd.Function):
                 torch.mm(d_forget[e0:e1], u_f, out=made["d_heard_from"][e0:e1])
         d_x = d_w = d_u = d_b = None
         if wanted[0]:
-            d_x = d_gates @ w_igo
-            d_x[first:].addmm_(d_x_f, w_f)
+            d_x = matmul(d_gates, w_igo)
+            multiply(d_x_f, w_f, d_x[first:], plus=d_x[first:])
         if wanted[1]:
-            d_w = _joined(d_gates.t() @ x, d_x_f.t() @ x[first:])
+            d_w = _joined(gram(d_gates, x), gram(d_x_f, x[first:]))
         if wanted[2]:
-            d_u = _joined(d_gates[first:].t() @ made["heard"][first:], d_forget.t() @ made["heard_from"])
+            d_u = _joined(gram(d_gates[first:], made["heard"][first:]), gram(d_forget, made["heard_from"]))
         if wanted[3]:
             d_b = _joined(d_gates.sum(0), d_x_f.sum(0))
         return None, d_x, d_w, d_u, d_b

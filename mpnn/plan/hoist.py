@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from mpnn.native.products import linear, matmul
 from mpnn.plan.homes import (
     COPIES,
     ROWS,
@@ -282,8 +283,9 @@ class Evaluator:
         for node in operations:
             product = _summed_product(node, results)
             if product is None:
+                target = node.target if node.kwargs else _FASTER.get(node.target, node.target)
                 self.steps.append(
-                    (node, node.target, node.args, node.kwargs, node.meta["home"], _mentions_rows(node))
+                    (node, target, node.args, node.kwargs, node.meta["home"], _mentions_rows(node))
                 )
             else:
                 self.steps = [step for step in self.steps if step[0] is not product]
@@ -301,6 +303,13 @@ class Evaluator:
                 *fx.node.map_arg(args, values.__getitem__), **fx.node.map_arg(kwargs, values.__getitem__)
             )
         return [values[n] for n in self.results]
+
+
+def _affine(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    return linear(x, weight.t(), bias) if bias.dim() == 1 else torch.addmm(bias, x, weight)
+
+
+_FASTER: dict[Any, Callable[..., Tensor]] = {aten.mm.default: matmul, aten.addmm.default: _affine}
 
 
 def _mentions_rows(node: fx.Node) -> bool:

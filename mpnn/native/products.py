@@ -1,0 +1,192 @@
+"""Products of tall matrices with small ones on the CPU: linear maps of many rows, and their gradients.
+
+PyTorch asks MKL, which runs its widest instructions on Intel's processors only; on others oneDNN, which
+PyTorch has as well, is about twice as fast. The gradient at a weight is a sum over all rows: `gram.c`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mpnn.native.compiler import CompilerError, load
+from mpnn.native.reach import TYPES, in_reach, only_autograd_follows
+
+SMALL = 1 << 22  # multiplications, a twentieth of a millisecond: below, calls are what costs
+ROWS_AT_ONCE = 8192
+NARROW = 1 << 16  # entries of aᵀ b that are summed up in a cache
+MOST_TASKS = 64
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`torch.nn.functional.linear`, x W^T + b, and often faster.
+
+    Shapes: x `[*, in]`, weight `[out, in]`, bias `[out]` -> `[*, out]`.
+
+    >>> linear(torch.ones(2, 3), torch.ones(1, 3)).T
+    tensor([[3., 3.]])
+    """
+    given = (x, weight) if bias is None else (x, weight, bias)
+    if not (_large(x, weight.size(0)) and _fit(*given) and weight.size(1) == x.size(-1)):
+        return F.linear(x, weight, bias)
+    if x.dim() > 2:
+        return linear(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], weight.size(0))
+    if torch.is_grad_enabled() and any(t.requires_grad for t in given):
+        return cast(Tensor, _Linear.apply(x, weight, bias))  # type: ignore[no-untyped-call]
+    return _product(x, weight, bias)
+
+
+def matmul(x: Tensor, weight: Tensor) -> Tensor:
+    """`x @ weight`, as `linear`.
+
+    Shapes: x `[*, in]`, weight `[in, out]` -> `[*, out]`.
+    """
+    return linear(x, weight.t()) if _large(x, weight.size(-1)) else x @ weight
+
+
+def multiply(x: Tensor, weight: Tensor, out: Tensor, plus: Tensor | None = None) -> Tensor:
+    """`out = x @ weight + plus`, without derivatives; `plus` may be `out` itself.
+
+    Shapes: x `[n, in]`, weight `[in, out]`, out and plus `[n, out]`.
+    """
+    if not (_large(x, weight.size(1)) and _fit(x, weight, out) and _onednn_is_faster(x)):
+        torch.mm(x, weight, out=out) if plus is None else torch.addmm(plus, x, weight, out=out)
+        return out
+    for rows in _blocks(len(x)):  # whose products are still in a cache when they are read
+        part = _product(x[rows], weight.t())
+        _ = out[rows].copy_(part) if plus is None else torch.add(plus[rows], part, out=out[rows])
+    return out
+
+
+def added(out: Tensor, x: Tensor, weight: Tensor, *, into: bool = False) -> Tensor:
+    """`out + x @ weight`, without a tensor for the product alone.
+
+    Shapes: x `[n, in]`, weight `[in, out]`, out `[n, out]`; with `into` it becomes the result itself.
+    """
+    into = into and only_autograd_follows(x) and out.is_contiguous()
+    if _large(x, weight.size(1)) and _fit(x, weight, out) and len(weight) == x.size(1):
+        return cast(Tensor, _Added.apply(out, x, weight, into))  # type: ignore[no-untyped-call]
+    return out.addmm_(x, weight) if into else torch.addmm(out, x, weight)
+
+
+def gram(a: Tensor, b: Tensor) -> Tensor:
+    """`a.T @ b`, without derivatives.
+
+    Shapes: a `[n, p]`, b `[n, q]` -> `[p, q]`.
+
+    >>> gram(torch.ones(4, 1), torch.ones(4, 2))
+    tensor([[4., 4.]])
+    """
+    (n, p), q = a.shape, b.size(1)
+    if not (_large(a, q) and _fit(a, b) and len(b) == n):
+        return a.t() @ b
+    compiled = _gram(a.dtype) if p * q <= NARROW else None
+    if compiled is None:
+        return _product(a.t(), b.t())
+    task_rows = max(1024, -(-n // MOST_TASKS))
+    a, b, sums = a.contiguous(), b.contiguous(), a.new_empty(-(-n // task_rows), p, q)
+    threads = 1 if n * p * q < 2 * SMALL else torch.get_num_threads()
+    compiled(a.data_ptr(), b.data_ptr(), sums.data_ptr(), n, p, q, task_rows, threads)
+    return sums.sum(0)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _product(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,), (x, weight) = gradients, ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        return (
+            linear(gradient, weight.t()) if of_x else None,
+            _differentiable_gram(gradient, x) if of_weight else None,
+            gradient.sum(0) if of_bias else None,
+        )
+
+
+class _Added(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, x: Tensor, weight: Tensor, into: bool) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        if into:
+            ctx.mark_dirty(out)
+        return multiply(x, weight, out if into else torch.empty_like(out), out)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,), (x, weight) = gradients, ctx.saved_tensors
+        _, of_x, of_weight, _ = ctx.needs_input_grad
+        return (
+            gradient,
+            linear(gradient, weight) if of_x else None,
+            _differentiable_gram(x, gradient) if of_weight else None,
+            None,
+        )
+
+
+def _differentiable_gram(a: Tensor, b: Tensor) -> Tensor:
+    """In a backward pass `gram`, unless that is to be differentiated once more."""
+    return a.t() @ b if torch.is_grad_enabled() else gram(a, b)
+
+
+def _large(x: Tensor, width: int) -> bool:
+    """Whether a product is worth a call of our own; while a function is compiled, nobody asks for sizes."""
+    plain = type(x) is Tensor or type(x) is torch.nn.Parameter
+    return plain and not torch.compiler.is_compiling() and x.dim() > 1 and x.numel() * width >= SMALL
+
+
+def _fit(*tensors: Tensor) -> bool:
+    """Whether these are numbers of one type in memory, and nobody but autograd follows what is done."""
+    first = tensors[0]
+    same = all(t.dtype is first.dtype and in_reach(t) for t in tensors)
+    return same and not torch.is_autocast_enabled("cpu")
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if not _onednn_is_faster(x):
+        return F.linear(x, weight, bias)
+    bias = None if bias is None else bias.contiguous()  # it is read as if it were
+    return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""))
+
+
+def _blocks(num_rows: int) -> Iterator[slice]:
+    return (slice(k, k + ROWS_AT_ONCE) for k in range(0, num_rows, ROWS_AT_ONCE))
+
+
+def _onednn_is_faster(x: Tensor) -> bool:
+    return x.dtype is torch.float32 and x.is_cpu and torch._C._get_mkldnn_enabled() and _mkl_is_slow()
+
+
+@functools.cache
+def _mkl_is_slow() -> bool:
+    """Whether PyTorch multiplies with MKL, and has oneDNN, on a processor that is not of Intel's make."""
+    if not (torch.backends.mkl.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):  # type: ignore[no-untyped-call]
+        return False
+    try:
+        makers = [s for s in Path("/proc/cpuinfo").read_text().splitlines() if s.startswith("vendor_id")]
+    except OSError:
+        return False
+    return bool(makers) and "GenuineIntel" not in makers[0]
+
+
+@functools.cache
+def _gram(dtype: torch.dtype) -> Callable[..., None] | None:
+    source = files("mpnn.native").joinpath("gram.c").read_text()
+    try:
+        compiled = load(source.replace("typedef float real;", f"typedef {TYPES[dtype]} real;")).gram
+    except CompilerError:
+        return None
+    compiled.restype = None
+    compiled.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 4 + [ctypes.c_int]
+    return cast(Callable[..., None], compiled)
