@@ -11,7 +11,7 @@ from mpnn.adjacency import Topology
 from mpnn.aggregate import Sum
 from mpnn.graph import Graph, Size
 from mpnn.models.layer import Features, Layer
-from mpnn.models.linear import Linear, reset
+from mpnn.models.linear import Linear, reset, through
 from mpnn.native.reach import transformed
 from mpnn.topology import Implicit
 
@@ -54,8 +54,7 @@ class GINConv(Layer):
     def forward(self, x: Features, graph: Topology, size: Size | None = None) -> Tensor:
         x_src, x_dst, graph = self.read(x, graph, size)
         if x_src is x_dst and self._counts_itself_once(graph):
-            out: Tensor = self.nn(self.propagate(graph.with_self_loops(), x=x_src))
-            return out
+            return through(self.nn, self.propagate(graph.with_self_loops(), x=x_src))
         return self.combine(x_dst, self.propagate(graph, x=(x_src, x_dst)))
 
     def _counts_itself_once(self, graph: Graph) -> bool:
@@ -75,8 +74,7 @@ class GINConv(Layer):
         """f((1 + ε) h_i + what was received)."""
         if x_dst is not None:
             received = torch.addcmul(received, x_dst, 1 + self.eps)
-        out: Tensor = self.nn(received)
-        return out
+        return through(self.nn, received)
 
 
 class GINEConv(GINConv):

@@ -103,10 +103,23 @@ class Linear(nn.Module):
         return f"{self.in_channels}, {self.out_channels}, bias={self.bias is not None}"
 
 
+def through(network: nn.Module, x: Tensor) -> Tensor:
+    """`network(x)`, where the linear maps of torch.nn in it are products as ours are."""
+    if type(network) is nn.Sequential and not is_watched(network):
+        for module in network:
+            x = through(module, x)
+        return x
+    if type(network) is nn.Linear and not is_watched(network):
+        return linear(x, network.weight, network.bias)
+    return cast(Tensor, network(x))
+
+
 def is_watched(module: nn.Module) -> bool:
-    """Whether hooks wait for a module's calls, or keep what it returns."""
+    """Whether hooks wait for a module's calls, or keep what it returns, or it has a forward of its own."""
     kinds = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-    return any(getattr(module, kind) or getattr(nn.modules.module, "_global" + kind) for kind in kinds)
+    return "forward" in module.__dict__ or any(
+        getattr(module, kind) or getattr(nn.modules.module, "_global" + kind) for kind in kinds
+    )
 
 
 def uniform_(fan: int, tensor: Tensor | None) -> None:

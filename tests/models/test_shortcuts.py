@@ -12,6 +12,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from mpnn import Graph, topology
 from mpnn.models import GINConv, GraphConv, SAGEConv
+from mpnn.native import products
 
 DTYPE = torch.float64
 generator = torch.Generator().manual_seed(3)
@@ -122,3 +123,35 @@ def test_an_ensemble_is_its_members_one_by_one(make: Callable[[], nn.Module]) ->
         return out
 
     close(vmap(member)(*state), torch.stack([layer(x, GRAPH) for layer in members]))
+
+
+# Networks of torch.nn: their linear maps without a call of the module, unless somebody would see it ---------
+
+
+class Doubled(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)
+
+
+def hooked(layer: nn.Linear) -> nn.Linear:
+    layer.register_forward_hook(lambda module, inputs, out: 2 * out)
+    return layer
+
+
+def replaced(layer: nn.Linear) -> nn.Linear:
+    forward = layer.forward
+    layer.forward = lambda input: 2 * forward(input)  # type: ignore[method-assign]
+    return layer
+
+
+@pytest.mark.parametrize(
+    "make", [Doubled, lambda *s: hooked(nn.Linear(*s)), lambda *s: replaced(nn.Linear(*s))]
+)
+def test_a_network_does_what_its_owner_made_of_it(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "SMALL", 0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), make(4, 2)).to(DTYPE)
+    layer, x = GINConv(network), randn(7, 3)
+    heard = (neighbours(GRAPH) + torch.eye(7, dtype=DTYPE)) @ x
+    first, last = network[0], network[2]
+    hidden = (heard @ first.weight.T + first.bias).relu()
+    close(layer(x, GRAPH), 2 * (hidden @ last.weight.T + last.bias))
