@@ -13,7 +13,7 @@ from mpnn.models.attention import LoopedAttention, Weights, like
 from mpnn.models.layer import Features, Pair, Widths
 from mpnn.models.linear import Linear, glorot_
 from mpnn.models.self_loops import FillValue
-from mpnn.native.products import matmul
+from mpnn.native import products
 
 
 class GATConv(LoopedAttention):
@@ -104,19 +104,19 @@ class GATConv(LoopedAttention):
         if edge is None or self.lin_edge is None:
             return None
         assert self.att_edge is not None
-        return edge @ (self.lin_edge.weight.t() @ _columns(self.att_edge))
+        return products.linear(edge, _rows(self.att_edge) @ self.lin_edge.weight)
 
     def _transform(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None, Pair]:
         """W h at the sources and the destinations, and the parts that both have in a score."""
         one = isinstance(self.in_channels, int)
-        lin_src, lin_dst = (self.lin, self.lin) if one else (self.lin_src, self.lin_dst)
+        lin_src = self.lin if one else self.lin_src
         if one and x_dst is x_src:
             h_src, (score_src, score_dst) = self._heads(lin_src, x_src, self.att_src, self.att_dst)
             return h_src, h_src, (score_src, score_dst)
         h_src, (score_src,) = self._heads(lin_src, x_src, self.att_src)
         if x_dst is None:
             return h_src, None, (score_src, None)
-        h_dst, (score_dst,) = self._heads(lin_dst, x_dst, self.att_dst)
+        h_dst, (score_dst,) = self._heads(lin_src if one else self.lin_dst, x_dst, self.att_dst)
         return h_src, h_dst, (score_src, score_dst)
 
     def _heads(self, linear: Linear, x: Tensor, *attentions: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -125,14 +125,14 @@ class GATConv(LoopedAttention):
         a·(W h) = (Wᵀ a)·h. Where h is no wider than W h, the products are made of h, and first: their
         gradients come last then, when that at W h is no longer in memory.
         """
-        columns = _columns(*attentions)
+        rows = _rows(*attentions)
         if type(linear) is Linear and not linear._forward_pre_hooks:  # else the weight is not ours to read
             linear.see(x)
             if x.size(-1) <= linear.out_channels:
-                scores = matmul(x, linear.weight.t() @ columns)
+                scores = products.linear(x, rows @ linear.weight)
                 return self.split(linear(x)), scores.chunk(len(attentions), -1)
         h = linear(x)
-        return self.split(h), matmul(h, columns).chunk(len(attentions), -1)
+        return self.split(h), products.linear(h, rows).chunk(len(attentions), -1)
 
     def edge_update(  # type: ignore[override]
         self, score_j: Tensor, score_i: Tensor | None, edge_score: Tensor | None
@@ -147,10 +147,12 @@ class GATConv(LoopedAttention):
         return self.edge_update(score_j, score_i, edge_score), self.drop(x_j)
 
 
-def _columns(*attentions: Tensor) -> Tensor:
-    """Vectors for each head, `[1, heads, channels]` each, as a matrix `[heads * channels, count * heads]`.
+def _rows(*attentions: Tensor) -> Tensor:
+    """Vectors for each head, `[1, heads, channels]` each, as a matrix `[count * heads, heads * channels]`.
 
-    h times this is a·h for each head as one product: the products of all entries would fill a tensor like h.
+    This times h is a·h for each head as one product: the products of all entries would fill a tensor like h.
     """
-    vectors = torch.cat(attentions).permute(2, 0, 1)  # channels, count, heads
-    return torch.diag_embed(vectors, dim1=0, dim2=3).flatten(2).flatten(0, 1)
+    vectors = torch.cat(attentions)
+    count, heads, channels = vectors.shape
+    blocks = torch.diag_embed(vectors.transpose(1, 2), dim1=1, dim2=2)  # count, heads, heads, channels
+    return blocks.view(count * heads, heads * channels)

@@ -17,6 +17,8 @@ from mpnn.adjacency import Topology, as_graph
 from mpnn.graph import Graph, Size
 from mpnn.parameters import TOPOLOGY_NAMES, Asked, Parameter, Residency
 
+PAIR = (tuple, list)
+
 
 class Argument(NamedTuple):
     """A field on its way to a parameter: still one row per node, lifted to the edges by the backend."""
@@ -74,17 +76,18 @@ class Fields:
 
     def bind(self, parameters: tuple[Parameter, ...]) -> dict[str, Argument]:
         """What each parameter gets; optional parameters that no field matches keep their defaults."""
-        bound = {}
+        bound, given = {}, self.given
         for name, field, residency, _ in parameters:
-            if field in TOPOLOGY_NAMES and residency is Residency.GIVEN:
+            as_given = residency is Residency.GIVEN
+            if as_given and field in TOPOLOGY_NAMES:
                 bound[name] = Argument(residency, self._topology(field))
-            elif field in self.given and residency is Residency.GIVEN:
-                bound[name] = Argument(residency, self.given[field])
-            elif field in self.given:
-                value = self._side(self.given[field], residency)
+            elif field in given:
+                value = given[field]
+                if not as_given and isinstance(value, PAIR):
+                    value = self._side(value, residency)
                 if value is None:  # one half of a pair, or an optional field
                     residency = Residency.GIVEN
-                else:
+                elif not as_given:
                     self._check_rows(name, field, residency, value)
                 bound[name] = Argument(residency, value)
             elif name == "edge_type" and self._is_typed:
@@ -130,7 +133,7 @@ class Fields:
             ) from error
 
     def _side(self, value: Any, residency: Residency) -> Any:
-        if not isinstance(value, tuple | list):
+        if not isinstance(value, PAIR):
             return value
         # As in PyG, a pair is (senders, receivers), also where the flow runs against the edges.
         return value[0 if residency is Residency.SRC else 1]
@@ -159,7 +162,7 @@ class Fields:
         for _, field, residency, _ in lifted:
             value = self.given.get(field)
             # A pair tells both sizes, whichever half is asked for.
-            both = isinstance(value, tuple | list)
+            both = isinstance(value, PAIR)
             for side in (Residency.SRC, Residency.DST) if both else (residency,):
                 half = self._side(value, side)
                 if isinstance(half, Tensor) and self._has_rows(half):
@@ -208,7 +211,7 @@ class Fields:
     def _check_pairs(self, lifted: Sequence[Parameter]) -> None:
         for name, field, _, _ in lifted:
             value = self.given.get(field)
-            if isinstance(value, tuple | list) and len(value) != 2:
+            if isinstance(value, PAIR) and len(value) != 2:
                 raise ValueError(
                     f"{field} must be a tensor or a pair (sources, destinations) for {name}, got "
                     f"{len(value)} values."
@@ -236,14 +239,16 @@ class Fields:
         return ", ".join(described) or "no fields"
 
     def _check_rows(self, name: str, field: str, residency: Residency, value: Any) -> None:
-        graph = self.graph
+        graph, at_dst = self.graph, residency is Residency.DST
+        wanted, has_rows = graph.size[at_dst], isinstance(value, Tensor) and self._has_rows(value)
+        if has_rows and value.size(self.node_dim) == wanted and value.device == graph.device:
+            return
         if not isinstance(value, Tensor):
             raise TypeError(
                 f"{field} must be a tensor with one row per node for {name}, got {type(value).__name__}."
             )
-        wanted = graph.num_dst if residency is Residency.DST else graph.num_src
-        side = "destination" if residency is Residency.DST else "source"
-        if not self._has_rows(value):
+        side = "destination" if at_dst else "source"
+        if not has_rows:
             raise ValueError(
                 f"{field} has shape {list(value.shape)}, but {name} needs one row per {side} node in "
                 f"dimension {self.node_dim}."
@@ -253,5 +258,4 @@ class Fields:
                 f"{field} has {value.size(self.node_dim)} rows (dimension {self.node_dim} of "
                 f"{list(value.shape)}), but the graph has {wanted} {side} nodes."
             )
-        if value.device != graph.device:
-            raise ValueError(f"{field} is on {value.device}, but the graph is on {graph.device}.")
+        raise ValueError(f"{field} is on {value.device}, but the graph is on {graph.device}.")

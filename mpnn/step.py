@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -12,8 +12,7 @@ from mpnn.fields import Argument, Fields
 from mpnn.graph import Graph
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """`aggregate(message(**arguments), index)`: what `propagate` computes between its fields and `update`.
 
     Node fields in `arguments` still have one row per node; lifting them to the edges is the backend's matter.

@@ -42,8 +42,6 @@ def _applies(step: Step, compiling: bool) -> bool:
 
 def _answers(value: Any) -> bool:
     kind = type(value)
-    return (
-        kind is not Tensor
-        and isinstance(value, Tensor)
-        and kind.__torch_dispatch__ is not Tensor.__torch_dispatch__
-    )
+    if kind is Tensor or not isinstance(value, Tensor):
+        return False
+    return kind.__torch_dispatch__ is not Tensor.__torch_dispatch__

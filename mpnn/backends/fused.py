@@ -113,10 +113,9 @@ class _Rows(torch.autograd.Function):
         made = fused.forward_kernel(save=True)(graph, values, seed)
         ctx.fused, ctx.graph, ctx.seed = fused, graph, seed
         # A sum is not needed again, and may be written into by its reader.
-        needed = [m for m, keep in zip(made, fused.plan.needed_again, strict=True) if keep]
-        ctx.save_for_backward(*values, *needed)
+        ctx.save_for_backward(*values, *[made[k] for k in fused.plan.needed_again])
         ctx.num_values = len(values)
-        return tuple(made[k] for k in fused.plan.positions)
+        return tuple([made[k] for k in fused.plan.positions])
 
     @staticmethod
     def backward(ctx: Any, *received: Any) -> tuple[Any, ...]:

@@ -10,14 +10,22 @@ from mpnn.plan.adjoint import SAVED
 from mpnn.plan.ir import Program, compute_type
 
 
-def make_outputs(program: Program, graph: Graph, num_rows: int, *, save: bool) -> list[Tensor]:
-    """Each output, followed by what it saves for the backward pass (nothing without `save`)."""
-    outputs = []
-    for output in program.outputs:
-        rows = {"all": (), "edge": (graph.num_edges,)}.get(output.kind, (num_rows,))
-        outputs.append(torch.empty((*rows, *output.value.shape), dtype=output.dtype, device=graph.device))
-        if SAVED.get(output.kind):
-            saved = output.value if output.score is None else output.score
-            shape = (num_rows, *saved.shape) if save else (0,)
-            outputs.append(torch.empty(shape, dtype=compute_type(program.dtype), device=graph.device))
-    return outputs
+class Outputs:
+    """What the kernels of a program write: each output, followed by what it saves for the backward pass."""
+
+    def __init__(self, program: Program, *, save: bool) -> None:
+        self._tensors: list[tuple[str, tuple[int, ...], torch.dtype]] = []
+        for output in program.outputs:
+            self._tensors.append((output.kind, output.value.shape, output.dtype))
+            if SAVED.get(output.kind):
+                saved = (output.score or output.value).shape if save else (0,)
+                self._tensors.append(("saved", saved, compute_type(program.dtype)))
+
+    def make(self, graph: Graph, num_rows: int) -> list[Tensor]:
+        """Tensors for a graph."""
+        device, made = graph.device, []
+        for kind, shape, dtype in self._tensors:
+            if kind != "all":
+                shape = (graph.num_edges if kind == "edge" else num_rows, *shape)
+            made.append(torch.empty(shape, dtype=dtype, device=device))
+        return made

@@ -14,7 +14,7 @@ from mpnn.aggregate import Aggregator, Custom, Several
 from mpnn.backends.autocast import autocast_type, without_autocast
 from mpnn.graph import Graph
 from mpnn.parameters import TOPOLOGY_NAMES, Residency
-from mpnn.plan.capture import fetch, fingerprint, same_tensor
+from mpnn.plan.capture import SCALARS, fetch, fingerprint, same_tensor
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import Home, NotFusableError
 from mpnn.plan.plan import Backward, Plan, make_plan
@@ -145,12 +145,12 @@ def _key(step: Step) -> Hashable:
     arguments: list[Hashable] = []
     for name, (residency, value) in step.arguments.items():
         if isinstance(value, Tensor):
-            home = home_of(residency, value, num_edges)
-            shape = value.shape if home is Home.SHARED else value.shape[1:]
+            home, shape = home_of(residency, value, num_edges), value.shape
+            shape = shape if home is Home.SHARED else shape[1:]
             arguments.append((name, home, shape, value.dtype, value.device))
         elif _is_count(step, name, value):
             arguments.append((name, NumRows))
-        elif isinstance(value, bool | int | float | str | None):
+        elif isinstance(value, SCALARS):
             arguments.append((name, type(value), value))
         else:
             raise NotFusableError(f"the argument {name!r} is a {type(value).__name__}")

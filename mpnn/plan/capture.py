@@ -18,7 +18,13 @@ from torch import Tensor, nn
 
 from mpnn.aggregate import Max, Mean, Min, Mul, Std, Sum, Var
 from mpnn.plan.composed import Composed
-from mpnn.plan.functions import all_names, functions_behind, global_names, written_names
+from mpnn.plan.functions import (
+    all_names,
+    attribute_names,
+    functions_behind,
+    global_names,
+    written_names,
+)
 from mpnn.plan.homes import NotFusableError
 
 SCALARS = (bool, int, float, str, type(None))
@@ -28,6 +34,7 @@ Path = tuple[str, ...]
 # What every module keeps for itself, and no message looks at.
 _INTERNAL = frozenset(nn.Module().__dict__) - {"training"}
 _STATELESS = frozenset([Sum, Mean, Max, Min, Mul, Var, Std])  # aggregators that are what their class says
+_MISSING = object()
 _DEEPEST = 8  # how far functions that call functions are followed
 
 
@@ -47,6 +54,7 @@ class _Reads(NamedTuple):
     """What a piece of code may read, by name."""
 
     attributes: tuple[str, ...] | None  # of its `self`; None when any may be
+    methods: frozenset[str]  # of them the functions of its class
     globals: tuple[tuple[dict[str, Any], str], ...]
     written: tuple[tuple[str, bool], ...]  # what it assigns to, and whether as an attribute
 
@@ -66,9 +74,10 @@ def _reads_of(plain: Any, owner: type | None) -> _Reads:
 
 def _find_reads(plain: Any, owner: type | None) -> _Reads:
     functions = functions_behind(plain, owner)
-    names = dict.fromkeys(name for f in functions for name in all_names(f.__code__))
+    names = dict.fromkeys(name for f in functions for name in attribute_names(f.__code__))
     written = [pair for f in functions for pair in written_names(f.__code__)]
-    dynamic = not names.keys().isdisjoint(("getattr", "vars", "__dict__", "__getattr__"))
+    mentioned = {name for f in functions for name in all_names(f.__code__)}
+    dynamic = not mentioned.isdisjoint(("getattr", "vars", "__dict__", "__getattr__"))
     attributes = None if dynamic else tuple(names) if owner is not None else ()
     found = {
         (id(f.__globals__), name): (f.__globals__, name)
@@ -77,9 +86,11 @@ def _find_reads(plain: Any, owner: type | None) -> _Reads:
         for name in global_names(f.__code__)
         if name in f.__globals__
     }
-    return _Reads(attributes, tuple(found.values()), tuple(written))
+    methods = frozenset([n for n in attributes or () if type(getattr(owner, n, None)) is FunctionType])
+    return _Reads(attributes, methods, tuple(found.values()), tuple(written))
 
 
+@functools.lru_cache(4096)
 def _is_library(module: str | None) -> bool:
     return (module or "").partition(".")[0] in ("torch", "torch_geometric", "mpnn", "numpy", "builtins")
 
@@ -109,7 +120,15 @@ def _of_function(function: Callable[..., Any], depth: int = 0, may_write: bool =
             parts.append(_of_module(owner, depth))
         else:
             parts.append(cast(Hashable, type(owner)))
-            parts += [_of_attribute(owner, name, depth) for name in reads.attributes]
+            own = owner.__dict__
+            for name in reads.attributes:
+                value = own.get(name, _MISSING)
+                if type(value) in SCALARS:
+                    parts.append((type(value), value))
+                elif value is not _MISSING or name not in reads.methods:
+                    parts.append(_of_attribute(owner, name, depth))
+                else:
+                    parts.append(None)
     parts += [_of_value(namespace.get(name), depth) for namespace, name in reads.globals]
     if plain.__closure__:
         parts += [_of_value(cell.cell_contents, depth) for cell in plain.__closure__]
@@ -123,10 +142,7 @@ def _of_function(function: Callable[..., Any], depth: int = 0, may_write: bool =
 def _of_attribute(module: nn.Module, name: str, depth: int) -> Hashable:
     own = module.__dict__
     if name in own:
-        value = own[name]
-        if type(value) in SCALARS:
-            return (type(value), value)
-        return None if name in _INTERNAL else _of_value(value, depth)
+        return None if name in _INTERNAL else _of_value(own[name], depth)
     if name in own["_modules"]:
         return _of_value(own["_modules"][name], depth)
     for tensors in (own["_parameters"], own["_buffers"]):
@@ -142,12 +158,15 @@ def _of_module(module: nn.Module, depth: int = 0) -> Hashable:
     if type(module) in _STATELESS:
         return cast(Hashable, type(module))
     parts: list[Hashable] = [cast(Hashable, type(module))]
-    for name, value in module.__dict__.items():
+    own = module.__dict__
+    for name, value in own.items():
         if name not in _INTERNAL:
-            parts.append((name, _of_value(value, depth)))
-    for tensors in (module._parameters, module._buffers):
-        parts += [name for name, tensor in tensors.items() if tensor is None]
-    parts += [_of_module(m, depth) for m in module._modules.values() if m is not None]
+            parts.append((name, (type(value), value) if type(value) in SCALARS else _of_value(value, depth)))
+    for tensors in (own["_parameters"], own["_buffers"]):
+        if tensors:
+            parts += [name for name, tensor in tensors.items() if tensor is None]
+    if own["_modules"]:
+        parts += [_of_module(m, depth) for m in own["_modules"].values() if m is not None]
     if not _is_library(type(module).__module__) and hasattr(type(module).forward, "__code__"):
         reads = _reads_of(type(module).forward, type(module))
         parts += [_of_value(namespace.get(name), depth + 1) for namespace, name in reads.globals]

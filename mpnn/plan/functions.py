@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import nn
 
+_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME")
+
 _functions: dict[tuple[CodeType, type | None], list[Any]] = {}
 
 
@@ -57,9 +59,22 @@ def all_names(code: CodeType) -> Iterator[str]:
             yield from all_names(constant)
 
 
+def attribute_names(code: CodeType) -> Iterator[str]:
+    """The names that a function's code looks up in objects, other than in those that its module names."""
+    before = None
+    for i in dis.get_instructions(code):
+        of_global = before in _GLOBALS and not i.is_jump_target
+        if ("ATTR" in i.opname or "METHOD" in i.opname) and not of_global:
+            yield i.argval
+        before = i.opname
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from attribute_names(constant)
+
+
 def global_names(code: CodeType) -> Iterator[str]:
     """The names that a function's code looks up in its module."""
-    yield from (i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+    yield from (i.argval for i in dis.get_instructions(code) if i.opname in _GLOBALS)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from global_names(constant)

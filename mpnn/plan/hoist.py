@@ -255,12 +255,12 @@ def _evaluator(
     constants = {n: getattr(module, n.target) for n in module.graph.nodes if n.op == "get_attr"}
 
     if not moved:
-        nothing = torch.empty(0)
-        positions = [placeholders.index(n) if n.op == "placeholder" else -1 for n in results]
-        fixed = [constants.get(n, nothing) for n in results]
+        at = {n: k for k, n in enumerate([*placeholders, *constants])}
+        positions, fixed = [at[n] for n in results], list(constants.values())
 
         def pick(inputs: Sequence[Tensor], num_rows: dict[Home, int]) -> list[Tensor]:
-            return [inputs[p] if p >= 0 else c for p, c in zip(positions, fixed, strict=True)]
+            given = [*inputs, *fixed]
+            return [given[k] for k in positions]
 
         return pick
 

@@ -66,9 +66,9 @@ class Plan:
         captured = [fetch(path, message, aggregator) for path, *_ in self.captured]
         num_rows = {Home.SRC: size[0], Home.DST: size[1], Home.SHARED: 1}
         values = self.hoisted.before([*inputs, *captured], num_rows)
-        return [
-            v.view(-1, *shape) if merged else v for v, (merged, shape) in zip(values, self.forms, strict=True)
-        ]
+        for k, shape in self.merged:
+            values[k] = values[k].view(-1, *shape)
+        return values
 
     @cached_property
     def homes(self) -> list[Home]:
@@ -82,6 +82,11 @@ class Plan:
         return [(has_rows(n) and shape_of(n)[0] != ROWS, feature_shape(n)) for n in inputs]
 
     @cached_property
+    def merged(self) -> list[tuple[int, tuple[int, ...]]]:
+        """The inputs whose rows the trace merged, and the shape of one row."""
+        return [(k, shape) for k, (merged, shape) in enumerate(self.forms) if merged]
+
+    @cached_property
     def positions(self) -> list[int]:
         """Where each reduction stands among a kernel's outputs; some are followed by what they save."""
         positions, at = [], 0
@@ -91,9 +96,10 @@ class Plan:
         return positions
 
     @cached_property
-    def needed_again(self) -> list[bool]:
+    def needed_again(self) -> list[int]:
         """Which of a kernel's outputs the backward pass reads."""
-        return [needed for kind in self.kinds for needed in ([True, True] if SAVED[kind] else [False])]
+        pairs = zip(self.kinds, self.positions, strict=True)
+        return [k for kind, at in pairs if SAVED[kind] for k in (at, at + 1)]
 
     @cached_property
     def width(self) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mpnn.backends.c.printer import numbers_of_a_row, print_kernel
-from mpnn.backends.outputs import make_outputs
+from mpnn.backends.outputs import Outputs
 from mpnn.csr import CSR
 from mpnn.graph import Graph
 from mpnn.native.compiler import load
@@ -93,6 +93,7 @@ class Kernel:
         numbers = numbers_of_a_row(program)
         if numbers > MOST_NUMBERS:
             raise NotFusableError(f"a row of {numbers} numbers has no place on the stack")
+        self._outputs = Outputs(program, save=save)
         self._libraries: dict[torch.dtype, tuple[Callable[..., None], int]] = {}
         self._lock = threading.Lock()
         self._real = compute_type(program.dtype)
@@ -125,12 +126,11 @@ class Kernel:
 
         `seed` decides the dropout inside the message.
         """
-        program = self.program
-        tasks = tasks_of(graph, program.by)
+        tasks = tasks_of(graph, self.program.by)
         csr, rows = tasks.csr, tasks.rows
         kernel, state_bytes = self._library(csr.indptr.dtype)
         inputs = [t if t.is_contiguous() else t.contiguous() for t in inputs]
-        outputs = make_outputs(program, graph, csr.num_rows, save=self.save)
+        outputs = self._outputs.make(graph, csr.num_rows)
         ins, outs = self._ins(*[t.data_ptr() for t in inputs]), self._outs(*[t.data_ptr() for t in outputs])
         parts = torch.empty(tasks.num_parts * state_bytes, dtype=torch.uint8) if tasks.num_parts else NOTHING
         num_sums = max(1, len(tasks.tasks)) * self._all

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpnn.backends.outputs import make_outputs
+from mpnn.backends.outputs import Outputs
 from mpnn.backends.triton import source
 from mpnn.backends.triton.printer import Printed, print_kernel
 from mpnn.backends.triton.tiles import MOST_NUMBERS, Division, division_of, tile_of
@@ -32,6 +32,7 @@ class Kernel:
 
     def __init__(self, program: Program, *, save: bool) -> None:
         self.program, self.save = program, save
+        self._outputs = Outputs(program, save=save)
         self._printed: Printed = print_kernel(program, save=save)
         if self._printed.lanes > MOST_NUMBERS:
             raise NotFusableError(f"a message of {self._printed.lanes} numbers has no place in a tile")
@@ -54,7 +55,7 @@ class Kernel:
         `seed` decides the dropout inside the message; a tensor of one whole number stays on its device.
         """
         csr, division = division_of(graph, self.program.by)
-        outputs = make_outputs(self.program, graph, csr.num_rows, save=self.save)
+        outputs = self._outputs.make(graph, csr.num_rows)
         programs = self._programs(division)
         real = compute_type(self.program.dtype)
         device = graph.device
