@@ -8,10 +8,11 @@ computed where `message` alone reads it. Whatever this cannot do goes to the lay
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from operator import itemgetter
 from types import MethodType
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -21,10 +22,10 @@ from torch import Tensor, nn
 from mpnn import aggregate, backends
 from mpnn.aggregate import Aggregator, Reduction
 from mpnn.edge_value import EdgeValue, settled
-from mpnn.fields import Argument, Fields
-from mpnn.graph import Graph
+from mpnn.fields import PAIR, Argument, Fields
 from mpnn.parameters import Asked, Parameter, parameters_of
 from mpnn.plan.composed import Composed, written
+from mpnn.recent import Recent
 from mpnn.step import Step
 
 M = TypeVar("M", bound=nn.Module)
@@ -34,6 +35,7 @@ HOOKS = (
     "_message_forward_hooks", "_aggregate_forward_pre_hooks", "_aggregate_forward_hooks",
     "_edge_update_forward_pre_hooks", "_edge_update_forward_hooks",
 )  # fmt: skip
+_hooks_of = itemgetter(*HOOKS)
 
 
 def accelerate(module: M) -> M:
@@ -59,12 +61,14 @@ def accelerate(module: M) -> M:
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}.")
-    for _, layer in _layers(module):
+    layers = [layer for _, layer in _layers(module)]
+    recent = Recent(len(layers))
+    for layer in layers:
         if isinstance(vars(layer).get("propagate"), Propagate):
             continue
         aggregator = _obstacle_or_aggregator(layer)
         if isinstance(aggregator, Aggregator):
-            propagate = Propagate(layer, aggregator)
+            propagate = Propagate(layer, aggregator, recent)
             vars(layer)["propagate"] = propagate
             if _may_wait(layer):
                 vars(layer).update(edge_updater=EdgeUpdater(propagate), forward=Forward(layer))
@@ -196,44 +200,43 @@ class EdgeUpdater:
 
     def __call__(self, edge_index: Any, size: Any = None, **fields: Any) -> Any:
         """As PyTorch Geometric's."""
-        layer = self.propagate.layer
-        asked = {"edge_update": parameters_of(layer.edge_update)}
-        kept = None
+        layer, kept = self.propagate.layer, None
+        asked = self.propagate.signature().of_edges
         if _running.get() is layer and self.propagate.applies(edge_index):
             kept = self.propagate.bind(edge_index, size, fields, asked)
         if kept is None:
             return type(layer).edge_updater(layer, edge_index, size=size, **fields)
-        arguments = kept.bind(asked["edge_update"])
+        arguments = kept.bind(asked.functions["edge_update"])
         return EdgeValue.of(lambda: kept.call(layer.edge_update, arguments), (kept, arguments))
 
 
 class Propagate:
     """The `propagate` of one layer."""
 
-    def __init__(self, layer: Any, aggregator: Aggregator) -> None:
+    def __init__(self, layer: Any, aggregator: Aggregator, recent: Recent) -> None:
         self.layer = layer
         self.aggregator = aggregator
-        self._last: tuple[Tensor, int, Graph] | None = None
+        self.recent = recent
+        self._known: _Signature | None = None
 
     def __call__(self, edge_index: Any, size: Any = None, **fields: Any) -> Any:
         """As PyTorch Geometric's."""
-        layer = self.layer
-        asked = {"message": parameters_of(layer.message), "update": parameters_of(layer.update, skip=1)}
+        layer, signature = self.layer, self.signature()
         waiting = {
             name: value
             for name, value in fields.items()
-            if isinstance(value, EdgeValue) and value.origin is not None and _only_as_it_is(name, asked)
+            if isinstance(value, EdgeValue) and value.origin is not None and name in signature.as_they_are
         }
         given = {name: settled(value) for name, value in fields.items() if name not in waiting}
-        asked["message"] = tuple([p for p in asked["message"] if p.field not in waiting])
+        asked = signature.asked_without(frozenset(waiting))
         kept = self.bind(edge_index, size, given, asked) if self.applies(edge_index) else None
         if kept is None or any(value.origin[0].original is not kept.original for value in waiting.values()):
             fields = {name: settled(value) for name, value in fields.items()}
             if waiting:
                 return self(edge_index, size, **fields)
             return type(layer).propagate(layer, edge_index, size=size, **fields)
-        writes = self._writes()
-        message, arguments = layer.message, kept.bind(asked["message"])
+        writes = self._writes(signature)
+        message, arguments = layer.message, kept.bind(asked.functions["message"])
         if waiting or writes:
             message = Composed(layer.message, dict.fromkeys(waiting, layer.edge_update))
             for name, value in waiting.items():
@@ -254,12 +257,20 @@ class Propagate:
             # Where a kernel ran, the message itself did not, and what it would write waits for a reader.
             if vars(layer)[name] is value:
                 vars(layer)[name] = EdgeValue.of(partial(_written_by, message, name, before, kept, arguments))
-        return layer.update(out, **kept.lifted(asked["update"]))
+        return layer.update(out, **kept.lifted(asked.functions["update"]))
 
-    def _writes(self) -> list[str]:
+    def signature(self) -> _Signature:
+        """What the layer's functions ask for."""
+        layer = self.layer
+        functions = (layer.message, layer.update, layer.edge_update)
+        if self._known is None or self._known.functions != functions:
+            self._known = _Signature(*functions)
+        return self._known
+
+    def _writes(self, signature: _Signature) -> list[str]:
         """Which tensors of the layer its messages may write, if somebody looks after these meanwhile."""
         layer = self.layer
-        names = written(layer.message) if _running.get() is layer else []
+        names = signature.writes if _running.get() is layer else []
         return names if all(isinstance(vars(layer).get(n, 0), Tensor | None) for n in names) else []
 
     def applies(self, edge_index: Any) -> bool:
@@ -270,7 +281,7 @@ class Propagate:
             and edge_index.layout == torch.strided
             and not layer.explain
             and layer.decomposed_layers == 1
-            and not any(getattr(layer, hooks) for hooks in HOOKS)
+            and not any(_hooks_of(vars(layer)))
             and not torch.compiler.is_compiling()
         )
 
@@ -279,63 +290,60 @@ class Propagate:
         edge_index: Tensor,
         size: Any,
         fields: dict[str, Any],
-        asked: dict[str, tuple[Parameter, ...]],
+        asked: Asked,
     ) -> Fields | None:
         """The fields of a call, or None where only the layer's own code can tell what they mean."""
-        names = {parameter.field for parameters in asked.values() for parameter in parameters}
         # PyTorch Geometric lets a field pass that nobody asks for.
-        fields = {name: value for name, value in fields.items() if name in names}
-        node_dim = self._node_dim(next(iter(asked.values())), fields)
+        fields = {name: value for name, value in fields.items() if name in asked.fields}
+        node_dim = self._node_dim(asked.lifted, fields)
         if node_dim is None or (size is not None and None in size):
             return None
         size = None if size is None else (int(size[0]), int(size[1]))
         try:
-            graph = self._graph(edge_index, size)
-            bound = Fields(graph, size, fields, Asked(asked), node_dim, self.layer.flow)
+            return Fields(edge_index, size, fields, asked, node_dim, self.layer.flow, self.recent.graph)
         except (TypeError, ValueError, IndexError):
             return None  # an input that the layer's own code either takes or names in its own words
-        if self._last is None or self._last[2] is not bound.original:
-            self._last = (edge_index, edge_index._version, bound.original)
-        return bound
 
-    def _node_dim(self, parameters: Any, fields: dict[str, Any]) -> int | None:
+    def _node_dim(self, lifted: Sequence[Parameter], fields: dict[str, Any]) -> int | None:
         """0, in terms of the fields, or None where the layer counts nodes in another dimension."""
-        if self.layer.node_dim == 0:
+        node_dim = self.layer.node_dim
+        if node_dim == 0:
             return 0
-        for parameter in parameters:
+        for parameter in lifted:
             value = fields.get(parameter.field)
-            for one in value if isinstance(value, tuple | list) else (value,):
-                if (
-                    parameter.residency.value
-                    and isinstance(one, Tensor)
-                    and one.dim() + self.layer.node_dim != 0
-                ):
+            for one in value if isinstance(value, PAIR) else (value,):
+                if isinstance(one, Tensor) and one.dim() + node_dim != 0:
                     return None
         return 0
 
-    def _graph(self, edge_index: Tensor, size: tuple[int, int] | None) -> Graph | Tensor:
-        """The last graph, where a layer that adds loops, say, has made its edges anew."""
-        if self._last is None or edge_index.is_inference():
-            return edge_index
-        known, version, graph = self._last
-        if (
-            known is not edge_index
-            and known._version == version
-            and size in (None, graph.size)
-            and known.shape == edge_index.shape
-            and torch.equal(known, edge_index)
-        ):
-            return graph
-        return edge_index
-
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_last": None}
+        return {**vars(self), "_known": None}
 
 
-def _only_as_it_is(name: str, asked: dict[str, tuple[Parameter, ...]]) -> bool:
-    """Whether a field is asked for by the message alone, and only under its own name."""
-    updates = any(p.field == name for p in asked["update"])
-    return not updates and [p.name for p in asked["message"] if p.field == name] == [name]
+class _Signature:
+    """What the functions of a layer ask for: known for as long as it has the same ones."""
+
+    def __init__(self, *functions: Callable[..., Any]) -> None:
+        self.functions = functions
+        self._asked: dict[frozenset[str], Asked] = {}
+        asked = self.asked_without(frozenset()).functions
+        fields = [p.field for p in (*asked["message"], *asked["update"])]
+        # What the message alone asks for, under its own name only.
+        self.as_they_are = frozenset(p.name for p in asked["message"] if fields.count(p.name) == 1)
+        self.writes = written(functions[0])
+
+    def asked_without(self, waiting: frozenset[str]) -> Asked:
+        """What message and update ask for besides some fields."""
+        if waiting not in self._asked:
+            message, update, _ = self.functions
+            some = tuple([p for p in parameters_of(message) if p.field not in waiting])
+            self._asked[waiting] = Asked({"message": some, "update": parameters_of(update, skip=1)})
+        return self._asked[waiting]
+
+    @cached_property
+    def of_edges(self) -> Asked:
+        """What `edge_update` asks for."""
+        return Asked({"edge_update": parameters_of(self.functions[2])})
 
 
 def _written_by(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -74,9 +74,18 @@ def lasting(index: Tensor) -> Tensor:
         return index.clone()
 
 
-@contextmanager
-def outliving() -> Iterator[None]:
+_AS_IT_IS = nullcontext()
+
+
+def outliving() -> AbstractContextManager[None]:
     """What the block computes from a topology outlives the evaluation or the transform that is going on."""
+    if torch.is_inference_mode_enabled() or torch._C._functorch.maybe_current_level() is not None:
+        return _outside()
+    return _AS_IT_IS
+
+
+@contextmanager
+def _outside() -> Iterator[None]:
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))

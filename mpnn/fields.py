@@ -55,6 +55,7 @@ class Fields:
         asked: Asked,
         node_dim: int = 0,
         flow: str = "source_to_target",
+        to_graph: Callable[[Tensor, int | Size | None], Graph] = as_graph,
     ) -> None:
         self.given = fields
         self.asked = asked
@@ -68,7 +69,7 @@ class Fields:
             size = _checked_pair(size)
         if not isinstance(topology, Graph):
             num_nodes = self._infer_size(asked.lifted) if size is None else size
-            topology = as_graph(topology, num_nodes)
+            topology = to_graph(topology, num_nodes)
         elif size is not None and topology.size != size:
             raise ValueError(f"size is {size}, but the graph has size {topology.size}.")
         self.original = topology

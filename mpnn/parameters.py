@@ -96,7 +96,7 @@ def _parameter(name: str, required: bool) -> Parameter:
 class Asked:
     """What several functions ask for, by their names: the part of a call that is the same for every call."""
 
-    __slots__ = ("_known", "_needed", "_needed_besides_types", "functions", "lifted")
+    __slots__ = ("_known", "_needed", "_needed_besides_types", "fields", "functions", "lifted")
 
     def __init__(self, functions: Mapping[str, tuple[Parameter, ...]]) -> None:
         everything = [parameter for parameters in functions.values() for parameter in parameters]
@@ -105,7 +105,8 @@ class Asked:
         own = [p for p in everything if p.field not in TOPOLOGY_NAMES or p.residency is not Residency.GIVEN]
         self._needed = frozenset(p.field for p in own if p.required)
         self._needed_besides_types = frozenset(p.field for p in own if p.required and p.name != "edge_type")
-        self._known = frozenset(p.field for p in everything) - TOPOLOGY_NAMES
+        self.fields = frozenset(p.field for p in everything)
+        self._known = self.fields - TOPOLOGY_NAMES
 
     def fits(self, given: Mapping[str, Any], typed: bool) -> bool:
         """Whether nothing is missing among the fields, and nothing is there that nobody asks for.

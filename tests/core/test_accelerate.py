@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing as PyGMessagePassing
 
 import mpnn
+from mpnn.backends.record import recording
+from mpnn.step import Step
 from tests.compare import assert_same
 from tests.core.graphs import random_graph
 from tests.core.running import KERNEL, ways
@@ -217,6 +219,43 @@ def test_edges_that_change_are_seen() -> None:
         assert_same(ours, plain, (x, edges))
         assert_same(ours, plain, (x, edges.clone()))
         assert_same(ours, plain, (x, edges[:, :-3]))
+
+
+def test_the_same_edges_among_more_nodes_are_another_graph() -> None:
+    plain = theirs.SAGEConv(IN, OUT).double()
+    ours = mpnn.accelerate(copy.deepcopy(plain))
+    for num_nodes in (NUM_NODES, NUM_NODES + 3, NUM_NODES):
+        assert_same(ours, plain, (randn(num_nodes, IN), edge_index.clone()))
+
+
+def test_layers_that_make_the_same_edges_share_one_graph() -> None:
+    plain = theirs.Sequential(
+        "x, edge_index",
+        [
+            (theirs.GCNConv(IN, OUT), "x, edge_index -> x"),
+            (theirs.SAGEConv(OUT, OUT), "x, edge_index -> x"),
+            (theirs.GATConv(OUT, OUT), "x, edge_index -> x"),
+        ],
+    ).double()
+    ours = mpnn.accelerate(copy.deepcopy(plain))
+    for one in (ours, copy.deepcopy(ours)):
+        for _ in range(2):  # a second batch of the same size
+            edges = torch.randint(NUM_NODES, (2, NUM_EDGES))
+            assert_same(one, plain, (x, edges))
+            with recording() as ran:
+                one(x, edges)
+                one(x, edges.clone())
+            graphs = [cast(Step, r.what).fields.graph for r in ran]
+            assert [graph is graphs[0] for graph in graphs] == [True, False, True] * 2
+            assert graphs[4] is graphs[1]
+
+
+def test_edges_of_another_type_are_read_anew() -> None:
+    plain = theirs.SAGEConv(IN, OUT).double()
+    ours = mpnn.accelerate(copy.deepcopy(plain))
+    for _ in range(2):
+        assert_same(ours, plain, (x, edge_index.clone()))
+        ours(x, edge_index.int())
 
 
 def test_hooks_on_messages_are_obeyed() -> None:

@@ -54,11 +54,26 @@ def tasks_of(graph: Graph, by: Home) -> Tasks:
 
 
 def _divide(csr: CSR) -> Tasks:
-    indptr = csr.indptr.numpy().astype(np.int64)
-    num_rows, num_edges = len(indptr) - 1, int(indptr[-1])
+    num_edges = csr.indices.numel()
+    if num_edges < 2 * EDGES_PER_TASK:  # one piece, and no row is heavy
+        tasks, heavy, num_parts = np.array([[-1, 0, csr.num_rows, 0]], dtype=np.int64), _NO_ROWS, 0
+    else:
+        tasks, heavy, num_parts = _pieces(csr.indptr.numpy().astype(np.int64), num_edges)
+    places = [t.data_ptr() for t in (csr.indptr, csr.indices, csr.edge_ids)]
+    places += [tasks.ctypes.data, heavy.ctypes.data]
+    rows = Rows(*places, num_edges, len(tasks), len(heavy), HEAVY_DEGREE)
+    return Tasks(csr, tasks, heavy, num_parts, rows)
+
+
+_NO_ROWS = np.empty((0, 3), dtype=np.int64)
+
+
+def _pieces(indptr: np.ndarray, num_edges: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """The tasks, the heavy rows, and into how many parts these are split."""
+    num_rows = len(indptr) - 1
     # A row costs something even without edges, so rows count along with edges.
     work = indptr + np.arange(num_rows + 1)
-    pieces = int(np.clip(num_edges // EDGES_PER_TASK, 1, MOST_TASKS))
+    pieces = min(num_edges // EDGES_PER_TASK, MOST_TASKS)
     bounds = np.unique(np.searchsorted(work, np.linspace(0, work[-1], pieces + 1)))
     bounds[-1:] = num_rows
     light = np.stack([np.full(len(bounds) - 1, -1), bounds[:-1], bounds[1:], np.zeros(len(bounds) - 1)], 1)
@@ -72,11 +87,7 @@ def _divide(csr: CSR) -> Tasks:
             (len(parts) + k, row, start, min(start + HEAVY_DEGREE, end)) for k, start in enumerate(starts)
         ]
     tasks = np.concatenate([np.array(parts).reshape(-1, 4), light]).astype(np.int64)  # the heavy ones first
-    tasks, ends = np.ascontiguousarray(tasks), np.array(heavy, dtype=np.int64).reshape(-1, 3)
-    places = [t.data_ptr() for t in (csr.indptr, csr.indices, csr.edge_ids)]
-    places += [tasks.ctypes.data, ends.ctypes.data]
-    rows = Rows(*places, num_edges, len(tasks), len(ends), HEAVY_DEGREE)
-    return Tasks(csr, tasks, ends, len(parts), rows)
+    return np.ascontiguousarray(tasks), np.array(heavy, dtype=np.int64).reshape(-1, 3), len(parts)
 
 
 class Kernel:

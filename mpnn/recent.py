@@ -1,0 +1,41 @@
+"""The last graphs of a model, found again by their edges where the tensor that holds these is made anew."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import torch
+from torch import Tensor
+
+from mpnn.adjacency import as_graph
+from mpnn.graph import Graph, Size
+
+
+class Recent:
+    """As many graphs as a model has layers, say.
+
+    A layer that adds self loops makes its edges at every call, and every such layer makes the same ones.
+    Copies and pickles are empty.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._known: deque[tuple[Tensor, int, int | Size | None, Graph]] = deque(maxlen=most)
+
+    def graph(self, edge_index: Tensor, num_nodes: int | Size | None = None) -> Graph:
+        """`as_graph(edge_index, num_nodes)`, or a graph with the same edges and nodes from before."""
+        if edge_index.is_inference():  # such a tensor counts no versions
+            return as_graph(edge_index, num_nodes)
+        for known, version, known_nodes, graph in tuple(self._known):
+            if known_nodes == num_nodes and known._version == version and _equal(known, edge_index):
+                return graph
+        graph = as_graph(edge_index, num_nodes)
+        self._known.append((edge_index, edge_index._version, num_nodes, graph))
+        return graph
+
+    def __reduce__(self) -> tuple[type[Recent], tuple[int]]:
+        return Recent, (self._known.maxlen or 0,)
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    alike = a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
+    return a is b or (alike and torch.equal(a, b))
