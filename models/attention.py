@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from mpnn import Graph, softmax
 from mpnn.adjacency import Topology
+from mpnn.fields import Mapped
 from mpnn.models.layer import Layer, Widths, pair
-from mpnn.models.linear import Linear, zeros_
+from mpnn.models.linear import Linear, mapped, zeros_
 from mpnn.models.self_loops import FILL_VALUES, FillValue, with_new_self_loops
 
 Weights = tuple[Topology, Tensor]
@@ -48,6 +49,10 @@ class Attention(Layer):
     def split(self, x: Tensor) -> Tensor:
         """`[*, heads * out_channels]` -> `[*, heads, out_channels]`."""
         return x.view(-1, self.heads, self.out_channels)
+
+    def mapped(self, linear: Linear, x: Tensor, graph: Graph) -> Tensor | Mapped:
+        """A linear map of node features as a field, `[num_nodes, heads, out_channels]`."""
+        return mapped(linear, x, graph, (self.heads, self.out_channels))
 
     def join(self, out: Tensor) -> Tensor:
         """`[num_dst, heads, out_channels]` -> `[num_dst, total_channels]`."""

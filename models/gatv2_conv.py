@@ -88,8 +88,8 @@ class GATv2Conv(LoopedAttention):
         if x_dst is None:
             raise ValueError("GATv2Conv needs x[1], the features of the destinations, but got none.")
         graph, edge = self.read_edges(graph, edge_attr)
-        h_src = self.split(self.lin_l(x_src))
-        h_dst = h_src if self.share_weights and x_dst is x_src else self.split(self.lin_r(x_dst))
+        h_src = self.mapped(self.lin_l, x_src, graph)
+        h_dst = h_src if self.share_weights and x_dst is x_src else self.mapped(self.lin_r, x_dst, graph)
         fields: dict[str, Any] = {"x": (h_src, h_dst), "edge": edge}
         out = self.finish(self.propagate(graph, **fields), x_dst)
         return (out, (like(given, graph), self.weights(graph, **fields))) if return_attention_weights else out

@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
+from mpnn import Graph
+from mpnn.fields import Mapped
 from mpnn.native.products import added, linear
+from mpnn.native.reach import in_reach, only_autograd_follows
+from mpnn.row_blocks import has_several
 
 Init = Literal["torch", "glorot"]
 
@@ -112,6 +116,35 @@ def through(network: nn.Module, x: Tensor) -> Tensor:
     if type(network) is nn.Linear and not is_watched(network):
         return linear(x, network.weight, network.bias)
     return cast(Tensor, network(x))
+
+
+def mapped(module: Linear, x: Tensor, graph: Graph, shape: tuple[int, ...]) -> Tensor | Mapped:
+    """A linear map of node features as a field, `[num_nodes, *shape]`.
+
+    On a large graph that is the map itself: `propagate` computes it, and adds up the gradients of x and of
+    the parameters some thousand nodes at a time. Not where hooks wait for a call of the module, or somebody
+    else looks at each operation.
+    """
+    by_propagate = (
+        type(graph) is Graph
+        and has_several(graph.size)
+        and torch.is_grad_enabled()
+        and type(module) is Linear
+        and not is_lazy(module.weight)
+        and not is_watched(module)
+        and in_reach(x)
+        and in_reach(module.weight)
+        and only_autograd_follows(x)
+    )
+    if by_propagate:
+        return Mapped(x, module.weight, module.bias, shape)
+    out: Tensor = module(x)
+    return out.view(-1, *shape)
+
+
+def owns_result(module: nn.Module, out: Tensor) -> bool:
+    """Whether what a linear map gave may be written into: nobody else has it, or looks at each operation."""
+    return type(module) is Linear and not is_watched(module) and only_autograd_follows(out)
 
 
 def is_watched(module: nn.Module) -> bool:

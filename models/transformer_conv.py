@@ -11,7 +11,7 @@ from torch import Tensor
 from mpnn.adjacency import Topology
 from mpnn.models.attention import Attention, Weights, like
 from mpnn.models.layer import Features, Widths, pair
-from mpnn.models.linear import Linear
+from mpnn.models.linear import Linear, owns_result
 
 
 class TransformerConv(Attention):
@@ -91,11 +91,11 @@ class TransformerConv(Attention):
         # First, so that its gradient comes last, when those of the others are no longer in memory.
         root = self.lin_skip(x_dst) if self.root_weight else None
         fields: dict[str, Any] = {
-            "query": self.split(self.lin_query(x_dst)),
-            "key": self.split(self.lin_key(x_src)),
+            "query": self.mapped(self.lin_query, x_dst, graph),
+            "key": self.mapped(self.lin_key, x_src, graph),
             "edge": edge,
         }
-        value = self.split(self.lin_value(x_src))
+        value = self.mapped(self.lin_value, x_src, graph)
         out = self.join(self.propagate(graph, value=value, **fields))
         if root is not None:
             out = self._add_root(out, root)
@@ -103,7 +103,7 @@ class TransformerConv(Attention):
 
     def _add_root(self, out: Tensor, root: Tensor) -> Tensor:
         if self.lin_beta is None:
-            return out + root
+            return root.add_(out) if owns_result(self.lin_skip, root) else out + root
         beta = self.lin_beta(torch.cat([out, root, out - root], dim=-1)).sigmoid()
         mixed: Tensor = beta * root + (1 - beta) * out
         return mixed

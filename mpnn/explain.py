@@ -9,9 +9,9 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
-from mpnn.backends.plans import trace_count
+from mpnn.backends.plans import named_tensors, trace_count
 from mpnn.backends.record import Ran, recording
 from mpnn.graph import Graph
 from mpnn.lowering import explain as why_not_dense
@@ -194,7 +194,7 @@ class StepExplanation:
             lines.append(f"  because  {why_not_dense(what)}")
         if self.plan is not None:
             assert isinstance(what, Step)
-            names = _Names(self.plan, [k for k, a in what.arguments.items() if isinstance(a.value, Tensor)])
+            names = _Names(self.plan, [name for name, *_ in named_tensors(what)])
             lines += [f"  per node {line}" for line in names.moved()]
             lines += [f"  per edge {line}" for line in names.core()]
             lines += self._backward_lines()

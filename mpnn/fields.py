@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from mpnn.adjacency import Topology, as_graph
 from mpnn.graph import Graph, Size
+from mpnn.native.products import linear
 from mpnn.parameters import TOPOLOGY_NAMES, Asked, Parameter, Residency
 
 PAIR = (tuple, list)
@@ -36,6 +38,40 @@ class Deferred:
     def resolve(self) -> Tensor | None:
         """`[num_edges]` int64."""
         return self.graph.edge_type
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """A node field that is still to be computed: x Wᵀ + b, a row in another shape.
+
+    A backend that computes it itself needs neither its gradient as a whole nor, where nothing reads it again,
+    to keep it; every other takes the `tensor`.
+
+    Shapes: x `[num_nodes, in_channels]`, weight `[out_channels, in_channels]`, bias `[out_channels]`;
+    `shape` is that of a row, of out_channels numbers.
+    """
+
+    x: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    shape: tuple[int, ...]
+
+    @cached_property
+    def tensor(self) -> Tensor:
+        """`[num_nodes, *shape]`."""
+        return linear(self.x, self.weight, self.bias).view(-1, *self.shape)
+
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """What it is computed from."""
+        return (self.x, self.weight) if self.bias is None else (self.x, self.weight, self.bias)
+
+
+def whole(value: Any) -> Any:
+    """A field, or a pair of them, as it is once it is computed."""
+    if isinstance(value, tuple | list) and any(isinstance(half, Mapped) for half in value):
+        return type(value)(map(whole, value))
+    return value.tensor if isinstance(value, Mapped) else value
 
 
 def _checked_pair(size: Sequence[int]) -> Size:
@@ -84,7 +120,9 @@ class Fields:
                 bound[name] = Argument(residency, self._topology(field))
             elif field in given:
                 value = given[field]
-                if not as_given and isinstance(value, PAIR):
+                if as_given:
+                    value = whole(value)
+                elif isinstance(value, PAIR):
                     value = self._side(value, residency)
                 if value is None:  # one half of a pair, or an optional field
                     residency = Residency.GIVEN
@@ -101,11 +139,12 @@ class Fields:
         if residency is Residency.GIVEN:
             return self.resolved(argument)
         index = self.graph.dst if residency is Residency.DST else self.graph.src
-        return value.index_select(self.node_dim, index)
+        return whole(value).index_select(self.node_dim, index)
 
     def resolved(self, argument: Argument) -> Any:
         """The value of an argument, not lifted."""
-        return argument.value.resolve() if isinstance(argument.value, Deferred) else argument.value
+        value = argument.value
+        return value.resolve() if isinstance(value, Deferred) else whole(value)
 
     def lifted(self, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
         """Arguments with which a function can be called on all edges at once."""
@@ -166,6 +205,7 @@ class Fields:
             both = isinstance(value, PAIR)
             for side in (Residency.SRC, Residency.DST) if both else (residency,):
                 half = self._side(value, side)
+                half = half.x if isinstance(half, Mapped) else half
                 if isinstance(half, Tensor) and self._has_rows(half):
                     sizes.setdefault(self._row(side), half.size(self.node_dim))
         if not sizes:
@@ -241,6 +281,7 @@ class Fields:
 
     def _check_rows(self, name: str, field: str, residency: Residency, value: Any) -> None:
         graph, at_dst = self.graph, residency is Residency.DST
+        value = value.x if isinstance(value, Mapped) else value
         wanted, has_rows = graph.size[at_dst], isinstance(value, Tensor) and self._has_rows(value)
         if has_rows and value.size(self.node_dim) == wanted and value.device == graph.device:
             return

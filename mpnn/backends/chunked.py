@@ -151,8 +151,12 @@ class _Chunks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *received: Tensor | None) -> tuple[Any, ...]:
-        arguments = ctx.plan, ctx.graph, ctx.seed, ctx.saved_tensors, received, ctx.needs_input_grad[3:]
-        with without_autocast(ctx.graph):
-            if torch.is_grad_enabled():
-                return (None, None, None, *ctx.plan.differentiable_gradients(*arguments[1:]))
-            return (None, None, None, *gradients(*arguments))
+        plan, graph, seed = ctx.plan, ctx.graph, ctx.seed
+        values, wanted = ctx.saved_tensors, ctx.needs_input_grad[3:]
+        with without_autocast(graph):
+            found = (
+                plan.differentiable_gradients(graph, seed, values, None, received, wanted)
+                if torch.is_grad_enabled()
+                else gradients(plan, graph, seed, values, received, wanted)
+            )
+        return (None, None, None, *found)

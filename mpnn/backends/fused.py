@@ -12,16 +12,20 @@ from torch import Tensor
 from mpnn.aggregate import Aggregator
 from mpnn.backends import chunked
 from mpnn.backends.autocast import without_autocast
-from mpnn.backends.plans import Fused, MakeKernel, find_plan
+from mpnn.backends.gradients import Gradients
+from mpnn.backends.plans import Fused, MakeKernel, find_plan, tensors_of
 from mpnn.backends.record import Ran, listener
 from mpnn.backends.work import Work
 from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError
 from mpnn.plan.adjoint import SAVED
 from mpnn.plan.dropout import Seed, draw_seed
-from mpnn.plan.homes import Home, NotFusableError
+from mpnn.plan.homes import Home, NotFusableError, shape_of
 from mpnn.plan.ir import Program
+from mpnn.plan.lower import feature_shape
 from mpnn.plan.plan import Plan
+from mpnn.plan.stems import Inputs
+from mpnn.row_blocks import has_several
 from mpnn.step import Step
 
 
@@ -34,50 +38,74 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
     fused = find_plan(step, make)
     plan, graph = fused.plan, step.fields.graph
     aggregator = cast(Aggregator, step.aggregator)
-    inputs = [value for _, value in step.arguments.values() if isinstance(value, Tensor)]
+    inputs = [tensor for _, value in step.arguments.values() for tensor in tensors_of(value)]
     with without_autocast(graph):
-        values = plan.values(inputs, step.message, aggregator, graph.size)
+        stems = plan.stems if _in_blocks(fused, graph) and plan.stems is not None else plan.whole
+        given = plan.given(stems, inputs, step.message, aggregator, graph.size)
         seed: Seed = draw_seed(graph.device) if plan.drops else 0
         ran = listener()
         if ran is None:
-            reduced = _reduced(fused, graph, seed, values)
+            reduced = _reduced(fused, graph, seed, given, stems.inputs)
         else:
             with Work() as work:
-                reduced = _reduced(fused, graph, seed, values)
-            ran.append(Ran(step, "plan", "", work, fused, tuple([v.requires_grad for v in values])))
+                reduced = _reduced(fused, graph, seed, given, stems.inputs)
+            ran.append(Ran(step, "plan", "", work, fused, _wanted(given, stems.inputs)))
     shared = plan.shared(reduced)
     if plan.kinds == ["mean"] or type(aggregator).merge is Aggregator.merge:
         return shared[0]
     return aggregator.merge(shared, counts_of(graph, shared[0]))
 
 
-def _reduced(fused: Fused, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[Tensor]:
-    plan = fused.plan
-    if fused.make is None or isinstance(plan.program, str):
-        return chunked.run(plan, graph, seed, values)
-    try:
-        return _by_kernels(fused, graph, seed, values)
-    except NotFusableError as error:  # not by this backend, say because a message is too wide
-        plan.program = str(error)
-    except CompilerError as error:
-        fused.make = None
-        warn_once(error)
-    return chunked.run(plan, graph, seed, values)
+def _in_blocks(fused: Fused, graph: Graph) -> bool:
+    """Whether the linear maps before a kernel are part of its step, for their gradients to come in blocks."""
+    return (
+        fused.plan.stems is not None
+        and fused.make is not None
+        and graph.device.type == "cpu"
+        and has_several(graph.size)
+        and torch.is_grad_enabled()
+    )
 
 
-def _by_kernels(fused: Fused, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[Tensor]:
+def _wanted(given: Sequence[Tensor], made: Inputs | None) -> tuple[bool, ...]:
+    """Which of a kernel's inputs need a gradient."""
+    wanted = tuple([t.requires_grad for t in given])
+    return wanted if made is None else made.wanted(wanted)
+
+
+def _reduced(
+    fused: Fused, graph: Graph, seed: Seed, given: Sequence[Tensor], made: Inputs | None
+) -> list[Tensor]:
     plan = fused.plan
-    wanted = tuple([v.requires_grad for v in values])
+    if fused.make is not None and not isinstance(plan.program, str):
+        try:
+            return _by_kernels(fused, graph, seed, given, made)
+        except NotFusableError as error:  # not by this backend, say because a message is too wide
+            plan.program = str(error)
+        except CompilerError as error:
+            fused.make = None
+            warn_once(error)
+    return chunked.run(plan, graph, seed, given if made is None else made(given))
+
+
+def _by_kernels(
+    fused: Fused, graph: Graph, seed: Seed, given: Sequence[Tensor], made: Inputs | None
+) -> list[Tensor]:
+    plan = fused.plan
+    wanted = _wanted(given, made)
     if True not in wanted or not torch.is_grad_enabled():
-        made = fused.forward_kernel(save=False)(graph, values, seed)
-        return [made[k] for k in plan.positions]
+        outputs = fused.forward_kernel(save=False)(graph, given if made is None else made(given), seed)
+        return [outputs[k] for k in plan.positions]
     fused.forward_kernel(save=True)
     try:
-        fused.backward_kernels(plan.backward(wanted))
+        backward = plan.backward(wanted)
+        fused.backward_kernels(backward)
     except NotFusableError as error:  # a gradient without a kernel: then both ways without
         plan.backwards[wanted] = str(error)
-        return chunked.run(plan, graph, seed, values)
-    return list(cast(Any, _Rows.apply)(fused, graph, seed, *values))
+        return chunked.run(plan, graph, seed, given if made is None else made(given))
+    if made is not None:
+        given, made = made.of_distinct(given)
+    return list(cast(Any, _Rows.apply)(fused, graph, seed, backward.reads, made, *given))
 
 
 _warned = False
@@ -104,55 +132,93 @@ def _reciprocal_counts(graph: Graph, dtype: torch.dtype) -> Tensor:
 
 
 class _Rows(torch.autograd.Function):
-    """The per-edge program as one differentiable operation on per-node tensors."""
+    """The per-edge program as one differentiable operation on per-node tensors.
+
+    It computes the program's inputs from them, if they are `made` of them and not the same.
+    """
 
     boxed_grads_call = True  # the gradients come as a list that may be emptied (PyTorch 2.12 and later)
 
     @staticmethod
-    def forward(ctx: Any, fused: Fused, graph: Graph, seed: Seed, *values: Tensor) -> tuple[Tensor, ...]:
-        made = fused.forward_kernel(save=True)(graph, values, seed)
-        ctx.fused, ctx.graph, ctx.seed = fused, graph, seed
-        # A sum is not needed again, and may be written into by its reader.
-        ctx.save_for_backward(*values, *[made[k] for k in fused.plan.needed_again])
-        ctx.num_values = len(values)
-        return tuple([made[k] for k in fused.plan.positions])
+    def forward(
+        ctx: Any,
+        fused: Fused,
+        graph: Graph,
+        seed: Seed,
+        reads: tuple[bool, ...],
+        made: Inputs | None,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        values = tensors if made is None else made(tensors)
+        outputs = fused.forward_kernel(save=True)(graph, values, seed)
+        ctx.fused, ctx.graph, ctx.seed, ctx.made = fused, graph, seed, made
+        # What the way back does not read, say a sum, is not kept, and may be written into by its reader.
+        kept = [v if read else None for v, read in zip(values, reads, strict=True)]
+        needed = [outputs[k] for k in fused.plan.needed_again]
+        ctx.num_values, ctx.num_tensors = len(kept), 0 if made is None else len(tensors)
+        ctx.save_for_backward(*kept, *needed, *tensors[: ctx.num_tensors])
+        return tuple([outputs[k] for k in fused.plan.positions])
 
     @staticmethod
     def backward(ctx: Any, *received: Any) -> tuple[Any, ...]:
         gradients = received[0] if isinstance(received[0], list) else list(received)
         saved = list(ctx.saved_tensors)
         ctx.maybe_clear_saved_tensors()  # not if the graph is retained
-        values, saved = saved[: ctx.num_values], saved[ctx.num_values :]
-        fused, graph, seed = ctx.fused, ctx.graph, ctx.seed
-        wanted = tuple(ctx.needs_input_grad[3:])
+        end = len(saved) - ctx.num_tensors
+        values, saved, tensors = saved[: ctx.num_values], saved[ctx.num_values : end], saved[end:]
+        fused, graph, seed, made = ctx.fused, ctx.graph, ctx.seed, ctx.made
+        wanted = tuple(ctx.needs_input_grad[5:])
         with without_autocast(graph):
             if not torch.is_grad_enabled():
+                into = None if made is None else Gradients(made, tensors, wanted)
+                asked = wanted if made is None else made.wanted(wanted)
                 try:
                     found = gradients_by_kernels(
-                        fused, graph, seed, values, saved, gradients, wanted, let_go=True
+                        fused, graph, seed, values, saved, gradients, asked, into, let_go=True
                     )
-                    return (None, None, None, *found)
+                    if into is not None:
+                        found = into.with_others(found)
+                    return (None, None, None, None, None, *found)
                 except CompilerError as error:
                     warn_once(error)
                 except NotFusableError:
                     pass  # some of the gradients have no kernel without the others
-            found = fused.plan.differentiable_gradients(graph, seed, values, gradients, wanted)
-            return (None, None, None, *found)
+            if made is None:
+                tensors = _with_those_not_kept(fused.plan, graph, values, wanted)
+            found = fused.plan.differentiable_gradients(graph, seed, tensors, made, gradients, wanted)
+            return (None, None, None, None, None, *found)
+
+
+def _with_those_not_kept(
+    plan: Plan, graph: Graph, values: Sequence[Tensor | None], wanted: Sequence[bool]
+) -> list[Tensor]:
+    """The program's inputs, those that no gradient depends on as zeros."""
+    num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.EDGE: graph.num_edges}
+    found = []
+    for value, node, home, want in zip(values, plan.hoisted.inputs, plan.homes, wanted, strict=True):
+        if value is None:
+            zero = torch.zeros((), dtype=node.meta["val"].dtype, device=graph.device)
+            shape = (num_rows[home], *feature_shape(node)) if home in num_rows else shape_of(node)
+            value = zero.expand(shape).requires_grad_(want)
+        found.append(value)
+    return found
 
 
 def gradients_by_kernels(
     fused: Fused,
     graph: Graph,
     seed: Seed,
-    values: Sequence[Tensor],
+    values: Sequence[Tensor | None],
     saved: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
     wanted: tuple[bool, ...],
+    into: Gradients | None = None,
     let_go: bool = False,
 ) -> list[Tensor | None]:
     """The gradients of the wanted values, from those of the reductions and what these saved.
 
-    With `let_go` these are lists, which come back empty: what no kernel reads is freed before they run.
+    What `into` takes of them is not returned. With `let_go` these are lists, which come back empty: what no
+    kernel reads is freed before they run.
 
     Raises:
         NotFusableError: a gradient that has no kernel.
@@ -165,14 +231,21 @@ def gradients_by_kernels(
             kernel.prepare(graph)  # once this is done, nobody will have to do without them
     numbers = _read_back(plan, graph, values, saved, gradients)
     num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}
-    inputs = backward.hoisted.before(numbers, num_rows)
+    inputs = backward.hoisted.before(cast(Any, numbers), num_rows)
     if let_go:
         for tensors in (numbers, values, saved, gradients):
             cast(list[Any], tensors).clear()
     results: list[Tensor | None] = [None] * sum(wanted)
-    totals: dict[int, Tensor] = {}
+    totals: dict[int, Any] = {}
+    asked = [] if into is None else [k for k, want in enumerate(wanted) if want]
     for kernel, targets in zip(kernels, backward.targets, strict=True):
-        for target, tensor in zip(targets, kernel(graph, inputs, seed), strict=True):
+        made: Sequence[Tensor | None]
+        if into is None:
+            made = kernel(graph, inputs, seed)
+        else:
+            places = [asked[target] if target >= 0 else -1 for target in targets]
+            made = into.run(kernel, places, graph, inputs, seed)
+        for target, tensor in zip(targets, made, strict=True):
             if target >= 0:
                 results[target] = tensor
             else:
@@ -188,18 +261,18 @@ def gradients_by_kernels(
 def _read_back(
     plan: Plan,
     graph: Graph,
-    values: Sequence[Tensor],
+    values: Sequence[Tensor | None],
     saved: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
-) -> list[Tensor]:
+) -> list[Tensor | None]:
     """What the way back reads: the values, and what `adjoint.READ` counts for each reduction."""
-    numbers = list(values)
+    numbers: list[Tensor | None] = list(values)
     remaining = iter(saved)
     program = cast(Program, plan.program)
     for output, gradient in zip(program.outputs, gradients, strict=True):
         if gradient is None:
             shape = (graph.num_dst, *output.value.shape)
-            gradient = values[0].new_zeros(shape, dtype=output.dtype)
+            gradient = torch.zeros(shape, dtype=output.dtype, device=graph.device)
         numbers.append(gradient)
         if output.kind == "mean":
             numbers.append(_reciprocal_counts(graph, gradient.dtype))

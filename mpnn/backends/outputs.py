@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -21,11 +23,11 @@ class Outputs:
                 saved = (output.score or output.value).shape if save else (0,)
                 self._tensors.append(("saved", saved, compute_type(program.dtype)))
 
-    def make(self, graph: Graph, num_rows: int) -> list[Tensor]:
-        """Tensors for a graph."""
+    def make(self, graph: Graph, num_rows: Iterable[int]) -> list[Tensor]:
+        """Tensors for a graph, each with its number of rows, where it has one for every node."""
         device, made = graph.device, []
-        for kind, shape, dtype in self._tensors:
+        for (kind, shape, dtype), number in zip(self._tensors, num_rows, strict=False):
             if kind != "all":
-                shape = (graph.num_edges if kind == "edge" else num_rows, *shape)
+                shape = (graph.num_edges if kind == "edge" else number, *shape)
             made.append(torch.empty(shape, dtype=dtype, device=device))
         return made

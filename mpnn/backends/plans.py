@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Protocol, cast
@@ -12,12 +12,13 @@ from torch import Tensor
 
 from mpnn.aggregate import Aggregator, Custom, Several
 from mpnn.backends.autocast import autocast_type, without_autocast
+from mpnn.fields import Mapped
 from mpnn.graph import Graph
 from mpnn.parameters import TOPOLOGY_NAMES, Residency
 from mpnn.plan.capture import SCALARS, fetch, fingerprint, same_tensor
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import Home, NotFusableError
-from mpnn.plan.plan import Backward, Plan, make_plan
+from mpnn.plan.plan import MAPPED, Backward, Plan, make_plan
 from mpnn.plan.row_softmax import NumRows, calls_softmax
 from mpnn.step import Step
 
@@ -30,6 +31,10 @@ class Kernel(Protocol):
     def prepare(self, graph: Graph) -> None: ...
 
     def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: Seed = 0) -> list[Tensor]: ...
+
+    def blocks(
+        self, graph: Graph, inputs: Sequence[Tensor], seed: Seed, streamed: Sequence[bool]
+    ) -> Iterator[tuple[slice, list[Tensor]]]: ...
 
 
 MakeKernel = Callable[..., Kernel]
@@ -148,6 +153,10 @@ def _key(step: Step) -> Hashable:
             home, shape = home_of(residency, value, num_edges), value.shape
             shape = shape if home is Home.SHARED else shape[1:]
             arguments.append((name, home, shape, value.dtype, value.device))
+        elif isinstance(value, Mapped):
+            x, weight = value.x, value.weight
+            one = (value.shape, x.shape[1:], x.dtype, weight.shape, weight.dtype, value.bias is None)
+            arguments.append((name, residency, one, x.device))
         elif _is_count(step, name, value):
             arguments.append((name, NumRows))
         elif isinstance(value, SCALARS):
@@ -182,24 +191,38 @@ def _captures_fit(plan: Plan, step: Step) -> bool:
     return all(same_tensor(paths, step.message, aggregator) for paths in plan.aliases)
 
 
-def _tensor_arguments(step: Step) -> list[tuple[str, Home, Tensor]]:
+def tensors_of(value: Any) -> tuple[Tensor, ...]:
+    """The tensors of an argument, which a plan takes."""
+    if isinstance(value, Tensor):
+        return (value,)
+    return value.parts if isinstance(value, Mapped) else ()
+
+
+def named_tensors(step: Step) -> list[tuple[str, Home, Tensor]]:
+    """The tensors that the plan of a step takes, and where their rows live."""
     num_edges = step.fields.graph.num_edges
-    return [
-        (name, home_of(residency, value, num_edges), value)
-        for name, (residency, value) in step.arguments.items()
-        if isinstance(value, Tensor)
-    ]
+    found = []
+    for name, (residency, value) in step.arguments.items():
+        if isinstance(value, Tensor):
+            found.append((name, home_of(residency, value, num_edges), value))
+        elif isinstance(value, Mapped):
+            homes = (home_of(residency, value.x, num_edges), Home.SHARED, Home.SHARED)
+            found += zip([f"{name}.{part}" for part in MAPPED], homes, value.parts, strict=False)
+    return found
 
 
 def _make(step: Step) -> Plan:
-    tensors = _tensor_arguments(step)
+    tensors = named_tensors(step)
     names = [name for name, *_ in tensors]
     fixed = {
         name: NumRows() if _is_count(step, name, value) else value
         for name, (_, value) in step.arguments.items()
-        if not isinstance(value, Tensor)
+        if not isinstance(value, Tensor | Mapped)
     }
+    mapped = {name: value.shape for name, (_, value) in step.arguments.items() if isinstance(value, Mapped)}
     placed = [(home, value) for _, home, value in tensors]
     autocast = autocast_type(step.fields.graph)
     with without_autocast(step.fields.graph):
-        return make_plan(step.message, cast(Aggregator, step.aggregator), names, placed, fixed, autocast)
+        return make_plan(
+            step.message, cast(Aggregator, step.aggregator), names, placed, fixed, autocast, mapped
+        )

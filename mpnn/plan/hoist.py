@@ -206,17 +206,17 @@ def hoist(
     """
     graph = module.graph
     operations = [n for n in graph.nodes if n.op == "call_function"]
-    needed = _ancestors([*outputs, *extra])
+    needed = ancestors([*outputs, *extra])
     operations = [n for n in operations if n in needed]
     # Views cost nothing in a kernel; they move to the nodes only when real work there needs them.
     work = [n for n in operations if n.meta["home"] is not Home.EDGE and _is_work(n)]
     work = [n for n in work if scaling or not _scales(n)]
-    at_nodes = _ancestors([*work, *extra])
+    at_nodes = ancestors([*work, *extra])
     moved = [n for n in operations if n in at_nodes]
     core = [n for n in operations if n not in at_nodes]
     used = {arg for n in core for arg in n.all_input_nodes} | {*outputs, *extra}
     inputs = [n for n in graph.nodes if n in used and (n.op in ("placeholder", "get_attr") or n in at_nodes)]
-    return Hoisted(_evaluator(module, moved, inputs), inputs, core, list(outputs), moved)
+    return Hoisted(evaluator(module, moved, inputs), inputs, core, list(outputs), moved)
 
 
 def _scales(node: fx.Node) -> bool:
@@ -236,7 +236,8 @@ def _is_work(node: fx.Node) -> bool:
     return turned_weight or turned_rows or not is_view(node)
 
 
-def _ancestors(nodes: Sequence[fx.Node]) -> set[fx.Node]:
+def ancestors(nodes: Sequence[fx.Node]) -> set[fx.Node]:
+    """These nodes, and all that they are computed from."""
     seen: set[fx.Node] = set()
     stack = list(nodes)
     while stack:
@@ -247,7 +248,7 @@ def _ancestors(nodes: Sequence[fx.Node]) -> set[fx.Node]:
     return seen
 
 
-def _evaluator(
+def evaluator(
     module: fx.GraphModule, moved: Sequence[fx.Node], results: Sequence[fx.Node]
 ) -> Callable[[Sequence[Tensor], dict[Home, int]], list[Tensor]]:
     """Run operations of a trace on real tensors, with the real numbers of nodes."""

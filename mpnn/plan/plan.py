@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
@@ -10,6 +10,7 @@ from math import prod
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -23,6 +24,7 @@ from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, has_rows, op_
 from mpnn.plan.ir import Output, Program, compute_type
 from mpnn.plan.lower import Lowering, feature_shape, input_of
 from mpnn.plan.row_softmax import traceable, weighted
+from mpnn.plan.stems import Inputs, Stems, before_maps, whole
 from mpnn.plan.trace import TRACING, fake_inputs, trace
 
 Placed = tuple[Home, Tensor]  # a tensor and where its rows live
@@ -38,6 +40,7 @@ class Backward:
     after: Callable[[Sequence[Tensor], Sequence[Tensor]], list[Tensor]]  # from totals to shared gradients
     shared: tuple[int, ...]  # which gradients `after` gives
     wanted: tuple[bool, ...]
+    reads: tuple[bool, ...]  # which of the core's inputs
 
 
 @dataclass
@@ -47,6 +50,8 @@ class Plan:
     captured: list[tuple[Path, torch.Size, torch.dtype]]
     aliases: list[list[Path]]  # paths that led to one tensor when the message was traced, and still must
     hoisted: Hoisted
+    whole: Stems  # the core's inputs
+    stems: Stems | None  # what these are linear maps of, if some of them are
     kinds: list[str]
     program: Program | str  # the kernel's; or why there is none, and the core runs in PyTorch
     shares: list[int]  # the aggregator's k-th reduction is the program's shares[k]-th
@@ -63,28 +68,24 @@ class Plan:
         size: tuple[int, int],
     ) -> list[Tensor]:
         """What the kernel reads: the arguments, or what is computed from them once per node."""
+        return self.given(self.whole, inputs, message, aggregator, size)
+
+    def given(
+        self,
+        stems: Stems,
+        inputs: Sequence[Tensor],
+        message: Callable[..., Any],
+        aggregator: nn.Module,
+        size: tuple[int, int],
+    ) -> list[Tensor]:
+        """The tensors of `stems`, of which the core's inputs are made."""
         captured = [fetch(path, message, aggregator) for path, *_ in self.captured]
-        num_rows = {Home.SRC: size[0], Home.DST: size[1], Home.SHARED: 1}
-        values = self.hoisted.before([*inputs, *captured], num_rows)
-        for k, shape in self.merged:
-            values[k] = values[k].view(-1, *shape)
-        return values
+        return stems([*inputs, *captured], {Home.SRC: size[0], Home.DST: size[1], Home.SHARED: 1})
 
     @cached_property
     def homes(self) -> list[Home]:
         """Where the rows of each of the core's inputs live."""
         return [cast(Home, node.meta["home"]) for node in self.hoisted.inputs]
-
-    @cached_property
-    def forms(self) -> list[tuple[bool, tuple[int, ...]]]:
-        """Of each input: whether the trace merged its rows with a dimension behind, and one row's shape."""
-        inputs = self.hoisted.inputs
-        return [(has_rows(n) and shape_of(n)[0] != ROWS, feature_shape(n)) for n in inputs]
-
-    @cached_property
-    def merged(self) -> list[tuple[int, tuple[int, ...]]]:
-        """The inputs whose rows the trace merged, and the shape of one row."""
-        return [(k, shape) for k, (merged, shape) in enumerate(self.forms) if merged]
 
     @cached_property
     def positions(self) -> list[int]:
@@ -111,22 +112,29 @@ class Plan:
 
     def per_edge(self, inputs: Sequence[Tensor], num_edges: int) -> list[Tensor]:
         """The reduced values as plain tensors with one row per edge, from inputs lifted to the edges."""
-        given = [t.flatten(0, 1) if merged else t for t, (merged, _) in zip(inputs, self.forms, strict=True)]
+        given = [
+            t.flatten(0, 1) if merged else t for t, (merged, _) in zip(inputs, self.whole.forms, strict=True)
+        ]
         return self.core(given, dict.fromkeys(Home, num_edges))
 
     def differentiable_gradients(
         self,
         graph: Graph,
         seed: Seed,
-        values: Sequence[Tensor],
+        tensors: Sequence[Tensor],
+        inputs: Inputs | None,
         gradients: Sequence[Tensor | None],
         wanted: Sequence[bool],
     ) -> list[Tensor | None]:
-        """Gradients that can be differentiated again: the same program on one tensor row per edge."""
+        """Gradients that can be differentiated again: the same program on one tensor row per edge.
+
+        They are those of the tensors that the core's inputs are made of.
+        """
         index = {Home.SRC: graph.src, Home.DST: graph.dst}
         with torch.enable_grad(), seeded(seed):
             # One tensor may stand at both ends of an edge: each place gets the gradient of its own.
-            values = [v.view_as(v) for v in values]
+            tensors = [t.view_as(t) for t in tensors]
+            values = tensors if inputs is None else inputs(tensors)
             lifted = [
                 v.index_select(0, index[home]) if home in index else v
                 for v, home in zip(values, self.homes, strict=True)
@@ -135,7 +143,7 @@ class Plan:
             pairs = [
                 (o, g) for o, g in zip(outputs, gradients, strict=True) if g is not None and o.requires_grad
             ]
-            asked = [v for v, want in zip(values, wanted, strict=True) if want]
+            asked = [t for t, want in zip(tensors, wanted, strict=True) if want]
             found = torch.autograd.grad(
                 [o for o, _ in pairs], asked, [g for _, g in pairs], create_graph=True, allow_unused=True
             )
@@ -189,6 +197,7 @@ def make_plan(
     examples: Sequence[Placed],
     fixed: dict[str, Any],
     autocast: torch.dtype | None = None,
+    mapped: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Plan:
     """Trace a message and its aggregator.
 
@@ -198,6 +207,8 @@ def make_plan(
         names: the parameters of `message` that get tensors.
         examples: for each of these a tensor, and where its rows live.
         fixed: the arguments that are no tensors.
+        mapped: the parameters of `message` that get a linear map x Wᵀ + b of tensors, and the shape of its
+            rows; `names` has in its place the names of x, W and b, if there is one.
         autocast: the type of the `torch.autocast` that the message is called in, which itself is off here.
 
     Raises:
@@ -208,7 +219,7 @@ def make_plan(
     def reduced(*tensors: Tensor) -> list[Tensor]:
         kinds.clear()
         values: list[Tensor] = []
-        arguments = list(zip(names, tensors, strict=True))
+        arguments = _arguments(names, tensors, mapped or {})
         messages = traceable(message, arguments)(**dict(arguments), **fixed)
         for reduction in aggregator.split(messages):
             # The kernel divides by the number of messages itself, a row at a time.
@@ -243,7 +254,26 @@ def make_plan(
     core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
     drops = any(op_name(n) == "kept" for n in hoisted.core)
     names = [kind for kind, *_ in reductions]
-    return Plan(captured, aliases, hoisted, names, program, shares, shapes, core, drops)
+    stems = before_maps(module, hoisted)
+    return Plan(
+        captured, aliases, hoisted, whole(hoisted), stems, names, program, shares, shapes, core, drops
+    )
+
+
+MAPPED = ("x", "weight", "bias")  # of a linear map, behind the name of the parameter that gets it
+
+
+def _arguments(
+    names: Sequence[str], tensors: Sequence[Tensor], mapped: Mapping[str, tuple[int, ...]]
+) -> list[tuple[str, Tensor]]:
+    """What the parameters of a message get."""
+    given = dict(zip(names, tensors, strict=True))
+    for name, shape in mapped.items():
+        x, weight, bias = [given.pop(f"{name}.{part}", None) for part in MAPPED]
+        assert x is not None
+        assert weight is not None
+        given[name] = F.linear(x, weight, bias).view(-1, *shape)
+    return list(given.items())
 
 
 def _casting(autocast: torch.dtype | None, inputs: Sequence[Tensor]) -> AbstractContextManager[Any]:
@@ -450,7 +480,8 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
     def after(sums: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
         return evaluate([*sums, *(given[k] for k in picked)], dict.fromkeys(Home, 1))
 
-    return Backward(hoisted, programs, targets, after, tuple(shared), wanted)
+    reads = tuple([bool(n.users) for n in placeholders[: len(inputs)]])
+    return Backward(hoisted, programs, targets, after, tuple(shared), wanted, reads)
 
 
 def _unturned(node: fx.Node) -> fx.Node:

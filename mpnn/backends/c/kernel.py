@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -19,10 +20,12 @@ from mpnn.native.compiler import load
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import Home, NotFusableError
 from mpnn.plan.ir import Program, compute_type
+from mpnn.row_blocks import row_blocks
 
 MOST_NUMBERS = 1 << 17  # of a row: 1 MB of a stack, of which a thread has 2 MB at least
 HEAVY_DEGREE = 8192  # a row with more edges is split, so that a hub does not leave the other cores idle
 EDGES_PER_TASK = 4096
+EDGES_PER_TASK_OF_BLOCK = 1024  # finer, for all threads wait at the end of each block
 MOST_TASKS = 512
 NOTHING = torch.empty(1)  # where a kernel has no scratch space
 SMALL = 1 << 20  # below this many numbers, a fraction of a millisecond, one thread is surer to be quick
@@ -39,52 +42,68 @@ class Rows(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Tasks:
-    """The rows of a graph in pieces of similar work: what each thread takes next."""
+    """Some rows of a graph in pieces of similar work: what each thread takes next."""
 
     csr: CSR
+    rows: slice  # which they are
     tasks: np.ndarray  # [num_tasks, 4], see rows.h
     heavy: np.ndarray  # [num_heavy, 3]
     num_parts: int
-    rows: Rows  # where all of this is in memory
+    raw: Rows  # where all of this is in memory
 
 
 def tasks_of(graph: Graph, by: Home) -> Tasks:
-    """A graph's compressed rows by one end, divided into tasks: kept with the graph."""
-    return graph.memo(("tasks", by), lambda: _divide(graph.by_dst if by is Home.DST else graph.by_src))
+    """All of a graph's compressed rows by one end, divided into tasks: kept with the graph."""
+    return graph.memo(("tasks", by), lambda: _all_rows(graph.by_dst if by is Home.DST else graph.by_src))
 
 
-def _divide(csr: CSR) -> Tasks:
+def blocks_of(graph: Graph, by: Home) -> list[Tasks]:
+    """The same for one block of rows after the other."""
+    csr = graph.by_dst if by is Home.DST else graph.by_src
+    blocks = row_blocks(csr.num_rows)
+    key = ("tasks of blocks", by, len(blocks))
+    return graph.memo(key, lambda: [_divide(csr, rows, EDGES_PER_TASK_OF_BLOCK) for rows in blocks])
+
+
+def _all_rows(csr: CSR) -> Tasks:
+    return _divide(csr, slice(0, csr.num_rows), EDGES_PER_TASK)
+
+
+def _divide(csr: CSR, rows: slice, edges_per_task: int) -> Tasks:
     num_edges = csr.indices.numel()
-    if num_edges < 2 * EDGES_PER_TASK:  # one piece, and no row is heavy
-        tasks, heavy, num_parts = np.array([[-1, 0, csr.num_rows, 0]], dtype=np.int64), _NO_ROWS, 0
+    if num_edges < min(2 * edges_per_task, HEAVY_DEGREE):  # one piece, and no row is heavy
+        tasks, heavy, num_parts = np.array([[-1, rows.start, rows.stop, 0]], dtype=np.int64), _NO_ROWS, 0
     else:
-        tasks, heavy, num_parts = _pieces(csr.indptr.numpy().astype(np.int64), num_edges)
+        indptr = csr.indptr[rows.start : rows.stop + 1].numpy().astype(np.int64)
+        tasks, heavy, num_parts = _pieces(indptr, rows.start, edges_per_task)
     places = [t.data_ptr() for t in (csr.indptr, csr.indices, csr.edge_ids)]
     places += [tasks.ctypes.data, heavy.ctypes.data]
-    rows = Rows(*places, num_edges, len(tasks), len(heavy), HEAVY_DEGREE)
-    return Tasks(csr, tasks, heavy, num_parts, rows)
+    raw = Rows(*places, num_edges, len(tasks), len(heavy), HEAVY_DEGREE)
+    return Tasks(csr, rows, tasks, heavy, num_parts, raw)
 
 
 _NO_ROWS = np.empty((0, 3), dtype=np.int64)
 
 
-def _pieces(indptr: np.ndarray, num_edges: int) -> tuple[np.ndarray, np.ndarray, int]:
+def _pieces(indptr: np.ndarray, first_row: int, edges_per_task: int) -> tuple[np.ndarray, np.ndarray, int]:
     """The tasks, the heavy rows, and into how many parts these are split."""
-    num_rows = len(indptr) - 1
+    num_rows, num_edges = len(indptr) - 1, int(indptr[-1] - indptr[0])
     # A row costs something even without edges, so rows count along with edges.
-    work = indptr + np.arange(num_rows + 1)
-    pieces = min(num_edges // EDGES_PER_TASK, MOST_TASKS)
+    work = indptr - indptr[0] + np.arange(num_rows + 1)
+    pieces = int(np.clip(num_edges // edges_per_task, 1, MOST_TASKS))
     bounds = np.unique(np.searchsorted(work, np.linspace(0, work[-1], pieces + 1)))
     bounds[-1:] = num_rows
+    bounds += first_row
     light = np.stack([np.full(len(bounds) - 1, -1), bounds[:-1], bounds[1:], np.zeros(len(bounds) - 1)], 1)
     parts: list[tuple[int, ...]] = []
     heavy: list[tuple[int, ...]] = []
-    for row in np.flatnonzero(np.diff(indptr) > HEAVY_DEGREE).tolist():
-        end = int(indptr[row + 1])
-        starts = range(int(indptr[row]), end, HEAVY_DEGREE)
+    for k in np.flatnonzero(np.diff(indptr) > HEAVY_DEGREE).tolist():
+        row, end = first_row + k, int(indptr[k + 1])
+        starts = range(int(indptr[k]), end, HEAVY_DEGREE)
         heavy.append((row, len(parts), len(parts) + len(starts)))
         parts += [
-            (len(parts) + k, row, start, min(start + HEAVY_DEGREE, end)) for k, start in enumerate(starts)
+            (len(parts) + part, row, start, min(start + HEAVY_DEGREE, end))
+            for part, start in enumerate(starts)
         ]
     tasks = np.concatenate([np.array(parts).reshape(-1, 4), light]).astype(np.int64)  # the heavy ones first
     return np.ascontiguousarray(tasks), np.array(heavy, dtype=np.int64).reshape(-1, 3), len(parts)
@@ -138,14 +157,57 @@ class Kernel:
         `seed` decides the dropout inside the message.
         """
         tasks = tasks_of(graph, self.program.by)
-        csr, rows = tasks.csr, tasks.rows
+        outputs = self._outputs.make(graph, repeat(tasks.csr.num_rows))
+        run = self._runner(graph, tasks.csr, inputs, seed, tasks.num_parts, len(tasks.tasks))
+        run(tasks, [t.data_ptr() for t in outputs])
+        return outputs
+
+    def blocks(
+        self, graph: Graph, inputs: Sequence[Tensor], seed: Seed, streamed: Sequence[bool]
+    ) -> Iterator[tuple[slice, list[Tensor]]]:
+        """Run over one block of rows after the other: which rows these are, and the outputs.
+
+        Those that are `streamed` have the rows of the block alone, in memory that the next block takes again;
+        the others are complete after the last block. Only for programs without reductions to save for.
+        """
+        blocks, outputs = blocks_of(graph, self.program.by), self.program.outputs
+        longest = max(b.rows.stop - b.rows.start for b in blocks)
+        made = self._outputs.make(graph, [longest if s else blocks[0].csr.num_rows for s in streamed])
+        sizes = [o.value.size * o.dtype.itemsize if s else 0 for o, s in zip(outputs, streamed, strict=True)]
+        totals = {
+            k: torch.zeros_like(made[k], dtype=self._real) for k, o in enumerate(outputs) if o.kind == "all"
+        }
+        num_parts, num_tasks = max(b.num_parts for b in blocks), max(len(b.tasks) for b in blocks)
+        run = self._runner(graph, blocks[0].csr, inputs, seed, num_parts, num_tasks)
+        for block in blocks:
+            # A kernel counts rows from the first of the graph.
+            run(block, [t.data_ptr() - block.rows.start * n for t, n in zip(made, sizes, strict=True)])
+            length = block.rows.stop - block.rows.start
+            found = [t[:length] if s else t for t, s in zip(made, streamed, strict=True)]
+            for k, total in totals.items():
+                total += made[k]
+                found[k] = total.to(made[k].dtype)
+            yield block.rows, found
+
+    def _runner(
+        self,
+        graph: Graph,
+        csr: CSR,
+        inputs: Sequence[Tensor],
+        seed: Seed,
+        num_parts: int,
+        num_tasks: int,
+    ) -> Callable[[Tasks, Sequence[int]], None]:
+        """What runs tasks, of at most so many and with as many parts of rows; its outputs go to places."""
         kernel, state_bytes = self._library(csr.indptr.dtype)
         inputs = [t if t.is_contiguous() else t.contiguous() for t in inputs]
-        outputs = self._outputs.make(graph, csr.num_rows)
-        ins, outs = self._ins(*[t.data_ptr() for t in inputs]), self._outs(*[t.data_ptr() for t in outputs])
-        parts = torch.empty(tasks.num_parts * state_bytes, dtype=torch.uint8) if tasks.num_parts else NOTHING
-        num_sums = max(1, len(tasks.tasks)) * self._all
-        total = torch.empty(num_sums, dtype=self._real) if num_sums else NOTHING
+        parts = torch.empty(num_parts * state_bytes, dtype=torch.uint8) if num_parts else NOTHING
+        total = torch.empty(max(1, num_tasks) * self._all, dtype=self._real) if self._all else NOTHING
         threads = 1 if graph.num_edges * self._work < SMALL else torch.get_num_threads()
-        kernel(ins, outs, ctypes.addressof(rows), parts.data_ptr(), total.data_ptr(), int(seed), threads)
-        return outputs
+
+        def run(block: Tasks, places: Sequence[int]) -> None:
+            ins, outs = self._ins(*[t.data_ptr() for t in inputs]), self._outs(*places)
+            rows = ctypes.addressof(block.raw)
+            kernel(ins, outs, rows, parts.data_ptr(), total.data_ptr(), int(seed), threads)
+
+        return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import repeat
 from types import ModuleType
 
 import numpy as np
@@ -55,7 +56,7 @@ class Kernel:
         `seed` decides the dropout inside the message; a tensor of one whole number stays on its device.
         """
         csr, division = division_of(graph, self.program.by)
-        outputs = self._outputs.make(graph, csr.num_rows)
+        outputs = self._outputs.make(graph, repeat(csr.num_rows))
         programs = self._programs(division)
         real = compute_type(self.program.dtype)
         device = graph.device
@@ -85,6 +86,12 @@ class Kernel:
         if self._printed.totals:
             self._finish_totals(outputs, totals)
         return outputs
+
+    def blocks(
+        self, graph: Graph, inputs: Sequence[Tensor], seed: Seed, streamed: Sequence[bool]
+    ) -> Iterator[tuple[slice, list[Tensor]]]:
+        """All rows as one block."""
+        yield slice(None), self(graph, inputs, seed)
 
     def _programs(self, division: Division) -> list[int]:
         return [
