@@ -29,6 +29,7 @@ from mpnn.plan.homes import (
     shape_of,
     with_rows,
 )
+from mpnn.plan.picked import picked, product_with_picked
 
 aten = torch.ops.aten
 
@@ -281,17 +282,23 @@ class Evaluator:
         self.placeholders, self.constants = placeholders, constants
         self.results = results
         self.steps: list[tuple[fx.Node, Any, tuple[Any, ...], dict[str, Any], Home, bool]] = []
-        for node in operations:
-            product = _summed_product(node, results)
-            if product is None:
-                target = node.target if node.kwargs else _FASTER.get(node.target, node.target)
-                self.steps.append(
-                    (node, target, node.args, node.kwargs, node.meta["home"], _mentions_rows(node))
-                )
-            else:
-                self.steps = [step for step in self.steps if step[0] is not product]
-                arguments = (*product.args, *node.args[1:])
-                self.steps.append((node, sum_of_product, arguments, node.kwargs, node.meta["home"], False))
+        needed = set(results)
+        for node in reversed(operations):
+            if node not in needed:
+                continue  # what only a faster way to the same would have read
+            target, args = node.target if node.kwargs else _FASTER.get(node.target, node.target), node.args
+            mentions_rows = _mentions_rows(node)
+            if (product := _summed_product(node, results)) is not None:
+                target, args, mentions_rows = sum_of_product, (*product.args, *node.args[1:]), False
+            elif (arguments := picked(node)) is not None:
+                target, args, mentions_rows = product_with_picked, arguments, False
+            self.steps.insert(0, (node, target, args, node.kwargs, node.meta["home"], mentions_rows))
+            fx.node.map_arg((args, node.kwargs), needed.add)
+
+    @property
+    def computed(self) -> list[fx.Node]:
+        """The nodes of the trace that have a value here."""
+        return [node for node, *_ in self.steps]
 
     def __call__(self, inputs: Sequence[Tensor], num_rows: dict[Home, int]) -> list[Tensor]:
         """The values of `results`."""

@@ -107,7 +107,7 @@ class Plan:
         """How many numbers an edge has in the widest tensor of the core, if there were one row per edge."""
         lifted = [n for n in self.hoisted.inputs if n.meta["home"] is not Home.SHARED]
         given = sum(prod(feature_shape(n)) for n in lifted)
-        tensors = [n for n in self.hoisted.core if isinstance(n.meta.get("val"), Tensor) and has_rows(n)]
+        tensors = [n for n in self.core.computed if isinstance(n.meta.get("val"), Tensor) and has_rows(n)]
         return max([given, *(prod(feature_shape(n)) for n in tensors)])
 
     def per_edge(self, inputs: Sequence[Tensor], num_edges: int) -> list[Tensor]:
