@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -33,15 +31,6 @@ def run(step: Step) -> Tensor:
 
 def _applies(step: Step, compiling: bool) -> bool:
     # Under forward-mode differentiation and torch.func PyTorch itself must see every operation; so must its
-    # compiler under autocast, and tensors that answer operations themselves, some of which have no data.
+    # compiler under autocast.
     on_cpu = step.fields.graph.device.type == "cpu"
-    if not on_cpu or transformed() or (compiling and torch.is_autocast_enabled("cpu")):
-        return False
-    return compiling or not any(_answers(value) for _, value in step.arguments.values())
-
-
-def _answers(value: Any) -> bool:
-    kind = type(value)
-    if kind is Tensor or not isinstance(value, Tensor):
-        return False
-    return kind.__torch_dispatch__ is not Tensor.__torch_dispatch__
+    return on_cpu and not transformed() and not (compiling and torch.is_autocast_enabled("cpu"))

@@ -150,6 +150,8 @@ def _key(step: Step) -> Hashable:
     arguments: list[Hashable] = []
     for name, (residency, value) in step.arguments.items():
         if isinstance(value, Tensor):
+            if type(value) is not Tensor and _answers(value):
+                raise NotFusableError(f"the argument {name!r} answers operations itself")
             home, shape = home_of(residency, value, num_edges), value.shape
             shape = shape if home is Home.SHARED else shape[1:]
             arguments.append((name, home, shape, value.dtype, value.device))
@@ -165,6 +167,11 @@ def _key(step: Step) -> Hashable:
             raise NotFusableError(f"the argument {name!r} is a {type(value).__name__}")
     autocast = autocast_type(step.fields.graph)
     return (fingerprint(step.message, cast(Aggregator, step.aggregator)), tuple(arguments), autocast)
+
+
+def _answers(value: Tensor) -> bool:
+    """Whether a tensor is of a kind of its own, which may have no data."""
+    return type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__
 
 
 def _is_count(step: Step, name: str, value: Any) -> bool:
