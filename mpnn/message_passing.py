@@ -132,7 +132,7 @@ class MessagePassing(nn.Module):
                 self.message,
                 bound.bind(message),
                 aggregate=lambda messages: self.aggregate(messages, **bound.lifted(aggregate)),
-                aggregator=None if own else self.aggr_module,
+                aggregator=None if own else self._modules.get("aggr_module"),
             )
         )
         return out, bound

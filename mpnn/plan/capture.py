@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from mpnn.aggregate import Max, Mean, Min, Mul, Std, Sum, Var
+from mpnn.aggregate import Max, Mean, Min, Mul, Softmax, Std, Sum, Var
 from mpnn.plan.composed import Composed
 from mpnn.plan.functions import (
     all_names,
@@ -33,7 +33,11 @@ Path = tuple[str, ...]
 
 # What every module keeps for itself, and no message looks at.
 _INTERNAL = frozenset(nn.Module().__dict__) - {"training"}
-_STATELESS = frozenset([Sum, Mean, Max, Min, Mul, Var, Std])  # aggregators that are what their class says
+# What of an aggregator its `split` reads; most are what their class says.
+_OPTIONS: dict[type[nn.Module], tuple[str, ...]] = {
+    **dict.fromkeys([Sum, Mean, Max, Min, Mul, Var, Std], ()),
+    Softmax: ("t", "semi_grad"),
+}
 _MISSING = object()
 _DEEPEST = 8  # how far functions that call functions are followed
 
@@ -155,10 +159,11 @@ def _of_attribute(module: nn.Module, name: str, depth: int) -> Hashable:
 
 
 def _of_module(module: nn.Module, depth: int = 0) -> Hashable:
-    if type(module) in _STATELESS:
-        return cast(Hashable, type(module))
     parts: list[Hashable] = [cast(Hashable, type(module))]
     own = module.__dict__
+    options = _OPTIONS.get(type(module))
+    if options is not None:
+        return (*parts, *[_of_value(own.get(name)) for name in options])
     for name, value in own.items():
         if name not in _INTERNAL:
             parts.append((name, (type(value), value) if type(value) in SCALARS else _of_value(value, depth)))
