@@ -18,7 +18,7 @@ from mpnn.backends.record import Ran, listener
 from mpnn.backends.work import Work
 from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError
-from mpnn.plan.adjoint import SAVED
+from mpnn.native.memory import is_spare
 from mpnn.plan.dropout import Seed, draw_seed
 from mpnn.plan.homes import Home, NotFusableError, shape_of
 from mpnn.plan.ir import Program
@@ -233,7 +233,7 @@ def gradients_by_kernels(
     if let_go:
         for kernel in kernels:
             kernel.prepare(graph)  # once this is done, nobody will have to do without them
-    numbers = _read_back(plan, graph, values, saved, gradients)
+    numbers = _read_back(plan, graph, values, saved, gradients, let_go)
     num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}
     inputs = backward.hoisted.before(cast(Any, numbers), num_rows)
     if let_go:
@@ -268,20 +268,25 @@ def _read_back(
     values: Sequence[Tensor | None],
     saved: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
+    let_go: bool,
 ) -> list[Tensor | None]:
     """What the way back reads: the values, and what `adjoint.READ` counts for each reduction."""
     numbers: list[Tensor | None] = list(values)
     remaining = iter(saved)
     program = cast(Program, plan.program)
-    for output, gradient in zip(program.outputs, gradients, strict=True):
+    for k, output in enumerate(program.outputs):
+        is_ours = let_go and is_spare(gradients, k)
+        gradient = gradients[k]
         if gradient is None:
             shape = (graph.num_dst, *output.value.shape)
             gradient = torch.zeros(shape, dtype=output.dtype, device=graph.device)
-        numbers.append(gradient)
         if output.kind == "mean":
-            numbers.append(_reciprocal_counts(graph, gradient.dtype))
-        elif SAVED[output.kind]:
-            aggregate = next(remaining)
-            kept = next(remaining)
-            numbers += [aggregate, kept if output.kind == "softmax" else kept.to(aggregate.dtype)]
+            numbers += [gradient, _reciprocal_counts(graph, gradient.dtype)]
+        elif output.kind == "softmax":
+            numbers += [gradient, next(remaining), next(remaining)]
+        elif output.kind == "sum":
+            numbers.append(gradient)
+        else:
+            aggregate, ties = next(remaining), next(remaining).to(gradient.dtype)
+            numbers += [gradient.div_(ties) if is_ours else gradient / ties, aggregate]
     return numbers

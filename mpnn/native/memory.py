@@ -1,8 +1,13 @@
-"""What the C library does with memory that a tensor no longer needs."""
+"""Memory that tensors no longer need: whether it may be written into, and who keeps it for the next ones."""
 
 from __future__ import annotations
 
 import ctypes
+import sys
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # of malloc.h
 MOST_BELOW_MMAP = 1 << 25  # what glibc takes at most
@@ -28,3 +33,19 @@ def keep_freed_memory() -> bool:
         return False
     settings = ((MMAP_THRESHOLD, MOST_BELOW_MMAP), (MMAP_MAX, 0), (TRIM_THRESHOLD, NEVER))
     return bool(min(mallopt(name, value) for name, value in settings) == 1)
+
+
+def is_spare(tensors: Sequence[Tensor | None], k: int) -> bool:
+    """Whether the k-th tensor and its memory are held by this sequence alone, and may be written into.
+
+    >>> tensors = [torch.ones(2), torch.ones(2)]
+    >>> elsewhere = tensors[1][:1]
+    >>> is_spare(tensors, 0), is_spare(tensors, 1)
+    (True, False)
+    """
+    tensor = tensors[k]
+    if type(tensor) is not Tensor or sys.getrefcount(tensor) > 3 or tensor._use_count() > 1:  # type: ignore[attr-defined]
+        return False
+    storage = tensor.untyped_storage()
+    alone = bool(torch._C._storage_Use_Count(storage._cdata) == 2)  # the tensor's, and `storage`
+    return alone and not tensor.requires_grad and tensor.is_contiguous()

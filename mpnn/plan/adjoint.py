@@ -25,23 +25,25 @@ SAVED = {"sum": 0, "mean": 0, "max": 1, "min": 1, "softmax": 1}
 
 
 # How many tensors per node the way back reads: the gradient, and what it needs beside it.
-READ = {"sum": 1, "mean": 2, "max": 3, "min": 3, "softmax": 3}
+READ = {"sum": 1, "mean": 2, "max": 2, "min": 2, "softmax": 3}
 
 
 def message_gradients(kind: str, value: Tensor, score: Tensor | None, node: Sequence[Tensor]) -> list[Tensor]:
     """The gradient at a value and its score, from `node`: gradient, aggregate, saved numbers, lifted.
 
-    For a mean these are the gradient and the reciprocal of how many messages there are.
+    For a mean these are the gradient and the reciprocal of how many messages there are; for a maximum
+    what each of the messages that tie gets of the gradient, and the aggregate.
     """
     gradient = node[0]
     if kind == "sum":
         return [gradient]
     if kind == "mean":
         return [gradient * node[1].reshape(-1, *[1] * (gradient.dim() - 1))]
-    aggregate, saved = node[1], node[2]
+    aggregate = node[1]
     if kind in ("max", "min"):
-        return [torch.where(value == aggregate, gradient / saved, 0.0)]
+        return [torch.where(value == aggregate, gradient, 0.0)]
     assert score is not None
+    saved = node[2]
     weight = torch.exp(score - saved)
     extra = tuple(range(score.dim(), value.dim()))
     weight_wide = weight.reshape(weight.shape + (1,) * len(extra))
