@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from mpnn.native.pool import empty
 from mpnn.native.reach import only_autograd_follows
 
 ROWS_AT_ONCE = 4096
@@ -45,7 +46,7 @@ class _ByRows(torch.autograd.Function):
         for rows in _blocks(given[0].size(0)):
             part = function(*[t[rows] for t in given])
             if out is None:
-                out = part.new_empty(given[0].size(0), *part.shape[1:])
+                out = empty((len(given[0]), *part.shape[1:]), part.dtype)
             out[rows] = part
         assert out is not None
         return out
@@ -61,7 +62,7 @@ class _ByRows(torch.autograd.Function):
             out = ctx.function(*given)
             each = iter(torch.autograd.grad(out, asked, gradient, create_graph=True, allow_unused=True))
             return (None, None, *(next(each) if want else None for want in wanted))
-        found = [torch.empty_like(t) if want else None for t, want in zip(given, wanted, strict=False)]
+        found = [empty(t.shape, t.dtype) if want else None for t, want in zip(given, wanted, strict=False)]
         totals: list[Tensor | None] = [None] * len(parameters)
         for rows in _blocks(given[0].size(0)):
             block = [t[rows].detach().requires_grad_(want) for t, want in zip(given, wanted, strict=False)]

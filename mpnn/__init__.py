@@ -15,6 +15,7 @@ from mpnn.explain import explain
 from mpnn.graph import Graph
 from mpnn.message_passing import MessagePassing, propagate
 from mpnn.native.memory import keep_freed_memory
+from mpnn.native.pool import release_kept_memory
 from mpnn.sampling import NeighborLoader, Sample, sample_neighbors
 from mpnn.walks import random_walks
 
@@ -33,6 +34,7 @@ __all__ = [
     "keep_freed_memory",
     "propagate",
     "random_walks",
+    "release_kept_memory",
     "sample_neighbors",
     "scatter",
     "softmax",

@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
+from mpnn.native.pool import empty
 from mpnn.native.products import gram, multiply
 from mpnn.native.reach import only_autograd_follows
 
@@ -86,7 +87,7 @@ class _Grouped(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.counts = counts
-        out = x.new_empty(x.size(0), weight.size(2))
+        out = empty((len(x), weight.size(2)), x.dtype, x.device)
         for rows, one in zip(_ranges(counts), weight, strict=True):
             multiply(x[rows], one, out[rows])
         return out
@@ -105,7 +106,8 @@ class _Grouped(torch.autograd.Function):
                 found[k] = one
             return (*found, None)
         for k in wanted:
-            found[k] = torch.empty_like((x, weight)[k], memory_format=torch.contiguous_format)
+            like = (x, weight)[k]
+            found[k] = empty(like.shape, like.dtype, like.device)
         for k, rows in enumerate(_ranges(ctx.counts)):
             if found[0] is not None:
                 multiply(gradient[rows], weight[k].t(), found[0][rows])

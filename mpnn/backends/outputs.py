@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mpnn.graph import Graph
+from mpnn.native.pool import empty
 from mpnn.plan.adjoint import SAVED
 from mpnn.plan.ir import Program, compute_type
 
@@ -29,5 +30,5 @@ class Outputs:
         for (kind, shape, dtype), number in zip(self._tensors, num_rows, strict=False):
             if kind != "all":
                 shape = (graph.num_edges if kind == "edge" else number, *shape)
-            made.append(torch.empty(shape, dtype=dtype, device=device))
+            made.append(empty(shape, dtype, device))
         return made

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mpnn.native import pool
+
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # of malloc.h
 MOST_BELOW_MMAP = 1 << 25  # what glibc takes at most
 NEVER = -1
@@ -18,8 +20,8 @@ def keep_freed_memory() -> bool:
     """Let the process keep the memory of freed tensors for the next ones, instead of giving it back at once.
 
     By default glibc gives each large tensor's memory back to the system when it is freed, and gets the next
-    one's cleared, 4 kB at a time: half the time of a training step on a large graph, in PyTorch's own
-    operations as in ours. The price is that a process keeps as much as it ever needed at one time.
+    one's cleared, 4 kB at a time: half the time of PyTorch's own operations on a large graph. What kernels
+    here write is spared that in any case. The price: a process keeps as much as it ever needed at once.
 
     It holds for the whole process, from now on. The command `mpnn` does it by itself.
 
@@ -32,7 +34,10 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     settings = ((MMAP_THRESHOLD, MOST_BELOW_MMAP), (MMAP_MAX, 0), (TRIM_THRESHOLD, NEVER))
-    return bool(min(mallopt(name, value) for name, value in settings) == 1)
+    taken = bool(min(mallopt(name, value) for name, value in settings) == 1)
+    if taken:
+        pool.leave_to_malloc()
+    return taken
 
 
 def is_spare(tensors: Sequence[Tensor | None], k: int) -> bool:

@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn.native.compiler import CompilerError, load
+from mpnn.native.pool import LARGE, empty
 from mpnn.native.reach import TYPES, in_reach, only_autograd_follows
 
 SMALL = 1 << 22  # multiplications, a twentieth of a millisecond: below, calls are what costs
-ROWS_AT_ONCE = 8192
+BLOCK = 1 << 21  # bytes
 NARROW = 1 << 16  # entries of aᵀ b that are summed up in a cache
 MOST_TASKS = 64
 
@@ -55,14 +56,16 @@ def matmul(x: Tensor, weight: Tensor) -> Tensor:
 def multiply(x: Tensor, weight: Tensor, out: Tensor, plus: Tensor | None = None) -> Tensor:
     """`out = x @ weight + plus`, without derivatives; `plus` may be `out` itself.
 
-    Shapes: x `[n, in]`, weight `[in, out]`, out and plus `[n, out]`.
+    Shapes: x `[n, in]`, weight `[in, out]`, out `[n, out]`, plus `[n, out]` or `[out]`.
     """
     if not (_large(x, weight.size(1)) and _fit(x, weight, out) and _onednn_is_faster(x)):
         torch.mm(x, weight, out=out) if plus is None else torch.addmm(plus, x, weight, out=out)
         return out
-    for rows in _blocks(len(x)):  # whose products are still in a cache when they are read
-        part = _product(x[rows], weight.t())
-        _ = out[rows].copy_(part) if plus is None else torch.add(plus[rows], part, out=out[rows])
+    for rows in _blocks(out):
+        if plus is None or plus.dim() == 1:
+            out[rows] = _by_onednn(x[rows], weight, plus)
+        else:
+            torch.add(plus[rows], _by_onednn(x[rows], weight), out=out[rows])
     return out
 
 
@@ -154,14 +157,20 @@ def _fit(*tensors: Tensor) -> bool:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if not _onednn_is_faster(x):
-        return F.linear(x, weight, bias)
+    if len(x) * len(weight) * x.itemsize < LARGE and _onednn_is_faster(x):
+        return _by_onednn(x, weight.t(), bias)
+    return multiply(x, weight.t(), empty((len(x), len(weight)), x.dtype), bias)
+
+
+def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     bias = None if bias is None else bias.contiguous()  # it is read as if it were
-    return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""))
+    return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, weight.t(), bias, "none", [], ""))
 
 
-def _blocks(num_rows: int) -> Iterator[slice]:
-    return (slice(k, k + ROWS_AT_ONCE) for k in range(0, num_rows, ROWS_AT_ONCE))
+def _blocks(out: Tensor) -> Iterator[slice]:
+    """Rows whose products are still in a cache when they are put in their place."""
+    step = max(1024, BLOCK // (out.size(1) * out.itemsize))
+    return (slice(k, k + step) for k in range(0, len(out), step))
 
 
 def _onednn_is_faster(x: Tensor) -> bool:
