@@ -44,11 +44,8 @@ def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device = CPU) 
         return torch.empty(shape, dtype=dtype)  # which says that there is no memory
     lent = memoryview(region)[:size]  # lives as long as the tensor's storage
     weakref.finalize(lent, _give_back, region).atexit = False
-    storage = torch.frombuffer(lent, dtype=torch.uint8).untyped_storage()
-    strides = [prod(shape[k + 1 :]) for k in range(len(shape))]
-    return torch.empty(0, dtype=dtype).set_(
-        storage, 0, tuple(shape), strides
-    )  # no view, so it may be changed
+    # Not a view, and nobody else holds its storage: autograd adds gradients in place only then.
+    return torch.frombuffer(lent, dtype=dtype).resize_(tuple(shape))
 
 
 def leave_to_malloc() -> None:

@@ -9,6 +9,7 @@ import multiprocessing
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -185,3 +186,24 @@ def test_whoever_leaves_it_to_malloc_has_nothing_kept_here() -> None:
     after = empty((64, 64), torch.float32)
     del after
     assert kept() == 0
+
+
+class _Ones(torch.autograd.Function):
+    places: ClassVar[set[int]] = set()
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.new_ones(())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        gradient = empty((64, 64), torch.float32).fill_(1.0)
+        _Ones.places.add(gradient.data_ptr())
+        return gradient
+
+
+def test_gradients_are_added_in_place() -> None:
+    x = torch.zeros(64, 64, requires_grad=True)
+    (_Ones.apply(x) + _Ones.apply(x)).backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None and x.grad.eq(2).all()
+    assert x.grad.data_ptr() in _Ones.places, "the sum took a third tensor"
