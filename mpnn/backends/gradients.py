@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from mpnn.backends.plans import Kernel
 from mpnn.graph import Graph
+from mpnn.native.pool import empty
 from mpnn.native.products import gram, multiply
 from mpnn.plan.dropout import Seed
 from mpnn.plan.stems import Inputs, LinearMap
@@ -59,7 +59,8 @@ class Gradients:
         if self._wanted[one.x]:
             known = self._found[one.x]
             if known is None:
-                known = self._found[one.x] = torch.empty_like(self._tensors[one.x])
+                like = self._tensors[one.x]
+                known = self._found[one.x] = empty(like.shape, like.dtype, like.device)
             total, first = known[rows], self._first.setdefault(one.x, k) == k
             multiply(gradient, self._tensors[one.weight].t(), total, None if first else total)
         if self._wanted[one.weight]:
@@ -78,5 +79,5 @@ class Gradients:
             if gradient is not None:
                 assert isinstance(one, int)
                 known = self._found[one]
-                self._found[one] = gradient if known is None else known + gradient
+                self._found[one] = gradient if known is None else known.add_(gradient)
         return self._found
