@@ -164,7 +164,10 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     bias = None if bias is None else bias.contiguous()  # it is read as if it were
-    return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, weight.t(), bias, "none", [], ""))
+    weight = weight.t()
+    if not (weight.is_contiguous() or weight.t().is_contiguous()):
+        weight = weight.contiguous()  # of part of a matrix the product is a thousand times as slow
+    return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""))
 
 
 def _blocks(out: Tensor) -> Iterator[slice]:

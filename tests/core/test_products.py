@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -69,6 +70,21 @@ def test_any_layout_in_memory_gives_the_same() -> None:
                 24,
             )
             assert_near(gram(x, x[:, 3:7]), x.double().t() @ x.double()[:, 3:7], 900)
+
+
+def test_part_of_a_matrix_is_no_slower_than_a_whole_one() -> None:
+    x, wide = draw(8192, 64), draw(64, 128)
+
+    def seconds(weight: Tensor) -> float:
+        linear(x, weight)
+        begin = time.perf_counter()
+        for _ in range(3):
+            linear(x, weight)
+            gram(x, x[:, :40])
+        return time.perf_counter() - begin
+
+    # oneDNN's code for any strides is a thousand times as slow; a busy machine a few times.
+    assert seconds(wide[:, :64]) < 50 * min(seconds(wide[:, :64].contiguous()) for _ in range(3))
 
 
 def test_rows_in_several_dimensions() -> None:
