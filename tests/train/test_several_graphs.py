@@ -170,6 +170,10 @@ def test_a_mistake_gets_one_sentence(
 def test_types_and_features_of_edges_are_read_by_name_of_the_model(tmp_path: Path, model: str) -> None:
     graphs = rings_and_stars()
     kinds = tuple(torch.eye(2)[(graph.src < graph.dst).long()] for graph in graphs.graphs)
+    # Where all nodes are alike, attention can weigh them as it likes, and nothing changes.
+    draw = torch.Generator().manual_seed(0)
+    x = tuple(torch.randn(graph.num_nodes, 1, generator=draw) for graph in graphs.graphs)
+    graphs = GraphDataset(**{**vars(graphs), "x": x})
     data = GraphDataset(**{**vars(graphs), "edge_attr": kinds})
     settings = preset(model, task="graph", virtual_node=True)
     task = make_task(settings, data)
@@ -179,4 +183,4 @@ def test_types_and_features_of_edges_are_read_by_name_of_the_model(tmp_path: Pat
     torch.manual_seed(0)
     first = build_model(settings, task).eval()
     other = make_task(settings, swapped).outputs(first)
-    assert not torch.allclose(task.outputs(first), other)
+    assert (task.outputs(first) - other).abs().max() > 1e-3  # rounding is 1e-7
