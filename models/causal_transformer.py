@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mpnn.adjacency import Topology
 from mpnn.models.language_model import LanguageModel
 from mpnn.models.transformer import TransformerEncoder, TransformerEncoderLayer
+from mpnn.native.products import matmul
 
 
 class CausalTransformer(LanguageModel):
@@ -76,4 +77,4 @@ class CausalTransformer(LanguageModel):
         places = torch.arange(length, device=tokens.device)
         x = self.dropout(self.embed(tokens) + self.place(places))
         x = self.layers(x, is_causal=True) if graph is None else self.layers(x, graph=graph)
-        return x @ self.embed.weight.T, None
+        return matmul(x, self.embed.weight.T), None

@@ -14,7 +14,8 @@ from mpnn.models.cache import Cache
 from mpnn.models.layer import Layer, Widths, pair
 from mpnn.models.linear import glorot_, zeros_
 from mpnn.models.relations import Relations, joined_sum, transformed_sum
-from mpnn.native.products import matmul
+from mpnn.native.products import linear
+from mpnn.native.reach import only_autograd_follows
 from mpnn.typed import grouped_linear
 
 Nodes = (
@@ -105,12 +106,11 @@ class RGCNConv(Layer):
                 self._in_blocks(self.propagate(relations.heard, x=x_src), weight, relations), relations
             )
         else:
-            linear = type(self.aggr_module) in (Sum, Mean)
+            commutes = type(self.aggr_module) in (Sum, Mean)
             total = transformed_sum(
-                x_src, weight, lambda x: self.propagate(relations.heard, x=x), relations, linear
+                x_src, weight, lambda x: self.propagate(relations.heard, x=x), relations, commutes
             )
-        out = root + total
-        return out if self.bias is None else out + self.bias
+        return root.add_(total) if only_autograd_follows(root) else root + total  # nobody else has the root
 
     def _weights(self) -> Tensor:
         """W_r, or the blocks of each, for every relation."""
@@ -123,9 +123,13 @@ class RGCNConv(Layer):
         return grouped_linear(blocks, weight, relations.counts).flatten(1)
 
     def _root(self, x_dst: Tensor) -> Tensor:
-        if self.root is None:
-            return self.weight.new_zeros(x_dst.size(0), self.out_channels)
-        return matmul(x_dst, self.root) if x_dst.is_floating_point() else self.root[x_dst]
+        """W_0 h_i and the bias."""
+        if self.root is not None and x_dst.is_floating_point():
+            return linear(x_dst, self.root.t(), self.bias)
+        root = (
+            self.weight.new_zeros(x_dst.size(0), self.out_channels) if self.root is None else self.root[x_dst]
+        )
+        return root if self.bias is None else root + self.bias
 
     def _relations(self, graph: Graph, edge_type: Tensor | None, table: bool) -> Relations:
         """Who hears by which relation."""

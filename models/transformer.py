@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn.adjacency import Topology
+from mpnn.models.linear import through
 from mpnn.models.multihead_attention import MultiheadAttention
 
 Activation = str | Callable[[Tensor], Tensor]
@@ -78,7 +79,7 @@ class TransformerEncoderLayer(nn.TransformerEncoderLayer):
             return dropped
 
         x = _add(src, attend, self.norm1, self.norm_first)
-        return _add(x, self._ff_block, self.norm2, self.norm_first)
+        return _add(x, lambda x: self.dropout2(_mlp(self, x)), self.norm2, self.norm_first)
 
 
 class TransformerDecoderLayer(nn.TransformerDecoderLayer):
@@ -158,7 +159,13 @@ class TransformerDecoderLayer(nn.TransformerDecoderLayer):
 
         x = _add(tgt, attend, self.norm1, self.norm_first)
         x = _add(x, attend_to_memory, self.norm2, self.norm_first)
-        return _add(x, self._ff_block, self.norm3, self.norm_first)
+        return _add(x, lambda x: self.dropout3(_mlp(self, x)), self.norm3, self.norm_first)
+
+
+def _mlp(layer: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer, x: Tensor) -> Tensor:
+    """Two linear maps, and between them the activation and dropout."""
+    hidden: Tensor = layer.dropout(layer.activation(through(layer.linear1, x)))
+    return through(layer.linear2, hidden)
 
 
 def _add(x: Tensor, change: Callable[[Tensor], Tensor], norm: nn.Module, norm_first: bool) -> Tensor:
