@@ -153,6 +153,7 @@ class Elsewhere:
 def times(arguments: argparse.Namespace) -> None:
     """Print the table of times."""
     who = ["mpnn", "pyg", "pyg-csr", *(["pyg-compiled"] if arguments.compile else [])]
+    who = [w for w in who if w not in arguments.without]
     contenders = Contenders(arguments.graph)
     others: dict[str, Elsewhere] = {}
     here, graph, threads = Path(__file__), arguments.graph, str(torch.get_num_threads())
@@ -251,6 +252,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="also PyG under torch.compile")
     parser.add_argument("--dgl", metavar="PYTHON", help="an interpreter that can import DGL")
     parser.add_argument("--scatter", metavar="PYTHON", help="an interpreter whose PyG has torch-scatter")
+    parser.add_argument("--without", nargs="+", default=[], help="peers that there is no memory for")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--keep-freed-memory", action="store_true")
     parser.add_argument("--one", help=argparse.SUPPRESS)
