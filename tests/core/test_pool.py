@@ -113,6 +113,18 @@ def test_no_more_is_kept_than_a_share_of_the_machine(monkeypatch: pytest.MonkeyP
     assert kept() <= 20 * KB
 
 
+def test_what_is_kept_is_let_go_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_one = empty((64, 64), torch.float32)
+    del kept_one
+
+    def no_memory(*arguments: int, **options: int) -> None:
+        raise OSError("Cannot allocate memory")
+
+    monkeypatch.setattr(pool.mmap, "mmap", no_memory)
+    assert empty((640, 64), torch.float32).shape == (640, 64)
+    assert kept() == 0
+
+
 def test_the_share_is_of_what_the_process_may_take() -> None:
     assert 1 << 20 < pool._most() <= (1 << 50)
     assert pool._most() * pool.SHARE <= int(Path("/proc/meminfo").read_text().split()[1]) * KB * 1.01
