@@ -6,6 +6,8 @@ import copy
 import gc
 import io
 import multiprocessing
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -219,3 +221,20 @@ def test_gradients_are_added_in_place() -> None:
     (_Ones.apply(x) + _Ones.apply(x)).backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None and x.grad.eq(2).all()
     assert x.grad.data_ptr() in _Ones.places, "the sum took a third tensor"
+
+
+def test_a_process_that_still_has_tensors_ends_well() -> None:
+    code = """
+import torch, mpnn
+from mpnn.native import pool
+pool.LARGE = 1
+class Node: pass
+ring = Node(); ring.itself, ring.tensor = ring, pool.empty((100, 100), torch.float32)
+torch.held = pool.empty((100, 100), torch.float32)
+left = pool.empty((100, 100), torch.float32); del left
+x = torch.randn(50, 8, requires_grad=True)
+out = mpnn.models.SAGEConv(8, 8, aggr="max")(x, mpnn.Graph(torch.randint(50, (2, 200)), 50))
+out.sum().backward(retain_graph=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
