@@ -35,9 +35,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> linear(torch.ones(2, 3), torch.ones(1, 3)).T
     tensor([[3., 3.]])
     """
-    given = (x, weight) if bias is None else (x, weight, bias)
-    if not (_large(x, weight.size(0)) and _fit(*given) and weight.size(1) == x.size(-1)):
+    if not _large(x, weight.size(0)):
         return F.linear(x, weight, bias)
+    given = (x, weight) if bias is None else (x, weight, bias)
+    shapes = weight.shape == (len(weight), x.size(-1)) and (bias is None or bias.shape == weight.shape[:1])
+    if not (shapes and _fit(*given)):
+        return F.linear(x, weight, bias)  # which also says what does not fit
     if x.dim() > 2:
         return linear(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], weight.size(0))
     if torch.is_grad_enabled() and any(t.requires_grad for t in given):

@@ -164,6 +164,9 @@ def test_without_a_compiler_torch_sums_over_rows(monkeypatch: pytest.MonkeyPatch
 def test_a_width_that_does_not_fit_is_refused_as_torch_does() -> None:
     with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
         linear(draw(500, 4), draw(3, 5))
+    with pytest.raises(RuntimeError, match="expand"):
+        linear(draw(500, 4), draw(3, 4), draw(2))
+    assert_near(linear(draw(500, 4), draw(3, 4), draw(1)), F.linear(draw(500, 4), draw(3, 4)) + draw(1), 4)
     with pytest.raises(RuntimeError, match=r"must have the same dtype|expected m1 and m2"):
         linear(draw(500, 4), draw(3, 4, dtype=torch.float64))
 
