@@ -149,10 +149,23 @@ def owns_result(module: nn.Module, out: Tensor) -> bool:
 
 def is_watched(module: nn.Module) -> bool:
     """Whether hooks wait for a module's calls, or keep what it returns, or it has a forward of its own."""
-    kinds = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-    return "forward" in module.__dict__ or any(
-        getattr(module, kind) or getattr(nn.modules.module, "_global" + kind) for kind in kinds
+    own = module.__dict__
+    hooks = (
+        own["_forward_pre_hooks"],
+        own["_forward_hooks"],
+        own["_backward_pre_hooks"],
+        own["_backward_hooks"],
     )
+    return "forward" in own or any(hooks) or any(_HOOKS_OF_ALL)
+
+
+_of_all = nn.modules.module
+_HOOKS_OF_ALL: tuple[Any, ...] = (
+    _of_all._global_forward_pre_hooks,
+    _of_all._global_forward_hooks,
+    _of_all._global_backward_pre_hooks,
+    _of_all._global_backward_hooks,
+)
 
 
 def uniform_(fan: int, tensor: Tensor | None) -> None:

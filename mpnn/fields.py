@@ -113,7 +113,8 @@ class Fields:
 
     def bind(self, parameters: tuple[Parameter, ...]) -> dict[str, Argument]:
         """What each parameter gets; optional parameters that no field matches keep their defaults."""
-        bound, given = {}, self.given
+        bound, given, graph = {}, self.given, self.graph
+        size, device, node_dim = graph.size, graph.device, self.node_dim
         for name, field, residency, _ in parameters:
             as_given = residency is Residency.GIVEN
             if as_given and field in TOPOLOGY_NAMES:
@@ -127,7 +128,15 @@ class Fields:
                 if value is None:  # one half of a pair, or an optional field
                     residency = Residency.GIVEN
                 elif not as_given:
-                    self._check_rows(name, field, residency, value)
+                    rows = value.x if type(value) is Mapped else value
+                    wanted = size[residency is Residency.DST]
+                    if (
+                        not isinstance(rows, Tensor)
+                        or not -rows.dim() <= node_dim < rows.dim()
+                        or rows.size(node_dim) != wanted
+                        or rows.device != device
+                    ):
+                        raise self._misfit(name, field, residency, rows)
                 bound[name] = Argument(residency, value)
             elif name == "edge_type" and self._is_typed:
                 bound[name] = Argument(residency, Deferred(self.graph))
@@ -279,25 +288,23 @@ class Fields:
         ]
         return ", ".join(described) or "no fields"
 
-    def _check_rows(self, name: str, field: str, residency: Residency, value: Any) -> None:
+    def _misfit(self, name: str, field: str, residency: Residency, value: Any) -> Exception:
+        """Why a value cannot stand for the nodes at one end."""
         graph, at_dst = self.graph, residency is Residency.DST
-        value = value.x if isinstance(value, Mapped) else value
-        wanted, has_rows = graph.size[at_dst], isinstance(value, Tensor) and self._has_rows(value)
-        if has_rows and value.size(self.node_dim) == wanted and value.device == graph.device:
-            return
         if not isinstance(value, Tensor):
-            raise TypeError(
+            return TypeError(
                 f"{field} must be a tensor with one row per node for {name}, got {type(value).__name__}."
             )
         side = "destination" if at_dst else "source"
-        if not has_rows:
-            raise ValueError(
+        if not self._has_rows(value):
+            return ValueError(
                 f"{field} has shape {list(value.shape)}, but {name} needs one row per {side} node in "
                 f"dimension {self.node_dim}."
             )
+        wanted = graph.size[at_dst]
         if value.size(self.node_dim) != wanted:
-            raise ValueError(
+            return ValueError(
                 f"{field} has {value.size(self.node_dim)} rows (dimension {self.node_dim} of "
                 f"{list(value.shape)}), but the graph has {wanted} {side} nodes."
             )
-        raise ValueError(f"{field} is on {value.device}, but the graph is on {graph.device}.")
+        return ValueError(f"{field} is on {value.device}, but the graph is on {graph.device}.")

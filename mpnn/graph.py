@@ -146,7 +146,8 @@ class Graph:
     @property
     def device(self) -> torch.device:
         """Where the indices live."""
-        return self.edge_index.device
+        known = self._edge_index  # directly: every call asks several times
+        return (self.edge_index if known is None else known).device
 
     # Derived once, kept with the graph ----------------------------------------------------------------
 

@@ -149,12 +149,15 @@ def _key(step: Step) -> Hashable:
     num_edges = step.fields.graph.num_edges
     arguments: list[Hashable] = []
     for name, (residency, value) in step.arguments.items():
-        if isinstance(value, Tensor):
-            if type(value) is not Tensor and _answers(value):
+        plain = type(value) is Tensor
+        if plain or isinstance(value, Tensor):
+            if not plain and _answers(value):
                 raise NotFusableError(f"the argument {name!r} answers operations itself")
             home, shape = home_of(residency, value, num_edges), value.shape
             shape = shape if home is Home.SHARED else shape[1:]
             arguments.append((name, home, shape, value.dtype, value.device))
+        elif value is None:
+            arguments.append(name)
         elif isinstance(value, Mapped):
             x, weight = value.x, value.weight
             one = (value.shape, x.shape[1:], x.dtype, weight.shape, weight.dtype, value.bias is None)

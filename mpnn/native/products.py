@@ -35,7 +35,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> linear(torch.ones(2, 3), torch.ones(1, 3)).T
     tensor([[3., 3.]])
     """
-    if not _large(x, weight.size(0)):
+    if not is_large(x, weight.size(0)):
         return F.linear(x, weight, bias)
     given = (x, weight) if bias is None else (x, weight, bias)
     shapes = weight.shape == (len(weight), x.size(-1)) and (bias is None or bias.shape == weight.shape[:1])
@@ -53,7 +53,7 @@ def matmul(x: Tensor, weight: Tensor) -> Tensor:
 
     Shapes: x `[*, in]`, weight `[in, out]` -> `[*, out]`.
     """
-    return linear(x, weight.t()) if _large(x, weight.size(-1)) else x @ weight
+    return linear(x, weight.t()) if is_large(x, weight.size(-1)) else x @ weight
 
 
 def multiply(x: Tensor, weight: Tensor, out: Tensor, plus: Tensor | None = None) -> Tensor:
@@ -61,7 +61,7 @@ def multiply(x: Tensor, weight: Tensor, out: Tensor, plus: Tensor | None = None)
 
     Shapes: x `[n, in]`, weight `[in, out]`, out `[n, out]`, plus `[n, out]` or `[out]`.
     """
-    if not (_large(x, weight.size(1)) and _fit(x, weight, out) and _onednn_is_faster(x)):
+    if not (is_large(x, weight.size(1)) and _fit(x, weight, out) and _onednn_is_faster(x)):
         torch.mm(x, weight, out=out) if plus is None else torch.addmm(plus, x, weight, out=out)
         return out
     for rows in _blocks(out):
@@ -78,7 +78,7 @@ def added(out: Tensor, x: Tensor, weight: Tensor, *, into: bool = False) -> Tens
     Shapes: x `[n, in]`, weight `[in, out]`, out `[n, out]`; with `into` it becomes the result itself.
     """
     into = into and only_autograd_follows(x) and out.is_contiguous()
-    if _large(x, weight.size(1)) and _fit(x, weight, out) and len(weight) == x.size(1):
+    if is_large(x, weight.size(1)) and _fit(x, weight, out) and len(weight) == x.size(1):
         return cast(Tensor, _Added.apply(out, x, weight, into))  # type: ignore[no-untyped-call]
     return out.addmm_(x, weight) if into else torch.addmm(out, x, weight)
 
@@ -92,7 +92,7 @@ def gram(a: Tensor, b: Tensor) -> Tensor:
     tensor([[4., 4.]])
     """
     (n, p), q = a.shape, b.size(1)
-    if not (_large(a, q) and _fit(a, b) and len(b) == n):
+    if not (is_large(a, q) and _fit(a, b) and len(b) == n):
         return a.t() @ b
     compiled = _gram(a.dtype) if p * q <= NARROW else None
     if compiled is None:
@@ -146,7 +146,7 @@ def _differentiable_gram(a: Tensor, b: Tensor) -> Tensor:
     return a.t() @ b if torch.is_grad_enabled() else gram(a, b)
 
 
-def _large(x: Tensor, width: int) -> bool:
+def is_large(x: Tensor, width: int) -> bool:
     """Whether a product is worth a call of our own; while a function is compiled, nobody asks for sizes."""
     plain = type(x) is Tensor or type(x) is torch.nn.Parameter
     return plain and not torch.compiler.is_compiling() and x.dim() > 1 and x.numel() * width >= SMALL

@@ -28,6 +28,7 @@ from mpnn.plan.functions import (
 from mpnn.plan.homes import NotFusableError
 
 SCALARS = (bool, int, float, str, type(None))
+_SCALARS = frozenset(SCALARS)
 PLAIN = (*SCALARS, complex, bytes, Enum, torch.dtype, torch.device, type, ModuleType)
 Path = tuple[str, ...]
 
@@ -57,8 +58,8 @@ def fingerprint(function: Callable[..., Any], aggregator: nn.Module) -> Hashable
 class _Reads(NamedTuple):
     """What a piece of code may read, by name."""
 
-    attributes: tuple[str, ...] | None  # of its `self`; None when any may be
-    methods: frozenset[str]  # of them the functions of its class
+    attributes: tuple[str, ...] | None  # of its `self`, but for methods; None when any may be
+    methods: frozenset[str]  # of its class
     globals: tuple[tuple[dict[str, Any], str], ...]
     written: tuple[tuple[str, bool], ...]  # what it assigns to, and whether as an attribute
 
@@ -82,7 +83,6 @@ def _find_reads(plain: Any, owner: type | None) -> _Reads:
     written = [pair for f in functions for pair in written_names(f.__code__)]
     mentioned = {name for f in functions for name in all_names(f.__code__)}
     dynamic = not mentioned.isdisjoint(("getattr", "vars", "__dict__", "__getattr__"))
-    attributes = None if dynamic else tuple(names) if owner is not None else ()
     found = {
         (id(f.__globals__), name): (f.__globals__, name)
         for f in functions
@@ -90,8 +90,9 @@ def _find_reads(plain: Any, owner: type | None) -> _Reads:
         for name in global_names(f.__code__)
         if name in f.__globals__
     }
-    methods = frozenset([n for n in attributes or () if type(getattr(owner, n, None)) is FunctionType])
-    return _Reads(attributes, methods, tuple(found.values()), tuple(written))
+    methods = frozenset([n for n in names if type(getattr(owner, n, None)) is FunctionType])
+    attributes = () if owner is None else tuple([n for n in names if n not in methods])
+    return _Reads(None if dynamic else attributes, methods, tuple(found.values()), tuple(written))
 
 
 @functools.lru_cache(4096)
@@ -127,12 +128,11 @@ def _of_function(function: Callable[..., Any], depth: int = 0, may_write: bool =
             own = owner.__dict__
             for name in reads.attributes:
                 value = own.get(name, _MISSING)
-                if type(value) in SCALARS:
-                    parts.append((type(value), value))
-                elif value is not _MISSING or name not in reads.methods:
-                    parts.append(_of_attribute(owner, name, depth))
-                else:
-                    parts.append(None)
+                kind = type(value)
+                parts.append((kind, value) if kind in _SCALARS else _of_attribute(owner, name, depth))
+            if not reads.methods.isdisjoint(own):  # a layer may have its own instead
+                own_methods = [name for name in own if name in reads.methods]
+                parts += [(name, _of_attribute(owner, name, depth)) for name in own_methods]
     parts += [_of_value(namespace.get(name), depth) for namespace, name in reads.globals]
     if plain.__closure__:
         parts += [_of_value(cell.cell_contents, depth) for cell in plain.__closure__]
@@ -166,7 +166,7 @@ def _of_module(module: nn.Module, depth: int = 0) -> Hashable:
         return (*parts, *[_of_value(own.get(name)) for name in options])
     for name, value in own.items():
         if name not in _INTERNAL:
-            parts.append((name, (type(value), value) if type(value) in SCALARS else _of_value(value, depth)))
+            parts.append((name, (type(value), value) if type(value) in _SCALARS else _of_value(value, depth)))
     for tensors in (own["_parameters"], own["_buffers"]):
         if tensors:
             parts += [name for name, tensor in tensors.items() if tensor is None]

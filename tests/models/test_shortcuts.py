@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch_geometric.nn
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from mpnn import Graph, topology
-from mpnn.models import GINConv, GraphConv, SAGEConv
+from mpnn.models import GATConv, GINConv, GraphConv, SAGEConv
 from mpnn.native import products
 
 DTYPE = torch.float64
@@ -155,3 +156,29 @@ def test_a_network_does_what_its_owner_made_of_it(make: Any, monkeypatch: pytest
     first, last = network[0], network[2]
     hidden = (heard @ first.weight.T + first.bias).relu()
     close(layer(x, GRAPH), 2 * (hidden @ last.weight.T + last.bias))
+
+
+# GAT: scores as products with what the linear map is made of ----------------------------------------------
+
+
+@pytest.mark.parametrize("small", [0, products.SMALL])
+@pytest.mark.parametrize("width", [3, 20])
+@pytest.mark.parametrize("ends", ["one", "both"])
+def test_scores_of_wide_and_narrow_features_are_those_of_the_equation(
+    small: int, width: int, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "SMALL", small)
+    layer = GATConv(width, 4, heads=2, edge_dim=5).to(DTYPE)
+    theirs = torch_geometric.nn.GATConv(width, 4, heads=2, edge_dim=5).to(DTYPE)
+    theirs.load_state_dict(layer.state_dict())
+    edges, x = randn(20, 5), [randn(7, width).requires_grad_() for _ in range(1 if ends == "one" else 2)]
+    given = x[0] if ends == "one" else tuple(x)
+    out, expected = layer(given, GRAPH, edges), theirs(given, GRAPH.edge_index, edges)
+    close(out, expected)
+    wanted, gradient = [*x, *layer.parameters()], randn(7, 8)
+    for ours, other in zip(
+        torch.autograd.grad(out, wanted, gradient),
+        torch.autograd.grad(expected, [*x, *theirs.parameters()], gradient),
+        strict=True,
+    ):
+        close(ours, other)
