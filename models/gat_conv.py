@@ -123,8 +123,8 @@ class GATConv(LoopedAttention):
         """W h for each head, `[n, heads, channels]`, and its products with some vectors, `[n, heads]` each.
 
         a·(W h) = (Wᵀ a)·h. Where h is no wider than W h, the products are made of h, and first: their
-        gradients come last then, when that at W h is no longer in memory. Where there is little to compute, all
-        of that costs more than it spares.
+        gradients come last then, when that at W h is no longer in memory. Where there is little to compute,
+        all of that costs more than it spares.
         """
         if not torch.compiler.is_compiling() and not products.is_large(x, self.heads * self.out_channels):
             h = self.split(linear(x))

@@ -175,10 +175,10 @@ def test_scores_of_wide_and_narrow_features_are_those_of_the_equation(
     given = x[0] if ends == "one" else tuple(x)
     out, expected = layer(given, GRAPH, edges), theirs(given, GRAPH.edge_index, edges)
     close(out, expected)
-    wanted, gradient = [*x, *layer.parameters()], randn(7, 8)
-    for ours, other in zip(
-        torch.autograd.grad(out, wanted, gradient),
-        torch.autograd.grad(expected, [*x, *theirs.parameters()], gradient),
-        strict=True,
+    gradient, parameters = randn(7, 8), dict(theirs.named_parameters())
+    names = list(parameters)
+    ours = torch.autograd.grad(out, [*x, *map(layer.get_parameter, names)], gradient)
+    for one, other in zip(
+        ours, torch.autograd.grad(expected, [*x, *parameters.values()], gradient), strict=True
     ):
-        close(ours, other)
+        close(one, other)
