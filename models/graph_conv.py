@@ -9,7 +9,7 @@ from torch import Tensor
 from mpnn.adjacency import Topology
 from mpnn.graph import Size
 from mpnn.models.layer import Features, Widths, pair
-from mpnn.models.linear import Linear, is_watched
+from mpnn.models.linear import Linear
 from mpnn.models.weighted import Weighted
 
 
@@ -52,6 +52,6 @@ class GraphConv(Weighted):
     ) -> Tensor:
         x_src, x_dst, graph = self.read(x, graph, size)
         edge_weight = self.read_edge_weight(edge_weight, graph)
-        received = (x_src, x_dst)
-        out = self.propagate_through(self.lin_rel, graph, received, by=GraphConv, edge_weight=edge_weight)
-        return out if x_dst is None else self.lin_root.added(out, x_dst, into=not is_watched(self.lin_rel))
+        return self.propagate_through(
+            self.lin_rel, self.lin_root, graph, (x_src, x_dst), by=GraphConv, edge_weight=edge_weight
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,8 +12,8 @@ from mpnn import Graph, MessagePassing, as_graph
 from mpnn.adjacency import Topology
 from mpnn.aggregate import Aggr, Sum
 from mpnn.graph import Size
-from mpnn.models.linear import Linear
-from mpnn.native.products import linear
+from mpnn.models.linear import Linear, adds_up
+from mpnn.native.products import added, linear
 
 Pair = tuple[Tensor, Tensor | None]
 Features = Tensor | Pair  # of all nodes `[num_nodes, channels]`, or of sources and destinations apart
@@ -77,24 +78,49 @@ class Layer(MessagePassing):
         return features, graph
 
     def propagate_through(
-        self, lin: Linear, graph: Graph, x: tuple[Tensor, Tensor | None], by: type[Layer], **edges: Any
+        self,
+        lin: Linear,
+        root: Linear | None,
+        graph: Graph,
+        x: Pair,
+        by: type[Layer],
+        **edges: Any,
     ) -> Tensor:
-        """Apply a linear map to the aggregate of x, or aggregate what it makes of x where that is narrower.
+        """A linear map of the aggregate of x, or the aggregate of what it makes of x where that is narrower.
 
         A sum or a mean of messages that are linear in x_j commutes with the map.
 
         Args:
             lin: the map.
+            root: the map, without a bias, of what a node has itself, which is added; if there is one, and x
+                has the features of destinations.
             graph, x, edges: what `propagate` takes.
             by: the layer whose message is linear in x_j; a subclass may have another one.
         """
-        commutes = self.is_by(by) and isinstance(self.aggr_module, Sum)
-        if not (commutes and 0 < lin.out_channels < lin.in_channels):
+        x_dst = x[1]
+        if root is None or x_dst is None:
+            return self._mapped(lin, graph, x, by, edges)
+        plain = root.bias is None and x_dst.dim() == 2 and adds_up(root, lin)
+        if self._commutes(lin, by) or not plain:
+            return root.added(self._mapped(lin, graph, x, by, edges), x_dst, into=adds_up(lin))
+        # First the node's own, so that its gradient comes last, when there is room for it again.
+        out = linear(x_dst, root.weight, lin.bias)
+        return added(out, self.propagate(graph, x=x, **edges), lin.weight.t(), into=True)
+
+    def _mapped(
+        self, lin: Linear, graph: Graph, x: Pair, by: type[Layer], edges: Mapping[str, Any]
+    ) -> Tensor:
+        if not self._commutes(lin, by):
             out: Tensor = lin(self.propagate(graph, x=x, **edges))
             return out
         h = linear(x[0], lin.weight)
         out = self.propagate(graph, x=(h, h if x[1] is x[0] else x[1]), **edges)
         return out if lin.bias is None else out + lin.bias
+
+    def _commutes(self, lin: Linear, by: type[Layer]) -> bool:
+        """Whether a linear map may come before the aggregate, and makes it narrower."""
+        linear_sum = self.is_by(by) and isinstance(self.aggr_module, Sum)
+        return linear_sum and 0 < lin.out_channels < lin.in_channels
 
     def is_by(self, layer: type[Layer]) -> bool:
         """Whether message, aggregate and update are those of a layer; a subclass of it may have others."""

@@ -71,9 +71,8 @@ class Linear(nn.Module):
             x: `[*, in_channels]`.
             into: whether `out` itself may become the sum, because nobody else has it.
         """
-        if self.bias is not None or x.dim() != 2 or is_watched(self):
+        if self.bias is not None or x.dim() != 2 or not adds_up(self):
             return out + cast(Tensor, self(x))
-        self.see(x)
         return added(out, x, self.weight.t(), into=into)
 
     def see(self, x: Tensor) -> None:
@@ -129,9 +128,7 @@ def mapped(module: Linear, x: Tensor, graph: Graph, shape: tuple[int, ...]) -> T
         type(graph) is Graph
         and has_several(graph.size)
         and torch.is_grad_enabled()
-        and type(module) is Linear
-        and not is_lazy(module.weight)
-        and not is_watched(module)
+        and adds_up(module)
         and in_reach(x)
         and in_reach(module.weight)
         and only_autograd_follows(x)
@@ -145,6 +142,11 @@ def mapped(module: Linear, x: Tensor, graph: Graph, shape: tuple[int, ...]) -> T
 def owns_result(module: nn.Module, out: Tensor) -> bool:
     """Whether what a linear map gave may be written into: nobody else has it, or looks at each operation."""
     return type(module) is Linear and not is_watched(module) and only_autograd_follows(out)
+
+
+def adds_up(*modules: nn.Module) -> bool:
+    """Whether linear maps are no more than products with known weights, and nobody waits for their calls."""
+    return all(type(m) is Linear and not is_lazy(m.weight) and not is_watched(m) for m in modules)
 
 
 def is_watched(module: nn.Module) -> bool:

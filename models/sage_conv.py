@@ -11,7 +11,7 @@ from mpnn.adjacency import Topology
 from mpnn.aggregate import Aggr
 from mpnn.graph import Size
 from mpnn.models.layer import Features, Layer, Widths, pair
-from mpnn.models.linear import Linear, is_watched
+from mpnn.models.linear import Linear
 
 
 class SAGEConv(Layer):
@@ -80,7 +80,6 @@ class SAGEConv(Layer):
     def forward(self, x: Features, graph: Topology, size: Size | None = None) -> Tensor:
         x_src, x_dst, graph = self.read(x, graph, size)
         sent = self.lin(x_src).relu() if self.project else x_src
-        out = self.propagate_through(self.lin_l, graph, (sent, x_dst), by=SAGEConv)
-        if self.root_weight and x_dst is not None:
-            out = self.lin_r.added(out, x_dst, into=not is_watched(self.lin_l))
+        root = self.lin_r if self.root_weight else None
+        out = self.propagate_through(self.lin_l, root, graph, (sent, x_dst), by=SAGEConv)
         return F.normalize(out, dim=-1) if self.normalize else out

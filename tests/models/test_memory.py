@@ -41,6 +41,8 @@ def pna() -> nn.Module:
 # The output and the gradient of the features are two of them, and there must be room for a few small ones.
 BOUNDS: dict[str, tuple[Callable[[], nn.Module], float]] = {
     "GCNConv": (lambda: mpnn.models.GCNConv(WIDTH, WIDTH), 3.3),
+    "SAGEConv": (lambda: mpnn.models.SAGEConv(WIDTH, WIDTH), 3.3),
+    "SAGEConv of maxima": (lambda: mpnn.models.SAGEConv(WIDTH, WIDTH, aggr="max"), 4.3),
     "GATConv": (lambda: mpnn.models.GATConv(WIDTH, 8, heads=8), 4.3),
     "GATv2Conv": (lambda: mpnn.models.GATv2Conv(WIDTH, 8, heads=8), 4.9),
     "TransformerConv": (lambda: mpnn.models.TransformerConv(WIDTH, 8, heads=8), 5.9),

@@ -11,8 +11,9 @@ import torch_geometric.nn
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from mpnn import Graph, topology
+from mpnn import Graph, propagate, topology
 from mpnn.models import GATConv, GINConv, GraphConv, SAGEConv
+from mpnn.models.linear import Linear
 from mpnn.native import products
 
 DTYPE = torch.float64
@@ -112,6 +113,26 @@ def test_a_backward_hook_sees_the_gradient(kind: type[nn.Module], which: int) ->
     gradient = randn(7, 3)
     layer(x, GRAPH).backward(gradient)
     close(seen[0], gradient)
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_map_of_ones_own_takes_its_place(kind: type[nn.Module], which: int, bias: bool) -> None:
+    class Tripled(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return 3 * super().forward(x)
+
+    for make, factor in ((Linear, 1), (Tripled, 3)):
+        layer, x = kind(3, 3, aggr="max").to(DTYPE), randn(7, 3)
+        setattr(layer, PAIRS[kind][which], make(3, 3, bias=bias).to(DTYPE))
+        first, second = (layer.get_submodule(name) for name in PAIRS[kind])
+        heard = propagate(GRAPH, lambda x_j: x_j, "max", x=x)
+        parts = [
+            a @ m.weight.t() + (0 if m.bias is None else m.bias) for a, m in ((heard, first), (x, second))
+        ]
+        parts[which] = factor * parts[which]
+        close(layer(x, GRAPH), parts[0] + parts[1])
 
 
 @pytest.mark.parametrize("make", [lambda: SAGEConv(3, 3), lambda: GINConv(nn.Linear(3, 3))])

@@ -3,8 +3,6 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { AHEAD = 16 }; /* how many edges ahead a neighbour's row is fetched */
-
 #define PREFETCH(pointer, bytes) \
     for (size_t line = 0; line < (bytes) && line < 1024; line += 64) __builtin_prefetch((const char *)(pointer) + line)
 #define FILL(array, size, value) for (int fill = 0; fill < (size); fill++) (array)[fill] = (value)

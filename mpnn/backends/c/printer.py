@@ -28,6 +28,9 @@ ROUNDED = {
 # Read once, with the printer that goes with them: an upgrade on disk meanwhile must not be mixed in.
 PRELUDE, ROWS = (files("mpnn.backends.c").joinpath(name).read_text() for name in ("prelude.h", "rows.h"))
 
+# How many edges ahead a neighbour's row is fetched: more where an edge is a few instructions, for many of them
+# are over before a row has come from memory.
+AHEAD, AHEAD_IN_BLOCKS = 32, 16
 BLOCK_BYTES = 1 << 15  # what the intermediate values of a block of edges may take of the first cache
 
 
@@ -127,7 +130,12 @@ class _Printer:
 
     def _one_by_one(self) -> list[str]:
         (nest,) = self.schedule.nests
-        inside = [*self._where("slot"), *self._prefetches("slot"), *self._pointers(), *self._nest(nest)]
+        inside = [
+            *self._where("slot"),
+            *self._prefetches("slot", AHEAD),
+            *self._pointers(),
+            *self._nest(nest),
+        ]
         return ["for (int64_t slot = begin; slot < end; slot++) {", *_indent(inside), "}"]
 
     def _in_blocks(self) -> list[str]:
@@ -143,7 +151,7 @@ class _Printer:
         for k, item in self.schedule.weights.items():
             lines.append(f"    real w{k}b[{block}][{prod(item.domain)}];")
         head = [
-            *self._prefetches("first + b"),
+            *self._prefetches("first + b", AHEAD_IN_BLOCKS),
             *(f"FILL({self.names[v]}b[b], {v.size}, 0);" for v in stored if v.op == "join"),
         ]
         if head:
@@ -171,7 +179,7 @@ class _Printer:
             f"const int64_t edge = a->edge_ids[{slot}]; (void)edge;",
         ]
 
-    def _prefetches(self, slot: str) -> list[str]:
+    def _prefetches(self, slot: str, distance: int) -> list[str]:
         lines = []
         for role, array in (("neighbour", "indices"), ("edge", "edge_ids")):
             fetched = [
@@ -182,7 +190,8 @@ class _Printer:
             if fetched:
                 lines += [f"const int64_t next_{role} = a->{array}[ahead];", *fetched]
         # Also past the end of this row: the next one follows at once, and most rows are short.
-        ahead = f"const int64_t ahead = {slot} + AHEAD < a->num_edges ? {slot} + AHEAD : {slot};"
+        there = f"{slot} + {distance}"
+        ahead = f"const int64_t ahead = {there} < a->num_edges ? {there} : {slot};"
         return [ahead, *lines] if lines else []
 
     def _pointers(self) -> list[str]:
@@ -359,14 +368,20 @@ class _Printer:
                 return [f"s->a{k}[{here}] += w{k}[{at}] * {what};"]
             case _:
                 better = ">" if item.kind == "max" else "<"
+                # Each line is a comparison and a masked move: a choice within a choice takes more.
+                best, ties = f"s->a{k}[{here}]", f"s->n{k}[{here}]"
                 lines = [
-                    f"const real x{k} = ROUND({what});",
-                    f"const int better{k} = x{k} {better} s->a{k}[{here}] || x{k} != x{k};",
+                    f"const real x{k} = ROUND({what}), best{k} = {best};",
+                    f"const int better{k} = (x{k} {better} best{k}) | (x{k} != x{k});",
+                    f"{best} = better{k} ? x{k} : best{k};",
                 ]
                 if self.save:
-                    count = f"s->n{k}[{here}]"
-                    lines.append(f"{count} = better{k} ? 1 : {count} + (x{k} == s->a{k}[{here}]);")
-                return [*lines, f"s->a{k}[{here}] = better{k} ? x{k} : s->a{k}[{here}];"]
+                    lines += [
+                        f"const real ties{k} = {ties};",
+                        f"const real more{k} = x{k} == best{k} ? ties{k} + 1 : ties{k};",
+                        f"{ties} = better{k} ? 1 : more{k};",
+                    ]
+                return lines
 
     def _weights(self, item: Item) -> list[str]:
         """The scores, in the place of the weights that `_rescale` makes of them."""
