@@ -146,7 +146,10 @@ def owns_result(module: nn.Module, out: Tensor) -> bool:
 
 def adds_up(*modules: nn.Module) -> bool:
     """Whether linear maps are no more than products with known weights, and nobody waits for their calls."""
-    return all(type(m) is Linear and not is_lazy(m.weight) and not is_watched(m) for m in modules)
+    return all(
+        type(m) is Linear and not isinstance(m.weight, UninitializedParameter) and not is_watched(m)
+        for m in modules
+    )
 
 
 def is_watched(module: nn.Module) -> bool:
