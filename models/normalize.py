@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpnn import Graph, scatter
+from mpnn import Graph
 from mpnn.models.self_loops import with_remaining_self_loops, without_self_loops
+from mpnn.reduce import scatter_known
 
 
 def gcn_norm(
@@ -55,7 +56,7 @@ def _gcn_norm(
     if add_self_loops:
         graph, edge_weight = with_remaining_self_loops(graph, edge_weight, 2.0 if improved else 1.0)
     receiver = graph.dst if flow == "source_to_target" else graph.src
-    scale = power(scatter(edge_weight, receiver, graph.num_nodes), -0.5)
+    scale = power(scatter_known(edge_weight, receiver, graph.num_nodes), -0.5)
     return graph, scale[graph.src] * edge_weight * scale[graph.dst]
 
 
@@ -82,7 +83,7 @@ def scaled_laplacian(
         The graph of L and the weights `[num_edges']` of its edges; the loops come last.
     """
     graph, edge_weight = without_self_loops(graph, edge_weight)
-    degree = scatter(edge_weight, graph.src, graph.num_nodes)
+    degree = scatter_known(edge_weight, graph.src, graph.num_nodes)
     if normalization == "sym":
         scale = power(degree, -0.5)
         edge_weight = scale[graph.src] * edge_weight * scale[graph.dst]

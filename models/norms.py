@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mpnn import Graph, scatter
+from mpnn import Graph
+from mpnn.reduce import scatter_known
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -90,7 +91,7 @@ class PairNorm(nn.Module):
 
 def _mean(x: Tensor, graph: Graph) -> Tensor:
     """The mean over the nodes of each graph, at each of its nodes."""
-    return scatter(x, graph.graph_index, graph.num_graphs, "mean")[graph.graph_index]
+    return scatter_known(x, graph.graph_index, graph.num_graphs, "mean")[graph.graph_index]
 
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {

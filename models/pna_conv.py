@@ -113,7 +113,10 @@ class PNAConv(Layer):
         scaler = cast(_Unmerged, self.aggr_module)
         read = [p for module in (scaler, *(network[0] for network in networks)) for p in module.parameters()]
         parts = received if isinstance(received, list) else [received]
-        distinct = list({id(part): part for part in parts}.values())
+        distinct: list[Tensor] = []
+        for part in parts:
+            if not any(part is one for one in distinct):
+                distinct.append(part)
         place = [next(k for k, one in enumerate(distinct) if one is part) for part in parts]
 
         def first_map(h: Tensor, count: Tensor, *distinct: Tensor) -> Tensor:

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpnn import Graph, MessagePassing, as_graph, scatter
+from mpnn import Graph, MessagePassing, as_graph
 from mpnn.adjacency import Topology
 from mpnn.backends import straight
 from mpnn.lowering.images import to_image, to_rows
 from mpnn.models.dense import goes_dense
+from mpnn.reduce import scatter_known
 from mpnn.topology import AdaptiveGrid, Grid, adaptive_grid, grid
 
 Shape = tuple[int, ...]
@@ -105,7 +106,7 @@ def _where(rows: Tensor, found: Tensor, topology: Grid) -> Tensor:
     pixels = prod(topology.in_shape)
     pixel = (topology.src % pixels)[:, None]
     candidate = torch.where(rows[topology.src] == found[topology.dst], pixel, pixels)
-    return scatter(candidate, topology.dst, topology.num_dst, "min")
+    return scatter_known(candidate, topology.dst, topology.num_dst, "min")
 
 
 class MaxPool1d(nn.MaxPool1d, _MaxPool):

@@ -129,7 +129,7 @@ class Fields:
                     residency = Residency.GIVEN
                 elif not as_given:
                     rows = value.x if type(value) is Mapped else value
-                    wanted = size[residency is Residency.DST]
+                    wanted = size[1 if residency is Residency.DST else 0]
                     if (
                         not isinstance(rows, Tensor)
                         or not -rows.dim() <= node_dim < rows.dim()
@@ -301,7 +301,7 @@ class Fields:
                 f"{field} has shape {list(value.shape)}, but {name} needs one row per {side} node in "
                 f"dimension {self.node_dim}."
             )
-        wanted = graph.size[at_dst]
+        wanted = graph.num_dst if at_dst else graph.num_src
         if value.size(self.node_dim) != wanted:
             return ValueError(
                 f"{field} has {value.size(self.node_dim)} rows (dimension {self.node_dim} of "

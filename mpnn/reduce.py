@@ -28,6 +28,14 @@ def scatter(values: Tensor, index: Tensor, num_rows: int, reduce: str = "sum", d
     return scatter_rows(values, index, num_rows, reduce, dim)
 
 
+def scatter_known(
+    values: Tensor, index: Tensor, num_rows: int, reduce: str = "sum", dim: int = 0
+) -> Tensor:
+    """`scatter` by the index of a graph, whose range was looked at when that was made: on a GPU for nothing."""
+    dim = check_entries("values", values, index, dim)
+    return scatter_rows(values, index, num_rows, reduce, dim)
+
+
 def softmax(score: Tensor, index: Tensor, num_rows: int, dim: int = 0) -> Tensor:
     """exp(score_e) / Σ exp(score_e') over the entries e' with the same `index` as e.
 

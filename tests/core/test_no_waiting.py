@@ -14,7 +14,7 @@ import mpnn
 from mpnn import Graph, models
 from mpnn.backends.triton import has_triton
 from tests.core.graphs import random_graph
-from tests.core.waiting import NoWaiting
+from tests.core.waiting import no_waiting
 
 if not has_triton():
     pytest.skip("Triton is not installed", allow_module_level=True)
@@ -62,7 +62,7 @@ def assert_never_waits(model: nn.Module, *inputs: Any) -> None:
         if DEVICE == "cuda":
             torch.cuda.set_sync_debug_mode("error")
         try:
-            with NoWaiting():
+            with no_waiting():
                 step()
         finally:
             if DEVICE == "cuda":

@@ -20,7 +20,7 @@ from mpnn.native import walks as compiled
 from mpnn.native.gpu import has_triton
 from mpnn.walks import alias_table
 from tests.core.graphs import graphs, random_graph
-from tests.core.waiting import NoWaiting
+from tests.core.waiting import no_waiting
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # Two squares with a diagonal and a corner in common, one edge twice, a leaf and a dead end.
@@ -151,7 +151,7 @@ def test_on_a_gpu_only_the_first_walks_wait(p: float, q: float, monkeypatch: pyt
         return mpnn.random_walks(graph, start, 2, p=p, q=q)
 
     first = walk()
-    with NoWaiting():
+    with no_waiting():
         assert first.shape == walk().shape
     start[3] = 20
     with pytest.raises(IndexError, match=r"start\[3\] is 20"):
