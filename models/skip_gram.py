@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mpnn.adjacency import Topology, as_graph
 from mpnn.csr import CSR
 from mpnn.native import skip_gram as compiled
+from mpnn.reduce import add_rows_
 from mpnn.splitmix import GOLDEN, mix, mix_int, shift, signed
 from mpnn.walks import alias_table, check_biases, random_walks
 
@@ -195,8 +196,8 @@ class SkipGram(nn.Module):
                     total += float((losses * counted).sum())
                     by = rates[k : k + batch, None] * (wanted - score.sigmoid()) * counted
                     change = (by[..., None] * c[rows]).sum(dim=1)
-                    c.index_add_(0, rows.flatten(), (by[..., None] * z[u, None]).flatten(0, 1))
-                    z.index_add_(0, u, change)
+                    add_rows_(c, rows.flatten(), (by[..., None] * z[u, None]).flatten(0, 1))
+                    add_rows_(z, u, change)
         return total / max(1, node.numel())
 
 

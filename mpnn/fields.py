@@ -18,6 +18,7 @@ from mpnn.adjacency import Topology, as_graph
 from mpnn.graph import Graph, Size
 from mpnn.native.products import linear
 from mpnn.parameters import TOPOLOGY_NAMES, Asked, Parameter, Residency
+from mpnn.reduce import pick_rows
 
 PAIR = (tuple, list)
 
@@ -148,7 +149,8 @@ class Fields:
         if residency is Residency.GIVEN:
             return self.resolved(argument)
         index = self.graph.dst if residency is Residency.DST else self.graph.src
-        return whole(value).index_select(self.node_dim, index)
+        rows = whole(value)
+        return pick_rows(rows, self.node_dim % rows.dim(), index)
 
     def resolved(self, argument: Argument) -> Any:
         """The value of an argument, not lifted."""

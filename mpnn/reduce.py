@@ -28,10 +28,8 @@ def scatter(values: Tensor, index: Tensor, num_rows: int, reduce: str = "sum", d
     return scatter_rows(values, index, num_rows, reduce, dim)
 
 
-def scatter_known(
-    values: Tensor, index: Tensor, num_rows: int, reduce: str = "sum", dim: int = 0
-) -> Tensor:
-    """`scatter` by the index of a graph, whose range was looked at when that was made: on a GPU for nothing."""
+def scatter_known(values: Tensor, index: Tensor, num_rows: int, reduce: str = "sum", dim: int = 0) -> Tensor:
+    """`scatter` by the index of a graph, which was checked when that was made: a look costs time on a GPU."""
     dim = check_entries("values", values, index, dim)
     return scatter_rows(values, index, num_rows, reduce, dim)
 
@@ -63,7 +61,7 @@ def scatter_rows(values: Tensor, index: Tensor, num_rows: int, reduce: str, dim:
     if reduce in ("sum", "mean"):
         # In bfloat16 256 + 1 = 256: sums of half precision run in float32.
         wide = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-        total = wide.new_zeros(shape).index_add(dim, index, wide)
+        total = add_rows(wide.new_zeros(shape), dim, index, wide)
         if reduce == "mean":
             total = total / along(count_rows(index, num_rows), dim, values).to(total.dtype)
         return total.to(values.dtype) if wide is not values else total
@@ -82,12 +80,36 @@ def scatter_rows(values: Tensor, index: Tensor, num_rows: int, reduce: str, dim:
     raise ValueError(f"reduce must be one of sum, mean, max, min, mul, got {reduce!r}.")
 
 
+def add_rows(total: Tensor, dim: int, index: Tensor, values: Tensor) -> Tensor:
+    """`total.index_add(dim, index, values)`, which on a GPU adds in another order each time: not this."""
+    if total.is_cpu:
+        return total.index_add(dim, index, values)
+    return torch.ops.aten.index_put.default(total, [None] * dim + [index], values, True)
+
+
+def add_rows_(total: Tensor, index: Tensor, values: Tensor) -> None:
+    """The same of the first dimension, in place."""
+    if total.is_cpu:
+        total.index_add_(0, index, values)
+    else:
+        total.index_put_((index,), values, accumulate=True)
+
+
+def pick_rows(values: Tensor, dim: int, index: Tensor) -> Tensor:
+    """`values.index_select(dim, index)`, whose gradient on a GPU is added up in another order each time."""
+    if values.is_cpu:
+        return values.index_select(dim, index)
+    return torch.ops.aten.index.Tensor(values, [None] * dim + [index])
+
+
 def softmax_rows(score: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
     """`softmax` with arguments that are known to be good."""
-    highest = scatter_rows(score.detach(), index, num_rows, "max", dim).index_select(dim, index)
+    highest = scatter_rows(score.detach(), index, num_rows, "max", dim).index_select(
+        dim, index
+    )  # no gradient
     weight = (score - highest).exp()
     total = scatter_rows(weight, index, num_rows, "sum", dim)
-    return weight / total.index_select(dim, index)
+    return weight / pick_rows(total, dim, index)
 
 
 def count_rows(index: Tensor, num_rows: int) -> Tensor:

@@ -1,5 +1,7 @@
 """A device that is not the CPU, for tests: what mixes it with tensors of the CPU is an error, as on a GPU.
 
+So is what a GPU does by atomic operations, in another order each time: the bits of a sum would differ.
+
 Its tensors hold their numbers in the memory of the CPU, but say that they are on `DEVICE`, one for which
 PyTorch has no kernels of its own: only what is done inside `Elsewhere` can compute with them.
 """
@@ -23,6 +25,7 @@ DEVICE = torch.device("lazy", 0)
 aten = torch.ops.aten
 # From here to there is their purpose; and a GPU takes positions from the CPU.
 MAY_MIX = {aten._to_copy, aten.copy_, aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}
+ATOMIC = {aten.index_add, aten.index_add_, aten.scatter_add, aten.scatter_add_}
 
 
 class Far(Tensor):
@@ -57,6 +60,8 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     packet = func.overloadpacket
     if far and near and packet not in MAY_MIX:
         raise AssertionError(f"{func} mixes tensors on {DEVICE} with tensors on the CPU.")
+    if far and packet in ATOMIC and _rounds(far[-1].here):
+        raise AssertionError(f"{func} adds up in another order each time.")
     asked = kwargs.get("device")
     goes_far = bool(far) if asked is None else torch.device(asked).type == DEVICE.type
     if packet is aten.copy_:
@@ -68,6 +73,11 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return out
     known = {id(t.here): t for t in far}  # what is changed in place stays what it is
     return tree_map(lambda t: known.get(id(t), Far(t)) if isinstance(t, Tensor) else t, out)
+
+
+def _rounds(values: Tensor) -> bool:
+    """Whether their sum depends on their order: not if they are whole numbers, such as counts of ties."""
+    return values.is_floating_point() and bool((values != values.round()).any())
 
 
 def _here(value: Any) -> Any:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from mpnn import Graph, models
 from tests.compare import assert_close, assert_same
+from tests.core.waiting import no_waiting
 from tests.elsewhere import by_plan, elsewhere
 from tests.models.graphs import EDGE_WIDTH, RELATIONS, WIDTH, edge_input, edges, features
 
@@ -252,7 +253,10 @@ def training_after_inference_mode_works(subject: Subject) -> None:
 
 
 def another_device_gives_the_same(subject: Subject) -> None:
-    """Moving the module and its input is all that is to be done; what is trained there stays there."""
+    """Moving the module and its input is all that is to be done; what is trained there stays there.
+
+    After the first step on a graph the host waits for nothing.
+    """
     module, data = subject.make(), sample()
     expected = subject.call(module, data)
     for way in (nullcontext, by_plan):
@@ -265,6 +269,10 @@ def another_device_gives_the_same(subject: Subject) -> None:
             out.square().sum().backward()
             for name, parameter in there.named_parameters():
                 assert parameter.grad is not None and parameter.grad.device == device, name
+            there.train()
+            subject.call(there, moved)  # what of the graph is new to it now
+            with no_waiting():
+                subject.call(there, moved).square().sum().backward()
 
 
 Law = Callable[[Subject], None]

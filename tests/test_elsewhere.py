@@ -18,6 +18,8 @@ def test_what_mixes_devices_is_noticed() -> None:
             x + torch.ones(3)
         with pytest.raises(AssertionError, match="numpy"):
             x.numpy()
+        with pytest.raises(AssertionError, match=r"index_add.* adds up in another order each time"):
+            x.index_add(0, torch.zeros(2, dtype=torch.int64, device=device), literal.expand(2) / 3)
         assert x.add_(literal).tolist() == [2, 2, 2]
 
 

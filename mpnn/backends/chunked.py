@@ -23,6 +23,7 @@ from mpnn.graph import Graph
 from mpnn.plan.dropout import Seed, seeded
 from mpnn.plan.homes import Home
 from mpnn.plan.plan import Plan
+from mpnn.reduce import add_rows_
 
 NUMBERS_PER_CHUNK = 1 << 22  # in the widest tensor: 16 MB of float32, which a cache about holds
 
@@ -44,14 +45,14 @@ class _Block(NamedTuple):
         if home is Home.EDGE:
             total.index_copy_(0, self.edges, lifted)  # each edge is in one block
         elif home is Home.DST:
-            total[self.rows].index_add_(0, self.dst - self.rows.start, lifted)
+            add_rows_(total[self.rows], self.dst - self.rows.start, lifted)
         elif total.is_cpu and total.size(0) > 4 * self.src.numel():
             # There PyTorch looks at every row of `total`, however few are meant.
             few, place = torch.unique(self.src, return_inverse=True)
             sums = lifted.new_zeros(few.numel(), *lifted.shape[1:]).index_add_(0, place, lifted)
             total.index_copy_(0, few, total.index_select(0, few) + sums)
         else:
-            total.index_add_(0, self.src, lifted)
+            add_rows_(total, self.src, lifted)
 
 
 def run(plan: Plan, graph: Graph, seed: Seed, values: Sequence[Tensor]) -> list[Tensor]:

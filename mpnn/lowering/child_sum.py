@@ -29,6 +29,7 @@ from mpnn.native.child_sum import Kernel, library
 from mpnn.native.products import gram, linear, matmul, multiply
 from mpnn.native.reach import in_reach
 from mpnn.plan.capture import Path
+from mpnn.reduce import add_rows, pick_rows
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,10 @@ def by_levels(layout: Layout, x: Tensor, w: Tensor, u: Tensor, b: Tensor | None)
         now, kept = gates[n0:n1], gates.new_zeros(n1 - n0, width)
         if n0:
             src, dst = layout.src[e0:e1], layout.dst[e0:e1]
-            h_j, c_j = h.index_select(0, src), c.index_select(0, src)
-            now = now + F.linear(kept.index_add(0, dst - n0, h_j), u_igo)
-            forget = (x_f.index_select(0, dst - first) + F.linear(h_j, u_f)).sigmoid()
-            kept = kept.index_add(0, dst - n0, forget * c_j)
+            h_j, c_j = pick_rows(h, 0, src), pick_rows(c, 0, src)
+            now = now + F.linear(add_rows(kept, 0, dst - n0, h_j), u_igo)
+            forget = (pick_rows(x_f, 0, dst - first) + F.linear(h_j, u_f)).sigmoid()
+            kept = add_rows(kept, 0, dst - n0, forget * c_j)
         i, g, o = now.chunk(3, 1)
         c_now = i.sigmoid() * g.tanh() + kept
         c[n0:n1] = c_now

@@ -26,6 +26,7 @@ from mpnn.plan.lower import Lowering, feature_shape, input_of
 from mpnn.plan.row_softmax import traceable, weighted
 from mpnn.plan.stems import Inputs, Stems, before_maps, whole
 from mpnn.plan.trace import TRACING, fake_inputs, trace
+from mpnn.reduce import pick_rows
 
 Placed = tuple[Home, Tensor]  # a tensor and where its rows live
 
@@ -136,7 +137,7 @@ class Plan:
             tensors = [t.view_as(t) for t in tensors]
             values = tensors if inputs is None else inputs(tensors)
             lifted = [
-                v.index_select(0, index[home]) if home in index else v
+                pick_rows(v, 0, index[home]) if home in index else v
                 for v, home in zip(values, self.homes, strict=True)
             ]
             outputs = self.reduce(self.per_edge(lifted, graph.num_edges), graph.dst, graph.num_dst)

@@ -67,3 +67,16 @@ class _Functions(TorchFunctionMode):
         if func in READING:
             raise AssertionError(f"{func.__name__}() waits for the device.")
         return func(*args, **kwargs)
+
+
+@contextmanager
+def never_waits() -> Iterator[None]:
+    """The same, and PyTorch's own watch where there is a GPU."""
+    if torch.cuda.is_available():
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        with no_waiting():
+            yield
+    finally:
+        if torch.cuda.is_available():
+            torch.cuda.set_sync_debug_mode("default")

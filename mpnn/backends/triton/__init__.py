@@ -35,9 +35,9 @@ def run(step: Step) -> Tensor:
 
 def run_if_it_can(step: Step) -> Tensor:
     """The same for any step on a GPU, with what there is."""
-    if not _applies(step):
-        return eager.run(step, "PyTorch itself must see every operation here (see mpnn.backends.triton)")
     compiling = torch.compiler.is_compiling()
+    if not _applies(step, compiling):
+        return eager.run(step, "PyTorch itself must see every operation here (see mpnn.backends.triton)")
     if compiling and not compiled.applies(step):
         return eager.run(step, "it is compiled")
     try:
@@ -46,9 +46,11 @@ def run_if_it_can(step: Step) -> Tensor:
         return eager.run(step, str(error))
 
 
-def _applies(step: Step) -> bool:
-    # Under forward-mode differentiation, torch.func and autocast PyTorch itself must see every operation.
-    return not transformed() and not torch.is_autocast_enabled(step.fields.graph.device.type)
+def _applies(step: Step, compiling: bool) -> bool:
+    # Under forward-mode differentiation and torch.func PyTorch itself must see every operation; so must its
+    # compiler under autocast.
+    casting = torch.is_autocast_enabled(step.fields.graph.device.type)
+    return not transformed() and not (compiling and casting)
 
 
 def make_kernel() -> MakeKernel | None:
