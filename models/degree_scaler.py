@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.aggregate import Several, resolve
+from mpnn.reduce import count_rows
 
 SCALERS = ("identity", "amplification", "attenuation", "linear", "inverse_linear")
 
@@ -85,7 +86,7 @@ class DegreeScaler(Several):
     ) -> Tensor:
         """The aggregates of `messages` side by side, times every scaler."""
         out = super().forward(messages, index, ptr, dim_size, dim)
-        count = torch.bincount(index, minlength=out.size(dim)).clamp(min=1).to(out.dtype)
+        count = count_rows(index, out.size(dim)).to(out.dtype)
         return self._scaled(out, count.view([-1 if k == dim % out.dim() else 1 for k in range(out.dim())]))
 
     def factors(self, degree: Tensor) -> list[Tensor]:

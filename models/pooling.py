@@ -32,8 +32,7 @@ def membership(x: Tensor, graph: Membership, num_graphs: int | None = None) -> G
             raise ValueError(f"size is {num_graphs}, but the batch has {graph.num_graphs} graphs.")
         if num_nodes != graph.num_dst:
             raise ValueError(f"x has {num_nodes} rows, but the graph has {graph.num_dst} nodes.")
-        batched = graph
-        return batched.memo("membership", lambda: _membership(batched.graph_index, batched.num_graphs))
+        return _membership_of(graph)
     if graph is None:
         graph = torch.zeros(num_nodes, dtype=torch.int64, device=x.device)
         num_graphs = 1 if num_graphs is None else num_graphs
@@ -43,12 +42,16 @@ def membership(x: Tensor, graph: Membership, num_graphs: int | None = None) -> G
         )
     if num_graphs is None:
         num_graphs = int(graph.max()) + 1 if num_nodes else 0
-    return _membership(graph, num_graphs)
+    return Graph(_edges(graph), (num_nodes, num_graphs))
 
 
-def _membership(graph_index: Tensor, num_graphs: int) -> Graph:
-    nodes = torch.arange(graph_index.numel(), device=graph_index.device)
-    return Graph(torch.stack([nodes, graph_index]), (nodes.numel(), num_graphs))
+def _membership_of(batch: Graph) -> Graph:
+    size = batch.num_dst, batch.num_graphs
+    return batch.memo("membership", lambda: batch._bipartite_with(_edges(batch.graph_index), size))
+
+
+def _edges(graph_index: Tensor) -> Tensor:
+    return torch.stack([torch.arange(graph_index.numel(), device=graph_index.device), graph_index])
 
 
 class GlobalPool(MessagePassing):

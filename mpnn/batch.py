@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mpnn.edges import lasting
 from mpnn.graph_checks import Size, check_grouped
+from mpnn.native.gpu import sent
 
 
 class Batch(NamedTuple):
@@ -27,7 +28,7 @@ class Batch(NamedTuple):
     @classmethod
     def of(cls, sizes: Sequence[Size], device: torch.device) -> Batch:
         """From `(num_src, num_dst)` of each graph."""
-        pointers = torch.tensor([(0, 0), *sizes], device=device).cumsum(0)
+        pointers = sent([(0, 0), *sizes], device).cumsum(0)
         return cls(*map(lasting, pointers.t().contiguous()))
 
     @classmethod
@@ -78,6 +79,7 @@ class Batch(NamedTuple):
 def union(edge_indices: Sequence[Tensor], sizes: Sequence[Size]) -> Tensor:
     """`edge_index` of the disjoint union: the nodes of graph k come behind those of graph k - 1."""
     device = edge_indices[0].device
-    offsets = torch.tensor([(0, 0), *sizes[:-1]], device=device).cumsum(0)
-    counts = torch.tensor([edge_index.size(1) for edge_index in edge_indices], device=device)
-    return torch.cat(list(edge_indices), dim=1) + offsets.repeat_interleave(counts, dim=0).t()
+    offsets = sent([(0, 0), *sizes[:-1]], device).cumsum(0)
+    counts = [edge_index.size(1) for edge_index in edge_indices]
+    of_edges = offsets.repeat_interleave(sent(counts, device), dim=0, output_size=sum(counts))
+    return torch.cat(list(edge_indices), dim=1) + of_edges.t()

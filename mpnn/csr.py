@@ -49,8 +49,8 @@ def compress(rows: Tensor, columns: Tensor, num_rows: int, num_columns: int) -> 
     made = sort_edges(rows, columns, num_rows, index_type) if rows.device.type == "cpu" else None
     if made is not None:
         return CSR(*made)
-    edge_ids = torch.sort(rows, stable=True).indices
-    indptr = torch.zeros(num_rows + 1, dtype=torch.int64, device=rows.device)
-    torch.cumsum(torch.bincount(rows, minlength=num_rows), 0, out=indptr[1:])
+    in_order, edge_ids = torch.sort(rows, stable=True)
+    # Counting the edges of each row would have the host wait for a GPU; looking up where each begins has not.
+    indptr = torch.searchsorted(in_order, torch.arange(num_rows + 1, device=rows.device))
     indices = columns.index_select(0, edge_ids)
     return CSR(indptr.to(index_type), indices.to(index_type), edge_ids.to(index_type))

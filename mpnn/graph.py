@@ -70,6 +70,7 @@ class Graph:
         self._num_edge_types = checked_num_edge_types(num_edge_types, edge_type)
         self._memo: dict[Hashable, Any] = {}
         self._batch: Batch | None = None
+        self._is_fleeting = False
 
     # What there is ------------------------------------------------------------------------------------
 
@@ -144,6 +145,11 @@ class Graph:
         return self._bipartite
 
     @property
+    def is_fleeting(self) -> bool:
+        """Whether it is made for one step, as a batch is, or a sample: not worth waiting for a GPU to look at."""
+        return self._is_fleeting
+
+    @property
     def device(self) -> torch.device:
         """Where the indices live."""
         known = self._edge_index  # directly: every call asks several times
@@ -191,6 +197,9 @@ class Graph:
         if torch.compiler.is_compiling():
             degree: Tensor = torch.ops.mpnn.degree(self.edge_index, *self._size, leaving)
             return degree
+        rows = "by_src" if leaving else "by_dst"
+        if rows in self._memo or self.device.type != "cpu":  # to count has the host wait for a GPU
+            return cast(CSR, getattr(self, rows)).indptr.diff().long()
         if leaving:
             return torch.bincount(self.src, minlength=self.num_src)
         return torch.bincount(self.dst, minlength=self.num_dst)
@@ -214,6 +223,7 @@ class Graph:
         else:
             reverse = self._derive(self.edge_index.flip(0), size)
         reverse._batch = None if self._batch is None else self._batch.reverse()
+        reverse._is_fleeting = self._is_fleeting
         for mine, its in (("by_dst", "by_src"), ("by_src", "by_dst")):
             if mine in self._memo:
                 reverse._memo[its] = self._memo[mine]
@@ -266,7 +276,7 @@ class Graph:
             edge_index, origin = relooped(self.edge_index, self._size, loops)
         edge_type = None if self.edge_type is None else self.edge_type[origin]
         looped = self._derive(edge_index, edge_type=edge_type)
-        looped._batch = self._batch
+        looped._batch, looped._is_fleeting = self._batch, self._is_fleeting
         return looped, origin
 
     def edge_subgraph(self, edges: Tensor) -> Graph:
@@ -374,6 +384,14 @@ class Graph:
         graph._num_edge_types = self._num_edge_types
         graph._memo = {}
         graph._batch = None
+        graph._is_fleeting = False
+        return graph
+
+    def _bipartite_with(self, edge_index: Tensor, size: Size) -> Graph:
+        """A bipartite graph without types from indices that are known to be valid, to be used with this one."""
+        graph = self._derive(edge_index, size)
+        graph._bipartite, graph._edge_type, graph._num_edge_types = True, None, 1
+        graph._is_fleeting = self._is_fleeting
         return graph
 
     def _require_one_node_set(self, what: str) -> None:
@@ -416,6 +434,7 @@ class Graph:
         )
         together._num_edge_types = max(g.num_edge_types for g in graphs)
         together._batch = Batch.of([size for g in graphs for size in g.graph_sizes], together.device)
+        together._is_fleeting = True
         return together
 
     def as_batch(self, sizes: Sequence[Size]) -> Graph:

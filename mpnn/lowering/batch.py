@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mpnn.native.gpu import sent
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -21,10 +23,11 @@ class Batch:
         """Lay out graphs of these sizes."""
         if len(set(lengths)) == 1:
             return cls(lengths, None, None)
-        sizes = torch.tensor(lengths, device=device)
-        position = torch.arange(max(lengths), device=device)
-        is_padding = position >= sizes[:, None]
-        return cls(lengths, (~is_padding).flatten().nonzero().squeeze(1), is_padding)
+        sizes, longest, number = sent(lengths, device), max(lengths), sum(lengths)
+        is_padding = torch.arange(longest, device=device) >= sizes[:, None]
+        padded_before = torch.arange(len(lengths), device=device) * longest - (sizes.cumsum(0) - sizes)
+        of_rows = padded_before.repeat_interleave(sizes, output_size=number)
+        return cls(lengths, torch.arange(number, device=device) + of_rows, is_padding)
 
     @property
     def longest(self) -> int:

@@ -66,7 +66,7 @@ def compile_for_a_gpu(kernel: Kernel) -> None:
         assert "atom." not in made.asm["ptx"]
     if hasattr(module, "hubs"):
         hubs = outs | {"parts": real, "rows": "*i32", "begins": "*i64", "ends": "*i64"}
-        hubs |= {"counts": "*i32", "num_tasks": "i32"}
+        hubs["counts"] = "*i32"
         signature = {name: hubs[name] for name in module.hubs.arg_names}
         assert triton.compile(ASTSource(module.hubs, signature), target=HOPPER, options=options).asm["cubin"]
 

@@ -103,6 +103,27 @@ def test_a_batch_of_graphs_never_waits() -> None:
 
 
 @pytest.mark.usefixtures("_as_on_a_gpu")
+@pytest.mark.parametrize("conv", ["gin", "sage", "graph", "transformer", "pna", "mpnn"])
+def test_not_even_the_first_step_on_a_new_batch_waits(conv: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpnn.csr.sort_edges", lambda *_: None)  # as on a GPU, in PyTorch's operations
+    options = {"deg": torch.tensor([0, 3, 4, 2])} if conv == "pna" else {}
+    model = models.GraphClassifier(CHANNELS, 8, 2, conv=conv, readout="mean", **options).to(DEVICE)
+
+    def step(seed: int) -> None:
+        batch = Graph.batch([graph for graph, _ in made[seed]])
+        model(torch.cat([x for _, x in made[seed]]), batch).square().sum().backward()
+
+    def one(nodes: int, edges: int, seed: int) -> tuple[Graph, Tensor]:
+        return random_graph(nodes, edges, seed).to(DEVICE), torch.randn(nodes, CHANNELS).to(DEVICE)
+
+    made = [[one(5, 8, seed), one(4, 3, seed), one(9, 30, seed)] for seed in (1, 2)]
+    with mpnn.backend("triton"):
+        step(0)  # plans and kernels are made
+        with never_waits():
+            step(1)
+
+
+@pytest.mark.usefixtures("_as_on_a_gpu")
 def test_dropout_inside_a_message_never_waits() -> None:
     x = torch.randn(7, CHANNELS, device=DEVICE, requires_grad=True)
     assert_never_waits(Dropping(), x, random_graph(7, 18).to(DEVICE))

@@ -80,7 +80,7 @@ class Kernel:
             if division.hubs is not None and self._printed.state:
                 hubs = division.hubs
                 self._module.hubs[(hubs.rows.numel(),)](
-                    *outputs, parts, hubs.rows, hubs.begins, hubs.ends, hubs.counts, hubs.rows.numel(),
+                    *outputs, parts, hubs.rows, hubs.begins, hubs.ends, hubs.counts,
                     num_warps=self.tile.warps, enable_fp_fusion=not self.program.exact,
                 )  # fmt: skip
         if self._printed.totals:

@@ -113,8 +113,8 @@ class _Printer:
         ]
         body = [
             f"task = tl.program_id(0) * ROWS + tl.arange(0, ROWS){self.axes.along(0)}",
-            "inside = task < num_tasks",
-            "row = tl.load(rows + task, mask=inside, other=0).to(tl.int64)",
+            "row = tl.load(rows + task, mask=task < num_tasks, other=-1).to(tl.int64)",
+            "inside = row >= 0",
             "begin = tl.load(begins + task, mask=inside, other=0)",
             "end = tl.load(ends + task, mask=inside, other=0)",
             *self.axes.lines(),
@@ -154,8 +154,8 @@ class _Printer:
         """The kernel that combines the parts of a row, in their order."""
         body = [
             f"task = tl.program_id(0) + tl.zeros({ONES}, tl.int32)",
-            "inside = task < num_tasks",
             "row = tl.load(rows + task).to(tl.int64)",
+            "inside = row >= 0",
             "begin = tl.load(begins + tl.program_id(0))",
             "end = tl.load(ends + tl.program_id(0))",
             "count = tl.load(counts + task)",
@@ -168,8 +168,8 @@ class _Printer:
             *self._finish(),
         ]
         return [
-            '@triton.jit(do_not_specialize=["num_tasks"])',
-            f"def hubs({', '.join(self._outs())}, parts, rows, begins, ends, counts, num_tasks):",
+            "@triton.jit",
+            f"def hubs({', '.join(self._outs())}, parts, rows, begins, ends, counts):",
             *_indent(body),
         ]
 

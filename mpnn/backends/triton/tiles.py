@@ -14,6 +14,7 @@ as they come. A row belongs to one program, or to the second kernel: no atomics,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from mpnn.csr import CSR
 from mpnn.graph import Graph
+from mpnn.native.gpu import sent
 from mpnn.plan.homes import Home
 
 SHORT, MIDDLE, HUB = 8, 64, 4096
@@ -50,7 +52,7 @@ def tile_of(lanes: int) -> Tile:
 
 @dataclass(frozen=True)
 class Launch:
-    """Rows that are done alike: `rows [n]` from slot `begins [n]` to slot `ends [n]`."""
+    """Rows that are done alike: `rows [n]`, -1 for none, from slot `begins [n]` to slot `ends [n]`."""
 
     length: int  # of the longest row
     rows: Tensor
@@ -67,7 +69,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Hubs:
-    """Long rows: `rows [n]` with `counts [n]` edges, whose parts are numbers `begins[k] .. ends[k]`."""
+    """Long rows: `rows [n]`, -1 for none, with `counts [n]` edges, whose parts are numbers `begins[k] .. ends[k]`."""
 
     rows: Tensor
     begins: Tensor
@@ -87,7 +89,12 @@ class Division:
 def division_of(graph: Graph, by: Home) -> tuple[CSR, Division]:
     """A graph's compressed rows by one end, and their division, both kept with the graph on its device."""
     csr = graph.by_dst if by is Home.DST else graph.by_src
-    return csr, graph.memo(("triton launches", by), lambda: divide(csr))
+    return csr, graph.memo(("triton launches", by), lambda: divide(csr, waits=_may_wait(graph)))
+
+
+def _may_wait(graph: Graph) -> bool:
+    capturing = graph.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    return not (graph.is_fleeting or capturing)
 
 
 def _lengths() -> list[int]:
@@ -95,32 +102,64 @@ def _lengths() -> list[int]:
     return [*range(SHORT), *(1 << k for k in range(SHORT.bit_length() - 1, HUB.bit_length()))]
 
 
-def divide(csr: CSR) -> Division:
-    """Sort the rows by length. The host learns how many there are of each kind, once."""
-    lengths = csr.indptr.diff()
-    device = lengths.device
-    bounds = _lengths()
-    interval = torch.bucketize(lengths, torch.tensor(bounds, device=device, dtype=lengths.dtype))
+class Numbers(NamedTuple):
+    """How many rows there are of each kind, and parts of hubs: as many are launched."""
+
+    short: int
+    middle: int
+    long: int
+    hubs: int
+    parts: int
+
+    @classmethod
+    def at_most(cls, num_rows: int, num_edges: int) -> Numbers:
+        """What the numbers of rows and edges allow."""
+        middle, long, hubs = (min(num_rows, num_edges // (bound + 1)) for bound in (SHORT, MIDDLE, HUB))
+        return cls(num_rows, middle, long, hubs, num_edges // HUB + hubs)
+
+
+def divide(csr: CSR, *, waits: bool) -> Division:
+    """Sort the rows by length.
+
+    The host learns how many there are of each kind, and waits for that. Or it does not, and launches as many
+    programs as there might have to be: those too many find no row, and end.
+    """
+    lengths, num_rows = csr.indptr.diff(), csr.num_rows
+    device, kind = lengths.device, lengths.dtype
+    interval = torch.bucketize(lengths, sent(_lengths(), device, kind))
     order = torch.argsort(interval, stable=True)
-    counts = torch.bincount(interval, minlength=len(bounds) + 1).tolist()
+    until = torch.stack([(lengths <= bound).sum() for bound in (-1, SHORT, MIDDLE, HUB)])
+    parts = torch.div(lengths + (HUB - 1), HUB, rounding_mode="floor").long()
+    if waits:
+        *ends, num_parts = torch.cat([until, parts.where(lengths > HUB, 0).sum()[None]]).tolist()
+        numbers = Numbers(*(b - a for a, b in pairwise([*ends, num_rows])), num_parts)
+    else:
+        numbers = Numbers.at_most(num_rows, csr.indices.numel())
+
+    def rows_of(group: int, number: int, end: Tensor | int) -> tuple[Tensor, Tensor]:
+        """The rows of a kind, and which of them are there."""
+        place = until[group] + torch.arange(number, device=device)
+        return order[place.clamp(max=num_rows - 1)], place < end
+
+    def launch(length: int, rows: Tensor, there: Tensor, begins: Tensor, ends: Tensor, part: bool) -> Launch:
+        """Where there is no row, there are no edges."""
+        rows, begins, ends = rows.where(there, -1), begins.where(there, 0), ends.where(there, 0)
+        return Launch(length, rows.to(kind), begins.to(kind), ends.to(kind), part)
+
     launches: list[Launch] = []
-    first = 0
-    for low, high in ((-1, SHORT), (SHORT, MIDDLE), (MIDDLE, HUB)):
-        number = sum(n for n, bound in zip(counts, bounds, strict=False) if low < bound <= high)
+    for group, (length, number) in enumerate(zip((SHORT, MIDDLE, HUB), numbers, strict=False)):
         if number:
-            rows = order[first : first + number].contiguous()
-            launches.append(Launch(high, rows.to(csr.indptr.dtype), csr.indptr[rows], csr.indptr[rows + 1]))
-        first += number
-    hubs = order[first:]
-    if not counts[-1]:
+            rows, there = rows_of(group, number, until[group + 1])
+            launches.append(launch(length, rows, there, csr.indptr[rows], csr.indptr[rows + 1], False))
+    if not numbers.hubs:
         return Division(tuple(launches), None, 0)
-    parts = torch.div(lengths[hubs] + (HUB - 1), HUB, rounding_mode="floor").to(torch.int64)
-    last = parts.cumsum(0)
-    num_parts = int(last[-1])
-    of = torch.repeat_interleave(torch.arange(hubs.numel(), device=device), parts, output_size=num_parts)
-    number_in_hub = torch.arange(num_parts, device=device) - (last - parts)[of]
-    begins = csr.indptr[hubs][of] + number_in_hub * HUB
+    hubs, there = rows_of(3, numbers.hubs, num_rows)
+    counts = parts[hubs].where(there, 0)
+    last = counts.cumsum(0)
+    number = torch.arange(numbers.parts, device=device)
+    of = torch.searchsorted(last, number, right=True).clamp(max=numbers.hubs - 1)
+    begins = csr.indptr[hubs][of] + (number - (last - counts)[of]) * HUB
     ends = torch.minimum(begins + HUB, csr.indptr[hubs + 1][of])
-    kind = csr.indptr.dtype
-    pieces = Launch(HUB, hubs[of].to(kind), begins.to(kind), ends.to(kind), part=True)
-    return Division((pieces, *launches), Hubs(hubs.to(kind), last - parts, last, lengths[hubs]), num_parts)
+    pieces = launch(HUB, hubs[of], number < last[-1], begins, ends, True)
+    whole = Hubs(hubs.where(there, -1).to(kind), last - counts, last, lengths[hubs])
+    return Division((pieces, *launches), whole, numbers.parts)
