@@ -16,7 +16,8 @@ from mpnn.graph import Graph
 from mpnn.message_passing import MessagePassing, propagate
 from mpnn.native.memory import keep_freed_memory
 from mpnn.native.pool import release_kept_memory
-from mpnn.sampling import NeighborLoader, Sample, sample_neighbors
+from mpnn.sample import Sample
+from mpnn.sampling import NeighborLoader, sample_neighbors
 from mpnn.walks import random_walks
 
 __all__ = [

@@ -12,11 +12,17 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from mpnn.graph_checks import Size, check_distinct
 
 
-def relooped(edge_index: Tensor, size: Size, loops: str) -> tuple[Tensor, Tensor]:
-    """See `Graph.relooped`: the edges with other self loops, and `[num_edges']` where each is from."""
+def relooped(
+    edge_index: Tensor, size: Size, loops: str, loopless: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """See `Graph.relooped`: the edges with other self loops, and `[num_edges']` where each is from.
+
+    `loopless` are as many edges without any, if such are known.
+    """
     num_edges, device = edge_index.size(1), edge_index.device
-    if loops == "more":
+    if loops == "more" or loopless is not None:
         origin = torch.arange(num_edges, device=device)
+        edge_index = edge_index if loops == "more" or loopless is None else loopless
     else:
         origin = (edge_index[0] != edge_index[1]).nonzero().squeeze(1)
         edge_index = edge_index[:, origin]

@@ -52,6 +52,9 @@ class Graph:
     tensor([1, 1, 1])
     """
 
+    _is_fleeting = False
+    _loopless: Tensor | None = None  # edge_index of a padded sample, whose loops are moved to the padding
+
     def __init__(
         self,
         edge_index: Tensor,
@@ -70,7 +73,6 @@ class Graph:
         self._num_edge_types = checked_num_edge_types(num_edge_types, edge_type)
         self._memo: dict[Hashable, Any] = {}
         self._batch: Batch | None = None
-        self._is_fleeting = False
 
     # What there is ------------------------------------------------------------------------------------
 
@@ -146,7 +148,7 @@ class Graph:
 
     @property
     def is_fleeting(self) -> bool:
-        """Whether it is made for one step, as a batch is, or a sample: not worth waiting for a GPU to look at."""
+        """Whether it is made for one step, as a batch or a sample is: not worth waiting for a look at it."""
         return self._is_fleeting
 
     @property
@@ -224,6 +226,7 @@ class Graph:
             reverse = self._derive(self.edge_index.flip(0), size)
         reverse._batch = None if self._batch is None else self._batch.reverse()
         reverse._is_fleeting = self._is_fleeting
+        reverse._loopless = None if self._loopless is None else self._loopless.flip(0)
         for mine, its in (("by_dst", "by_src"), ("by_src", "by_dst")):
             if mine in self._memo:
                 reverse._memo[its] = self._memo[mine]
@@ -273,7 +276,7 @@ class Graph:
         if torch.compiler.is_compiling():
             edge_index, origin = torch.ops.mpnn.relooped(self.edge_index, *self._size, loops)
         else:
-            edge_index, origin = relooped(self.edge_index, self._size, loops)
+            edge_index, origin = relooped(self.edge_index, self._size, loops, self._loopless)
         edge_type = None if self.edge_type is None else self.edge_type[origin]
         looped = self._derive(edge_index, edge_type=edge_type)
         looped._batch, looped._is_fleeting = self._batch, self._is_fleeting
@@ -384,11 +387,10 @@ class Graph:
         graph._num_edge_types = self._num_edge_types
         graph._memo = {}
         graph._batch = None
-        graph._is_fleeting = False
         return graph
 
     def _bipartite_with(self, edge_index: Tensor, size: Size) -> Graph:
-        """A bipartite graph without types from indices that are known to be valid, to be used with this one."""
+        """A bipartite graph without types, from indices that are known to be valid, for use with this one."""
         graph = self._derive(edge_index, size)
         graph._bipartite, graph._edge_type, graph._num_edge_types = True, None, 1
         graph._is_fleeting = self._is_fleeting

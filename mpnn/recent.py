@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import MutableMapping
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from mpnn.adjacency import as_graph
 from mpnn.graph import Graph, Size
@@ -34,6 +36,27 @@ class Recent:
 
     def __reduce__(self) -> tuple[type[Recent], tuple[int]]:
         return Recent, (self._known.maxlen or 0,)
+
+
+class Seen:
+    """Tensors of indices that were found right, for so many rows, as long as they live and nobody writes.
+
+    A look at a tensor on a GPU has the host wait.
+    """
+
+    def __init__(self) -> None:
+        self._known: MutableMapping[Tensor, tuple[int, int]] = WeakIdKeyDictionary()
+
+    def knows(self, index: Tensor, num_rows: int) -> bool:
+        """Whether a tensor was noted, and has not changed."""
+        if not isinstance(index, Tensor) or index.is_inference():  # such a tensor counts no versions
+            return False
+        return self._known.get(index) == (index._version, num_rows)
+
+    def note(self, index: Tensor, num_rows: int) -> None:
+        """The tensor is right as it is."""
+        if not index.is_inference():
+            self._known[index] = index._version, num_rows
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,20 +11,18 @@ from mpnn.adjacency import Topology, as_graph
 from mpnn.csr import CSR
 from mpnn.graph import Graph
 from mpnn.graph_checks import checked_positions
-from mpnn.splitmix import GOLDEN, mix, mix_int, shift, signed
-
-
-class Sample(NamedTuple):
-    """A part of a graph around some nodes."""
-
-    graph: Graph  # among the nodes of the sample, renumbered
-    nodes: Tensor  # [num_nodes]: which node of the whole graph each is; those asked for come first
-    edges: Tensor  # [num_edges]: which edge of the whole graph each is
-    num_seeds: int  # how many nodes were asked for
+from mpnn.padded_sample import padded_sample
+from mpnn.recent import Seen
+from mpnn.sample import Sample, draw, seed_key
 
 
 def sample_neighbors(
-    graph: Topology, nodes: Tensor, fanouts: Sequence[int], *, seed: int | None = None
+    graph: Topology,
+    nodes: Tensor,
+    fanouts: Sequence[int],
+    *,
+    seed: int | None = None,
+    padded: bool = False,
 ) -> Sample:
     """Draw the edges that bring messages to some nodes, hop by hop (GraphSAGE, Hamilton et al., 2017).
 
@@ -37,11 +34,19 @@ def sample_neighbors(
     Everything stays on the graph's device; the host learns only the sizes, which each hop makes it wait for.
     The random numbers are a function of the seed, the hop and the node: the same on every device.
 
+    With `padded` the host waits for nothing. The sample is as large as it might be: n nodes that hear f edges
+    each add n f edges, and n f + 1 nodes. It holds what it would hold without, in the same order; what is
+    left over in each hop is padding, nodes with edges among themselves, one at most to and from each. So
+    layers compute the same at all other nodes, and a CUDA graph can capture the draw together with the step;
+    only what looks at all nodes, such as batch normalisation, sees the padding.
+
     Args:
         graph: a `Graph` with one set of nodes, or an `edge_index` tensor.
-        nodes: integer `[num_seeds]`, each node once, or a bool mask `[num_nodes]`.
-        fanouts: of each hop how many edges a node hears at most; -1 for all.
-        seed: of the random numbers; None draws one from torch's generator.
+        nodes: integer `[num_seeds]`, each node once, or a bool mask `[num_nodes]`. For a padded sample no
+            mask; the tensor is looked at while it is new, and a node that it holds twice is there twice.
+        fanouts: of each hop how many edges a node hears at most; -1 for all, but not in a padded sample.
+        seed: of the random numbers; None draws one from torch's generator, if padded from the device's.
+        padded: whether the sizes are to follow from those of `nodes` and from `fanouts` alone.
 
     Raises:
         ValueError: a node that is given twice, a fanout below -1, a graph with two sets of nodes.
@@ -54,8 +59,13 @@ def sample_neighbors(
     """
     graph = as_graph(graph)
     graph._require_one_node_set("sample_neighbors()")
-    nodes = checked_positions("nodes", nodes, graph.num_nodes, graph.device)
-    fanouts = checked_fanouts(fanouts)
+    fanouts = checked_fanouts(fanouts, padded)
+    if padded:
+        return padded_sample(graph, _seen_positions(nodes, graph), fanouts, seed)
+    return _sample(graph, checked_positions("nodes", nodes, graph.num_nodes, graph.device), fanouts, seed)
+
+
+def _sample(graph: Graph, nodes: Tensor, fanouts: Sequence[int], seed: int | None) -> Sample:
     known = _Numbers(nodes)
     if seed is None:
         seed = int(torch.randint(2**63 - 1, ()))
@@ -67,7 +77,21 @@ def sample_neighbors(
     drawn, around = torch.cat(edges), torch.cat(known.nodes)
     edge_type = None if graph.edge_type is None else graph.edge_type[drawn]
     part = graph._derive(known(graph.edge_index[:, drawn]), (around.numel(), around.numel()), edge_type)
+    part._is_fleeting = True
     return Sample(part, around, drawn, nodes.numel())
+
+
+_seen = Seen()
+
+
+def _seen_positions(nodes: Tensor, graph: Graph) -> Tensor:
+    """The nodes that are asked for, looked at if they are new."""
+    if isinstance(nodes, Tensor) and nodes.dtype == torch.bool:
+        raise ValueError("nodes is a mask, of nobody knows how many nodes: give a padded sample positions.")
+    if not _seen.knows(nodes, graph.num_nodes):
+        checked_positions("nodes", nodes, graph.num_nodes, graph.device)
+        _seen.note(nodes, graph.num_nodes)
+    return nodes.long()
 
 
 class NeighborLoader:
@@ -79,6 +103,7 @@ class NeighborLoader:
         nodes: which nodes the batches are of, `[num_seeds]` or a mask `[num_nodes]`; None means all.
         batch_size: how many of them a batch has; the last one has what is left.
         shuffle: whether their order is drawn anew in every epoch.
+        padded: whether a batch is as large as it might be, and the host waits for none: `sample_neighbors`.
 
     >>> data = mpnn.datasets.load("karate")
     >>> model = mpnn.models.GNN(data.num_features, 8, data.num_classes, num_layers=2)
@@ -99,16 +124,17 @@ class NeighborLoader:
         nodes: Tensor | None = None,
         batch_size: int,
         shuffle: bool = False,
+        padded: bool = False,
     ) -> None:
         self.graph = as_graph(graph)
         self.graph._require_one_node_set("NeighborLoader")
         if nodes is None:
             nodes = torch.arange(self.graph.num_nodes, device=self.graph.device)
         self.nodes = checked_positions("nodes", nodes, self.graph.num_nodes, self.graph.device)
-        self.fanouts = checked_fanouts(fanouts)
+        self.fanouts = checked_fanouts(fanouts, padded)
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, but should be at least 1.")
-        self.batch_size, self.shuffle = batch_size, shuffle
+        self.batch_size, self.shuffle, self.padded = batch_size, shuffle, padded
 
     def __len__(self) -> int:
         """How many batches an epoch has."""
@@ -119,12 +145,16 @@ class NeighborLoader:
         if self.shuffle:
             nodes = nodes[torch.randperm(nodes.numel(), device=nodes.device)]
         for part in torch.split(nodes, self.batch_size) if nodes.numel() else ():
-            yield sample_neighbors(self.graph, part, self.fanouts)
+            yield (padded_sample if self.padded else _sample)(self.graph, part, self.fanouts, None)
 
 
-def checked_fanouts(fanouts: Sequence[int]) -> list[int]:
+def checked_fanouts(fanouts: Sequence[int], padded: bool = False) -> list[int]:
     """Numbers of edges, -1 for all."""
     for k, fanout in enumerate(fanouts):
+        if padded and fanout == -1:
+            raise ValueError(
+                f"fanouts[{k}] is -1, for all edges, but a padded sample needs a number of them."
+            )
         if isinstance(fanout, bool) or not isinstance(fanout, int) or fanout < -1:
             raise ValueError(
                 f"fanouts[{k}] is {fanout!r}, but should be a number of edges, or -1 for all of them."
@@ -172,19 +202,6 @@ def _all_slots(rows: CSR, nodes: Tensor) -> Tensor:
 def _slots(rows: CSR, nodes: Tensor, fanout: int, seed: int) -> Tensor:
     """So many slots of each row, drawn without repeats, in their order; of a shorter row all."""
     begin, degree = rows.indptr[nodes].long(), (rows.indptr[nodes + 1] - rows.indptr[nodes]).long()
-    keys = mix((nodes + 1) * signed(GOLDEN) + signed(mix_int(seed + GOLDEN)))
-    # One number more at a time, from a range that is one larger each time; what was drawn before is replaced
-    # by the range's last (Floyd; Bentley, 1987). All subsets are equally likely.
-    drawn = degree.new_full((nodes.numel(), fanout), -1)
-    for k in range(fanout):
-        top = degree - fanout + k
-        draw = shift(mix(keys + signed((k + 1) * GOLDEN % 2**64)), 32)
-        place = (draw * (top + 1)) >> 32
-        again = (drawn[:, :k] == place[:, None]).any(1)
-        drawn[:, k] = torch.where(again, top, place)
-    places = torch.arange(fanout, device=nodes.device)
-    whole = degree[:, None] <= fanout
-    drawn = torch.where(whole, places, drawn).sort(1).values
-    there = places < degree[:, None]
+    drawn, there = draw(degree, nodes, fanout, seed_key(seed))
     slots: Tensor = (begin[:, None] + drawn)[there]
     return slots

@@ -17,6 +17,7 @@ from mpnn.graph import Graph
 from mpnn.native import walks as compiled
 from mpnn.native.gpu import has_triton
 from mpnn.native.walks import Bias
+from mpnn.recent import Seen
 from mpnn.splitmix import GOLDEN, mix, mix_int, shift, signed
 
 LOW = 2**32 - 1
@@ -131,8 +132,7 @@ def alias_table(rows: CSR, weights: Tensor) -> Tensor:
 # What is asked for ---------------------------------------------------------------------------------------
 
 
-# For how many nodes a tensor on a GPU was found right, and in which version: a look makes the host wait.
-_looked_at: MutableMapping[Tensor, tuple[int, int]] = WeakIdKeyDictionary()
+_seen = Seen()
 
 
 def _checked_start(start: Tensor | None, graph: Graph, on_gpu: bool) -> Tensor:
@@ -143,8 +143,7 @@ def _checked_start(start: Tensor | None, graph: Graph, on_gpu: bool) -> Tensor:
         raise TypeError(f"start must be an integer tensor [num_walks], got {kind}.")
     if start.dim() != 1:
         raise ValueError(f"start must have shape [num_walks], got {list(start.shape)}.")
-    remembers = on_gpu and not start.is_inference()
-    if remembers and _looked_at.get(start) == (start._version, graph.num_nodes):
+    if on_gpu and _seen.knows(start, graph.num_nodes):
         return start.to(torch.int64)
     capturing = start.is_cuda and torch.cuda.is_current_stream_capturing()
     outside = start[:0] if capturing else ((start < 0) | (start >= graph.num_nodes)).nonzero()
@@ -154,8 +153,8 @@ def _checked_start(start: Tensor | None, graph: Graph, on_gpu: bool) -> Tensor:
             f"start[{bad}] is {int(start[bad])}, but the graph has {graph.num_nodes} nodes "
             f"(0..{graph.num_nodes - 1})."
         )
-    if remembers and not capturing:
-        _looked_at[start] = start._version, graph.num_nodes
+    if not capturing:
+        _seen.note(start, graph.num_nodes)
     return start.to(graph.device, torch.int64)
 
 

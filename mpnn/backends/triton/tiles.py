@@ -69,7 +69,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Hubs:
-    """Long rows: `rows [n]`, -1 for none, with `counts [n]` edges, whose parts are numbers `begins[k] .. ends[k]`."""
+    """Long rows: `rows [n]`, -1 for none, of `counts [n]` edges; their parts are `begins[k] .. ends[k]`."""
 
     rows: Tensor
     begins: Tensor
