@@ -84,7 +84,8 @@ def add_rows(total: Tensor, dim: int, index: Tensor, values: Tensor) -> Tensor:
     """`total.index_add(dim, index, values)`, which on a GPU adds in another order each time: not this."""
     if total.is_cpu:
         return total.index_add(dim, index, values)
-    return torch.ops.aten.index_put.default(total, [None] * dim + [index], values, True)
+    added: Tensor = torch.ops.aten.index_put.default(total, [None] * dim + [index], values, True)
+    return added
 
 
 def add_rows_(total: Tensor, index: Tensor, values: Tensor) -> None:
@@ -99,7 +100,8 @@ def pick_rows(values: Tensor, dim: int, index: Tensor) -> Tensor:
     """`values.index_select(dim, index)`, whose gradient on a GPU is added up in another order each time."""
     if values.is_cpu:
         return values.index_select(dim, index)
-    return torch.ops.aten.index.Tensor(values, [None] * dim + [index])
+    picked: Tensor = torch.ops.aten.index.Tensor(values, [None] * dim + [index])
+    return picked
 
 
 def softmax_rows(score: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:

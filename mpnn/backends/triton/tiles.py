@@ -132,7 +132,8 @@ def divide(csr: CSR, *, waits: bool) -> Division:
     parts = torch.div(lengths + (HUB - 1), HUB, rounding_mode="floor").long()
     if waits:
         *ends, num_parts = torch.cat([until, parts.where(lengths > HUB, 0).sum()[None]]).tolist()
-        numbers = Numbers(*(b - a for a, b in pairwise([*ends, num_rows])), num_parts)
+        short, middle, long, hubs = (b - a for a, b in pairwise([*ends, num_rows]))
+        numbers = Numbers(short, middle, long, hubs, num_parts)
     else:
         numbers = Numbers.at_most(num_rows, csr.indices.numel())
 
@@ -153,13 +154,13 @@ def divide(csr: CSR, *, waits: bool) -> Division:
             launches.append(launch(length, rows, there, csr.indptr[rows], csr.indptr[rows + 1], False))
     if not numbers.hubs:
         return Division(tuple(launches), None, 0)
-    hubs, there = rows_of(3, numbers.hubs, num_rows)
-    counts = parts[hubs].where(there, 0)
+    rows, there = rows_of(3, numbers.hubs, num_rows)
+    counts = parts[rows].where(there, 0)
     last = counts.cumsum(0)
-    number = torch.arange(numbers.parts, device=device)
-    of = torch.searchsorted(last, number, right=True).clamp(max=numbers.hubs - 1)
-    begins = csr.indptr[hubs][of] + (number - (last - counts)[of]) * HUB
-    ends = torch.minimum(begins + HUB, csr.indptr[hubs + 1][of])
-    pieces = launch(HUB, hubs[of], number < last[-1], begins, ends, True)
-    whole = Hubs(hubs.where(there, -1).to(kind), last - counts, last, lengths[hubs])
+    part = torch.arange(numbers.parts, device=device)
+    of = torch.searchsorted(last, part, right=True).clamp(max=numbers.hubs - 1)
+    starts = csr.indptr[rows][of] + (part - (last - counts)[of]) * HUB
+    stops = torch.minimum(starts + HUB, csr.indptr[rows + 1][of])
+    pieces = launch(HUB, rows[of], part < last[-1], starts, stops, True)
+    whole = Hubs(rows.where(there, -1).to(kind), last - counts, last, lengths[rows])
     return Division((pieces, *launches), whole, numbers.parts)
