@@ -169,7 +169,8 @@ class SkipGram(nn.Module):
         """The same pairs and negatives in the same order, but in batches."""
         z, c, parts = self.embedding, self.contexts, self._part_ptr.numel() - 1
         node, context, bounds = pairs_by_block(walks, self.window, seed, parts)
-        total, device = 0.0, z.device
+        device = z.device
+        total = torch.zeros((), dtype=torch.float64, device=device)
         aliases = self._aliases.to(device).long()
         for turn in range(parts):
             for part in range(parts):
@@ -193,12 +194,12 @@ class SkipGram(nn.Module):
                     wanted[:, 0] = 1
                     counted = (rows != rows[:, :1]) | (wanted > 0)
                     losses = nn.functional.softplus(torch.where(wanted > 0, -score, score))
-                    total += float((losses * counted).sum())
+                    total += (losses * counted).sum()
                     by = rates[k : k + batch, None] * (wanted - score.sigmoid()) * counted
                     change = (by[..., None] * c[rows]).sum(dim=1)
                     add_rows_(c, rows.flatten(), (by[..., None] * z[u, None]).flatten(0, 1))
                     add_rows_(z, u, change)
-        return total / max(1, node.numel())
+        return float(total) / max(1, node.numel())
 
 
 def pairs_by_block(walks: Tensor, window: int, seed: int, parts: int) -> tuple[Tensor, Tensor, list[int]]:

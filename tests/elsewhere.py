@@ -115,9 +115,30 @@ def elsewhere() -> Iterator[torch.device]:
     try:
         with pytest.MonkeyPatch.context() as patch, _Literals(), _Operations():
             patch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # it knows no such device
+            patch.setattr(torch, "Generator", _Generator)
+            patch.setattr(torch.nn.Module, "load_state_dict", _load_into)
             yield DEVICE
     finally:
         torch.__future__.set_swap_module_params_on_conversion(before)
+
+
+class _Generator(torch.Generator):
+    """Random numbers for any device, from the CPU."""
+
+    def __new__(cls, *_: Any) -> _Generator:
+        return super().__new__(cls)
+
+
+_load = torch.nn.Module.load_state_dict
+
+
+def _load_into(module: torch.nn.Module, *args: Any, **options: Any) -> Any:
+    """Without putting other tensors in the place of a module's, which `torch.nn.LSTM` does not allow."""
+    torch.__future__.set_swap_module_params_on_conversion(False)
+    try:
+        return _load(module, *args, **options)
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(True)
 
 
 @contextmanager

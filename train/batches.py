@@ -17,5 +17,5 @@ def shuffled_batches(items: Tensor, most: int) -> tuple[Tensor, ...]:
     >>> [len(batch) for batch in shuffled_batches(torch.arange(9), 4)]
     [3, 3, 3]
     """
-    order = items[torch.randperm(len(items)).to(items.device)]
+    order = items[torch.randperm(len(items)).to(items.device, non_blocking=True)]
     return order.tensor_split(math.ceil(len(items) / most))

@@ -71,15 +71,17 @@ class LinkTask(SupervisedTask):
         kept = (seen[pairs.pair] & (pairs.pair >= 0)).nonzero().flatten()
         self.graph = data.graph.edge_subgraph(kept)
         self._edges = edge_features(None if data.edge_attr is None else data.edge_attr[kept])
-        self._links = pairs.ends[:, split.train]
+        links = pairs.ends[:, split.train]
+        self._links = links.cpu()  # where pairs are drawn in every epoch: how many fit, the host must know
         loops = torch.arange(data.num_nodes if self_links else 0, device=others.device)
-        self._there = torch.cat([self._links, loops.expand(2, -1)], dim=1)
+        self._there = torch.cat([links, loops.expand(2, -1)], dim=1)
         warn_of_bad_features(data.name, data.x)
 
     def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
         """All links to train on, and as many pairs that are no such links."""
         count = self._there.size(1)
         others = draw_unlinked(self.data.num_nodes, self._links, count, undirected=self.undirected)
+        others = others.to(self.device, non_blocking=True)
         y = torch.arange(2 * count, device=self.device) < count
         return [(torch.cat([self._there, others], dim=1), y.unsqueeze(1))]
 

@@ -62,6 +62,7 @@ def add_embed_command(tasks: Any) -> None:
     add("--share", type=float, metavar="X", help="of the labels, to judge the vectors by (default: 0.5)")
     add("--splits", type=int, metavar="N", help="how many such shares (default: 10)")
     add("--seed", type=int, metavar="N", help="of all random numbers (default: 0)")
+    add("--device", metavar="NAME", help="cpu, cuda, ... (default: cpu, where the updates are compiled)")
     add_file_flags(parser.add_argument_group("files").add_argument)
 
 

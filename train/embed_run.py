@@ -16,6 +16,7 @@ from torch import Tensor
 from mpnn.datasets import NodeDataset, load
 from mpnn.models import SkipGram
 from mpnn.train import checkpoint, folder, pictures
+from mpnn.train.build import find_device
 from mpnn.train.embed_settings import EmbedSettings
 from mpnn.train.errors import RunError
 from mpnn.train.interrupt import Interrupt
@@ -27,7 +28,7 @@ from mpnn.train.node_task import node_names
 
 EMBEDDING, TABLE, LAST = "embedding.npz", "metrics.csv", "last.pt"
 CURVE, PICTURE = "curves", "embedding"
-MAY_CHANGE = ("data", "share", "splits")
+MAY_CHANGE = ("data", "device", "share", "splits")
 MOST_LABELS = 8  # that a picture shows
 
 
@@ -77,7 +78,7 @@ def embed(
     `[num_nodes, dimensions]` and `node`, the names), `results.json` and pictures.
 
     Args:
-        settings: what to do; of a resumed run with changes of `data`, `share` or `splits` only.
+        settings: what to do; of a resumed run with changes of `data`, `device`, `share` or `splits` only.
         out: the run folder, which must be new or empty; by default a new one under `runs/`.
         resume: a run folder to go on with; the numbers are those of a run without a break.
         draw: whether to draw the pictures; `"pdf"` and `"svg"` draw them so, True is `"png"`.
@@ -102,6 +103,7 @@ def embed(
     data = load(settings.dataset, settings.data, settings.columns)
     if not isinstance(data, NodeDataset):
         raise RunError(f"{data.name} is {kind_of(data)[0]}, but vectors are made of one graph's nodes")
+    data = data.to(find_device(settings.device))
     model, history = _model(settings, data), []
     if resume is None:
         home = folder.new_folder(settings, None if out is None else Path(out))
@@ -204,7 +206,7 @@ def _load(path: Path, model: SkipGram) -> list[dict[str, float]]:
 
 def _write_vectors(path: Path, vectors: Tensor, data: NodeDataset) -> None:
     content = io.BytesIO()
-    np.savez_compressed(content, embedding=vectors.numpy(), node=np.array(node_names(data)))
+    np.savez_compressed(content, embedding=vectors.cpu().numpy(), node=np.array(node_names(data)))
     checkpoint.write(path, content.getvalue())
 
 
@@ -214,7 +216,7 @@ def _draw(report: EmbedReport, data: NodeDataset, kind: str) -> None:
     if data.y is None or data.y.is_floating_point():
         return
     names, y = data.class_names, data.y
-    shown = torch.ones(len(y), dtype=torch.bool) if data.known is None else data.known
+    shown = torch.ones(len(y), dtype=torch.bool, device=y.device) if data.known is None else data.known
     if y.dim() == 2:  # the nodes that have one, and only one, of the most common labels
         common = y.sum(dim=0).argsort(descending=True)[:MOST_LABELS]
         names, y = tuple(names[k] for k in common.tolist()), y[:, common]

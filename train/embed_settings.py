@@ -37,6 +37,7 @@ class EmbedSettings(Record):
             vectors; it is tested on the others.
         splits: how often that is done, each time on another share.
         seed: of the run.
+        device: `"cpu"`, where updates are compiled, or `"cuda"`, ..., or `"auto"`: the GPU if there is one.
 
     Raises:
         RunError: a value out of its range, or one that another one leaves without effect.
@@ -72,6 +73,7 @@ class EmbedSettings(Record):
     share: float = 0.5
     splits: int = 10
     seed: int = 0
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,13 +26,13 @@ class GraphBatch(NamedTuple):
 
     @classmethod
     def of(cls, data: GraphDataset, where: Tensor) -> GraphBatch:
-        """The graphs at these positions."""
+        """The graphs at these positions, which are on the CPU: the host chooses."""
         chosen = where.tolist()
         return cls(
             Graph.batch([data.graphs[k] for k in chosen]),
             torch.cat([data.x[k] for k in chosen]),
             None if data.edge_attr is None else torch.cat([data.edge_attr[k] for k in chosen]),
-            data.y[where],
+            data.y[where.to(data.y.device, non_blocking=True)],
         )
 
 
@@ -68,15 +68,16 @@ class GraphTask(SupervisedTask):
         super().__init__(data, aim, data.y, split, data.num_features, data.edge_dim)
         self.batch_size = batch_size
         # Evaluation sees the same batches again and again: they are put together, and sorted, once.
-        everything = torch.arange(data.num_graphs, device=data.y.device)
+        everything = torch.arange(data.num_graphs)
         self._all = [GraphBatch.of(data, where) for where in torch.split(everything, batch_size)]
+        self._train = split.train.cpu()
         for number, x in enumerate(data.x):
             if warn_of_bad_features(data.name, x, f"x[{number}]"):
                 break
 
     def batches(self) -> Iterable[GraphBatch]:
         """The training graphs in a new order."""
-        parts = shuffled_batches(self.split.train, self.batch_size)
+        parts = shuffled_batches(self._train, self.batch_size)
         return (GraphBatch.of(self.data, where) for where in parts)
 
     def loss(self, model: nn.Module, batch: GraphBatch) -> Tensor:

@@ -137,6 +137,17 @@ def _epoch(state: State, task: Task, recipe: Recipe, watched: Metric) -> Row:
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     state.model.train()
+    # Read at the end: a GPU goes on meanwhile.
+    values = [_finite(loss, "loss", number) for loss in torch.stack(_steps(state, task, recipe)).tolist()]
+    state.model.eval()
+    row: Row = {"epoch": number, "train_loss": sum(values) / len(values), **task.evaluate(state.model)}
+    _finite(row["val_loss"], "validation loss", number)
+    state.note(row, watched.score(row[f"val_{watched.name}"]))
+    return row
+
+
+def _steps(state: State, task: Task, recipe: Recipe) -> list[Tensor]:
+    """A step on each batch of an epoch; the losses. Nothing here waits for a GPU."""
     losses: list[Tensor] = []
     for batch in task.batches():
         state.optimizer.zero_grad()
@@ -148,13 +159,7 @@ def _epoch(state: State, task: Task, recipe: Recipe, watched: Metric) -> Row:
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip)
         state.optimizer.step()
-    # Read at the end: a GPU goes on meanwhile.
-    values = [_finite(loss, "loss", number) for loss in torch.stack(losses).tolist()]
-    state.model.eval()
-    row: Row = {"epoch": number, "train_loss": sum(values) / len(values), **task.evaluate(state.model)}
-    _finite(row["val_loss"], "validation loss", number)
-    state.note(row, watched.score(row[f"val_{watched.name}"]))
-    return row
+    return losses
 
 
 def _finite(loss: float, name: str, epoch: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -112,7 +113,7 @@ class NodeBatch(NamedTuple):
     graph: Graph
     x: Tensor
     y: Tensor
-    train: Tensor
+    train: Tensor  # their numbers
     edge_attr: Tensor | None
 
 
@@ -150,7 +151,11 @@ class InductiveNodeTask(NodeTask):
             attr,
             strict=True,
         )
-        self._pieces = [NodeBatch(*piece) for piece in pieces if bool(piece[3].any())]
+        self._pieces = [
+            NodeBatch(*piece[:3], piece[3].nonzero().flatten(), piece[4])
+            for piece in pieces
+            if piece[3].any()
+        ]
 
     def batches(self) -> Iterable[NodeBatch]:  # type: ignore[override]
         """The training graphs in a new order."""
@@ -175,11 +180,12 @@ class InductiveNodeTask(NodeTask):
 
 def _joined(pieces: list[NodeBatch]) -> NodeBatch:
     attr = [piece.edge_attr for piece in pieces if piece.edge_attr is not None]
+    firsts = accumulate((piece.graph.num_nodes for piece in pieces), initial=0)
     return NodeBatch(
         Graph.batch([piece.graph for piece in pieces]),
         torch.cat([piece.x for piece in pieces]),
         torch.cat([piece.y for piece in pieces]),
-        torch.cat([piece.train for piece in pieces]),
+        torch.cat([piece.train + first for piece, first in zip(pieces, firsts, strict=False)]),
         torch.cat(attr) if attr else None,
     )
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mpnn import Graph
 from mpnn.models import AttentionalAggregation, GlobalPool
+from mpnn.reduce import add_rows_
 
 POOLING = (GlobalPool, AttentionalAggregation)
 MOST_NODES = 3000  # of more, a random part stands for all pairs
@@ -179,8 +180,8 @@ def mean_average_distance(x: Tensor, graph: Graph | None = None) -> Tensor:
     else:
         distance = _positive(1 - (direction[graph.dst] * direction[graph.src]).sum(dim=1))
         total, count = x.new_zeros(2, len(x), dtype=torch.float64)
-        total.index_add_(0, graph.dst, distance)
-        count.index_add_(0, graph.dst, (distance > 0).double())
+        add_rows_(total, graph.dst, distance)
+        add_rows_(count, graph.dst, (distance > 0).double())
     mean = total[count > 0] / count[count > 0]
     return (mean.mean() if len(mean) else total.new_zeros(())).to(x.dtype)
 

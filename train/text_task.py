@@ -91,7 +91,7 @@ class TextTask(SupervisedTask):
         most = len(text) if self.remembers else len(text) - self.context
         for step in range(self.steps):
             if step == 0 or not self.remembers:
-                starts = torch.randint(most, (self.batch_size, 1)).to(self.device)
+                starts = torch.randint(most, (self.batch_size, 1)).to(self.device, non_blocking=True)
             pieces = text[(starts + reach) % len(text)]
             yield TextBatch(pieces[:, :-1], pieces[:, 1:], self.remembers and step > 0)
             starts = starts + self.context

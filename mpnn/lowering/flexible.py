@@ -1,4 +1,4 @@
-"""Attention in a window by FlexAttention, on a GPU: blocks of keys that nobody sees are skipped."""
+"""Attention in windows and blocks by FlexAttention, on a GPU: keys that nobody sees are skipped."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn.graph import Graph
-from mpnn.native.gpu import has_triton
-from mpnn.topology import Band, Causal
+from mpnn.native.gpu import has_triton, sent
+from mpnn.topology import Band, Causal, Complete
 
 if TYPE_CHECKING:  # slow to import, and most do without
     from torch.nn.attention.flex_attention import BlockMask
@@ -36,8 +36,11 @@ class Window(NamedTuple):
         if isinstance(graph, Band):
             reach = graph.left, graph.right
             return cls(*(reach[::-1] if graph.is_reversed else reach), graph.dilation)
-        if isinstance(graph, Causal) and graph.is_reversed and len(set(graph.lengths)) > 1:
-            return cls(0, longest, 1)
+        if isinstance(graph, Causal | Complete) and len(set(graph.lengths)) > 1:
+            if isinstance(graph, Complete) and graph.self_loops:
+                return cls(longest, longest, 1)
+            if isinstance(graph, Causal) and graph.is_reversed:
+                return cls(0, longest, 1)
         return None
 
 
@@ -83,7 +86,7 @@ def block_mask(window: Window, lengths: tuple[int, ...], strand: int, device: to
     from torch.nn.attention.flex_attention import BlockMask
 
     # One kernel serves all windows: what differs between them is read from tensors.
-    sides = torch.tensor([window.left, window.right], device=device)
+    sides = sent([window.left, window.right], device)
     ends = _ends(window, lengths, strand, device)
 
     def near(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
@@ -110,7 +113,7 @@ def block_mask(window: Window, lengths: tuple[int, ...], strand: int, device: to
 
 def _ends(window: Window, lengths: tuple[int, ...], strand: int, device: torch.device) -> Tensor | None:
     """How many places of each strand are there; None if all."""
-    sizes = torch.tensor(lengths, device=device)[:, None] - torch.arange(window.dilation, device=device)
+    sizes = sent(lengths, device)[:, None] - torch.arange(window.dilation, device=device)
     ends = torch.div(sizes + window.dilation - 1, window.dilation, rounding_mode="floor").clamp(min=0)
     whole = all(n == strand * window.dilation for n in lengths)
     return None if whole else ends.flatten()

@@ -24,7 +24,8 @@ def sent(numbers: Sequence[Any], device: torch.device, dtype: torch.dtype = torc
     >>> sent([1, 2], torch.device("cpu"))
     tensor([1, 2])
     """
-    here = torch.tensor(numbers, dtype=dtype, pin_memory=device.type == "cuda")
+    pinned = device.type == "cuda" and torch.cuda.is_available()
+    here = torch.tensor(numbers, dtype=dtype, pin_memory=pinned)
     return here.to(device, non_blocking=True)
 
 

@@ -276,8 +276,9 @@ def flexible(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         topology.band([70, 5], (2, 1), dilation=3),
         topology.band([6, 6], 2, causal=True).reverse(),
         topology.causal([4, 2]).reverse(),
+        topology.complete([4, 2]),
     ],
-    ids=["long", "ragged and dilated", "reversed", "causal, reversed"],
+    ids=["long", "ragged and dilated", "reversed", "causal, reversed", "complete and ragged"],
 )
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # PyTorch's compiler looks at all
 def test_flex_attention_in_a_window_equals_eager(graph: Any, flexible: list[Any]) -> None:

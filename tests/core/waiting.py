@@ -24,23 +24,46 @@ MAKING = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
 
 
 @contextmanager
-def no_waiting() -> Iterator[None]:
-    """Raise where PyTorch would wait for a GPU, also when all of it runs on the CPU."""
-    with _Functions(), _Operations():
+def no_waiting(*, on_cpu: bool = True) -> Iterator[None]:
+    """Raise where PyTorch would wait for a GPU, also when all of it runs on the CPU.
+
+    Args:
+        on_cpu: whether tensors on the CPU stand for some on a GPU, and are not to be waited for either.
+    """
+    with _Functions(on_cpu), _Operations(on_cpu):
         yield
 
 
+@contextmanager
+def never_waits() -> Iterator[None]:
+    """The same, and PyTorch's own watch where there is a GPU."""
+    if torch.cuda.is_available():
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        with no_waiting():
+            yield
+    finally:
+        if torch.cuda.is_available():
+            torch.cuda.set_sync_debug_mode("default")
+
+
 class _Operations(TorchDispatchMode):
+    def __init__(self, on_cpu: bool) -> None:
+        super().__init__()
+        self._on_cpu = on_cpu
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
-        chosen = args[1] if name in ("index", "index_put", "index_put_") else ()
-        by_mask = any(isinstance(one, Tensor) and one.dtype == torch.bool for one in chosen)
-        counted = name == "repeat_interleave" and not kwargs.get("output_size")
-        if name in WAITING or by_mask or counted or _goes_elsewhere(name, args, kwargs):
-            raise AssertionError(f"{func} waits for the device.")
+        tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        if self._on_cpu or any(one.device.type != "cpu" for one in tensors):
+            chosen = args[1] if name in ("index", "index_put", "index_put_") else ()
+            by_mask = any(isinstance(one, Tensor) and one.dtype == torch.bool for one in chosen)
+            counted = name == "repeat_interleave" and not kwargs.get("output_size")
+            if name in WAITING or by_mask or counted or _goes_elsewhere(name, args, kwargs):
+                raise AssertionError(f"{func} waits for the device.")
         return func(*args, **kwargs)
 
 
@@ -57,26 +80,21 @@ def _goes_elsewhere(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 
 class _Functions(TorchFunctionMode):
+    def __init__(self, on_cpu: bool) -> None:
+        super().__init__()
+        self._on_cpu = on_cpu
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        device = kwargs.get("device")
-        makes = func in MAKING and (device is not None or func is Tensor.new_tensor)
-        numbers = args[1:] if func is Tensor.new_tensor else args
-        if makes and not any(isinstance(one, Tensor) for one in tree_leaves(numbers)):
-            raise AssertionError(f"{func.__name__}({numbers}) on {device} waits for the device.")
-        if func in READING:
-            raise AssertionError(f"{func.__name__}() waits for the device.")
+        if func is Tensor.new_tensor:
+            device, numbers = args[0].device, args[1:]
+        elif func in MAKING:
+            device, numbers = kwargs.get("device"), args
+        elif func in READING:
+            device, numbers = args[0].device, ()
+        else:
+            return func(*args, **kwargs)
+        waits = device is not None and (self._on_cpu or torch.device(device).type != "cpu")
+        if waits and not any(isinstance(one, Tensor) for one in tree_leaves(numbers)):
+            raise AssertionError(f"{func.__name__}() of or to {device} waits for the device.")
         return func(*args, **kwargs)
-
-
-@contextmanager
-def never_waits() -> Iterator[None]:
-    """The same, and PyTorch's own watch where there is a GPU."""
-    if torch.cuda.is_available():
-        torch.cuda.set_sync_debug_mode("error")
-    try:
-        with no_waiting():
-            yield
-    finally:
-        if torch.cuda.is_available():
-            torch.cuda.set_sync_debug_mode("default")

@@ -110,7 +110,7 @@ def test_a_resumed_run_keeps_its_settings(tmp_path: Path, capsys: pytest.Capture
     assert cli.main(["train", "embed", "--resume", home, "--share", "0.8", "--no-pictures"]) == 0
     capsys.readouterr()
     assert cli.main(["train", "embed", "--resume", home, "--window", "3"]) == 2
-    assert "a resumed run may change only data, share, splits" in capsys.readouterr().err
+    assert "a resumed run may change only data, device, share, splits" in capsys.readouterr().err
 
 
 def test_the_linear_probe_is_one_vs_rest_regression_with_as_many_labels_as_there_are() -> None:

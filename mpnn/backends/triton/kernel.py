@@ -115,7 +115,8 @@ def _number(value: int, device: torch.device) -> Tensor:
 def _plain(tensor: Tensor, device: torch.device) -> Tensor:
     """Numbers row by row on a device, truth values as bytes."""
     # As in PyTorch, a single number may come from the host.
-    tensor = tensor.detach().to(device if tensor.dim() == 0 else tensor.device).contiguous()
+    place = device if tensor.dim() == 0 else tensor.device
+    tensor = tensor.detach().to(place, non_blocking=True).contiguous()
     return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor
 
 
