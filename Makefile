@@ -26,8 +26,11 @@ imports: $(READY)
 unit: $(READY)
 	$(BIN)/python -m pytest -q -n 2
 
-test-gpu: $(READY)   ## the Triton kernels on the GPU, where there is one
-	$(BIN)/python -m pytest -q tests/core/test_triton.py tests/core/test_no_waiting.py tests/core/test_walks.py tests/test_gpu_benchmark.py
+GPU_TESTS := $(addprefix tests/,core/test_triton.py core/test_autocast.py core/test_no_waiting.py \
+	core/test_padded_sample.py core/test_walks.py core/test_gpu_choice.py models/test_triton.py test_gpu_benchmark.py)
+
+test-gpu: $(READY)   ## what concerns a GPU, on one where there is one
+	$(BIN)/python -m pytest -q $(GPU_TESTS)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("mpnn needs Python 3.11 or newer, \

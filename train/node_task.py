@@ -152,9 +152,9 @@ class InductiveNodeTask(NodeTask):
             strict=True,
         )
         self._pieces = [
-            NodeBatch(*piece[:3], piece[3].nonzero().flatten(), piece[4])
-            for piece in pieces
-            if piece[3].any()
+            NodeBatch(graph, x, y, some.nonzero().flatten(), edge_attr)
+            for graph, x, y, some, edge_attr in pieces
+            if some.any()
         ]
 
     def batches(self) -> Iterable[NodeBatch]:  # type: ignore[override]
