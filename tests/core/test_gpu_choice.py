@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,12 +11,10 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-import mpnn
 from mpnn import Graph, topology, typed
-from mpnn.backends import eager, rows_op, triton
+from mpnn.backends import choice, rows_op, triton
 from mpnn.backends.triton import has_triton
 from mpnn.lowering import attention, flexible
-from tests.core.graphs import random_graph
 
 
 @pytest.fixture
@@ -31,26 +30,18 @@ def on_gpu(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
 
 
 class OnGPU(Graph):
+    """Its edges are not, but it says so."""
+
     @property
     def device(self) -> torch.device:
         return torch.device("cuda", 0)
 
 
 def test_a_step_on_a_gpu_is_for_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-
-    def run(step: Any) -> Tensor:
-        asked.append(step)
-        return eager.run(step)
-
-    monkeypatch.setattr(triton, "run_if_it_can", run)
-    monkeypatch.setattr(Graph, "device", OnGPU.device)
-    x = torch.empty(5, 2, device="meta")
-    with pytest.raises(ValueError, match="the graph is on cuda:0"):  # so it is for the GPU to say
-        mpnn.propagate(random_graph(5, 8), lambda x_j: x_j, x=x)
-    monkeypatch.setattr("mpnn.fields.Fields._check_rows", lambda *_: None)
-    mpnn.propagate(random_graph(5, 8), lambda x_j: x_j, x=torch.ones(5, 2))
-    assert len(asked) == 1
+    monkeypatch.setattr(triton, "run_if_it_can", lambda step: "by Triton")
+    graph = OnGPU(torch.tensor([[0, 1], [1, 0]]))
+    step: Any = SimpleNamespace(fields=SimpleNamespace(graph=graph))
+    assert choice._auto(step) == "by Triton"
 
 
 @pytest.mark.skipif(not has_triton(), reason="Triton is not installed")
