@@ -46,6 +46,9 @@ def grouped_linear(x: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
     >>> grouped_linear(torch.ones(3, 1), torch.tensor([[[2.0]], [[3.0]]]), [1, 2]).T
     tensor([[2., 3., 3.]])
     """
+    if x.is_cuda and torch.is_autocast_enabled("cuda"):  # which knows single products only
+        casts = torch.get_autocast_dtype("cuda")
+        x, weight = x.to(casts), weight.to(casts)
     if _suits_one_kernel(x, weight):
         product: Tensor = F.grouped_mm(x, weight, offs=_ends(tuple(counts), x.device))
         if product.requires_grad:  # its backward pass takes no gradient that is expanded, such as a sum's

@@ -70,6 +70,25 @@ def test_products_by_type_are_one_kernel_on_tensor_cores(x: Any, weight: int, gr
 
 
 @pytest.mark.usefixtures("_hopper")
+@pytest.mark.skipif(not hasattr(torch.nn.functional, "grouped_mm"), reason="this PyTorch has none")
+def test_products_by_type_are_one_kernel_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: device == "cuda")
+    monkeypatch.setattr(torch, "get_autocast_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr(typed, "_ends", lambda counts, device: counts)
+    asked: list[Any] = []
+
+    def grouped(x: Tensor, weight: Tensor, offs: Any) -> Tensor:
+        asked.append((x.dtype, weight.dtype, offs))
+        return x.new_empty(8, 16)
+
+    monkeypatch.setattr(typed.F, "grouped_mm", grouped)
+    with torch.no_grad():
+        x, weight = on_gpu(8, 32, dtype=torch.float32), on_gpu(2, 32, 16, dtype=torch.float32)
+        assert typed.grouped_linear(x, weight, [3, 5]).dtype == torch.bfloat16
+    assert asked == [(torch.bfloat16, torch.bfloat16, (3, 5))]
+
+
+@pytest.mark.usefixtures("_hopper")
 def test_products_by_type_need_a_gpu_of_this_decade(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     assert not typed._suits_one_kernel(on_gpu(8, 16), on_gpu(3, 16, 16))

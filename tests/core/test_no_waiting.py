@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -75,6 +76,20 @@ def test_what_waits_is_noticed(wait: Callable[[Tensor], Any]) -> None:
             wait(x)
         with no_waiting(on_cpu=False):
             assert (x + torch.ones(2).sum().item()).sum().device == device
+
+
+def test_a_bad_index_gets_its_sentence_on_any_device() -> None:
+    sentences = []
+    for place in (nullcontext(torch.device("cpu")), elsewhere()):
+        with place as device:
+            good, bad = (torch.tensor([[0, 1], [1, k]]).to(device) for k in (2, 3))
+            assert Graph(good, 3).num_edges == 2
+            for edge_index, types in ((bad, None), (good, bad[1])):
+                with pytest.raises(IndexError) as error:
+                    Graph(edge_index, 3, types, num_edge_types=None if types is None else 3)
+                sentences.append(str(error.value))
+    assert sentences[:2] == sentences[2:]
+    assert sentences[0] == "edge_index[1, 1] is 3, but the graph has 3 destination nodes (0..2)."
 
 
 def test_weights_of_edges_never_wait() -> None:

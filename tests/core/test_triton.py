@@ -161,6 +161,16 @@ def small_parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(tiles, "_may_wait", lambda graph: request.param == "known")
 
 
+@pytest.mark.parametrize("width", [1, 3, 16, 48, 128, 300, 1024, 5000])
+def test_a_tile_is_as_large_as_registers_allow(width: int) -> None:
+    lanes = 1 << (width - 1).bit_length()
+    edges, warps = tiles.tile_of(lanes)
+    assert edges & (edges - 1) == 0 and warps in (1, 2, 4, 8)
+    assert edges * lanes <= max(tiles.NUMBERS, lanes) and edges <= tiles.MOST_EDGES
+    assert edges in (1, tiles.MOST_EDGES) or edges * lanes == tiles.NUMBERS
+    assert edges * lanes <= 64 * 32 * warps or warps == 8  # numbers of a thread
+
+
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("aggr", ["mean", "max", "min", "softmax", ["mean", "std"]], ids=str)
 def test_long_rows_are_split_and_combined(aggr: Any) -> None:
