@@ -13,18 +13,26 @@ from mpnn.graph_checks import Size, check_distinct
 
 
 def relooped(
-    edge_index: Tensor, size: Size, loops: str, loopless: Tensor | None = None
+    edge_index: Tensor,
+    size: Size,
+    loops: str,
+    loopless: Tensor | None = None,
+    num_loops: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """See `Graph.relooped`: the edges with other self loops, and `[num_edges']` where each is from.
 
-    `loopless` are as many edges without any, if such are known.
+    `loopless` are as many edges without any, if such are known; so may the number of loops be.
     """
     num_edges, device = edge_index.size(1), edge_index.device
     if loops == "more" or loopless is not None:
         origin = torch.arange(num_edges, device=device)
         edge_index = edge_index if loops == "more" or loopless is None else loopless
     else:
-        origin = (edge_index[0] != edge_index[1]).nonzero().squeeze(1)
+        is_loop = edge_index[0] == edge_index[1]
+        if num_loops is None:
+            origin = (~is_loop).nonzero().squeeze(1)
+        else:
+            origin = is_loop.byte().argsort(stable=True)[: num_edges - num_loops]
         edge_index = edge_index[:, origin]
     if loops != "none":
         nodes = torch.arange(min(size), device=device)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn.batch import Batch, union
@@ -19,6 +21,7 @@ from mpnn.graph_checks import (
     checked_positions,
     checked_size,
 )
+from mpnn.native.gpu import sent
 
 if TYPE_CHECKING:
     import networkx
@@ -53,6 +56,7 @@ class Graph:
     """
 
     _is_fleeting = False
+    _parts: Sequence[Graph] = ()  # what it is a batch of
     _loopless: Tensor | None = None  # edge_index of a padded sample, whose loops are moved to the padding
 
     def __init__(
@@ -276,11 +280,27 @@ class Graph:
         if torch.compiler.is_compiling():
             edge_index, origin = torch.ops.mpnn.relooped(self.edge_index, *self._size, loops)
         else:
-            edge_index, origin = relooped(self.edge_index, self._size, loops, self._loopless)
+            known = self._num_loops() if loops != "more" and self._parts else None
+            edge_index, origin = relooped(self.edge_index, self._size, loops, self._loopless, known)
         edge_type = None if self.edge_type is None else self.edge_type[origin]
         looped = self._derive(edge_index, edge_type=edge_type)
         looped._batch, looped._is_fleeting = self._batch, self._is_fleeting
         return looped, origin
+
+    def _num_loops(self) -> int | None:
+        """How many self loops a batch has, as its graphs tell, which learn it from their first batch.
+
+        On the CPU, where nobody waits, None.
+        """
+        if self.device.type == "cpu":
+            return None
+        if any("number of loops" not in part._memo for part in self._parts):
+            ends = sent([0, *accumulate(part.num_edges for part in self._parts)], self.device)
+            before = F.pad((self.src == self.dst).cumsum(0), (1, 0))
+            for part, number in zip(self._parts, before[ends].diff().tolist(), strict=True):
+                part._memo["number of loops"] = number
+        numbers: list[int] = [part._memo["number of loops"] for part in self._parts]
+        return sum(numbers)
 
     def edge_subgraph(self, edges: Tensor) -> Graph:
         """The same nodes with only these edges.
@@ -436,7 +456,7 @@ class Graph:
         )
         together._num_edge_types = max(g.num_edge_types for g in graphs)
         together._batch = Batch.of([size for g in graphs for size in g.graph_sizes], together.device)
-        together._is_fleeting = True
+        together._is_fleeting, together._parts = True, graphs
         return together
 
     def as_batch(self, sizes: Sequence[Size]) -> Graph:
@@ -555,4 +575,5 @@ class Graph:
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_memo": {}}  # derived, often larger than the graph, cheap to derive again
+        # Derived, often larger than the graph, cheap to derive again.
+        return self.__dict__ | {"_memo": {}, "_parts": ()}

@@ -138,6 +138,21 @@ def test_not_even_the_first_step_on_a_new_batch_waits(conv: str, monkeypatch: py
             step(1)
 
 
+def test_a_batch_of_known_graphs_gets_other_loops_without_waiting() -> None:
+    parts = [random_graph(5, 8, seed) for seed in range(4)]
+    assert sum(int(part.self_loop_mask.sum()) for part in parts) > 0
+    expected = {loops: Graph.batch(parts).relooped(loops) for loops in ("none", "one")}
+    with elsewhere() as device:
+        there = [part.to(device) for part in parts]
+        Graph.batch([there[k] for k in (2, 0, 1)]).relooped("one")
+        Graph.batch([there[k] for k in (3, 1)]).relooped("one")
+        with no_waiting(on_cpu=False):
+            found = {loops: Graph.batch(there).relooped(loops) for loops in expected}
+        for loops, (graph, origin) in expected.items():
+            assert torch.equal(found[loops][0].edge_index.cpu(), graph.edge_index)
+            assert torch.equal(found[loops][1].cpu(), origin)
+
+
 @pytest.mark.usefixtures("_as_on_a_gpu")
 def test_dropout_inside_a_message_never_waits() -> None:
     x = torch.randn(7, CHANNELS, device=DEVICE, requires_grad=True)

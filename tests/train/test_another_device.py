@@ -28,6 +28,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "edge": {"model": "vgae", "task": "edge", "dataset": "karate"},
     "labelled edges": {"model": "sage", "task": "edge", "dataset": "sbm", "hidden": 8},
     "graph": {"model": "gin", "task": "graph", "dataset": "cycles"},
+    "graph with loops": {"model": "gat", "task": "graph", "dataset": "cycles", "norm": None},
     "image": {"model": "lenet", "task": "image", "dataset": "digits"},
     "text": {"model": "transformer", "task": "text", "heads": 2, **SMALL},
     "remembered text": {"model": "lstm", "task": "text", **SMALL},
