@@ -7,11 +7,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from mpnn import keep_freed_memory
+from mpnn import __version__, keep_freed_memory
 from mpnn.datasets import DATASETS, DataError
 from mpnn.train import say
 from mpnn.train.build import models
@@ -83,7 +82,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="mpnn", description="Graph neural networks: one message-passing core.")
-    parser.add_argument("--version", action="version", version=f"mpnn {version('mpnn')}")
+    parser.add_argument("--version", action="version", version=f"mpnn {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     tasks = commands.add_parser("train", help="train a model").add_subparsers(required=True, metavar="TASK")
     for task, about in ABOUT.items():

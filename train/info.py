@@ -20,7 +20,7 @@ TOLERANCE = 1e-5  # of float32, on sums of a few hundred terms
 
 def facts() -> list[tuple[str, str]]:
     """Names and values: versions, devices, threads and the compiler."""
-    rows = [("mpnn", version("mpnn")), ("python", f"{platform.python_version()} on {platform.platform()}")]
+    rows = [("mpnn", mpnn.__version__), ("python", f"{platform.python_version()} on {platform.platform()}")]
     for library in LIBRARIES:
         try:
             rows.append((library, version(library)))
