@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import accumulate
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from mpnn import Graph, propagate
-from mpnn.native.products import gram, matmul, multiply
+from mpnn.compressed import Compressed
+from mpnn.csr import compress
+from mpnn.native.products import gram, multiply
 from mpnn.native.reach import only_autograd_follows
 from mpnn.typed import grouped_linear
 
-MANY = 1 << 22  # numbers, 16 MB of float32: tensors of at least so many are rather computed twice than kept
+MANY = 1 << 22  # numbers, 16 MB of float32: if one message for each edge had as many, few are there at once
 PAIRS_AT_ONCE = 1 << 13
 
 
@@ -58,89 +61,172 @@ class Relations(NamedTuple):
         )
 
 
-def transformed_sum(
-    x: Tensor, weight: Tensor, listen: Callable[[Tensor], Tensor], relations: Relations, linear: bool
+class Part(NamedTuple):
+    """`Relations` of some of the receivers, and only of them."""
+
+    receivers: slice
+    heard: Compressed  # from all nodes to the pairs
+    joined: Compressed  # from the pairs to the receivers
+    receiver_of_pair: Tensor  # `[num_pairs]`, counted from the first of them
+    counts: list[int]  # pairs of each type
+
+    @classmethod
+    def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool) -> list[Part]:
+        """All of them in order: in each about as many pairs hear something as there are receivers."""
+        (senders, receivers), (num_senders, num_receivers) = (graph.src, graph.dst), graph.size
+        if not forward:
+            senders, receivers, num_senders, num_receivers = receivers, senders, num_receivers, num_senders
+        pairs, pair_of_edge = torch.unique(receivers * num_types + types, return_inverse=True)
+        of_pair, type_of_pair = pairs // num_types, pairs % num_types
+        first_pair = torch.zeros(num_receivers + 1, dtype=torch.int64)
+        torch.cumsum(torch.bincount(of_pair, minlength=num_receivers), 0, out=first_pair[1:])
+        count = -(-pairs.numel() // num_receivers)
+        cuts = torch.searchsorted(first_pair, torch.arange(1, count) * pairs.numel() // count)
+        found = []
+        for first, last in pairwise(sorted({0, *cuts.tolist(), num_receivers})):
+            begin, end = first_pair[[first, last]].tolist()
+            here = (pair_of_edge >= begin) & (pair_of_edge < end)
+            order = torch.argsort(type_of_pair[begin:end], stable=True)
+            place = torch.empty_like(order)
+            place[order] = torch.arange(end - begin)
+            heard = compress(place[pair_of_edge[here] - begin], senders[here], end - begin, num_senders)
+            kind = heard.indptr.dtype
+            found.append(
+                cls(
+                    slice(first, last),
+                    Compressed(heard.indptr, heard.indices, num_senders),
+                    Compressed((first_pair[first : last + 1] - begin).to(kind), place.to(kind), end - begin),
+                    (of_pair[begin:end][order] - first).to(kind),
+                    torch.bincount(type_of_pair[begin:end], minlength=num_types).tolist(),
+                )
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class TypedEdges:
+    """The edges of a graph with the type of each, and whether messages go forward along them or backward."""
+
+    graph: Graph
+    types: Tensor  # `[num_edges]`
+    num_types: int
+    forward: bool
+
+    def relations(self, *, table: bool = False) -> Relations:
+        """Who hears by which type, maybe from a table with a row for every type and node."""
+        key = ("relations", self.num_types, self.forward, table)
+        given = (self.graph, self.types, self.num_types, self.forward)
+        return self.graph.memo(key, lambda: Relations.of(*given, table))
+
+    def parts(self) -> list[Part]:
+        """The same, some of the receivers at a time."""
+        key = ("parts of relations", self.num_types, self.forward)
+        given = (self.graph, self.types, self.num_types, self.forward)
+        return self.graph.memo(key, lambda: Part.of(*given))
+
+
+def add_transformed(
+    out: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    listen: Callable[[Graph, Tensor], Tensor],
+    linear: bool,
+    edges: TypedEdges,
 ) -> Tensor:
-    """Σ_r W_r of what every node hears by relation r.
+    """`out` plus Σ_r W_r of what every node hears by relation r; nobody else has `out`, which may become it.
 
     Aggregating before multiplying takes one small product for each node and relation that hears anything, not
     one for each edge.
 
     Args:
+        out: `[num_receivers, out]`.
         x: `[num_senders, in]`.
         weight: `[num_relations, in, out]`.
         listen: from x to what the pairs of relation and node hear, `[num_pairs, in]`.
-        relations: who hears by which.
-        linear: whether `listen` is a linear function.
+        linear: whether `listen` is a linear function of x.
+        edges: who hears whom by which relation.
 
     Returns:
         `[num_receivers, out]`.
     """
-    special = (
-        not linear
-        or not x.is_cpu
-        or relations.heard.num_edges == 0
-        or sum(relations.counts) * x.size(1) < MANY
-        or not only_autograd_follows(x)
-    )
-    if special:
-        return _plain(x, weight, listen, relations)
-    return cast(Tensor, _Twice.apply(x, weight, listen, relations))  # type: ignore[no-untyped-call]
+
+    def at_once(x: Tensor, weight: Tensor) -> Tensor:
+        relations = edges.relations()
+        return joined_sum(grouped_linear(listen(relations.heard, x), weight, relations.counts), relations)
+
+    many = linear and x.is_cpu and edges.graph.num_edges * x.size(1) >= MANY
+    if many and only_autograd_follows(x):
+        return cast(Tensor, _AddInParts.apply(out, x, weight, listen, edges.parts(), at_once))  # type: ignore[no-untyped-call]
+    total = at_once(x, weight)
+    return out.add_(total) if only_autograd_follows(out) else out + total
 
 
-def joined_sum(heard: Tensor, relations: Relations) -> Tensor:
+def joined_sum(heard: Tensor, relations: Relations | Part) -> Tensor:
     """What all pairs `[num_pairs, ...]` of a node heard, summed: `[num_receivers, ...]`."""
     return propagate(relations.joined, lambda h_j: h_j, "sum", h=heard)
 
 
-def _plain(x: Tensor, weight: Tensor, listen: Callable[[Tensor], Tensor], relations: Relations) -> Tensor:
-    return joined_sum(grouped_linear(listen(x), weight, relations.counts), relations)
-
-
-class _Twice(torch.autograd.Function):
-    """The same, where what the pairs hear is not kept: the backward pass listens again."""
+class _AddInParts(torch.autograd.Function):
+    """The same for some receivers at a time; what they hear is not kept: the way back listens again."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, listen: Callable[[Tensor], Tensor], relations: Relations
+        ctx: Any,
+        out: Tensor,
+        x: Tensor,
+        weight: Tensor,
+        listen: Callable[[Graph, Tensor], Tensor],
+        parts: list[Part],
+        at_once: Callable[[Tensor, Tensor], Tensor],
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.listen, ctx.relations = listen, relations
-        heard = listen(x)
-        product = heard if weight.size(1) == weight.size(2) else heard.new_empty(len(heard), weight.size(2))
-        for k, rows in _pieces(relations):
-            product[rows] = matmul(heard[rows], weight[k])
-        del heard
-        return joined_sum(product, relations)
+        ctx.listen, ctx.parts, ctx.at_once = listen, parts, at_once
+        ctx.mark_dirty(out)
+        for part in parts:
+            heard = listen(part.heard, x)
+            product = (
+                heard if weight.size(1) == weight.size(2) else heard.new_empty(len(heard), weight.size(2))
+            )
+            for k, rows in _pieces(part):
+                multiply(heard[rows], weight[k], product[rows])
+            out[part.receivers] += joined_sum(product, part)
+            del heard, product
+        return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        (gradient,), (x, weight), relations = gradients, ctx.saved_tensors, ctx.relations
-        want_x, want_weight = ctx.needs_input_grad[:2]
+        (gradient,), (x, weight) = gradients, ctx.saved_tensors
+        want_x, want_weight = ctx.needs_input_grad[1:3]
         if torch.is_grad_enabled():  # to be differentiated again
             x = x.view_as(x)
             asked = [t for t, want in ((x, want_x), (weight, want_weight)) if want]
-            out = _plain(x, weight, ctx.listen, relations)
-            each = iter(torch.autograd.grad(out, asked, gradient, create_graph=True))
-            return next(each) if want_x else None, next(each) if want_weight else None, None, None
+            each = iter(torch.autograd.grad(ctx.at_once(x, weight), asked, gradient, create_graph=True))
+            found = [next(each) if want else None for want in (want_x, want_weight)]
+            return gradient, *found, None, None, None
         x = x.detach().requires_grad_(want_x)
-        with torch.enable_grad():
-            heard = ctx.listen(x)
-        # The gradient of what a relation's pairs heard takes the place of what they heard.
-        place, of_weight = heard.detach(), torch.zeros_like(weight, memory_format=torch.contiguous_format)
-        for k, rows in _pieces(relations):
-            sent = gradient.index_select(0, relations.joined.dst[rows])
-            if want_weight:
-                of_weight[k] += gram(place[rows], sent)
+        of_x, of_weight = None, torch.zeros_like(weight, memory_format=torch.contiguous_format)
+        for part in ctx.parts:
+            with torch.enable_grad():
+                heard = ctx.listen(part.heard, x)
+            # The gradient of what a relation's pairs heard takes the place of what they heard.
+            place, received = heard.detach(), gradient[part.receivers]
+            for k, rows in _pieces(part):
+                sent = received.index_select(0, part.receiver_of_pair[rows])
+                if want_weight:
+                    of_weight[k] += gram(place[rows], sent)
+                if want_x:
+                    multiply(sent, weight[k].t(), place[rows])
+                del sent
             if want_x:
-                multiply(sent, weight[k].t(), place[rows])
-            del sent
-        of_x = torch.autograd.grad(heard, x, place)[0] if want_x else None
-        return of_x, of_weight if want_weight else None, None, None
+                (sums,) = torch.autograd.grad(heard, x, place)
+                of_x = sums if of_x is None else of_x.add_(sums)
+                del sums
+            del heard, place
+        return gradient, of_x, of_weight if want_weight else None, None, None, None
 
 
-def _pieces(relations: Relations) -> Iterator[tuple[int, slice]]:
+def _pieces(part: Part) -> Iterator[tuple[int, slice]]:
     """Pairs of one relation each, as many as a cache holds, with the number of the relation."""
-    for k, (end, count) in enumerate(zip(accumulate(relations.counts), relations.counts, strict=True)):
+    for k, (end, count) in enumerate(zip(accumulate(part.counts), part.counts, strict=True)):
         for start in range(end - count, end, PAIRS_AT_ONCE):
             yield k, slice(start, min(start + PAIRS_AT_ONCE, end))

@@ -13,7 +13,7 @@ from mpnn.aggregate import Mean, Sum
 from mpnn.models.cache import Cache
 from mpnn.models.layer import Layer, Widths, pair
 from mpnn.models.linear import glorot_, zeros_
-from mpnn.models.relations import Relations, joined_sum, transformed_sum
+from mpnn.models.relations import Relations, TypedEdges, add_transformed, joined_sum
 from mpnn.native.products import linear
 from mpnn.native.reach import only_autograd_follows
 from mpnn.typed import grouped_linear
@@ -95,21 +95,20 @@ class RGCNConv(Layer):
     ) -> Tensor:
         x_src, x_dst, graph = self._read_nodes_or_numbers(x, graph)
         numbered = not x_src.is_floating_point()
-        relations = self._relations(graph, edge_type, numbered)
+        edges = self._typed_edges(graph, edge_type)
         weight = self._weights()
         root = self._root(x_dst)  # first, so that its gradient comes last, when there is room again
+        if not numbered and self.num_blocks is None:
+            commutes = type(self.aggr_module) in (Sum, Mean)
+            return add_transformed(
+                root, x_src, weight, lambda graph, x: self.propagate(graph, x=x), commutes, edges
+            )
+        relations = edges.relations(table=numbered)
         if numbered:
             heard = self.propagate(relations.heard, x=weight[:, x_src].flatten(0, 1))
-            total = joined_sum(heard, relations)
-        elif self.num_blocks is not None:
-            total = joined_sum(
-                self._in_blocks(self.propagate(relations.heard, x=x_src), weight, relations), relations
-            )
         else:
-            commutes = type(self.aggr_module) in (Sum, Mean)
-            total = transformed_sum(
-                x_src, weight, lambda x: self.propagate(relations.heard, x=x), relations, commutes
-            )
+            heard = self._in_blocks(self.propagate(relations.heard, x=x_src), weight, relations)
+        total = joined_sum(heard, relations)
         return root.add_(total) if only_autograd_follows(root) else root + total  # nobody else has the root
 
     def _weights(self) -> Tensor:
@@ -131,8 +130,8 @@ class RGCNConv(Layer):
         )
         return root if self.bias is None else root + self.bias
 
-    def _relations(self, graph: Graph, edge_type: Tensor | None, table: bool) -> Relations:
-        """Who hears by which relation."""
+    def _typed_edges(self, graph: Graph, edge_type: Tensor | None) -> TypedEdges:
+        """Who sends to whom by which relation."""
         if edge_type is not None:
             if graph.edge_type is not None:
                 raise ValueError("RGCNConv got edge_type twice: as an argument, and in the graph.")
@@ -150,11 +149,7 @@ class RGCNConv(Layer):
                 f"the graph has {graph.num_edge_types} edge types, but RGCNConv was built with "
                 f"num_relations={self.num_relations}."
             )
-        forward = self.flow == "source_to_target"
-        return graph.memo(
-            ("relations", self.num_relations, forward, table),
-            lambda: Relations.of(graph, types, self.num_relations, forward, table),
-        )
+        return TypedEdges(graph, types, self.num_relations, self.flow == "source_to_target")
 
     def _read_nodes_or_numbers(
         self, x: Nodes | tuple[Nodes, Tensor], graph: Topology

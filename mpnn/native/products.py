@@ -23,6 +23,7 @@ from mpnn.native.reach import TYPES, in_reach, only_autograd_follows
 
 SMALL = 1 << 22  # multiplications, a twentieth of a millisecond: below, calls are what costs
 BLOCK = 1 << 21  # bytes
+FEW = 1 << 10  # rows
 NARROW = 1 << 16  # entries of aᵀ b that are summed up in a cache
 MOST_TASKS = 64
 
@@ -57,19 +58,28 @@ def matmul(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def multiply(x: Tensor, weight: Tensor, out: Tensor, plus: Tensor | None = None) -> Tensor:
-    """`out = x @ weight + plus`, without derivatives; `plus` may be `out` itself.
+    """`out = x @ weight + plus`, without derivatives; `plus` or x may be `out` itself.
 
     Shapes: x `[n, in]`, weight `[in, out]`, out `[n, out]`, plus `[n, out]` or `[out]`.
     """
     if not (is_large(x, weight.size(1)) and _fit(x, weight, out) and _onednn_is_faster(x)):
-        torch.mm(x, weight, out=out) if plus is None else torch.addmm(plus, x, weight, out=out)
-        return out
+        return _multiply_at_once(x, weight, out, plus)
+    of_rows = plus is not None and plus.dim() == 2
     for rows in _blocks(out):
-        if plus is None or plus.dim() == 1:
-            out[rows] = _by_onednn(x[rows], weight, plus)
+        more = plus[rows] if plus is not None and of_rows else plus
+        if rows.start and (rows.stop - rows.start) % FEW:
+            _multiply_at_once(x[rows], weight, out[rows], more)
+        elif more is not None and of_rows:
+            torch.add(more, _by_onednn(x[rows], weight), out=out[rows])
         else:
-            torch.add(plus[rows], _by_onednn(x[rows], weight), out=out[rows])
+            out[rows] = _by_onednn(x[rows], weight, more)
     return out
+
+
+def _multiply_at_once(x: Tensor, weight: Tensor, out: Tensor, plus: Tensor | None) -> Tensor:
+    there = None if x.is_cpu and x.data_ptr() == out.data_ptr() else out
+    product = torch.mm(x, weight, out=there) if plus is None else torch.addmm(plus, x, weight, out=there)
+    return out if there is not None else out.copy_(product)
 
 
 def added(out: Tensor, x: Tensor, weight: Tensor, *, into: bool = False) -> Tensor:
@@ -174,9 +184,16 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _blocks(out: Tensor) -> Iterator[slice]:
-    """Rows whose products are still in a cache when they are put in their place."""
-    step = max(1024, BLOCK // (out.size(1) * out.itemsize))
-    return (slice(k, k + step) for k in range(0, len(out), step))
+    """Rows whose products are still in a cache when they are put in their place.
+
+    They come in few sizes, for oneDNN keeps code for each that it meets, half a megabyte of it; but for those
+    left at the end, which are fewer than `FEW`.
+    """
+    step = max(1, BLOCK // (out.size(1) * out.itemsize) // FEW) * FEW
+    whole = len(out) - len(out) % FEW
+    yield from (slice(k, min(k + step, whole)) for k in range(0, whole, step))
+    if whole < len(out):
+        yield slice(whole, len(out))
 
 
 def _onednn_is_faster(x: Tensor) -> bool:
