@@ -65,8 +65,8 @@ class Part(NamedTuple):
     """`Relations` of some of the receivers, and only of them."""
 
     receivers: slice
-    heard: Compressed  # from all nodes to the pairs
-    joined: Compressed  # from the pairs to the receivers
+    heard: Graph  # from all nodes to the pairs; all edges the other way if messages go backward
+    joined: Graph  # from the pairs to the receivers
     receiver_of_pair: Tensor  # `[num_pairs]`, counted from the first of them
     counts: list[int]  # pairs of each type
 
@@ -89,12 +89,12 @@ class Part(NamedTuple):
             order = torch.argsort(type_of_pair[begin:end], stable=True)
             place = torch.empty_like(order)
             place[order] = torch.arange(end - begin)
-            heard = compress(place[pair_of_edge[here] - begin], senders[here], end - begin, num_senders)
-            kind = heard.indptr.dtype
+            rows = compress(place[pair_of_edge[here] - begin], senders[here], end - begin, num_senders)
+            heard, kind = Compressed(rows.indptr, rows.indices, num_senders), rows.indptr.dtype
             found.append(
                 cls(
                     slice(first, last),
-                    Compressed(heard.indptr, heard.indices, num_senders),
+                    heard if forward else heard.reverse(),
                     Compressed((first_pair[first : last + 1] - begin).to(kind), place.to(kind), end - begin),
                     (of_pair[begin:end][order] - first).to(kind),
                     torch.bincount(type_of_pair[begin:end], minlength=num_types).tolist(),

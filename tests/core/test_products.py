@@ -140,6 +140,15 @@ def test_products_into_a_given_tensor() -> None:
     assert_near(matmul(x, weight), x.double() @ weight.double(), 6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("rows", [700, 9000, 1 << 14])
+def test_a_product_may_take_the_place_of_its_factor(rows: int, dtype: torch.dtype) -> None:
+    x, weight, bias = draw(rows, 64, dtype=dtype), draw(64, 64, dtype=dtype), draw(64, dtype=dtype)
+    expected = x.double() @ weight.double() + bias.double()
+    multiply(x, weight, x, bias)
+    assert_near(x, expected, 64)
+
+
 @pytest.mark.parametrize("shape", [(70000, 64, 64), (3000, 130, 17), (1025, 7, 200)], ids=str)
 def test_the_sum_over_rows_has_the_same_bits_on_any_number_of_threads(shape: tuple[int, int, int]) -> None:
     rows, p, q = shape

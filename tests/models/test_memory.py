@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch_geometric.nn
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -38,6 +39,19 @@ def pna() -> nn.Module:
     return mpnn.models.PNAConv(WIDTH, WIDTH, ["mean", "min", "max", "std"], scalers, deg)
 
 
+class Typed(nn.Module):
+    """An RGCN with the types of the edges."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = mpnn.models.RGCNConv(WIDTH, WIDTH, num_relations=8)
+        self.edge_type = torch.randint(8, (EDGES,))
+
+    def forward(self, x: Tensor, graph: mpnn.Graph) -> Tensor:
+        out: Tensor = self.conv(x, graph, self.edge_type)
+        return out
+
+
 # The output and the gradient of the features are two of them, and there must be room for a few small ones.
 BOUNDS: dict[str, tuple[Callable[[], nn.Module], float]] = {
     "GCNConv": (lambda: mpnn.models.GCNConv(WIDTH, WIDTH), 3.3),
@@ -48,6 +62,7 @@ BOUNDS: dict[str, tuple[Callable[[], nn.Module], float]] = {
     "TransformerConv": (lambda: mpnn.models.TransformerConv(WIDTH, 8, heads=8), 5.9),
     "EdgeConv": (lambda: mpnn.models.EdgeConv(network()), 5.3),
     "PNAConv": (pna, 21.0),
+    "RGCNConv": (Typed, 4.5),
 }
 
 
@@ -68,7 +83,16 @@ def test_a_step_holds_few_tensors_of_nodes_and_channels(name: str, monkeypatch: 
     assert peak(step) < bound * x.numel() * x.element_size()
 
 
-@pytest.mark.parametrize("options", [{}, {"aggr": "sum", "num_bases": 3}, {"aggr": "max"}], ids=str)
+RGCNS: list[dict[str, Any]] = [
+    {},
+    {"aggr": "sum", "num_bases": 3},
+    {"aggr": "max"},
+    {"flow": "target_to_source"},
+    {"root_weight": False, "bias": False},
+]
+
+
+@pytest.mark.parametrize("options", RGCNS, ids=str)
 @pytest.mark.parametrize("out_channels", [6, 4])
 def test_rgcn_on_a_large_graph_is_as_on_a_small_one(
     options: dict[str, Any], out_channels: int, monkeypatch: pytest.MonkeyPatch
@@ -91,6 +115,52 @@ def test_rgcn_on_a_large_graph_is_as_on_a_small_one(
     monkeypatch.setattr("mpnn.models.relations.PAIRS_AT_ONCE", 30)
     for ours, theirs in zip(derivatives(), small, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
+
+
+# Senders, receivers, edges, types: many parts; fewer receivers than parts; few edges; none.
+BIPARTITE = [(70, 90, 400, 5), (20, 2, 60, 9), (40, 40, 3, 2), (5, 4, 0, 2)]
+
+
+@pytest.mark.parametrize("sizes", BIPARTITE, ids=str)
+@pytest.mark.parametrize("kind", ["RGCNConv", "FastRGCNConv"])
+def test_rgcn_in_parts_is_that_of_pyg(
+    sizes: tuple[int, int, int, int], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpnn.models.relations.MANY", 1)
+    torch.manual_seed(0)
+    num_src, num_dst, num_edges, num_types = sizes
+    edge_index = torch.stack([torch.randint(num_src, (num_edges,)), torch.randint(num_dst, (num_edges,))])
+    edge_type = torch.randint(num_types, (num_edges,))
+    ours = mpnn.models.RGCNConv((6, 4), 5, num_types).double()
+    theirs = getattr(torch_geometric.nn, kind)((6, 4), 5, num_types).double()
+    theirs.load_state_dict(ours.state_dict())
+    pair = (
+        torch.randn(num_src, 6, dtype=torch.float64, requires_grad=True),
+        torch.randn(num_dst, 4, dtype=torch.float64, requires_grad=True),
+    )
+    gradient = torch.randn(num_dst, 5, dtype=torch.float64)
+    found = []
+    for layer in (ours, theirs):
+        out = layer(pair, edge_index, edge_type)
+        inputs = [*pair, *(parameter for _, parameter in sorted(layer.named_parameters()))]
+        found.append([out, *torch.autograd.grad(out, inputs, gradient, materialize_grads=True)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
+
+
+def test_rgcn_in_parts_has_the_same_bits_on_any_number_of_threads() -> None:
+    torch.manual_seed(0)
+    graph = mpnn.Graph(torch.randint(NODES, (2, EDGES)), NODES)
+    layer, x, threads = Typed(), torch.randn(NODES, WIDTH, requires_grad=True), torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            out = layer(x, graph)
+            found.append([out, *torch.autograd.grad(out.square().sum(), [x, *layer.parameters()])])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("aggr", ["sum", "mean", "max", "softmax"])
