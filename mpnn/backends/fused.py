@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mpnn.aggregate import Aggregator
-from mpnn.backends import chunked
+from mpnn.backends import chunked, own_rows
 from mpnn.backends.autocast import without_autocast
 from mpnn.backends.gradients import Gradients
 from mpnn.backends.plans import Fused, MakeKernel, find_plan, tensors_of
@@ -24,7 +24,7 @@ from mpnn.plan.homes import Home, NotFusableError, shape_of
 from mpnn.plan.ir import Program
 from mpnn.plan.lower import feature_shape
 from mpnn.plan.plan import Plan
-from mpnn.plan.stems import Inputs
+from mpnn.plan.stems import Inputs, MappedRows
 from mpnn.row_blocks import has_several
 from mpnn.step import Step
 
@@ -94,7 +94,8 @@ def _by_kernels(
     plan = fused.plan
     wanted = _wanted(given, made)
     if True not in wanted or not torch.is_grad_enabled():
-        outputs = fused.forward_kernel(save=False)(graph, given if made is None else made(given), seed)
+        values = given if made is None else made.in_rows(given)
+        outputs = own_rows.run(fused.forward_kernel(save=False), graph, values, seed)
         return [outputs[k] for k in plan.positions]
     fused.forward_kernel(save=True)
     try:
@@ -149,11 +150,11 @@ class _Rows(torch.autograd.Function):
         made: Inputs | None,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        values = tensors if made is None else made(tensors)
-        outputs = fused.forward_kernel(save=True)(graph, values, seed)
+        values = tensors if made is None else made.in_rows(tensors)
+        outputs = own_rows.run(fused.forward_kernel(save=True), graph, values, seed)
         ctx.fused, ctx.graph, ctx.seed, ctx.made = fused, graph, seed, made
         # What the way back does not read, say a sum, is not kept, and may be written into by its reader.
-        kept = [v if read else None for v, read in zip(values, reads, strict=True)]
+        kept = [v if read else None for v, read in zip(map(_known, values), reads, strict=True)]
         needed = [outputs[k] for k in fused.plan.needed_again]
         ctx.num_values, ctx.num_tensors = len(kept), 0 if made is None else len(tensors)
         ctx.save_for_backward(*kept, *needed, *tensors[: ctx.num_tensors])
@@ -172,9 +173,11 @@ class _Rows(torch.autograd.Function):
             if not torch.is_grad_enabled():
                 into = None if made is None else Gradients(made, tensors, wanted)
                 asked = wanted if made is None else made.wanted(wanted)
+                read = values if made is None else made.in_rows(tensors, values)
+                values = []
                 try:
                     found = gradients_by_kernels(
-                        fused, graph, seed, values, saved, gradients, asked, into, let_go=True
+                        fused, graph, seed, read, saved, gradients, asked, into, let_go=True
                     )
                     if into is not None:
                         found = into.with_others(found)
@@ -187,6 +190,11 @@ class _Rows(torch.autograd.Function):
                 tensors = _with_those_not_kept(fused.plan, graph, values, wanted)
             found = fused.plan.differentiable_gradients(graph, seed, tensors, made, gradients, wanted)
             return (None, None, None, None, None, *found)
+
+
+def _known(value: Tensor | MappedRows) -> Tensor | None:
+    """A value, unless nobody needed all of its rows at once."""
+    return value.whole if isinstance(value, MappedRows) else value
 
 
 def _with_those_not_kept(
@@ -212,7 +220,7 @@ def gradients_by_kernels(
     fused: Fused,
     graph: Graph,
     seed: Seed,
-    values: Sequence[Tensor | None],
+    values: Sequence[Tensor | MappedRows | None],
     saved: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
     wanted: tuple[bool, ...],
@@ -235,17 +243,21 @@ def gradients_by_kernels(
             kernel.prepare(graph)  # once this is done, nobody will have to do without them
     numbers = _read_back(plan, graph, values, saved, gradients, let_go)
     num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}
-    inputs = backward.hoisted.before(cast(Any, numbers), num_rows)
+    for k, whole in enumerate(backward.whole):
+        value = numbers[k]
+        if whole and isinstance(value, MappedRows):
+            numbers[k] = value.made()
+    inputs: Sequence[Tensor | MappedRows] = backward.hoisted.before(cast(Any, numbers), num_rows)
     if let_go:
         for tensors in (numbers, values, saved, gradients):
             cast(list[Any], tensors).clear()
     results: list[Tensor | None] = [None] * sum(wanted)
     totals: dict[int, Any] = {}
     asked = [] if into is None else [k for k, want in enumerate(wanted) if want]
-    for kernel, targets in zip(kernels, backward.targets, strict=True):
+    for place, (kernel, targets) in enumerate(zip(kernels, backward.targets, strict=True)):
         made: Sequence[Tensor | None]
         if into is None:
-            made = kernel(graph, inputs, seed)
+            made = own_rows.run(kernel, graph, inputs, seed)
         else:
             places = [asked[target] if target >= 0 else -1 for target in targets]
             made = into.run(kernel, places, graph, inputs, seed)
@@ -254,8 +266,12 @@ def gradients_by_kernels(
                 results[target] = tensor
             else:
                 totals[-1 - target] = tensor
+        later = [rows for other in kernels[place + 1 :] for rows in own_rows.gathered(other.program, inputs)]
+        for rows in inputs:
+            if isinstance(rows, MappedRows) and rows not in later:
+                rows.let_go()
     if backward.shared:
-        late = backward.after([totals[k] for k in range(len(totals))], inputs)
+        late = backward.after([totals[k] for k in range(len(totals))], cast(Any, inputs))
         for target, tensor in zip(backward.shared, late, strict=True):
             results[target] = tensor
     found = iter(results)
@@ -265,13 +281,13 @@ def gradients_by_kernels(
 def _read_back(
     plan: Plan,
     graph: Graph,
-    values: Sequence[Tensor | None],
+    values: Sequence[Tensor | MappedRows | None],
     saved: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
     let_go: bool,
-) -> list[Tensor | None]:
+) -> list[Tensor | MappedRows | None]:
     """What the way back reads: the values, and what `adjoint.READ` counts for each reduction."""
-    numbers: list[Tensor | None] = list(values)
+    numbers: list[Tensor | MappedRows | None] = list(values)
     remaining = iter(saved)
     program = cast(Program, plan.program)
     for k, output in enumerate(program.outputs):

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from mpnn.backends import own_rows
 from mpnn.backends.plans import Kernel
 from mpnn.graph import Graph
 from mpnn.native.pool import empty
 from mpnn.native.products import gram, multiply
 from mpnn.plan.dropout import Seed
-from mpnn.plan.stems import Inputs, LinearMap
+from mpnn.plan.stems import Inputs, LinearMap, MappedRows
 
 
 class Gradients:
@@ -29,7 +30,12 @@ class Gradients:
         self._first: dict[int, int] = {}  # which of the inputs was the first to add to a tensor's rows
 
     def run(
-        self, kernel: Kernel, targets: Sequence[int], graph: Graph, inputs: Sequence[Tensor], seed: Seed
+        self,
+        kernel: Kernel,
+        targets: Sequence[int],
+        graph: Graph,
+        inputs: Sequence[Tensor | MappedRows],
+        seed: Seed,
     ) -> list[Tensor | None]:
         """Run a kernel, and take those of its outputs that are the gradient of a linear map.
 
@@ -43,9 +49,9 @@ class Gradients:
         """
         taken = [k >= 0 and isinstance(self._inputs[k], LinearMap) for k in targets]
         if not any(taken):
-            return [*kernel(graph, inputs, seed)]
+            return [*own_rows.run(kernel, graph, inputs, seed)]
         outputs: list[Tensor] = []
-        for rows, outputs in kernel.blocks(graph, inputs, seed, taken):
+        for rows, outputs in kernel.blocks(graph, own_rows.ready(kernel.program, inputs), seed, taken):
             for k, output, take in zip(targets, outputs, taken, strict=True):
                 if take:
                     self._add_rows(k, rows, output)

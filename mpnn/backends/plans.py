@@ -18,8 +18,10 @@ from mpnn.parameters import TOPOLOGY_NAMES, Residency
 from mpnn.plan.capture import SCALARS, fetch, fingerprint, same_tensor
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import Home, NotFusableError
+from mpnn.plan.ir import Program
 from mpnn.plan.plan import MAPPED, Backward, Plan, make_plan
 from mpnn.plan.row_softmax import NumRows, calls_softmax
+from mpnn.plan.stems import MappedRows
 from mpnn.step import Step
 
 
@@ -27,13 +29,18 @@ class Kernel(Protocol):
     """A program made runnable by a backend."""
 
     language: str
+    program: Program
 
     def prepare(self, graph: Graph) -> None: ...
 
     def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: Seed = 0) -> list[Tensor]: ...
 
     def blocks(
-        self, graph: Graph, inputs: Sequence[Tensor], seed: Seed, streamed: Sequence[bool]
+        self,
+        graph: Graph,
+        inputs: Sequence[Tensor | MappedRows],
+        seed: Seed = 0,
+        streamed: Sequence[bool] = (),
     ) -> Iterator[tuple[slice, list[Tensor]]]: ...
 
 

@@ -14,6 +14,7 @@ A value has a feature shape, without the row that a tensor would have in front. 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -88,6 +89,20 @@ class Program:
     def tensor_of(self, k: int) -> int:
         """Which of the tensors that a kernel writes is output k; what it saves, if anything, comes next."""
         return sum(1 + SAVED.get(o.kind, 0) for o in self.outputs[:k])
+
+    @cached_property
+    def reads(self) -> frozenset[int]:
+        """Which of the inputs are read."""
+        found, values = set(), [v for o in self.outputs for v in (o.value, o.score) if v is not None]
+        seen = set(values)
+        while values:
+            value = values.pop()
+            if value.op == "load":
+                found.add(value.detail)
+            new = [arg for arg in value.args if arg not in seen]
+            seen.update(new)
+            values += new
+        return frozenset(found)
 
     @property
     def num_tensors(self) -> int:

@@ -42,6 +42,7 @@ class Backward:
     shared: tuple[int, ...]  # which gradients `after` gives
     wanted: tuple[bool, ...]
     reads: tuple[bool, ...]  # which of the core's inputs
+    whole: tuple[bool, ...]  # and which of these not only in kernels, row by row
 
 
 @dataclass
@@ -482,7 +483,9 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
         return evaluate([*sums, *(given[k] for k in picked)], dict.fromkeys(Home, 1))
 
     reads = tuple([bool(n.users) for n in placeholders[: len(inputs)]])
-    return Backward(hoisted, programs, targets, after, tuple(shared), wanted, reads)
+    outside = {*early, *(n for node in hoisted.moved for n in node.all_input_nodes)}
+    whole = tuple([n in outside for n in placeholders[: len(inputs)]])
+    return Backward(hoisted, programs, targets, after, tuple(shared), wanted, reads, whole)
 
 
 def _unturned(node: fx.Node) -> fx.Node:

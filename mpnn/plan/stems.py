@@ -1,8 +1,9 @@
 """What the core's inputs are made of: tensors, or linear maps of them that are left to do.
 
-A linear map is the last thing done at a node before most messages. Its result exists once per node, but the
-gradient of that result need not: dX = G Wᵀ, dW = Xᵀ G and db = ΣG can be added up some rows at a time, while
-the kernel makes G. So a plan can stop before such maps, and leave them to whoever runs the kernel.
+A linear map is the last thing done at a node before most messages. The gradient of its result need not
+exist as a whole: dX = G Wᵀ, dW = Xᵀ G and db = ΣG can be added up some rows at a time, while the kernel makes
+G. Nor need the result, where a kernel reads it at the node whose row it is at, one row after the other. So a
+plan can stop before such maps, and leave them to whoever runs the kernel.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -19,6 +21,8 @@ from mpnn.native.products import linear
 from mpnn.plan.hoist import Hoisted, ancestors, evaluator
 from mpnn.plan.homes import ROWS, Home, args_of, has_rows, op_name, shape_of
 from mpnn.plan.lower import feature_shape
+
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,40 @@ class LinearMap:
     bias: int | None
     shape: tuple[int, ...]  # in which the core reads a row
 
-    def __call__(self, tensors: Sequence[Tensor]) -> Tensor:
+    def __call__(self, tensors: Sequence[Tensor], rows: slice = ALL) -> Tensor:
         bias = None if self.bias is None else tensors[self.bias]
-        return linear(tensors[self.x], tensors[self.weight].t(), bias).view(-1, *self.shape)
+        return linear(tensors[self.x][rows], tensors[self.weight].t(), bias).view(-1, *self.shape)
 
     @property
     def reads(self) -> tuple[int, ...]:
         """The places of what it is computed from."""
         return (self.x, self.weight) if self.bias is None else (self.x, self.weight, self.bias)
+
+
+class MappedRows:
+    """What a linear map gives: some rows at a time, or all of them, which are kept until they are let go.
+
+    Args:
+        one: the map.
+        tensors: what it is computed from.
+        whole: what it gives, if that is known.
+    """
+
+    def __init__(self, one: LinearMap, tensors: Sequence[Tensor], whole: Tensor | None = None) -> None:
+        self._one, self._tensors, self.whole = one, tensors, whole
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        return self._one(self._tensors, rows)
+
+    def made(self) -> Tensor:
+        """All rows."""
+        if self.whole is None:
+            self.whole = self[ALL]
+        return self.whole
+
+    def let_go(self) -> None:
+        """Forget them; they can be made again."""
+        self.whole = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +79,16 @@ class Inputs:
     def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The core's inputs; a map that is several of them is computed once."""
         made = {one: one(tensors) for one in self.each if isinstance(one, LinearMap)}
+        return [made[one] if isinstance(one, LinearMap) else tensors[one] for one in self.each]
+
+    def in_rows(
+        self, tensors: Sequence[Tensor], known: Sequence[Tensor | None] | None = None
+    ) -> list[Tensor | MappedRows]:
+        """The same, but no map computed yet, unless its result is among what is known of the inputs."""
+        made: dict[LinearMap, MappedRows] = {}
+        for one, whole in zip(self.each, known or repeat(None), strict=False):
+            if isinstance(one, LinearMap) and (one not in made or whole is not None):
+                made[one] = MappedRows(one, tensors, whole)
         return [made[one] if isinstance(one, LinearMap) else tensors[one] for one in self.each]
 
     def wanted(self, wanted: Sequence[bool]) -> tuple[bool, ...]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from math import prod
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from mpnn.native.compiler import load
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import Home, NotFusableError
 from mpnn.plan.ir import Program, compute_type
+from mpnn.plan.stems import MappedRows
 from mpnn.row_blocks import row_blocks
 
 MOST_NUMBERS = 1 << 17  # of a row: 1 MB of a stack, of which a thread has 2 MB at least
@@ -158,56 +160,71 @@ class Kernel:
         """
         tasks = tasks_of(graph, self.program.by)
         outputs = self._outputs.make(graph, repeat(tasks.csr.num_rows))
-        run = self._runner(graph, tasks.csr, inputs, seed, tasks.num_parts, len(tasks.tasks))
-        run(tasks, [t.data_ptr() for t in outputs])
+        run = self._runner(graph, tasks.csr, seed, tasks.num_parts, len(tasks.tasks))
+        inputs = [_dense(t) for t in inputs]
+        run(tasks, [t.data_ptr() for t in inputs], [t.data_ptr() for t in outputs])
         return outputs
 
     def blocks(
-        self, graph: Graph, inputs: Sequence[Tensor], seed: Seed, streamed: Sequence[bool]
+        self,
+        graph: Graph,
+        inputs: Sequence[Tensor | MappedRows],
+        seed: Seed = 0,
+        streamed: Sequence[bool] = (),
     ) -> Iterator[tuple[slice, list[Tensor]]]:
         """Run over one block of rows after the other: which rows these are, and the outputs.
 
         Those that are `streamed` have the rows of the block alone, in memory that the next block takes again;
-        the others are complete after the last block. Only for programs without reductions to save for.
+        the others are complete after the last block. So are, of what is read at the rows' own end, the rows
+        that are mapped: made for each block. Only programs without reductions to save for stream anything.
         """
         blocks, outputs = blocks_of(graph, self.program.by), self.program.outputs
-        longest = max(b.rows.stop - b.rows.start for b in blocks)
-        made = self._outputs.make(graph, [longest if s else blocks[0].csr.num_rows for s in streamed])
-        sizes = [o.value.size * o.dtype.itemsize if s else 0 for o, s in zip(outputs, streamed, strict=True)]
+        csr, longest = blocks[0].csr, max(b.rows.stop - b.rows.start for b in blocks)
+        partly = [*streamed, *repeat(False, self.program.num_tensors - len(streamed))]
+        made = self._outputs.make(graph, [longest if part else csr.num_rows for part in partly])
         totals = {
-            k: torch.zeros_like(made[k], dtype=self._real) for k, o in enumerate(outputs) if o.kind == "all"
+            k: torch.zeros_like(made[k], dtype=self._real)
+            for k in (self.program.tensor_of(k) for k, o in enumerate(outputs) if o.kind == "all")
         }
         num_parts, num_tasks = max(b.num_parts for b in blocks), max(len(b.tasks) for b in blocks)
-        run = self._runner(graph, blocks[0].csr, inputs, seed, num_parts, num_tasks)
+        run = self._runner(graph, csr, seed, num_parts, num_tasks)
+        mapped = [isinstance(t, MappedRows) for t in inputs]
+        given = [t if isinstance(t, MappedRows) else _dense(t) for t in inputs]
         for block in blocks:
-            # A kernel counts rows from the first of the graph.
-            run(block, [t.data_ptr() - block.rows.start * n for t, n in zip(made, sizes, strict=True)])
-            length = block.rows.stop - block.rows.start
-            found = [t[:length] if s else t for t, s in zip(made, streamed, strict=True)]
+            here = [t[block.rows] if isinstance(t, MappedRows) else t for t in given]
+            first = block.rows.start
+            run(block, _places(here, mapped, first), _places(made, partly, first))
+            length = block.rows.stop - first
+            found = [t[:length] if part else t for t, part in zip(made, partly, strict=True)]
             for k, total in totals.items():
                 total += made[k]
                 found[k] = total.to(made[k].dtype)
             yield block.rows, found
 
     def _runner(
-        self,
-        graph: Graph,
-        csr: CSR,
-        inputs: Sequence[Tensor],
-        seed: Seed,
-        num_parts: int,
-        num_tasks: int,
-    ) -> Callable[[Tasks, Sequence[int]], None]:
-        """What runs tasks, of at most so many and with as many parts of rows; its outputs go to places."""
+        self, graph: Graph, csr: CSR, seed: Seed, num_parts: int, num_tasks: int
+    ) -> Callable[[Tasks, Sequence[int], Sequence[int]], None]:
+        """What runs tasks, of at most so many and with as many parts of rows, from places and to places."""
         kernel, state_bytes = self._library(csr.indptr.dtype)
-        inputs = [t if t.is_contiguous() else t.contiguous() for t in inputs]
         parts = torch.empty(num_parts * state_bytes, dtype=torch.uint8) if num_parts else NOTHING
         total = torch.empty(max(1, num_tasks) * self._all, dtype=self._real) if self._all else NOTHING
         threads = 1 if graph.num_edges * self._work < SMALL else torch.get_num_threads()
 
-        def run(block: Tasks, places: Sequence[int]) -> None:
-            ins, outs = self._ins(*[t.data_ptr() for t in inputs]), self._outs(*places)
+        def run(block: Tasks, inputs: Sequence[int], outputs: Sequence[int]) -> None:
             rows = ctypes.addressof(block.raw)
+            ins, outs = self._ins(*inputs), self._outs(*outputs)
             kernel(ins, outs, rows, parts.data_ptr(), total.data_ptr(), int(seed), threads)
 
         return run
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    return tensor if tensor.is_contiguous() else tensor.contiguous()
+
+
+def _places(tensors: Sequence[Tensor], partly: Sequence[bool], first: int) -> list[int]:
+    """Where row 0 of each tensor is, or would be, for those that begin with another row of the graph."""
+    return [
+        t.data_ptr() - (first * prod(t.shape[1:]) * t.itemsize if part else 0)
+        for t, part in zip(tensors, partly, strict=True)
+    ]

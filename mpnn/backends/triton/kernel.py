@@ -20,6 +20,7 @@ from mpnn.graph import Graph
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import NotFusableError
 from mpnn.plan.ir import Program, compute_type
+from mpnn.plan.stems import MappedRows
 
 
 class Kernel:
@@ -88,10 +89,14 @@ class Kernel:
         return outputs
 
     def blocks(
-        self, graph: Graph, inputs: Sequence[Tensor], seed: Seed, streamed: Sequence[bool]
+        self,
+        graph: Graph,
+        inputs: Sequence[Tensor | MappedRows],
+        seed: Seed = 0,
+        streamed: Sequence[bool] = (),
     ) -> Iterator[tuple[slice, list[Tensor]]]:
         """All rows as one block."""
-        yield slice(None), self(graph, inputs, seed)
+        yield slice(None), self(graph, [t.made() if isinstance(t, MappedRows) else t for t in inputs], seed)
 
     def _programs(self, division: Division) -> list[int]:
         return [
