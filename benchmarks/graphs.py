@@ -19,6 +19,7 @@ class Shape:
 SHAPES = {
     "tiny": Shape(10, 20, 0.0),
     "cora": Shape(2_708, 10_556, 0.5),
+    "coauthor": Shape(18_333, 163_788, 0.5),
     "arxiv": Shape(169_343, 1_166_243, 0.8),
     "reddit10": Shape(232_965, 11_460_000, 0.8),
     "reddit": Shape(232_965, 114_615_892, 0.8),

@@ -120,14 +120,13 @@ def through(network: nn.Module, x: Tensor) -> Tensor:
 def mapped(module: Linear, x: Tensor, graph: Graph, shape: tuple[int, ...]) -> Tensor | Mapped:
     """A linear map of node features as a field, `[num_nodes, *shape]`.
 
-    On a large graph that is the map itself: `propagate` computes it, and adds up the gradients of x and of
-    the parameters some thousand nodes at a time. Not where hooks wait for a call of the module, or somebody
-    else looks at each operation.
+    On a large graph that is the map itself: `propagate` computes it, where it can some thousand nodes at a
+    time, as it adds up the gradients of x and of the parameters. Not where hooks wait for a call of the
+    module, or somebody else looks at each operation.
     """
     by_propagate = (
         type(graph) is Graph
         and has_several(graph.size)
-        and torch.is_grad_enabled()
         and adds_up(module)
         and in_reach(x)
         and in_reach(module.weight)

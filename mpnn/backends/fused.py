@@ -57,13 +57,12 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
 
 
 def _in_blocks(fused: Fused, graph: Graph) -> bool:
-    """Whether the linear maps before a kernel are part of its step, for their gradients to come in blocks."""
+    """Whether the linear maps before a kernel are part of its step: they, and their gradients, in blocks."""
     return (
         fused.plan.stems is not None
         and fused.make is not None
         and graph.device.type == "cpu"
         and has_several(graph.size)
-        and torch.is_grad_enabled()
     )
 
 

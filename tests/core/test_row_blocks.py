@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -16,6 +16,7 @@ import mpnn.models
 from mpnn import Graph, propagate
 from mpnn.backends.gradients import Gradients
 from mpnn.models.linear import Linear
+from mpnn.plan.stems import ALL, LinearMap
 from mpnn.row_blocks import row_blocks
 from tests.core.running import assert_like_eager
 
@@ -211,6 +212,44 @@ def test_what_the_way_back_does_not_read_is_not_kept() -> None:
     with mpnn.backend("eager"):
         again = propagate(graph, product, x=x, weight=factor)
         torch.testing.assert_close(x.grad, torch.autograd.grad(again.sum(), x)[0])
+
+
+@pytest.fixture
+def maps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, slice]]:
+    """The linear maps that are computed: by the place of what is mapped, and of which rows."""
+    computed = []
+    compute = LinearMap.__call__
+
+    def seeing(self: LinearMap, tensors: Sequence[Tensor], rows: slice = ALL) -> Tensor:
+        computed.append((self.weight, rows))
+        return compute(self, tensors, rows)
+
+    monkeypatch.setattr(LinearMap, "__call__", seeing)
+    return computed
+
+
+def test_a_map_that_no_edge_brings_from_elsewhere_is_made_in_blocks(maps: list[tuple[int, slice]]) -> None:
+    given, graph = fields(30, 30), hub()
+    with torch.no_grad():
+        propagate(graph, both_ends, "softmax", **given)
+    in_blocks, at_once = [[w for w, r in maps if (r == ALL) == whole] for whole in (False, True)]
+    assert [r for _, r in maps if r != ALL] == row_blocks(30)
+    assert len(set(in_blocks)) == len(at_once) == 1
+    assert {*in_blocks, *at_once} == {w for w, _ in maps}
+
+
+def test_a_backward_pass_has_the_maps_of_one_end_as_a_whole_at_a_time(maps: list[tuple[int, slice]]) -> None:
+    inputs = {name: t.requires_grad_() for name, t in fields(30, 30).items()}
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        out = propagate(hub(), both_ends, "softmax", **inputs)
+    assert sum(t.shape == (30, 2, 3) for t in kept) == 1  # the keys
+    (query,), (key,) = [{w for w, r in maps if (r == ALL) == whole} for whole in (False, True)]
+    maps.clear()
+    out.sum().backward()
+    # Over the edges that enter a node, whose query is its own; then over those that leave it, whose key is.
+    blocks = row_blocks(30)
+    assert maps == [*((query, rows) for rows in blocks), (query, ALL), *((key, rows) for rows in blocks)]
 
 
 def test_what_is_not_kept_has_derivatives_of_every_order() -> None:
