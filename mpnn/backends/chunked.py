@@ -4,8 +4,8 @@ For messages with dense work on a pair of nodes that no kernel should do, and fo
 Rows of the graph are taken in blocks, so that every reduction sees all of its messages; the backward pass
 computes each block again instead of keeping it.
 
-The host must know where blocks begin, to launch the work on them: a graph on a GPU tells it once for each
-width of messages, and nothing waits after that.
+The host must know where blocks begin, to launch the work on them: a graph on a GPU that does not fit into one
+tells it once for each width of messages, and nothing waits after that.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ def _blocks(plan: Plan, graph: Graph) -> Iterator[_Block]:
 
 def _bounds(csr: CSR, most: int) -> list[tuple[slice, slice]]:
     """Rows and slots of each block: as many whole rows as fit, and at least one, however long it is."""
+    if csr.indices.numel() <= most:  # no need to look
+        return [(slice(0, csr.num_rows), slice(0, csr.indices.numel()))] if csr.num_rows else []
     indptr = csr.indptr.cpu().numpy()
     bounds, row = [], 0
     while row < csr.num_rows:

@@ -1,8 +1,16 @@
-"""Compile generated kernels down to a GPU's own code, without a GPU; a test runs it in another process."""
+"""Compile generated kernels down to a GPU's own code, without a GPU; a test runs it in another process.
+
+With --all, the kernels of every message of the tests, and of every aggregator in every type: some minutes.
+
+    PYTHONPATH=. python -m tests.core.compile_for_a_gpu --all
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
 
 import torch
 import triton
@@ -18,8 +26,11 @@ from mpnn.backends.triton.kernel import Kernel
 from mpnn.native import walks_gpu
 from mpnn.plan.ir import compute_type
 from mpnn.plan.plan import Plan
+from tests.core.running import KERNEL
+from tests.core.test_backend_messages import MESSAGES, NUM_EDGES, NUM_NODES, graph
 
-TYPES = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.bool: "*u8"}
+TYPES = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
+TYPES |= {torch.bool: "*u8"}
 HOPPER = GPUTarget("cuda", 90, 32)
 
 
@@ -31,17 +42,26 @@ def difference(x_i: Tensor, x_j: Tensor, e: Tensor) -> Tensor:
     return torch.cat([(x_i - x_j).tanh(), e * x_j], -1)
 
 
-def programs(message: Callable[..., object], aggr: str, dtype: torch.dtype) -> Iterator[Kernel]:
-    """The kernels of a message, forward and backward."""
-    graph = mpnn.Graph(torch.randint(9, (2, 30)), 9)
-    fields = {"x": torch.rand(9, 2, 3, dtype=dtype), "e": torch.rand(30, 2, 3, dtype=dtype)}
+def programs(
+    message: Callable[..., object], aggr: Any, dtype: torch.dtype, fields: dict[str, Any] | None = None
+) -> Iterator[Kernel]:
+    """The kernels of a message, forward and backward; none if it has none in that type."""
+    if fields is None:
+        fields = {"x": torch.rand(NUM_NODES, 2, 3), "e": torch.rand(NUM_EDGES, 2, 3)}
+    given = {name: _leaf(value, dtype) for name, value in fields.items()}
     with recording() as ran:
-        mpnn.propagate(graph, message, aggr, **{k: v.requires_grad_() for k, v in fields.items()})
+        mpnn.propagate(graph, message, aggr, **given)
     plan: Plan = ran[0].fused.plan
-    assert not isinstance(plan.program, str)
+    if isinstance(plan.program, str):
+        return
     yield Kernel(plan.program, save=True)
     for program in plan.backward(ran[0].wanted).programs:
         yield Kernel(program, save=False)
+
+
+def _leaf(value: Any, dtype: torch.dtype) -> Any:
+    floats = isinstance(value, Tensor) and value.is_floating_point()
+    return value.detach().to(dtype).requires_grad_() if floats else value
 
 
 def compile_for_a_gpu(kernel: Kernel) -> None:
@@ -87,9 +107,24 @@ def compile_walks() -> None:
 if __name__ == "__main__":
     compile_walks()
     compiled = 0
+    cases: list[tuple[Any, ...]]
     cases = [(attention, "softmax", torch.float32), (difference, "max", torch.bfloat16)]
-    for message, aggr, dtype in cases:
-        for kernel in programs(message, aggr, dtype):
+    if "--all" in sys.argv:
+        cases += [(m.function, "sum", torch.float32, m.fields) for m in MESSAGES if m.way == KERNEL]
+        aggregators = [
+            "sum",
+            "mean",
+            "max",
+            "min",
+            "softmax",
+            "std",
+            ["mean", "max", "std"],
+            ["min", "softmax"],
+        ]
+        cases += product([difference], aggregators, [dtype for dtype in TYPES if dtype.is_floating_point])
+        cases += product([attention], ["softmax"], [dtype for dtype in TYPES if dtype.is_floating_point])
+    for case in cases:
+        for kernel in programs(*case):
             compile_for_a_gpu(kernel)
             compiled += 1
     print(compiled)

@@ -118,7 +118,7 @@ def test_a_batch_of_graphs_never_waits() -> None:
 
 
 @pytest.mark.usefixtures("_as_on_a_gpu")
-@pytest.mark.parametrize("conv", ["gin", "sage", "graph", "transformer", "pna", "mpnn"])
+@pytest.mark.parametrize("conv", ["gin", "sage", "transformer", "pna", "mpnn", "edge"])
 def test_not_even_the_first_step_on_a_new_batch_waits(conv: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpnn.csr.sort_edges", lambda *_: None)  # as on a GPU, in PyTorch's operations
     options = {"deg": torch.tensor([0, 3, 4, 2])} if conv == "pna" else {}

@@ -14,6 +14,7 @@ as they come. A row belongs to one program, or to the second kernel: no atomics,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -97,9 +98,13 @@ def _may_wait(graph: Graph) -> bool:
     return not (graph.is_fleeting or capturing)
 
 
-def _lengths() -> list[int]:
+def _lengths() -> tuple[int, ...]:
     """Rows up to the same of these bounds may share a program: each short length, then powers of two."""
-    return [*range(SHORT), *(1 << k for k in range(SHORT.bit_length() - 1, HUB.bit_length()))]
+    return (*range(SHORT), *(1 << k for k in range(SHORT.bit_length() - 1, HUB.bit_length())))
+
+
+# Once: the replays of a CUDA graph would copy them again from where the host had them.
+_sent_once = lru_cache(maxsize=16)(sent)
 
 
 class Numbers(NamedTuple):
@@ -126,7 +131,7 @@ def divide(csr: CSR, *, waits: bool) -> Division:
     """
     lengths, num_rows = csr.indptr.diff(), csr.num_rows
     device, kind = lengths.device, lengths.dtype
-    interval = torch.bucketize(lengths, sent(_lengths(), device, kind))
+    interval = torch.bucketize(lengths, _sent_once(_lengths(), device, kind))
     order = torch.argsort(interval, stable=True)
     until = torch.stack([(lengths <= bound).sum() for bound in (-1, SHORT, MIDDLE, HUB)])
     parts = torch.div(lengths + (HUB - 1), HUB, rounding_mode="floor").long()
