@@ -138,6 +138,18 @@ def test_not_even_the_first_step_on_a_new_batch_waits(conv: str, monkeypatch: py
             step(1)
 
 
+@pytest.mark.parametrize("given", [False, True], ids=["all", "some"])
+def test_numbers_of_nodes_never_wait(given: bool) -> None:
+    graph = random_graph(7, 18)
+    with elsewhere() as device:
+        typed = Graph(graph.edge_index.to(device), 7, (torch.arange(18) % 2).to(device))
+        layer = models.RGCNConv(7, 3, 2).to(device)
+        x = torch.arange(7).to(device) if given else None
+        layer(x, typed).sum().backward()
+        with no_waiting(on_cpu=False):
+            layer(x, typed).sum().backward()
+
+
 def test_a_batch_of_known_graphs_gets_other_loops_without_waiting() -> None:
     parts = [random_graph(5, 8, seed) for seed in range(4)]
     assert sum(int(part.self_loop_mask.sum()) for part in parts) > 0
