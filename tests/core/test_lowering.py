@@ -18,6 +18,7 @@ from mpnn import Graph, propagate, topology
 from mpnn.lowering import RULES, Example
 from mpnn.schedule import Topological
 from tests.compare import assert_close, assert_same
+from tests.core.waiting import no_waiting
 from tests.elsewhere import elsewhere
 
 
@@ -317,14 +318,17 @@ def test_blocks_out_of_the_window_are_skipped() -> None:
 
 
 @pytest.mark.parametrize("example", _cases())
-def test_a_rule_stays_on_the_device_of_its_graph(example: Example) -> None:
+def test_a_rule_stays_on_the_device_of_its_graph_and_waits_for_nothing(example: Example) -> None:
     there, fields = On("auto", example).double(), {k: _double(v) for k, v in example.fields.items()}
     with torch.no_grad():
         expected = copy.deepcopy(there)(fields)
         with elsewhere() as device:
             graph = example.graph.to(device)
             there.example = dataclasses.replace(example, graph=graph)
-            out = there.to(device)({name: _moved(v, device) for name, v in fields.items()})
+            moved = {name: _moved(v, device) for name, v in fields.items()}
+            there.to(device)(moved)
+            with no_waiting(on_cpu=False):
+                out = there(moved)
             for ours, theirs in zip(_each(out), _each(expected), strict=True):
                 assert ours.device == device
                 assert_close(ours.cpu(), theirs)
