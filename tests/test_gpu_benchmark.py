@@ -1,4 +1,4 @@
-"""The benchmark for GPUs runs from end to end without one, on a tiny graph in Triton's interpreter."""
+"""The benchmarks for GPUs run from end to end without one: in Triton's interpreter, or its compiler alone."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 HOME = Path(__file__).parents[1]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(HOME / "benchmarks" / "gpu.py"), *arguments]
+def run(*arguments: str, script: str = "gpu.py") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(HOME / "benchmarks" / script), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(HOME)}
     environment.pop("TRITON_INTERPRET", None)
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -30,6 +30,15 @@ def test_a_dry_run_fills_every_table() -> None:
         ("tiny", "8"), ("tiny", "GAT"), ("tiny", "SAGE-max"),
     ]  # fmt: skip
     assert len(rows) == 4
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+def test_what_the_compiler_makes_of_a_layer_is_told_without_a_gpu() -> None:
+    done = run("--layers", "GCN", "--width", "4", script="gpu_code.py")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[2:8] for line in done.stdout.splitlines() if line.startswith("| GCN")]
+    assert {cells[0].strip() for cells in rows} == {"forward", "backward, by source"}
+    assert all(0 < int(cells[3]) <= 255 and int(cells[4]) == 0 for cells in rows)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

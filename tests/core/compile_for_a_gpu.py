@@ -16,22 +16,18 @@ import torch
 import triton
 from torch import Tensor
 from torch.nn import functional as F
-from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 import mpnn
 from mpnn.backends.record import recording
-from mpnn.backends.triton import source
+from mpnn.backends.triton.ahead import HOPPER, compiled
 from mpnn.backends.triton.kernel import Kernel
 from mpnn.native import walks_gpu
-from mpnn.plan.ir import compute_type
 from mpnn.plan.plan import Plan
 from tests.core.running import KERNEL
 from tests.core.test_backend_messages import MESSAGES, NUM_EDGES, NUM_NODES, graph
 
-TYPES = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
-TYPES |= {torch.bool: "*u8"}
-HOPPER = GPUTarget("cuda", 90, 32)
+TYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 
 
 def attention(x_i: Tensor, x_j: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,30 +61,10 @@ def _leaf(value: Any, dtype: torch.dtype) -> Any:
 
 
 def compile_for_a_gpu(kernel: Kernel) -> None:
-    """Every form in which a kernel is launched."""
-    program, tile = kernel.program, kernel.tile
-    real = TYPES[compute_type(program.dtype)]
-    outs: dict[str, str] = {}
-    for output in program.outputs:
-        outs[f"out{len(outs)}"] = TYPES[program.dtype]
-        if output.kind in ("max", "min", "softmax"):
-            outs[f"out{len(outs)}"] = real
-    rows = {f"in{k}": TYPES[one.dtype] for k, one in enumerate(program.inputs)} | outs
-    rows |= {"parts": real, "totals": real, "seed": "*i64", "num_tasks": "i32", "first": "i32"}
-    rows |= dict.fromkeys(("rows", "begins", "ends", "indices", "edge_ids"), "*i32")
-    module = source.load(kernel.source())
-    options = {"num_warps": tile.warps, "enable_fp_fusion": not program.exact}
-    for slots, part in ((1, False), (tile.edges, True)):
-        fixed = {"ROWS": tile.edges // slots, "SLOTS": slots, "PART": part}
-        signature = {name: rows.get(name, "constexpr") for name in module.rows.arg_names}
-        made = triton.compile(ASTSource(module.rows, signature, fixed), target=HOPPER, options=options)
-        assert made.asm["cubin"]
-        assert "atom." not in made.asm["ptx"]
-    if hasattr(module, "hubs"):
-        hubs = outs | {"parts": real, "rows": "*i32", "begins": "*i64", "ends": "*i64"}
-        hubs["counts"] = "*i32"
-        signature = {name: hubs[name] for name in module.hubs.arg_names}
-        assert triton.compile(ASTSource(module.hubs, signature), target=HOPPER, options=options).asm["cubin"]
+    """The forms in which a kernel is launched."""
+    for form in compiled(kernel, slots=(1, kernel.tile.edges)):
+        assert form.code
+        assert "atom." not in form.assembly
 
 
 def compile_walks() -> None:
@@ -106,25 +82,17 @@ def compile_walks() -> None:
 
 if __name__ == "__main__":
     compile_walks()
-    compiled = 0
+    number = 0
     cases: list[tuple[Any, ...]]
     cases = [(attention, "softmax", torch.float32), (difference, "max", torch.bfloat16)]
     if "--all" in sys.argv:
         cases += [(m.function, "sum", torch.float32, m.fields) for m in MESSAGES if m.way == KERNEL]
-        aggregators = [
-            "sum",
-            "mean",
-            "max",
-            "min",
-            "softmax",
-            "std",
-            ["mean", "max", "std"],
-            ["min", "softmax"],
-        ]
-        cases += product([difference], aggregators, [dtype for dtype in TYPES if dtype.is_floating_point])
-        cases += product([attention], ["softmax"], [dtype for dtype in TYPES if dtype.is_floating_point])
+        several = ["mean", "max", "std"], ["min", "softmax"]
+        aggregators = ["sum", "mean", "max", "min", "softmax", "std", *several]
+        cases += product([difference], aggregators, TYPES)
+        cases += product([attention], ["softmax"], TYPES)
     for case in cases:
         for kernel in programs(*case):
             compile_for_a_gpu(kernel)
-            compiled += 1
-    print(compiled)
+            number += 1
+    print(number)
