@@ -25,7 +25,7 @@ from mpnn.levels import topological_levels
 from mpnn.lowering.cell import Cell
 from mpnn.lowering.recurrence import LSTM, Recurrent, States, find_roles
 from mpnn.lowering.rule import NoMatchError
-from mpnn.native.child_sum import Kernel, library
+from mpnn.native.child_sum import Kernel, functions
 from mpnn.native.products import gram, linear, matmul, multiply
 from mpnn.native.reach import in_reach
 from mpnn.plan.capture import Path
@@ -183,7 +183,7 @@ class ChildSum:
         assert w is not None and u is not None
         bias = b if b_h is None else b_h if b is None else b + b_h
         ordered = x.index_select(0, layout.order)
-        is_compiled = all(map(in_reach, (x, w, u))) and library(x.dtype) is not None
+        is_compiled = all(map(in_reach, (x, w, u))) and functions(x.dtype) is not None
         run = cast(Any, _Compiled).apply if is_compiled else by_levels
         h, c = run(layout, ordered, w, u, bias)
         last = tuple(state.index_select(0, layout.last) for state in (h, c))

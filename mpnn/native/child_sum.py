@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from importlib.resources import files
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mpnn.native.compiler import CompilerError, load
-from mpnn.native.reach import TYPES
+from mpnn.native.library import library
 
 SMALL = 1 << 13  # below this many numbers in a level one thread is quicker
 POINTERS = (
@@ -30,12 +28,10 @@ class _Tree(ctypes.Structure):
 
 
 @functools.cache
-def library(dtype: torch.dtype) -> Any:
-    """The functions `forward` and `backward` for numbers of a type, or None without a compiler."""
-    source = files("mpnn.native").joinpath("child_sum.c").read_text()
-    try:
-        made = load(source.replace("typedef float real;", f"typedef {TYPES[dtype]} real;"))
-    except CompilerError:
+def functions(dtype: torch.dtype) -> Any:
+    """`forward` and `backward` for numbers of a type, or None without a compiler."""
+    made = library("child_sum", real=dtype)
+    if made is None:
         return None
     count = ctypes.c_int64
     made.forward.argtypes = [ctypes.c_void_p, count, count, count, count]
@@ -49,7 +45,7 @@ class Kernel:
 
     def __init__(self, first: int, **tensors: Tensor) -> None:
         """Args: contiguous tensors by their names in the struct; the nodes of level 0 end at `first`."""
-        made, self._width = library(tensors["c"].dtype), tensors["c"].size(1)
+        made, self._width = functions(tensors["c"].dtype), tensors["c"].size(1)
         self._forward, self._backward = made.forward, made.backward
         self._tensors = tensors  # which must outlive the struct
         addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from importlib.resources import files
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mpnn.native.compiler import CompilerError, load
-from mpnn.native.reach import TYPES, in_reach
+from mpnn.native.library import library
+from mpnn.native.reach import in_reach
 
 SMALL = 1 << 16  # below this many numbers one thread is quicker
 
@@ -72,11 +71,10 @@ class _Dropout(torch.autograd.Function):
 
 @functools.cache
 def _library(dtype: torch.dtype) -> Any:
-    source = files("mpnn.native").joinpath("dropout.c").read_text()
-    try:
-        function = load(source.replace("typedef float real;", f"typedef {TYPES[dtype]} real;")).dropout
-    except CompilerError:
+    made = library("dropout", real=dtype)
+    if made is None:
         return None
+    function = made.dropout
     function.restype = None
     function.argtypes = [
         ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_double,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mpnn.native.compiler import CompilerError, load
+from mpnn.native.library import library
 from mpnn.native.pool import LARGE, empty
-from mpnn.native.reach import TYPES, in_reach, only_autograd_follows
+from mpnn.native.reach import in_reach, only_autograd_follows
 
 SMALL = 1 << 22  # multiplications, a twentieth of a millisecond: below, calls are what costs
 BLOCK = 1 << 21  # bytes
@@ -214,11 +213,10 @@ def _mkl_is_slow() -> bool:
 
 @functools.cache
 def _gram(dtype: torch.dtype) -> Callable[..., None] | None:
-    source = files("mpnn.native").joinpath("gram.c").read_text()
-    try:
-        compiled = load(source.replace("typedef float real;", f"typedef {TYPES[dtype]} real;")).gram
-    except CompilerError:
+    made = library("gram", real=dtype)
+    if made is None:
         return None
+    compiled = made.gram
     compiled.restype = None
     compiled.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 4 + [ctypes.c_int]
     return cast(Callable[..., None], compiled)

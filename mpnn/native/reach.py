@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-TYPES = {torch.float32: "float", torch.float64: "double"}
+REALS = (torch.float32, torch.float64)
 
 
 def transformed() -> bool:
@@ -32,7 +32,7 @@ def in_reach(x: Tensor) -> bool:
         type(x) in (Tensor, torch.nn.Parameter)
         and x.device.type == "cpu"
         and x.layout is torch.strided
-        and x.dtype in TYPES
+        and x.dtype in REALS
         and not torch.compiler.is_compiling()
         and not transformed()
         and torch._C._len_torch_dispatch_stack() == 0

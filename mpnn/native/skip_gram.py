@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from importlib.resources import files
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mpnn.native.compiler import CompilerError, load
+from mpnn.native.library import library
 
 MOST_NEGATIVES = 63
 SMALL = 1 << 13  # below this many nodes in walks one thread is quicker
@@ -19,21 +18,19 @@ RANGES = 64  # of walks, each made into pairs by one thread
 
 @functools.cache
 def _library(channels: int) -> ctypes.CDLL | None:
-    source = files("mpnn.native").joinpath("skip_gram.c").read_text()
-    try:
-        library = load(source.replace("#define CHANNELS 128", f"#define CHANNELS {channels}"))
-    except CompilerError:
+    made = library("skip_gram", CHANNELS=channels)
+    if made is None:
         return None
     pointer: Any = ctypes.c_void_p
     count: Any = ctypes.c_int64
     word: Any = ctypes.c_uint64
-    library.make_pairs.argtypes = [pointer, *[count] * 3, word, count, count, pointer, pointer, count]
-    library.train.argtypes = [
+    made.make_pairs.argtypes = [pointer, *[count] * 3, word, count, count, pointer, pointer, count]
+    made.train.argtypes = [
         pointer, pointer, count, pointer, pointer, count, pointer, pointer,
         ctypes.c_float, ctypes.c_float, word, pointer, count,
     ]  # fmt: skip
-    library.train.restype = ctypes.c_double
-    return library
+    made.train.restype = ctypes.c_double
+    return made
 
 
 def train(

@@ -5,26 +5,22 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable
-from importlib.resources import files
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from mpnn.native.compiler import CompilerError, load
+from mpnn.native.library import library
 
 SMALL = 1 << 16  # below this many edges one thread is quicker
 
 
 @functools.cache
 def _sorter(index_type: torch.dtype) -> Callable[..., int] | None:
-    source = files("mpnn.native").joinpath("counting_sort.c").read_text()
-    if index_type == torch.int64:
-        source = source.replace("typedef int32_t index_t;", "typedef int64_t index_t;")
-    try:
-        sort = load(source).counting_sort
-    except CompilerError:
+    made = library("counting_sort", index_t=index_type)
+    if made is None:
         return None
+    sort = made.counting_sort
     sort.restype = ctypes.c_int64
     sort.argtypes = [
         ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,

@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mpnn.native.compiler import CompilerError, load
+from mpnn.native.library import library
 
 SMALL = 1 << 12  # below this many steps one thread is quicker
 
 
 @functools.cache
 def _library(index_type: torch.dtype) -> ctypes.CDLL | None:
-    source = files("mpnn.native").joinpath("walks.c").read_text()
-    if index_type == torch.int64:
-        source = source.replace("typedef int32_t index_t;", "typedef int64_t index_t;")
-    try:
-        library = load(source, exact=True)  # the tables are also made in Python, to the same bits
-    except CompilerError:
+    made = library("walks", index_t=index_type, exact=True)  # tables are made in Python too, to the same bits
+    if made is None:
         return None
     pointer: Any = ctypes.c_void_p
     count: Any = ctypes.c_int64
     rows_and_walks = [pointer, pointer, pointer, pointer, count, count, ctypes.c_uint64]
-    library.walk_first_order.argtypes = [*rows_and_walks, pointer, count]
+    made.walk_first_order.argtypes = [*rows_and_walks, pointer, count]
     chances = [pointer, *[ctypes.c_uint64] * 3, ctypes.c_double]
-    library.walk_second_order.argtypes = [*rows_and_walks, *chances, pointer, count]
-    library.make_links.argtypes = [pointer, pointer, count, pointer, count]
-    library.make_aliases.argtypes = [pointer, pointer, pointer, count, pointer]
-    library.make_aliases.restype = ctypes.c_int64
-    return library
+    made.walk_second_order.argtypes = [*rows_and_walks, *chances, pointer, count]
+    made.make_links.argtypes = [pointer, pointer, count, pointer, count]
+    made.make_aliases.argtypes = [pointer, pointer, pointer, count, pointer]
+    made.make_aliases.restype = ctypes.c_int64
+    return made
 
 
 class Bias(NamedTuple):
