@@ -234,7 +234,7 @@ def _no_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise compiler.CompilerError("none")
 
     compiled._library.cache_clear()
-    monkeypatch.setattr(compiled, "load", fail)
+    monkeypatch.setattr("mpnn.native.library.load", fail)
     yield
     compiled._library.cache_clear()
 
