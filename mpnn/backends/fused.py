@@ -170,10 +170,11 @@ class _Rows(torch.autograd.Function):
         wanted = tuple(ctx.needs_input_grad[5:])
         with without_autocast(graph):
             if not torch.is_grad_enabled():
-                into = None if made is None else Gradients(made, tensors, wanted)
-                asked = wanted if made is None else made.wanted(wanted)
-                read = values if made is None else made.in_rows(tensors, values)
-                values = []
+                into, asked, read = None, wanted, values
+                if made is not None:
+                    into, asked = Gradients(made, tensors, wanted), made.wanted(wanted)
+                    read = made.in_rows(tensors, values)
+                    values.clear()
                 try:
                     found = gradients_by_kernels(
                         fused, graph, seed, read, saved, gradients, asked, into, let_go=True

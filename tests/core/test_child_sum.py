@@ -118,5 +118,5 @@ def test_without_a_compiler_and_under_forward_differentiation_the_numbers_are_th
         tangent = torch.autograd.forward_ad.unpack_dual(dual).tangent
         assert tangent is not None
         assert_close(tangent, slope, atol=1e-8)  # of a central difference
-    monkeypatch.setattr(child_sum, "library", lambda dtype: None)
+    monkeypatch.setattr(child_sum, "functions", lambda dtype: None)
     assert_same(run, On("eager", lstm, DAG), [x])
