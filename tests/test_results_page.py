@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import results
 
 from mpnn.train import cli, preset
 from mpnn.train.display import Display
@@ -21,18 +19,8 @@ HOME = Path(__file__).parents[1]
 PAGE = (HOME / "docs" / "results.md").read_text()
 
 
-def script() -> ModuleType:
-    """The program that made the page's tables."""
-    spec = importlib.util.spec_from_file_location("results", HOME / "benchmarks" / "results.py")
-    assert spec is not None and spec.loader is not None
-    module = sys.modules["results"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-RESULTS = script()
-ROWS = [row for group in RESULTS.GROUPS.values() for row in group]
-SHORT = RESULTS.Row(
+ROWS = [row for group in results.GROUPS.values() for row in group]
+SHORT = results.Row(
     "karate", "node --dataset karate --model gcn --runs 3 --epochs 6", {"accuracy": 90.0}, "us"
 )
 
@@ -51,7 +39,7 @@ def test_names_of_rows_are_those_of_folders() -> None:
 
 
 def test_the_page_shows_rows_of_the_script_with_their_commands() -> None:
-    for group, rows in RESULTS.GROUPS.items():
+    for group, rows in results.GROUPS.items():
         part = re.search(rf"<!-- {group} -->\n(.*?)<!-- end -->", PAGE, re.DOTALL)
         assert part is not None
         shown = [line for line in part[1].splitlines() if re.match(r"\| [a-z]", line)][1:]
@@ -62,7 +50,7 @@ def test_the_page_shows_rows_of_the_script_with_their_commands() -> None:
             row = known[command]
             figures = {name: row.published.get(name) for name in rows[0].published}
             published = " / ".join(
-                "–" if value is None else RESULTS.METRICS[name].show(value) for name, value in figures.items()
+                "–" if value is None else results.METRICS[name].show(value) for name, value in figures.items()
             )
             assert line.startswith(f"| {row.flag('--dataset')} | {row.flag('--model')} | ")
             assert f" | {published} | " in line and line.endswith(f" | {row.source} |")
@@ -71,7 +59,7 @@ def test_the_page_shows_rows_of_the_script_with_their_commands() -> None:
 def test_an_interrupted_row_goes_on_and_a_finished_one_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert RESULTS.run(SHORT, tmp_path / "whole") == 0
+    assert results.run(SHORT, tmp_path / "whole") == 0
     epochs = 0
 
     def press(display: Display, row: dict[str, float]) -> None:
@@ -82,15 +70,17 @@ def test_an_interrupted_row_goes_on_and_a_finished_one_is_left_alone(
 
     with monkeypatch.context() as patch:
         patch.setattr(Display, "epoch", press)
-        assert RESULTS.run(SHORT, tmp_path / "broken") == 130
+        assert results.run(SHORT, tmp_path / "broken") == 130
         assert not (tmp_path / "broken" / "results.json").exists()
-        assert RESULTS.table([SHORT], tmp_path / "nowhere") == ""
-        assert RESULTS.run(SHORT, tmp_path / "broken") == 0
-    results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "broken")]
-    assert results[0] == results[1]
+        assert results.table([SHORT], tmp_path / "nowhere") == ""
+        assert results.run(SHORT, tmp_path / "broken") == 0
+    whole, broken = [
+        json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "broken")
+    ]
+    assert whole == broken
     before = (tmp_path / "whole" / "results.json").stat().st_mtime_ns
     seconds = (tmp_path / "whole" / "seconds.json").read_text()
-    assert RESULTS.run(SHORT, tmp_path / "whole") == 0
+    assert results.run(SHORT, tmp_path / "whole") == 0
     assert (tmp_path / "whole" / "results.json").stat().st_mtime_ns == before
     assert (tmp_path / "whole" / "seconds.json").read_text() == seconds
 
@@ -102,11 +92,11 @@ def test_the_table_has_what_the_runs_came_to_and_the_page_keeps_its_text(
     content = {"test_accuracy": {"mean": 0.876, "std": 0.0123}, "runs": [{}, {}, {}]}
     (tmp_path / "karate" / "results.json").write_text(json.dumps(content))
     (tmp_path / "karate" / "seconds.json").write_text("90.0")
-    monkeypatch.setattr(RESULTS, "GROUPS", {"public": [SHORT]})
+    monkeypatch.setattr(results, "GROUPS", {"public": [SHORT]})
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- public -->\nold\n<!-- end -->\nafter\n")
     for _ in range(2):
-        RESULTS.write(page, tmp_path)
+        results.write(page, tmp_path)
     assert page.read_text() == (
         "before\n<!-- public -->\n\n"
         "| data set | model | accuracy | published | difference | runs | minutes | published by |\n"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+import unification
+from architectures import NONE
 
 import mpnn
 from mpnn.backends.record import recording
@@ -20,18 +20,6 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PRINTED = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
 LINK = re.compile(r"\[([^]]+)\]\(([^)]+)\)")
 CLASS = re.compile(r"`([A-Z]\w+)`")
-
-
-def script() -> ModuleType:
-    """The program that made the page's tables."""
-    spec = importlib.util.spec_from_file_location("unification", HOME / "benchmarks" / "unification.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-UNIFICATION = script()
 
 
 def test_the_examples_run_from_top_to_bottom_and_print_what_they_say(
@@ -51,21 +39,21 @@ def test_a_link_leads_to_a_file_that_defines_what_it_names(text: str, target: st
 
 
 def test_the_page_shows_the_tables_of_the_script() -> None:
-    assert UNIFICATION.descriptions() in PAGE
-    for row in UNIFICATION.ROWS:
+    assert unification.descriptions() in PAGE
+    for row in unification.ROWS:
         assert f"| {row.name} | {row.equation} | {row.oracle} | " in PAGE
 
 
 def test_every_number_of_the_page_is_rounding() -> None:
     numbers = re.findall(r"\| (\S+) \| (\S+) \|$", PAGE.split("## How far")[1], re.MULTILINE)[1:]
-    assert len(numbers) == len(UNIFICATION.ROWS)
+    assert len(numbers) == len(unification.ROWS)
     assert all(float(number) < 1e-13 for pair in numbers for number in pair)
 
 
-@pytest.mark.parametrize("row", UNIFICATION.ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", unification.ROWS, ids=lambda row: row.name)
 def test_a_row_runs_on_what_it_says_and_equals_its_oracle(row: Any) -> None:
-    assert max(UNIFICATION.measure(row)) < 1e-12
-    if row.kernel.startswith("[") or row.kernel == UNIFICATION.NONE:
+    assert max(unification.measure(row)) < 1e-12
+    if row.kernel.startswith("[") or row.kernel == NONE:
         wanted = "dense" if row.kernel.startswith("[") else "plan"
         torch.manual_seed(0)
         for case in row.cases():
