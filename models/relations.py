@@ -12,13 +12,15 @@ from torch import Tensor
 
 from mpnn import Graph, propagate
 from mpnn.compressed import Compressed
-from mpnn.csr import compress
+from mpnn.csr import CSR, compress
+from mpnn.native.pool import empty
 from mpnn.native.products import gram, multiply
 from mpnn.native.reach import only_autograd_follows
 from mpnn.typed import grouped_linear
 
 MANY = 1 << 22  # numbers, 16 MB of float32: if one message for each edge had as many, few are there at once
 PAIRS_AT_ONCE = 1 << 13
+SENDERS_AT_ONCE = 1 << 14
 
 
 class Relations(NamedTuple):
@@ -65,10 +67,11 @@ class Part(NamedTuple):
     """`Relations` of some of the receivers, and only of them."""
 
     receivers: slice
-    heard: Graph  # from all nodes to the pairs; all edges the other way if messages go backward
-    joined: Graph  # from the pairs to the receivers
+    heard: Compressed  # from all nodes to the pairs
+    joined: Compressed  # from the pairs to the receivers
     receiver_of_pair: Tensor  # `[num_pairs]`, counted from the first of them
     counts: list[int]  # pairs of each type
+    back: list[tuple[slice, Compressed]]  # from the pairs to the senders, and to some of these at a time
 
     @classmethod
     def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool) -> list[Part]:
@@ -80,7 +83,7 @@ class Part(NamedTuple):
         of_pair, type_of_pair = pairs // num_types, pairs % num_types
         first_pair = torch.zeros(num_receivers + 1, dtype=torch.int64)
         torch.cumsum(torch.bincount(of_pair, minlength=num_receivers), 0, out=first_pair[1:])
-        count = -(-pairs.numel() // num_receivers)
+        count = max(1, round(pairs.numel() / num_receivers))
         cuts = torch.searchsorted(first_pair, torch.arange(1, count) * pairs.numel() // count)
         found = []
         for first, last in pairwise(sorted({0, *cuts.tolist(), num_receivers})):
@@ -89,18 +92,31 @@ class Part(NamedTuple):
             order = torch.argsort(type_of_pair[begin:end], stable=True)
             place = torch.empty_like(order)
             place[order] = torch.arange(end - begin)
-            rows = compress(place[pair_of_edge[here] - begin], senders[here], end - begin, num_senders)
-            heard, kind = Compressed(rows.indptr, rows.indices, num_senders), rows.indptr.dtype
+            sent, entered = senders[here], place[pair_of_edge[here] - begin]
+            rows = compress(entered, sent, end - begin, num_senders)
+            kind = rows.indptr.dtype
             found.append(
                 cls(
                     slice(first, last),
-                    heard if forward else heard.reverse(),
+                    Compressed(rows.indptr, rows.indices, num_senders),
                     Compressed((first_pair[first : last + 1] - begin).to(kind), place.to(kind), end - begin),
                     (of_pair[begin:end][order] - first).to(kind),
                     torch.bincount(type_of_pair[begin:end], minlength=num_types).tolist(),
+                    _some_rows(compress(sent, entered, num_senders, end - begin), end - begin),
                 )
             )
         return found
+
+
+def _some_rows(csr: CSR, num_columns: int) -> list[tuple[slice, Compressed]]:
+    """Rows, some at a time, as graphs."""
+    found = []
+    for first in range(0, csr.num_rows, SENDERS_AT_ONCE):
+        rows = slice(first, min(first + SENDERS_AT_ONCE, csr.num_rows))
+        indptr = csr.indptr[rows.start : rows.stop + 1]
+        begin, end = int(indptr[0]), int(indptr[-1])
+        found.append((rows, Compressed(indptr - begin, csr.indices[begin:end], num_columns)))
+    return found
 
 
 @dataclass(frozen=True)
@@ -130,7 +146,7 @@ def add_transformed(
     x: Tensor,
     weight: Tensor,
     listen: Callable[[Graph, Tensor], Tensor],
-    linear: bool,
+    simple: str | None,
     edges: TypedEdges,
 ) -> Tensor:
     """`out` plus Σ_r W_r of what every node hears by relation r; nobody else has `out`, which may become it.
@@ -143,7 +159,7 @@ def add_transformed(
         x: `[num_senders, in]`.
         weight: `[num_relations, in, out]`.
         listen: from x to what the pairs of relation and node hear, `[num_pairs, in]`.
-        linear: whether `listen` is a linear function of x.
+        simple: "sum" or "mean" if that is what `listen` does with x_j.
         edges: who hears whom by which relation.
 
     Returns:
@@ -154,16 +170,22 @@ def add_transformed(
         relations = edges.relations()
         return joined_sum(grouped_linear(listen(relations.heard, x), weight, relations.counts), relations)
 
-    many = linear and x.is_cpu and edges.graph.num_edges * x.size(1) >= MANY
-    if many and only_autograd_follows(x):
-        return cast(Tensor, _AddInParts.apply(out, x, weight, listen, edges.parts(), at_once))  # type: ignore[no-untyped-call]
+    exact = x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64)  # added up in parts
+    many = x.is_cpu and edges.graph.num_edges * x.size(1) >= MANY
+    if simple is not None and exact and many and only_autograd_follows(x):
+        return cast(Tensor, _AddInParts.apply(out, x, weight, simple, edges.parts(), at_once))  # type: ignore[no-untyped-call]
     total = at_once(x, weight)
     return out.add_(total) if only_autograd_follows(out) else out + total
 
 
 def joined_sum(heard: Tensor, relations: Relations | Part) -> Tensor:
     """What all pairs `[num_pairs, ...]` of a node heard, summed: `[num_receivers, ...]`."""
-    return propagate(relations.joined, lambda h_j: h_j, "sum", h=heard)
+    return _aggregate(relations.joined, heard)
+
+
+def _aggregate(graph: Graph, h: Tensor, aggr: str = "sum") -> Tensor:
+    out: Tensor = propagate(graph, lambda h_j: h_j, aggr, h=h)
+    return out
 
 
 class _AddInParts(torch.autograd.Function):
@@ -175,21 +197,21 @@ class _AddInParts(torch.autograd.Function):
         out: Tensor,
         x: Tensor,
         weight: Tensor,
-        listen: Callable[[Graph, Tensor], Tensor],
+        aggr: str,
         parts: list[Part],
         at_once: Callable[[Tensor, Tensor], Tensor],
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.listen, ctx.parts, ctx.at_once = listen, parts, at_once
+        ctx.aggr, ctx.parts, ctx.at_once = aggr, parts, at_once
         ctx.mark_dirty(out)
         for part in parts:
-            heard = listen(part.heard, x)
+            heard = _aggregate(part.heard, x, aggr)
             product = (
                 heard if weight.size(1) == weight.size(2) else heard.new_empty(len(heard), weight.size(2))
             )
             for k, rows in _pieces(part):
                 multiply(heard[rows], weight[k], product[rows])
-            out[part.receivers] += joined_sum(product, part)
+            out[part.receivers].add_(joined_sum(product, part))
             del heard, product
         return out
 
@@ -203,25 +225,25 @@ class _AddInParts(torch.autograd.Function):
             each = iter(torch.autograd.grad(ctx.at_once(x, weight), asked, gradient, create_graph=True))
             found = [next(each) if want else None for want in (want_x, want_weight)]
             return gradient, *found, None, None, None
-        x = x.detach().requires_grad_(want_x)
-        of_x, of_weight = None, torch.zeros_like(weight, memory_format=torch.contiguous_format)
+        of_x = empty(x.shape, x.dtype) if want_x else None
+        of_weight = torch.zeros_like(weight, memory_format=torch.contiguous_format)
         for part in ctx.parts:
-            with torch.enable_grad():
-                heard = ctx.listen(part.heard, x)
             # The gradient of what a relation's pairs heard takes the place of what they heard.
-            place, received = heard.detach(), gradient[part.receivers]
+            place, received = _aggregate(part.heard, x, ctx.aggr), gradient[part.receivers]
             for k, rows in _pieces(part):
                 sent = received.index_select(0, part.receiver_of_pair[rows])
                 if want_weight:
                     of_weight[k] += gram(place[rows], sent)
-                if want_x:
+                if of_x is not None:
                     multiply(sent, weight[k].t(), place[rows])
+                    if ctx.aggr == "mean":
+                        place[rows].div_(part.heard.in_degree[rows].unsqueeze(1))
                 del sent
-            if want_x:
-                (sums,) = torch.autograd.grad(heard, x, place)
-                of_x = sums if of_x is None else of_x.add_(sums)
-                del sums
-            del heard, place
+            if of_x is not None:
+                for senders, graph in part.back:
+                    sums = _aggregate(graph, place)
+                    of_x[senders].copy_(sums) if part is ctx.parts[0] else of_x[senders].add_(sums)
+            del place
         return gradient, of_x, of_weight if want_weight else None, None, None, None
 
 

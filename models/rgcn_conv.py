@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -100,9 +100,14 @@ class RGCNConv(Layer):
         weight = self._weights()
         root = self._root(x_dst)  # first, so that its gradient comes last, when there is room again
         if not numbered and self.num_blocks is None:
-            commutes = type(self.aggr_module) in (Sum, Mean)
+            simple = self.is_by(RGCNConv) and type(self.aggr_module) in (Sum, Mean)
             return add_transformed(
-                root, x_src, weight, lambda graph, x: self.propagate(graph, x=x), commutes, edges
+                root,
+                x_src,
+                weight,
+                lambda graph, x: self.propagate(graph, x=x),
+                cast(Sum, self.aggr_module).name if simple else None,
+                edges,
             )
         relations = edges.relations(table=numbered)
         if numbered:
