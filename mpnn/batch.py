@@ -58,7 +58,8 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """On another device."""
-        return Batch(self.src_ptr.to(device), self.dst_ptr.to(device))
+        away = device.type != "cpu"
+        return Batch(*(ptr.to(device, non_blocking=away) for ptr in self))
 
     def keep(self, *kept: Tensor) -> Batch:
         """Of only these source and destination nodes."""

@@ -280,7 +280,7 @@ class Graph:
         if torch.compiler.is_compiling():
             edge_index, origin = torch.ops.mpnn.relooped(self.edge_index, *self._size, loops)
         else:
-            known = self._num_loops() if loops != "more" and self._parts else None
+            known = self._num_loops() if loops != "more" else None
             edge_index, origin = relooped(self.edge_index, self._size, loops, self._loopless, known)
         edge_type = None if self.edge_type is None else self.edge_type[origin]
         looped = self._derive(edge_index, edge_type=edge_type)
@@ -290,9 +290,11 @@ class Graph:
     def _num_loops(self) -> int | None:
         """How many self loops a batch has, as its graphs tell, which learn it from their first batch.
 
-        On the CPU, where nobody waits, None.
+        None on the CPU, where nobody waits, and if it is no batch.
         """
-        if self.device.type == "cpu":
+        if "number of loops" in self._memo:
+            return int(self._memo["number of loops"])
+        if self.device.type == "cpu" or not self._parts:
             return None
         if any("number of loops" not in part._memo for part in self._parts):
             ends = sent([0, *accumulate(part.num_edges for part in self._parts)], self.device)
@@ -392,9 +394,13 @@ class Graph:
         target = torch.device(device)
         if target == self.device or (target.type == self.device.type and target.index is None):
             return self
-        edge_type = None if self.edge_type is None else self.edge_type.to(target)
-        moved = self._derive(self.edge_index.to(target), edge_type=edge_type)
+        away = target.type != "cpu"  # what comes from there must have come before the host reads it
+        edge_type = None if self.edge_type is None else self.edge_type.to(target, non_blocking=away)
+        moved = self._derive(self.edge_index.to(target, non_blocking=away), edge_type=edge_type)
         moved._batch = None if self._batch is None else self._batch.to(target)
+        moved._is_fleeting = self._is_fleeting
+        if self._is_fleeting and away and self.device.type == "cpu":  # where nobody waits for that
+            moved._memo["number of loops"] = int((self.src == self.dst).sum())
         return moved
 
     def _derive(self, edge_index: Tensor, size: Size | None = None, edge_type: Tensor | None = None) -> Graph:

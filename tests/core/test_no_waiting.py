@@ -150,6 +150,18 @@ def test_numbers_of_nodes_never_wait(given: bool) -> None:
             layer(x, typed).sum().backward()
 
 
+@pytest.mark.parametrize("conv", ["gcn", "gat"])
+def test_a_batch_that_is_put_together_on_the_cpu_never_waits_for_a_gpu(conv: str) -> None:
+    parts = [random_graph(5, 8, seed) for seed in range(4)]
+    model, x = models.GraphClassifier(CHANNELS, 8, 2, conv=conv).eval(), torch.randn(20, CHANNELS)
+    expected = model(x, Graph.batch(parts)).detach()
+    with elsewhere() as device:
+        model, x = model.to(device), x.to(device)
+        with no_waiting(on_cpu=False):
+            found = model(x, Graph.batch(parts).to(device))
+        torch.testing.assert_close(found.cpu(), expected)
+
+
 def test_a_batch_of_known_graphs_gets_other_loops_without_waiting() -> None:
     parts = [random_graph(5, 8, seed) for seed in range(4)]
     assert sum(int(part.self_loop_mask.sum()) for part in parts) > 0
