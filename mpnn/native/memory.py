@@ -51,6 +51,7 @@ def is_spare(tensors: Sequence[Tensor | None], k: int) -> bool:
     tensor = tensors[k]
     if type(tensor) is not Tensor or sys.getrefcount(tensor) > 3 or tensor._use_count() > 1:  # type: ignore[attr-defined]
         return False
+    uses = getattr(torch._C, "_storage_Use_Count", None)  # private, so it may be gone one day
     storage = tensor.untyped_storage()
-    alone = bool(torch._C._storage_Use_Count(storage._cdata) == 2)  # the tensor's, and `storage`
+    alone = uses is not None and bool(uses(storage._cdata) == 2)  # the tensor's, and `storage`
     return alone and not tensor.requires_grad and tensor.is_contiguous()
