@@ -7,15 +7,16 @@ MOST_BLOCKS = 64
 
 
 def row_blocks(num_rows: int) -> list[slice]:
-    """Blocks of similar size that cover all rows: at least one, and no small ones beside others.
+    """Blocks that cover all rows, of one size but for the last, which is at least as large as the others.
 
     They depend on the number of rows alone, so that sums over them always have the same order.
 
     >>> row_blocks(20_000)
-    [slice(0, 10000, None), slice(10000, 20000, None)]
+    [slice(0, 8192, None), slice(8192, 20000, None)]
     """
-    count = min(max(1, num_rows // ROWS_AT_ONCE), MOST_BLOCKS)
-    return [slice(num_rows * k // count, num_rows * (k + 1) // count) for k in range(count)]
+    step = ROWS_AT_ONCE * max(1, -(-num_rows // (ROWS_AT_ONCE * MOST_BLOCKS)))
+    starts = range(0, max(1, num_rows // step) * step, step)
+    return [slice(k, num_rows if k == starts[-1] else k + step) for k in starts]
 
 
 def has_several(size: tuple[int, int]) -> bool:

@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn.native.library import library
-from mpnn.native.pool import LARGE, empty
+from mpnn.native.pool import empty
 from mpnn.native.reach import in_reach, only_autograd_follows
 
 SMALL = 1 << 22  # multiplications, a twentieth of a millisecond: below, calls are what costs
 BLOCK = 1 << 21  # bytes
-FEW = 1 << 10  # rows
+FEW, LEAST = 1 << 10, 1 << 6  # rows that oneDNN is given at a time, and to be worth it
 NARROW = 1 << 16  # entries of aᵀ b that are summed up in a cache
 MOST_TASKS = 64
 
@@ -66,7 +66,7 @@ def multiply(x: Tensor, weight: Tensor, out: Tensor, plus: Tensor | None = None)
     of_rows = plus is not None and plus.dim() == 2
     for rows in _blocks(out):
         more = plus[rows] if plus is not None and of_rows else plus
-        if rows.start and (rows.stop - rows.start) % FEW:
+        if rows.stop - rows.start < LEAST:
             _multiply_at_once(x[rows], weight, out[rows], more)
         elif more is not None and of_rows:
             torch.add(more, _by_onednn(x[rows], weight), out=out[rows])
@@ -169,8 +169,8 @@ def _fit(*tensors: Tensor) -> bool:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if len(x) * len(weight) * x.itemsize < LARGE and _onednn_is_faster(x):
-        return _by_onednn(x, weight.t(), bias)
+    if len(x) % FEW == 0 and len(x) * len(weight) * x.itemsize <= BLOCK and _onednn_is_faster(x):
+        return _by_onednn(x, weight.t(), bias)  # in the memory that it takes itself
     return multiply(x, weight.t(), empty((len(x), len(weight)), x.dtype), bias)
 
 
@@ -185,14 +185,18 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def _blocks(out: Tensor) -> Iterator[slice]:
     """Rows whose products are still in a cache when they are put in their place.
 
-    They come in few sizes, for oneDNN keeps code for each that it meets, half a megabyte of it; but for those
-    left at the end, which are fewer than `FEW`.
+    They come in few sizes, for oneDNN keeps code for each that it meets, half a megabyte of it: multiples of
+    `FEW`, then halves of it, and what is left, fewer than `LEAST`.
     """
-    step = max(1, BLOCK // (out.size(1) * out.itemsize) // FEW) * FEW
-    whole = len(out) - len(out) % FEW
-    yield from (slice(k, min(k + step, whole)) for k in range(0, whole, step))
-    if whole < len(out):
-        yield slice(whole, len(out))
+    most, begin = max(1, BLOCK // (out.size(1) * out.itemsize) // FEW) * FEW, 0
+    while begin < len(out):
+        left = len(out) - begin
+        if left >= FEW:
+            size = min(most, left - left % FEW)
+        else:
+            size = left if left < LEAST else 1 << left.bit_length() - 1
+        yield slice(begin, begin + size)
+        begin += size
 
 
 def _onednn_is_faster(x: Tensor) -> bool:

@@ -190,3 +190,22 @@ def test_whoever_looks_at_each_operation_sees_torch() -> None:
         assert linear(x, weight).dtype == torch.bfloat16
     compiled = torch.compile(linear, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(x, weight), expected)
+
+
+def test_products_of_many_sizes_are_made_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OneDNN keeps what it compiles for a number of rows, which in mini-batches is new each time."""
+    if not products._mkl_is_slow():
+        pytest.skip("oneDNN is not asked here")
+    seen, by_onednn = [], products._by_onednn
+
+    def seeing(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        seen.append(len(x))
+        return by_onednn(x, weight, bias)
+
+    monkeypatch.setattr(products, "_by_onednn", seeing)
+    weight = draw(64, 64)
+    for rows in range(1000, 30_000, 997):
+        x = draw(rows, 64)
+        assert_near(linear(x, weight), F.linear(x, weight), 64)
+    assert len(seen) > 30
+    assert set(seen) <= {64, 128, 256, 512, *range(1024, 8193, 1024)}
