@@ -45,6 +45,25 @@ static inline __attribute__((always_inline)) void band(
     }
 }
 
+/* The columns that fill no vector: in one that zeros fill up. */
+static void rest(const real *a, const real *b, int64_t rows, int64_t p, int64_t q, real *out, const int columns)
+{
+    real padded[ROWS_AT_ONCE * LANES], sums[TALL * LANES];
+    for (int64_t k = 0; k < rows; k++)
+        for (int j = 0; j < LANES; j++) padded[k * LANES + j] = j < columns ? b[k * q + j] : 0;
+    for (int64_t i = 0; i < p; i += TALL) {
+        const int tall = p - i < TALL ? (int)(p - i) : TALL;
+        for (int r = 0; r < tall; r++)
+            for (int j = 0; j < LANES; j++) sums[r * LANES + j] = j < columns ? out[(i + r) * q + j] : 0;
+        if (tall == TALL)
+            tile(a + i, padded, rows, p, LANES, sums, TALL, 1);
+        else
+            for (int r = 0; r < tall; r++) tile(a + i + r, padded, rows, p, LANES, sums + r * LANES, 1, 1);
+        for (int r = 0; r < tall; r++)
+            for (int j = 0; j < columns; j++) out[(i + r) * q + j] = sums[r * LANES + j];
+    }
+}
+
 void gram(const real *a, const real *b, real *sums, int64_t n, int64_t p, int64_t q, int64_t task_rows, int threads)
 {
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
@@ -58,12 +77,7 @@ void gram(const real *a, const real *b, real *sums, int64_t n, int64_t p, int64_
             int64_t j = 0;
             for (; j + WIDE * LANES <= q; j += WIDE * LANES) band(left, right + j, rows, p, q, out + j, WIDE);
             for (; j + LANES <= q; j += LANES) band(left, right + j, rows, p, q, out + j, 1);
-            for (; j < q; j++)
-                for (int64_t i = 0; i < p; i++) {
-                    real sum = out[i * q + j];
-                    for (int64_t row = 0; row < rows; row++) sum += left[row * p + i] * right[row * q + j];
-                    out[i * q + j] = sum;
-                }
+            if (j < q) rest(left, right + j, rows, p, q, out + j, (int)(q - j));
         }
     }
 }

@@ -64,7 +64,8 @@ def multiply(x: Tensor, weight: Tensor, out: Tensor, plus: Tensor | None = None)
     if not (is_large(x, weight.size(1)) and _fit(x, weight, out) and _onednn_is_faster(x)):
         return _multiply_at_once(x, weight, out, plus)
     of_rows = plus is not None and plus.dim() == 2
-    for rows in _blocks(out):
+    # What is still in a cache when it is put in its place.
+    for rows in _pieces(len(out), max(1, BLOCK // (out.size(1) * out.itemsize) // FEW) * FEW):
         more = plus[rows] if plus is not None and of_rows else plus
         if rows.stop - rows.start < LEAST:
             _multiply_at_once(x[rows], weight, out[rows], more)
@@ -105,7 +106,7 @@ def gram(a: Tensor, b: Tensor) -> Tensor:
         return a.t() @ b
     compiled = _gram(a.dtype) if p * q <= NARROW else None
     if compiled is None:
-        return _product(a.t(), b.t())
+        return a.t() @ b
     task_rows = max(1024, -(-n // MOST_TASKS))
     a, b, sums = a.contiguous(), b.contiguous(), a.new_empty(-(-n // task_rows), p, q)
     threads = 1 if n * p * q < 2 * SMALL else torch.get_num_threads()
@@ -182,15 +183,15 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""))
 
 
-def _blocks(out: Tensor) -> Iterator[slice]:
-    """Rows whose products are still in a cache when they are put in their place.
+def _pieces(length: int, most: int) -> Iterator[slice]:
+    """Some thousand rows at a time.
 
     They come in few sizes, for oneDNN keeps code for each that it meets, half a megabyte of it: multiples of
     `FEW`, then halves of it, and what is left, fewer than `LEAST`.
     """
-    most, begin = max(1, BLOCK // (out.size(1) * out.itemsize) // FEW) * FEW, 0
-    while begin < len(out):
-        left = len(out) - begin
+    begin = 0
+    while begin < length:
+        left = length - begin
         if left >= FEW:
             size = min(most, left - left % FEW)
         else:
