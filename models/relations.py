@@ -21,6 +21,7 @@ from mpnn.typed import grouped_linear
 MANY = 1 << 22  # numbers, 16 MB of float32: if one message for each edge had as many, few are there at once
 PAIRS_AT_ONCE = 1 << 13
 SENDERS_AT_ONCE = 1 << 14
+WITHOUT_A_LOOK = 1 << 26  # numbers, 256 MB of float32: as many may all pairs hear on a GPU, known or not
 
 
 class Relations(NamedTuple):
@@ -36,18 +37,9 @@ class Relations(NamedTuple):
     @classmethod
     def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool, table: bool) -> Relations:
         """Those of a graph, whose edges carry messages forward or backward, maybe from a table."""
-        (senders, receivers), (num_senders, num_receivers) = (graph.src, graph.dst), graph.size
-        if not forward:
-            senders, receivers, num_senders, num_receivers = receivers, senders, num_receivers, num_senders
-        pair_of_edge = types * num_receivers + receivers
-        if torch.compiler.is_compiling():  # how many pairs hear anything only the data will tell: all count
-            pairs, counts = (
-                torch.arange(num_types * num_receivers, device=types.device),
-                [num_receivers] * num_types,
-            )
-        else:
-            pairs, pair_of_edge = torch.unique(pair_of_edge, return_inverse=True)
-            counts = torch.bincount(pairs // max(num_receivers, 1), minlength=num_types).tolist()
+        (senders, receivers), (num_senders, num_receivers) = _by_direction(graph, forward)
+        pairs, pair_of_edge = torch.unique(types * num_receivers + receivers, return_inverse=True)
+        counts = torch.bincount(pairs // max(num_receivers, 1), minlength=num_types).tolist()
         num_pairs = pairs.numel()
         if table:
             senders, num_senders = types * num_senders + senders, num_types * num_senders
@@ -61,6 +53,58 @@ class Relations(NamedTuple):
             Graph(torch.stack([everyone, pairs % max(num_receivers, 1)]), (num_pairs, num_receivers)),
             counts,
         )
+
+    def total(self, heard: Tensor) -> Tensor:
+        """What all pairs `[num_pairs, ...]` of a node heard, summed: `[num_receivers, ...]`."""
+        return joined_sum(heard, self)
+
+    def transformed(self, heard: Tensor, weight: Tensor) -> Tensor:
+        """The same after a map for each type: `[num_types, in, out]`, or `[num_types, blocks, in, out]`."""
+        if weight.dim() == 4:
+            heard = heard.view(heard.size(0), weight.size(1), weight.size(2))
+        product = grouped_linear(heard, weight, self.counts)
+        return self.total(product.flatten(1))
+
+
+class AllPairs(NamedTuple):
+    """The same with all pairs, of every node and type, ordered by node, whether an edge enters them or not.
+
+    How many there are is known without a look at the edges: nobody waits for a GPU, and what a compiled
+    function does is the same for all graphs.
+    """
+
+    heard: Graph  # from the nodes to the pairs; or from a table with a row for every type and node
+    num_receivers: int
+    num_types: int
+
+    @classmethod
+    def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool, table: bool) -> AllPairs:
+        """Those of a graph, whose edges carry messages forward or backward, maybe from a table."""
+        (senders, receivers), (num_senders, num_receivers) = _by_direction(graph, forward)
+        pair_of_edge, num_pairs = receivers * num_types + types, num_receivers * num_types
+        if table:
+            senders, num_senders = types * num_senders + senders, num_types * num_senders
+        if forward:
+            ends, size = (senders, pair_of_edge), (num_senders, num_pairs)
+        else:
+            ends, size = (pair_of_edge, senders), (num_pairs, num_senders)
+        return cls(graph._bipartite_with(torch.stack(ends), size), num_receivers, num_types)
+
+    def total(self, heard: Tensor) -> Tensor:
+        """See `Relations.total`."""
+        return heard.reshape(self.num_receivers, self.num_types, heard.size(1)).sum(1)
+
+    def transformed(self, heard: Tensor, weight: Tensor) -> Tensor:
+        """See `Relations.transformed`; one product sums over the types as well."""
+        blocks = weight if weight.dim() == 4 else weight.unsqueeze(1)
+        heard = heard.reshape(self.num_receivers, *blocks.shape[:3])
+        return torch.einsum("nrbi,rbio->nbo", heard, blocks).flatten(1)
+
+
+def _by_direction(graph: Graph, forward: bool) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    """Who sends and who receives, `[num_edges]` each, and of how many."""
+    ends, size = (graph.src, graph.dst), graph.size
+    return (ends, size) if forward else (ends[::-1], size[::-1])
 
 
 class Part(NamedTuple):
@@ -76,9 +120,7 @@ class Part(NamedTuple):
     @classmethod
     def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool) -> list[Part]:
         """All of them in order: in each about as many pairs hear something as there are receivers."""
-        (senders, receivers), (num_senders, num_receivers) = (graph.src, graph.dst), graph.size
-        if not forward:
-            senders, receivers, num_senders, num_receivers = receivers, senders, num_receivers, num_senders
+        (senders, receivers), (num_senders, num_receivers) = _by_direction(graph, forward)
         pairs, pair_of_edge = torch.unique(receivers * num_types + types, return_inverse=True)
         of_pair, type_of_pair = pairs // num_types, pairs % num_types
         first_pair = torch.zeros(num_receivers + 1, dtype=torch.int64)
@@ -128,14 +170,26 @@ class TypedEdges:
     num_types: int
     forward: bool
 
-    def relations(self, *, table: bool = False) -> Relations:
-        """Who hears by which type, maybe from a table with a row for every type and node."""
-        key = ("relations", self.num_types, self.forward, table)
+    everywhere: bool = False  # whether a pair that no edge enters counts, as where it hears a product: 1
+
+    def relations(self, channels: int, *, table: bool = False) -> Relations | AllPairs:
+        """Who hears so many channels by which type, maybe from a table with a row for every type and node."""
+        kind: type[AllPairs | Relations] = AllPairs if self._are_all_pairs(channels) else Relations
+        key = (kind, self.num_types, self.forward, table)
         given = (self.graph, self.types, self.num_types, self.forward)
-        return self.graph.memo(key, lambda: Relations.of(*given, table))
+        return self.graph.memo(key, lambda: kind.of(*given, table))
+
+    def _are_all_pairs(self, channels: int) -> bool:
+        """Whether not to look which pairs an edge enters: that takes time for one step only, but no room."""
+        if torch.compiler.is_compiling() or self.everywhere:
+            return True
+        if self.graph.device.type == "cpu" or not self.graph.is_fleeting:
+            return False
+        pairs = self.num_types * self.graph.size[self.forward]
+        return pairs * channels <= WITHOUT_A_LOOK or pairs <= 2 * self.graph.num_edges
 
     def parts(self) -> list[Part]:
-        """The same, some of the receivers at a time."""
+        """`Relations`, some of the receivers at a time."""
         key = ("parts of relations", self.num_types, self.forward)
         given = (self.graph, self.types, self.num_types, self.forward)
         return self.graph.memo(key, lambda: Part.of(*given))
@@ -167,8 +221,8 @@ def add_transformed(
     """
 
     def at_once(x: Tensor, weight: Tensor) -> Tensor:
-        relations = edges.relations()
-        return joined_sum(grouped_linear(listen(relations.heard, x), weight, relations.counts), relations)
+        relations = edges.relations(x.size(1))
+        return relations.transformed(listen(relations.heard, x), weight)
 
     exact = x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64)  # added up in parts
     many = x.is_cpu and edges.graph.num_edges * x.size(1) >= MANY

@@ -9,15 +9,14 @@ from torch import Tensor, nn
 
 from mpnn import Graph, as_graph
 from mpnn.adjacency import Topology
-from mpnn.aggregate import Mean, Sum
+from mpnn.aggregate import Mean, Mul, Sum
 from mpnn.models.cache import Cache
 from mpnn.models.layer import Layer, Widths, pair
 from mpnn.models.linear import glorot_, zeros_
-from mpnn.models.relations import Relations, TypedEdges, add_transformed, joined_sum
+from mpnn.models.relations import TypedEdges, add_transformed
 from mpnn.native.products import linear
 from mpnn.native.reach import only_autograd_follows
 from mpnn.recent import Seen
-from mpnn.typed import grouped_linear
 
 Nodes = (
     Tensor | None
@@ -43,6 +42,11 @@ class RGCNConv(Layer):
         is_sorted: a promise that edges come sorted by type; nothing here needs it.
         bias: whether to add b.
         **kwargs: `flow` of `MessagePassing`.
+
+    On a GPU the host waits for nothing, not even for a graph that is made for one step (a batch, a sample),
+    if it holds the types itself: all pairs of a node and a relation hear something there, zero mostly. Where
+    that is too much, over 2²⁶ numbers (256 MB of float32) and over two pairs for each edge, the host
+    waits to learn which pairs an edge enters; as it does to check types that are given apart.
 
     Shapes: x `[num_nodes, in_channels]`, or node numbers `[num_nodes]`, or None for all nodes in order, or a
     pair of these; edge_type `[num_edges]`, unless the graph has it -> `[num_dst, out_channels]`.
@@ -109,23 +113,16 @@ class RGCNConv(Layer):
                 cast(Sum, self.aggr_module).name if simple else None,
                 edges,
             )
-        relations = edges.relations(table=numbered)
+        relations = edges.relations(self.out_channels if numbered else x_src.size(1), table=numbered)
         if numbered:
-            heard = self.propagate(relations.heard, x=weight[:, x_src].flatten(0, 1))
+            total = relations.total(self.propagate(relations.heard, x=weight[:, x_src].flatten(0, 1)))
         else:
-            heard = self._in_blocks(self.propagate(relations.heard, x=x_src), weight, relations)
-        total = joined_sum(heard, relations)
+            total = relations.transformed(self.propagate(relations.heard, x=x_src), weight)
         return root.add_(total) if only_autograd_follows(root) else root + total  # nobody else has the root
 
     def _weights(self) -> Tensor:
         """W_r, or the blocks of each, for every relation."""
         return self.weight if self.comp is None else torch.einsum("rb,bio->rio", self.comp, self.weight)
-
-    def _in_blocks(self, h: Tensor, weight: Tensor, relations: Relations) -> Tensor:
-        """Q_r of what every pair of relation and node heard."""
-        assert self.num_blocks is not None
-        blocks = h.view(h.size(0), self.num_blocks, h.size(1) // self.num_blocks)
-        return grouped_linear(blocks, weight, relations.counts).flatten(1)
 
     def _root(self, x_dst: Tensor) -> Tensor:
         """W_0 h_i and the bias."""
@@ -155,7 +152,8 @@ class RGCNConv(Layer):
                 f"the graph has {graph.num_edge_types} edge types, but RGCNConv was built with "
                 f"num_relations={self.num_relations}."
             )
-        return TypedEdges(graph, types, self.num_relations, self.flow == "source_to_target")
+        forward, everywhere = self.flow == "source_to_target", isinstance(self.aggr_module, Mul)
+        return TypedEdges(graph, types, self.num_relations, forward, everywhere)
 
     def _read_nodes_or_numbers(
         self, x: Nodes | tuple[Nodes, Tensor], graph: Topology

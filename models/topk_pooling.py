@@ -15,7 +15,8 @@ from mpnn.models.linear import uniform_
 class TopKPooling(nn.Module):
     """Keep the nodes with the highest s_i = σ(h_i·p / ‖p‖), gated by it: h_i' = s_i h_i.
 
-    (Gao and Ji, 2019, eq. 2; Cangea et al., 2018.) Edges between kept nodes are kept.
+    (Gao and Ji, 2019, eq. 2; Cangea et al., 2018.) Edges between kept nodes are kept. How many these are the
+    scores decide: on a GPU the host waits to learn it, in every step.
 
     Args:
         in_channels: width of the input.

@@ -15,6 +15,7 @@ import mpnn
 from mpnn import Graph, models
 from mpnn.backends import fused
 from mpnn.backends.triton import has_triton
+from mpnn.models.relations import TypedEdges
 from tests.core.graphs import random_graph
 from tests.core.waiting import never_waits, no_waiting
 from tests.elsewhere import elsewhere
@@ -105,8 +106,9 @@ def test_features_of_edges_never_wait() -> None:
 
 @pytest.fixture
 def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a CPU does otherwise: it reads ε, and its seeds are numbers of the host."""
+    """What a CPU does otherwise: it reads ε and relations, and its seeds are numbers of the host."""
     monkeypatch.setattr(models.GINConv, "_counts_itself_once", lambda *_: False)
+    monkeypatch.setattr(TypedEdges, "_are_all_pairs", lambda *_: True)
     monkeypatch.setattr(fused, "draw_seed", lambda device: torch.randint(2**31, (), device=device))
 
 
@@ -118,10 +120,11 @@ def test_a_batch_of_graphs_never_waits() -> None:
 
 
 @pytest.mark.usefixtures("_as_on_a_gpu")
-@pytest.mark.parametrize("conv", ["gin", "sage", "transformer", "pna", "mpnn", "edge"])
+@pytest.mark.parametrize("conv", ["gin", "sage", "transformer", "pna", "mpnn", "edge", "rgcn"])
 def test_not_even_the_first_step_on_a_new_batch_waits(conv: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpnn.csr.sort_edges", lambda *_: None)  # as on a GPU, in PyTorch's operations
-    options = {"deg": torch.tensor([0, 3, 4, 2])} if conv == "pna" else {}
+    needed = {"pna": {"deg": torch.tensor([0, 3, 4, 2])}, "rgcn": {"num_relations": 3}}
+    options: dict[str, Any] = needed.get(conv, {})
     model = models.GraphClassifier(CHANNELS, 8, 2, conv=conv, readout="mean", **options).to(DEVICE)
 
     def step(seed: int) -> None:
@@ -129,7 +132,9 @@ def test_not_even_the_first_step_on_a_new_batch_waits(conv: str, monkeypatch: py
         model(torch.cat([x for _, x in made[seed]]), batch).square().sum().backward()
 
     def one(nodes: int, edges: int, seed: int) -> tuple[Graph, Tensor]:
-        return random_graph(nodes, edges, seed).to(DEVICE), torch.randn(nodes, CHANNELS).to(DEVICE)
+        graph, types = random_graph(nodes, edges, seed), torch.arange(edges) % 3 if conv == "rgcn" else None
+        typed = Graph(graph.edge_index, nodes, types, num_edge_types=None if types is None else 3)
+        return typed.to(DEVICE), torch.randn(nodes, CHANNELS).to(DEVICE)
 
     made = [[one(5, 8, seed), one(4, 3, seed), one(9, 30, seed)] for seed in (1, 2)]
     with mpnn.backend("triton"):

@@ -72,20 +72,22 @@ def test_layers_compute_the_same_at_the_other_nodes(subject: Subject) -> None:
     assert_close(call(padded=True), call(padded=False))
 
 
-# R-GCN sums pairs of nodes and relations, and how many there are only the data will tell.
-@pytest.mark.parametrize("subject", [s for s in LAYERS if s.name != "rgcn"], ids=str)
+@pytest.mark.parametrize("subject", LAYERS, ids=str)
 def test_drawing_and_the_first_step_on_what_was_drawn_never_wait(subject: Subject) -> None:
     with elsewhere() as device:
         data = carrying(random_graph(30, 80), torch.float32)
         there = Data(**{name: value.to(device) for name, value in vars(data).items()})
-        assert isinstance(there.graph, Graph)
+        graph, features = there.graph, [name for name in subject.edges if name != "edge_type"]
+        assert isinstance(graph, Graph)
+        if features != list(subject.edges):  # types given apart are looked at
+            graph = Graph(graph.edge_index, graph.num_nodes, there.edge_type)
         module = subject.make(torch.float32).to(device).train()
-        loader = NeighborLoader(there.graph, [3, 2], batch_size=4, shuffle=True, padded=True)
+        loader = NeighborLoader(graph, [3, 2], batch_size=4, shuffle=True, padded=True)
         batches = iter(loader)
         next(batches)  # the whole graph is sorted
         with no_waiting():
             batch = next(batches)
-            edges = {name: getattr(there, name)[batch.edges] for name in subject.edges}
+            edges = {name: getattr(there, name)[batch.edges] for name in features}
             out = module(there.x[batch.nodes], batch.graph, **edges)[: batch.num_seeds]
             out.square().sum().backward()
 

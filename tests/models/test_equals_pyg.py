@@ -136,7 +136,7 @@ CASES = [
     Case("TransformerConv(6, 4, heads=2, dropout=0.5)", training=True),
     Case("RGCNConv(6, 4, 3)", "edge_type", bipartite=True),
     Case("RGCNConv((6, 4), 4, 3)", "edge_type", bipartite=True),
-    *(Case(f"RGCNConv(6, 4, 3, aggr='{name}')", "edge_type") for name in ("sum", "max")),
+    *(Case(f"RGCNConv(6, 4, 3, aggr='{name}')", "edge_type") for name in ("sum", "max", "mul")),
     Case("RGCNConv(6, 4, 3, num_bases=2)", "edge_type", bipartite=True),
     Case("RGCNConv(6, 4, 3, num_blocks=2)", "edge_type", bipartite=True),
     Case("RGCNConv(6, 4, 3, num_blocks=2, aggr='add', root_weight=False, bias=False)", "edge_type"),
