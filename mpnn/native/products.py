@@ -23,6 +23,7 @@ from mpnn.native.reach import in_reach, only_autograd_follows
 SMALL = 1 << 22  # multiplications, a twentieth of a millisecond: below, calls are what costs
 BLOCK = 1 << 21  # bytes
 FEW, LEAST = 1 << 10, 1 << 6  # rows that oneDNN is given at a time, and to be worth it
+THIN = 8  # columns below which oneDNN is not faster
 NARROW = 1 << 16  # entries of aᵀ b that are summed up in a cache
 MOST_TASKS = 64
 
@@ -61,7 +62,7 @@ def multiply(x: Tensor, weight: Tensor, out: Tensor, plus: Tensor | None = None)
 
     Shapes: x `[n, in]`, weight `[in, out]`, out `[n, out]`, plus `[n, out]` or `[out]`.
     """
-    if not (is_large(x, weight.size(1)) and _fit(x, weight, out) and _onednn_is_faster(x)):
+    if not (is_large(x, weight.size(1)) and _fit(x, weight, out) and _onednn_is_faster(x, weight)):
         return _multiply_at_once(x, weight, out, plus)
     of_rows = plus is not None and plus.dim() == 2
     # What is still in a cache when it is put in its place.
@@ -170,7 +171,7 @@ def _fit(*tensors: Tensor) -> bool:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if len(x) % FEW == 0 and len(x) * len(weight) * x.itemsize <= BLOCK and _onednn_is_faster(x):
+    if len(x) % FEW == 0 and len(x) * len(weight) * x.itemsize <= BLOCK and _onednn_is_faster(x, weight):
         return _by_onednn(x, weight.t(), bias)  # in the memory that it takes itself
     return multiply(x, weight.t(), empty((len(x), len(weight)), x.dtype), bias)
 
@@ -200,8 +201,9 @@ def _pieces(length: int, most: int) -> Iterator[slice]:
         begin += size
 
 
-def _onednn_is_faster(x: Tensor) -> bool:
-    return x.dtype is torch.float32 and x.is_cpu and torch._C._get_mkldnn_enabled() and _mkl_is_slow()
+def _onednn_is_faster(x: Tensor, weight: Tensor) -> bool:
+    fits = x.dtype is torch.float32 and x.is_cpu and min(weight.shape) >= THIN
+    return fits and torch._C._get_mkldnn_enabled() and _mkl_is_slow()
 
 
 @functools.cache
