@@ -138,12 +138,8 @@ class RGCNConv(Layer):
         if edge_type is not None:
             if graph.edge_type is not None:
                 raise ValueError("RGCNConv got edge_type twice: as an argument, and in the graph.")
-            untyped, size = graph, graph.size if graph.is_bipartite else graph.num_nodes
-            graph = self._typed(
-                lambda: Graph(untyped.edge_index, size, edge_type, num_edge_types=self.num_relations),
-                untyped,
-                edge_type,
-            )
+            untyped = graph
+            graph = self._typed(lambda: untyped._typed_by(edge_type, self.num_relations), untyped, edge_type)
         types = graph.edge_type
         if types is None:
             raise ValueError("RGCNConv needs edge_type, as an argument or in the graph, but got none.")

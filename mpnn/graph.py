@@ -313,7 +313,7 @@ class Graph:
         edges = checked_positions("edges", edges, self.num_edges, self.device)
         edge_type = None if self.edge_type is None else self.edge_type[edges]
         kept = self._derive(self.edge_index[:, edges], edge_type=edge_type)
-        kept._batch = self._batch
+        kept._batch, kept._is_fleeting = self._batch, self._is_fleeting
         return kept
 
     def subgraph(self, nodes: Tensor | tuple[Tensor, Tensor]) -> tuple[Graph, Tensor]:
@@ -342,6 +342,7 @@ class Graph:
         edge_type = None if self.edge_type is None else self.edge_type[edge_ids]
         part = self._derive(edge_index, (kept[0].numel(), kept[1].numel()), edge_type)
         part._batch = None if self._batch is None else self._batch.keep(kept[0], kept[1])
+        part._is_fleeting = self._is_fleeting
         return part, edge_ids
 
     def coalesce(self) -> tuple[Graph, Tensor]:
@@ -414,6 +415,14 @@ class Graph:
         graph._memo = {}
         graph._batch = None
         return graph
+
+    def _typed_by(self, edge_type: Tensor, num_edge_types: int) -> Graph:
+        """The same edges with types, which are checked."""
+        edge_type = cast(Tensor, checked_edge_type(edge_type, self.edge_index))
+        typed = self._derive(self.edge_index, edge_type=edge_type)
+        typed._num_edge_types = checked_num_edge_types(num_edge_types, edge_type)
+        typed._is_fleeting = self._is_fleeting
+        return typed
 
     def _bipartite_with(self, edge_index: Tensor, size: Size) -> Graph:
         """A bipartite graph without types, from indices that are known to be valid, for use with this one."""

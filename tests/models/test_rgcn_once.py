@@ -84,6 +84,22 @@ def test_nor_is_one_between_two_sets_of_nodes(options: dict[str, Any]) -> None:
     assert_is_pygs(options, (4, 3), x, batch((6, 9)), no_waiting(on_cpu=False))
 
 
+def test_types_given_apart_are_looked_at_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = batch(6)
+    graph = Graph.batch([Graph(part.edge_index, 6) for part in typed.unbatch()])
+    layer, x = models.RGCNConv(4, 6, TYPES).double(), torch.randn(12, 4, dtype=torch.float64)
+    expected = found(layer, x.requires_grad_(), typed)
+    assert typed.edge_type is not None
+    with elsewhere() as device:
+        there = graph.to(device), typed.edge_type.to(device)
+        layer, x = layer.to(device), x.detach().to(device).requires_grad_()
+        with pytest.raises(AssertionError, match="waits for the device"):
+            found(layer, x, *there, watch=no_waiting(on_cpu=False))
+        monkeypatch.setattr("mpnn.graph.checked_num_edge_types", lambda count, _: count)
+        for one, other in zip(found(layer, x, *there, watch=no_waiting(on_cpu=False)), expected, strict=True):
+            assert_close(one.cpu(), other)
+
+
 @pytest.mark.parametrize("options", [{}, {"num_bases": 2}], ids=str)
 def test_nor_where_nodes_have_no_features(options: dict[str, Any]) -> None:
     assert_is_pygs(options, 12, None, batch(6), no_waiting(on_cpu=False))
