@@ -22,7 +22,7 @@ from mpnn.native.reach import in_reach, only_autograd_follows
 
 SMALL = 1 << 22  # multiplications, a twentieth of a millisecond: below, calls are what costs
 BLOCK = 1 << 21  # bytes
-FEW, LEAST = 1 << 10, 1 << 6  # rows that oneDNN is given at a time, and to be worth it
+FEW, LEAST = 1 << 10, 1 << 6  # rows that oneDNN is given at a time, and at least
 THIN = 8  # columns below which oneDNN is not faster
 NARROW = 1 << 16  # entries of aᵀ b that are summed up in a cache
 MOST_TASKS = 64
@@ -68,12 +68,13 @@ def multiply(x: Tensor, weight: Tensor, out: Tensor, plus: Tensor | None = None)
     # What is still in a cache when it is put in its place.
     for rows in _pieces(len(out), max(1, BLOCK // (out.size(1) * out.itemsize) // FEW) * FEW):
         more = plus[rows] if plus is not None and of_rows else plus
-        if rows.stop - rows.start < LEAST:
-            _multiply_at_once(x[rows], weight, out[rows], more)
-        elif more is not None and of_rows:
-            torch.add(more, _by_onednn(x[rows], weight), out=out[rows])
+        count, here = rows.stop - rows.start, x[rows]
+        if count < LEAST:  # MKL would have bits of its own for every number of threads
+            here = F.pad(here, (0, 0, 0, LEAST - count))
+        if more is not None and of_rows:
+            torch.add(more, _by_onednn(here, weight)[:count], out=out[rows])
         else:
-            out[rows] = _by_onednn(x[rows], weight, more)
+            out[rows] = _by_onednn(here, weight, more)[:count]
     return out
 
 
@@ -188,7 +189,7 @@ def _pieces(length: int, most: int) -> Iterator[slice]:
     """Some thousand rows at a time.
 
     They come in few sizes, for oneDNN keeps code for each that it meets, half a megabyte of it: multiples of
-    `FEW`, then halves of it, and what is left, fewer than `LEAST`.
+    `FEW`, then halves of it, and what is left, fewer than `LEAST`, which zeros fill up.
     """
     begin = 0
     while begin < length:

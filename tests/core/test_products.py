@@ -209,3 +209,16 @@ def test_products_of_many_sizes_are_made_of_few(monkeypatch: pytest.MonkeyPatch)
         assert_near(linear(x, weight), F.linear(x, weight), 64)
     assert len(seen) > 30
     assert set(seen) <= {64, 128, 256, 512, *range(1024, 8193, 1024)}
+
+
+def test_rows_that_are_left_at_the_end_have_the_same_bits_on_any_number_of_threads() -> None:
+    if not products._mkl_is_slow():
+        pytest.skip("oneDNN is not asked here")
+    weight, threads, found = draw(64, 64), torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append([linear(draw(1024 + rest, 64), weight) for rest in (1, 7, 33, 71)])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))

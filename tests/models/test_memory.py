@@ -69,6 +69,7 @@ BOUNDS: dict[str, tuple[Callable[[], nn.Module], float]] = {
 @pytest.mark.parametrize("name", BOUNDS)
 def test_a_step_holds_few_tensors_of_nodes_and_channels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpnn.row_blocks.ROWS_AT_ONCE", 1000)  # as small beside the graph as for a large one
+    monkeypatch.setattr("mpnn.native.products.BLOCK", 1 << 18)
     torch.manual_seed(0)
     make, bound = BOUNDS[name]
     layer = make()
