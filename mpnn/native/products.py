@@ -17,12 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn.native.library import library
-from mpnn.native.pool import empty
+from mpnn.native.pool import LARGE, empty
 from mpnn.native.reach import in_reach, only_autograd_follows
 
 SMALL = 1 << 22  # multiplications, a twentieth of a millisecond: below, calls are what costs
 BLOCK = 1 << 21  # bytes
-FEW, LEAST = 1 << 10, 1 << 6  # rows that oneDNN is given at a time, and at least
+FEW, LEAST = 1 << 10, 1 << 6  # rows of a piece of a product
+MOST_SIZES = 32  # of whole products
 THIN = 8  # columns below which oneDNN is not faster
 NARROW = 1 << 16  # entries of aᵀ b that are summed up in a cache
 MOST_TASKS = 64
@@ -172,9 +173,24 @@ def _fit(*tensors: Tensor) -> bool:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if len(x) % FEW == 0 and len(x) * len(weight) * x.itemsize <= BLOCK and _onednn_is_faster(x, weight):
-        return _by_onednn(x, weight.t(), bias)  # in the memory that it takes itself
+    small = len(x) * len(weight) * x.itemsize < LARGE
+    if small and _onednn_is_faster(x, weight) and _has_code((len(x), *weight.shape)):
+        return _by_onednn(x, weight.t(), bias)
     return multiply(x, weight.t(), empty((len(x), len(weight)), x.dtype), bias)
+
+
+_sizes: set[tuple[int, ...]] = set()
+
+
+def _has_code(size: tuple[int, ...]) -> bool:
+    """Whether oneDNN has code for a product of this size, or may make it: for the first that there are.
+
+    It takes half a millisecond to make, and half a megabyte to keep. A graph that stays the same has few
+    sizes; of mini-batches each has its own, and their products are made of pieces, to the same bits.
+    """
+    if size not in _sizes and len(_sizes) < MOST_SIZES:
+        _sizes.add(size)
+    return size in _sizes
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -186,10 +202,9 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _pieces(length: int, most: int) -> Iterator[slice]:
-    """Some thousand rows at a time.
+    """Some thousand rows at a time, in few sizes.
 
-    They come in few sizes, for oneDNN keeps code for each that it meets, half a megabyte of it: multiples of
-    `FEW`, then halves of it, and what is left, fewer than `LEAST`, which zeros fill up.
+    Those are multiples of `FEW`, then halves of it, and what is left, less than `LEAST`, which zeros fill up.
     """
     begin = 0
     while begin < length:

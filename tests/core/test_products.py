@@ -203,12 +203,19 @@ def test_products_of_many_sizes_are_made_of_few(monkeypatch: pytest.MonkeyPatch)
         return by_onednn(x, weight, bias)
 
     monkeypatch.setattr(products, "_by_onednn", seeing)
-    weight = draw(64, 64)
-    for rows in range(1000, 30_000, 997):
+    monkeypatch.setattr(products, "_sizes", set())
+    monkeypatch.setattr(products, "MOST_SIZES", 2)
+    weight, bias, sizes = draw(48, 64), draw(48), [30, 997, 1994, *range(2991, 30_000, 997)]
+    of_pieces = {rows: linear(draw(rows, 64), weight, bias) for rows in sizes}
+    assert len(seen) > 60
+    assert set(seen) - {64, 128, 256, 512, *range(1024, 10_241, 1024)} == {30, 997}  # the first two
+    monkeypatch.setattr(products, "MOST_SIZES", 100)
+    for rows, product in of_pieces.items():  # what was met before changes no bit
+        seen.clear()
         x = draw(rows, 64)
-        assert_near(linear(x, weight), F.linear(x, weight), 64)
-    assert len(seen) > 30
-    assert set(seen) <= {64, 128, 256, 512, *range(1024, 8193, 1024)}
+        assert torch.equal(linear(x, weight, bias), product)
+        assert seen == [rows]
+        assert_near(product, F.linear(x, weight, bias), 64)
 
 
 def test_rows_that_are_left_at_the_end_have_the_same_bits_on_any_number_of_threads() -> None:
