@@ -182,9 +182,10 @@ def times(arguments: argparse.Namespace) -> None:
                 time.sleep(0.02)  # threads of the one before spin for a while, and would slow this one down
                 seconds[w].append(step())
         middle = {w: median(s) * 1e3 for w, s in seconds.items()}
-        best_peer = min(v for w, v in middle.items() if w != "mpnn")
+        peers = [v for w, v in middle.items() if w != "mpnn"]
         cells = [f"{middle[c]:.1f}" if c in middle else "" for c in columns]
-        print(f"| {layer} | {' | '.join(cells)} | {best_peer / middle['mpnn']:.2f} |", flush=True)
+        cells.append(f"{min(peers) / middle['mpnn']:.2f}" if peers else "")
+        print(f"| {layer} | {' | '.join(cells)} |", flush=True)
         del steps
         gc.collect()
 
