@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mpnn.native.pool import empty
 from mpnn.native.reach import only_autograd_follows
+from mpnn.row_blocks import rows_at_a_time
 
 ROWS_AT_ONCE = 4096
 
@@ -32,10 +33,6 @@ def by_rows(function: Callable[..., Tensor], rows: Sequence[Tensor], parameters:
     return cast(Tensor, _ByRows.apply(function, len(rows), *rows, *parameters))  # type: ignore[no-untyped-call]
 
 
-def _blocks(num_rows: int) -> Iterator[slice]:
-    return (slice(k, k + ROWS_AT_ONCE) for k in range(0, num_rows, ROWS_AT_ONCE))
-
-
 class _ByRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, function: Callable[..., Tensor], num_given: int, *tensors: Tensor) -> Tensor:
@@ -43,7 +40,7 @@ class _ByRows(torch.autograd.Function):
         ctx.function, ctx.num_given = function, num_given
         given = tensors[:num_given]
         out: Tensor | None = None
-        for rows in _blocks(given[0].size(0)):
+        for rows in rows_at_a_time(given[0].size(0), ROWS_AT_ONCE):
             part = function(*[t[rows] for t in given])
             if out is None:
                 out = empty((len(given[0]), *part.shape[1:]), part.dtype)
@@ -64,7 +61,7 @@ class _ByRows(torch.autograd.Function):
             return (None, None, *(next(each) if want else None for want in wanted))
         found = [empty(t.shape, t.dtype) if want else None for t, want in zip(given, wanted, strict=False)]
         totals: list[Tensor | None] = [None] * len(parameters)
-        for rows in _blocks(given[0].size(0)):
+        for rows in rows_at_a_time(given[0].size(0), ROWS_AT_ONCE):
             block = [t[rows].detach().requires_grad_(want) for t, want in zip(given, wanted, strict=False)]
             with torch.enable_grad():
                 out = ctx.function(*block)

@@ -16,6 +16,7 @@ from mpnn.csr import CSR, compress
 from mpnn.native.pool import empty
 from mpnn.native.products import gram, multiply
 from mpnn.native.reach import only_autograd_follows
+from mpnn.row_blocks import rows_at_a_time
 from mpnn.typed import grouped_linear
 
 MANY = 1 << 22  # numbers, 16 MB of float32: if one message for each edge had as many, few are there at once
@@ -153,8 +154,7 @@ class Part(NamedTuple):
 def _some_rows(csr: CSR, num_columns: int) -> list[tuple[slice, Compressed]]:
     """Rows, some at a time, as graphs."""
     found = []
-    for first in range(0, csr.num_rows, SENDERS_AT_ONCE):
-        rows = slice(first, min(first + SENDERS_AT_ONCE, csr.num_rows))
+    for rows in rows_at_a_time(csr.num_rows, SENDERS_AT_ONCE):
         indptr = csr.indptr[rows.start : rows.stop + 1]
         begin, end = int(indptr[0]), int(indptr[-1])
         found.append((rows, Compressed(indptr - begin, csr.indices[begin:end], num_columns)))

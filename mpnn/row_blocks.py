@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 ROWS_AT_ONCE = 8192
 MOST_BLOCKS = 64
 
@@ -17,6 +19,15 @@ def row_blocks(num_rows: int) -> list[slice]:
     step = ROWS_AT_ONCE * max(1, -(-num_rows // (ROWS_AT_ONCE * MOST_BLOCKS)))
     starts = range(0, max(1, num_rows // step) * step, step)
     return [slice(k, num_rows if k == starts[-1] else k + step) for k in starts]
+
+
+def rows_at_a_time(num_rows: int, most: int) -> Iterator[slice]:
+    """So many rows, then as many again; fewer at the end.
+
+    >>> list(rows_at_a_time(5, 3))
+    [slice(0, 3, None), slice(3, 5, None)]
+    """
+    return (slice(first, min(first + most, num_rows)) for first in range(0, num_rows, most))
 
 
 def has_several(size: tuple[int, int]) -> bool:

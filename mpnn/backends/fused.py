@@ -93,8 +93,12 @@ def _by_kernels(
     plan = fused.plan
     wanted = _wanted(given, made)
     if True not in wanted or not torch.is_grad_enabled():
-        values = given if made is None else made.in_rows(given)
-        outputs = own_rows.run(fused.forward_kernel(save=False), graph, values, seed)
+        kernel = fused.forward_kernel(save=False)
+        outputs = (
+            kernel(graph, given, seed)
+            if made is None
+            else own_rows.run(kernel, graph, made.in_rows(given), seed)
+        )
         return [outputs[k] for k in plan.positions]
     fused.forward_kernel(save=True)
     try:
@@ -149,11 +153,17 @@ class _Rows(torch.autograd.Function):
         made: Inputs | None,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        values = tensors if made is None else made.in_rows(tensors)
-        outputs = own_rows.run(fused.forward_kernel(save=True), graph, values, seed)
+        kernel = fused.forward_kernel(save=True)
+        values: Sequence[Tensor | None] = tensors
+        if made is None:  # as in most calls, which then have nothing to look for
+            outputs = kernel(graph, tensors, seed)
+        else:
+            rows = made.in_rows(tensors)
+            outputs = own_rows.run(kernel, graph, rows, seed)
+            values = [own_rows.known(one) for one in rows]
         ctx.fused, ctx.graph, ctx.seed, ctx.made = fused, graph, seed, made
         # What the way back does not read, say a sum, is not kept, and may be written into by its reader.
-        kept = [v if read else None for v, read in zip(map(_known, values), reads, strict=True)]
+        kept = [v if read else None for v, read in zip(values, reads, strict=True)]
         needed = [outputs[k] for k in fused.plan.needed_again]
         ctx.num_values, ctx.num_tensors = len(kept), 0 if made is None else len(tensors)
         ctx.save_for_backward(*kept, *needed, *tensors[: ctx.num_tensors])
@@ -190,11 +200,6 @@ class _Rows(torch.autograd.Function):
                 tensors = _with_those_not_kept(fused.plan, graph, values, wanted)
             found = fused.plan.differentiable_gradients(graph, seed, tensors, made, gradients, wanted)
             return (None, None, None, None, None, *found)
-
-
-def _known(value: Tensor | MappedRows) -> Tensor | None:
-    """A value, unless nobody needed all of its rows at once."""
-    return value.whole if isinstance(value, MappedRows) else value
 
 
 def _with_those_not_kept(
@@ -257,19 +262,16 @@ def gradients_by_kernels(
     for place, (kernel, targets) in enumerate(zip(kernels, backward.targets, strict=True)):
         made: Sequence[Tensor | None]
         if into is None:
-            made = own_rows.run(kernel, graph, inputs, seed)
+            made = kernel(graph, cast(Any, inputs), seed)
         else:
             places = [asked[target] if target >= 0 else -1 for target in targets]
             made = into.run(kernel, places, graph, inputs, seed)
+            own_rows.let_go(inputs, [later.program for later in kernels[place + 1 :]])
         for target, tensor in zip(targets, made, strict=True):
             if target >= 0:
                 results[target] = tensor
             else:
                 totals[-1 - target] = tensor
-        later = [rows for other in kernels[place + 1 :] for rows in own_rows.gathered(other.program, inputs)]
-        for rows in inputs:
-            if isinstance(rows, MappedRows) and rows not in later:
-                rows.let_go()
     if backward.shared:
         late = backward.after([totals[k] for k in range(len(totals))], cast(Any, inputs))
         for target, tensor in zip(backward.shared, late, strict=True):

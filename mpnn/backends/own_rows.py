@@ -52,3 +52,16 @@ def run(kernel: Kernel, graph: Graph, inputs: Sequence[Tensor | MappedRows], see
         return kernel(graph, tensors, seed)
     *_, (_, outputs) = kernel.blocks(graph, given, seed)
     return outputs
+
+
+def known(rows: Tensor | MappedRows) -> Tensor | None:
+    """All of an input's rows, unless nobody has needed them at once."""
+    return rows.whole if isinstance(rows, MappedRows) else rows
+
+
+def let_go(inputs: Sequence[Tensor | MappedRows], later: Sequence[Program]) -> None:
+    """Forget the maps of which no later program gathers rows."""
+    needed = [rows for program in later for rows in gathered(program, inputs)]
+    for rows in inputs:
+        if isinstance(rows, MappedRows) and rows not in needed:
+            rows.let_go()

@@ -30,6 +30,7 @@ from mpnn.plan.homes import (
     with_rows,
 )
 from mpnn.plan.picked import picked, product_with_picked
+from mpnn.row_blocks import rows_at_a_time
 
 aten = torch.ops.aten
 
@@ -338,7 +339,7 @@ def sum_of_product(a: Tensor, b: Tensor, *dims: Any, dtype: torch.dtype | None =
     )
     if whole:
         return (a.to(dtype) * b.to(dtype)).sum(*dims)
-    blocks = [slice(k, k + ROWS_AT_ONCE) for k in range(0, a.size(0), ROWS_AT_ONCE)]
+    blocks = rows_at_a_time(a.size(0), ROWS_AT_ONCE)
     return torch.cat([(a[rows].to(dtype) * b[rows].to(dtype)).sum(*dims) for rows in blocks])
 
 

@@ -17,7 +17,7 @@ from mpnn.backends import fused
 from mpnn.backends.triton import has_triton
 from mpnn.models.relations import TypedEdges
 from tests.core.graphs import random_graph
-from tests.core.waiting import never_waits, no_waiting
+from tests.core.waiting import never_waits, no_waiting, warmed_up
 from tests.elsewhere import elsewhere
 
 if not has_triton():
@@ -199,12 +199,7 @@ def test_a_cuda_graph_captures_a_step() -> None:
         loss.backward()
         return loss
 
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
+    warmed_up(step)
     wanted = step().detach().clone()
     gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
     captured = torch.cuda.CUDAGraph()

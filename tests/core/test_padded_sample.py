@@ -13,7 +13,7 @@ from mpnn import Graph, NeighborLoader, models, sample_neighbors
 from mpnn.backends.triton import has_triton
 from tests.compare import assert_close
 from tests.core.graphs import graphs, random_graph
-from tests.core.waiting import never_waits, no_waiting
+from tests.core.waiting import never_waits, no_waiting, warmed_up
 from tests.elsewhere import elsewhere
 from tests.laws import SUBJECTS, Data, Subject, carrying
 
@@ -124,12 +124,7 @@ def test_a_cuda_graph_captures_the_draw_and_the_step() -> None:
         out.square().sum().backward()
         return out.detach(), batch.edges
 
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
+    warmed_up(step)
     captured = torch.cuda.CUDAGraph()
     with torch.cuda.graph(captured):
         out, edges = step()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -98,3 +98,13 @@ class _Functions(TorchFunctionMode):
         if waits and not any(isinstance(one, Tensor) for one in tree_leaves(numbers)):
             raise AssertionError(f"{func.__name__}() of or to {device} waits for the device.")
         return func(*args, **kwargs)
+
+
+def warmed_up(step: Callable[[], Any]) -> None:
+    """Run a step beside the current stream some times, as PyTorch asks for before a CUDA graph captures it."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
