@@ -101,7 +101,7 @@ class _Functions(TorchFunctionMode):
 
 
 def warmed_up(step: Callable[[], Any]) -> None:
-    """Run a step beside the current stream some times, as PyTorch asks for before a CUDA graph captures it."""
+    """Run a step some times beside the current stream, as is asked for before a CUDA graph captures it."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
