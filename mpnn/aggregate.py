@@ -30,6 +30,11 @@ class Reduction(NamedTuple):
     value: Tensor
     score: Tensor | None = None
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The value, and the score if there is one."""
+        return [self.value] if self.score is None else [self.value, self.score]
+
     def reduce(self, index: Tensor, num_rows: int, dim: int) -> Tensor:
         """Do it in plain PyTorch."""
         if self.score is None:

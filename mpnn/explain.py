@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from mpnn.backends.plans import named_tensors, trace_count
+from mpnn.backends.plans import trace_count
 from mpnn.backends.record import Ran, recording
 from mpnn.graph import Graph
 from mpnn.lowering import explain as why_not_dense
-from mpnn.plan.homes import ROWS, VIEWS, Home, op_name, shape_of
+from mpnn.plan.front import arguments_of
+from mpnn.plan.homes import VIEWS, Home, feature_shape, has_rows, op_name, row_size
 from mpnn.plan.ir import Program
 from mpnn.plan.plan import Plan
 from mpnn.step import Recurrence, Step
@@ -174,9 +174,7 @@ class StepExplanation:
         """Arithmetic operations on all edges together."""
         if self.plan is None or self.graph is None:
             return 0 if self._ran.work is None else self._ran.work.operations
-        each = sum(map(_operations, self.plan.hoisted.core)) + sum(
-            prod(shape_of(node)) // ROWS for node in self.plan.hoisted.outputs
-        )
+        each = sum(map(_operations, self.plan.hoisted.core)) + sum(map(row_size, self.plan.hoisted.outputs))
         return each * self.graph.num_edges
 
     # Words --------------------------------------------------------------------------------------------
@@ -194,7 +192,7 @@ class StepExplanation:
             lines.append(f"  because  {why_not_dense(what)}")
         if self.plan is not None:
             assert isinstance(what, Step)
-            names = _Names(self.plan, [name for name, *_ in named_tensors(what)])
+            names = _Names(self.plan, arguments_of(what).names)
             lines += [f"  per node {line}" for line in names.moved()]
             lines += [f"  per edge {line}" for line in names.core()]
             lines += self._backward_lines()
@@ -233,10 +231,10 @@ def _operations(node: fx.Node) -> int:
     name = op_name(node)
     if name in VIEWS or not node.all_input_nodes:
         return 0
-    size = prod(shape_of(node)) // ROWS
+    size = row_size(node)
     if name in ("mm", "addmm", "bmm"):
-        return 2 * size * shape_of(node.all_input_nodes[-2])[-1]
-    widest = max(prod(shape_of(n)) // ROWS for n in node.all_input_nodes)
+        return 2 * size * feature_shape(node.all_input_nodes[-2])[-1]
+    widest = max((row_size(n) for n in node.all_input_nodes if has_rows(n)), default=0)
     return max(size, widest)
 
 
@@ -255,7 +253,7 @@ class _Names:
         self._names: dict[fx.Node, str] = {}
         graph = (plan.hoisted.inputs or plan.hoisted.core or plan.hoisted.outputs)[0].graph
         placeholders = [n for n in graph.nodes if n.op == "placeholder"]
-        captured = [".".join(path) for path, *_ in plan.captured]
+        captured = [".".join(path) for path, *_ in plan.captured.each]
         self._names.update(zip(placeholders, [*arguments, *captured], strict=True))
         self._shown = {n for n in plan.hoisted.inputs if n not in self._names}
         for k, node in enumerate(plan.hoisted.inputs):

@@ -1,9 +1,10 @@
 """Steps inside `torch.compile` and `torch.export`: the message is traced by PyTorch's compiler itself.
 
 The compiler walks through `run`. What it finds between `lifted`, where node features are brought to the
-edges, and `gathered`, where messages are reduced, becomes a graph of its own, with `ROWS` edges. From that a
-plan is made like any other, with the parameters that the message reached by itself as inputs, and in its
-place the compiled function gets the plan's work at the nodes and one `mpnn::rows`.
+edges, and `gathered`, where messages are reduced, becomes a graph of its own. From that a plan is made like
+any other, with the parameters that the message reached by itself as inputs, and in its place the compiled
+function gets the plan's work at the nodes and one `mpnn::rows`. To the compiler the number of edges is a size
+like any other: one that a message computes with is right, whether it is a number there or a symbol.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from torch.nn.utils.stateless import _reparametrize_module
 from mpnn import graph_ops  # noqa: F401  registers what graphs need
 from mpnn.aggregate import Aggregator, Mean, Reduction
 from mpnn.backends.fused import counts_of
-from mpnn.backends.plans import fusible, home_of
+from mpnn.backends.plans import fusible
 from mpnn.backends.rows_op import fused_of, places, rows
 from mpnn.plan.apart import apart
-from mpnn.plan.homes import ROWS, Home, NotFusableError, with_rows
+from mpnn.plan.front import home_of, kind_of
+from mpnn.plan.homes import Home
 from mpnn.plan.plan import Plan, make_plan
+from mpnn.plan.rows import NotFusableError
 from mpnn.plan.text import Reduced, plan_to_text
 from mpnn.step import Step
 
@@ -34,14 +37,14 @@ region: Any = getattr(wrap, "dynamo_bypassing_wrapper", None)
 
 
 @torch.library.custom_op("mpnn::lifted", mutates_args=())
-def lifted(value: Tensor, home: str) -> Tensor:
+def lifted(value: Tensor, home: str, edge_index: Tensor) -> Tensor:
     """Stands for one row per edge of what lives at `home`, while a message is traced."""
     raise NotImplementedError("mpnn::lifted only marks a place in a trace.")
 
 
 @lifted.register_fake
-def _(value: Tensor, home: str) -> Tensor:
-    return value.new_empty((ROWS, *value.shape[1:]))
+def _(value: Tensor, home: str, edge_index: Tensor) -> Tensor:
+    return value.new_empty((edge_index.size(1), *value.shape[1:]))
 
 
 @torch.library.custom_op("mpnn::gathered", mutates_args=())
@@ -84,9 +87,7 @@ def run(step: Step) -> Tensor:
 
 
 def _split(aggregator: Aggregator, messages: Any) -> list[Reduction]:
-    reductions = aggregator.split(messages)
-    # The kernel divides by the number of messages itself, a row at a time.
-    return [r._replace(kind="mean") for r in reductions] if type(aggregator) is Mean else reductions
+    return [r._replace(kind=kind_of(aggregator, r.kind)) for r in aggregator.split(messages)]
 
 
 class _Reads(NamedTuple):
@@ -162,7 +163,7 @@ def _region(step: Step, reads: _Reads) -> list[Tensor]:
     def body(*given: Tensor) -> list[Tensor]:
         arguments = dict(fixed)
         for name, home, value in zip(names, homes, given, strict=True):
-            arguments[name] = value if home is Home.SHARED else lifted(value, home.value)
+            arguments[name] = value if home is Home.SHARED else lifted(value, home.value, edge_index)
         reductions = _split(aggregator, message(**arguments))
         return [gathered(r.value, r.score, r.kind, edge_index, num_src, num_dst) for r in reductions]
 
@@ -190,19 +191,29 @@ class _Region:
         self.places = [n for n in body.graph.nodes if n.op == "placeholder"]
         self.gathered = body.graph.find_nodes(op="call_function", target=torch.ops.mpnn.gathered.default)
         self.plan: Plan | None = None
-        try:
-            self.plan, self.text = self._make(dict(zip(self.places, given, strict=True)))
-            fused_of(self.text, _device_of(given))
-        except NotFusableError:
-            self.plan, self.text = None, ""
+        values = dict(zip(self.places, given, strict=True))
+        for sizes_are_rows in (False, True):
+            try:
+                self.plan, self.text = self._make(values, sizes_are_rows)
+                fused_of(self.text, _device_of(given))
+                return
+            except NotFusableError:
+                self.plan, self.text = None, ""
 
-    def _make(self, given: dict[fx.Node, Any]) -> tuple[Plan, str]:
+    def _make(self, given: dict[fx.Node, Any], sizes_are_rows: bool) -> tuple[Plan, str]:
+        """A plan of the region.
+
+        Where the number of edges is a number to the compiler, which then compiles anew for another, a message
+        that asks for it has that number in its trace. With `sizes_are_rows` its multiples are taken for
+        multiples of the number of rows: a plan that comes of this is, for that number, the same function.
+        """
+        num_edges = self._edge_index(given).size(1)
         self.inputs: list[tuple[fx.Node, Home]] = []
         for node in self.places:
             if not isinstance(given[node], Tensor):
                 continue
             for user in node.users:
-                home = _home_of(user)
+                home = _home_of(user, node)
                 if home is not None and (node, home) not in self.inputs:
                     self.inputs.append((node, home))
         names = [f"v{k}" for k in range(len(self.inputs))]
@@ -211,14 +222,22 @@ class _Region:
         floating = next((t.dtype for _, t in examples if t.is_floating_point()), torch.get_default_dtype())
 
         def message(**inputs: Tensor) -> list[Reduction]:
-            traced = _Traced(self.body, floating, {key: inputs[name] for key, name in keys.items()})
+            rows = next(inputs[keys[key]].size(0) for key in self.inputs if key[1] is not Home.SHARED)
+            named = {key: inputs[name] for key, name in keys.items()}
+            traced = _Traced(self.body, floating, named, num_edges if sizes_are_rows else 0, rows)
             found: list[Reduction] = traced.run(
-                *[None if isinstance(v, Tensor) else _number(v, n) for n, v in given.items()]
+                *[
+                    None if isinstance(v, Tensor) else rows if _same_size(v, num_edges) else _number(v, n)
+                    for n, v in given.items()
+                ]
             )
             return found
 
         plan = make_plan(message, Reduced(), names, examples, {})
         return plan, plan_to_text(plan)
+
+    def _edge_index(self, given: dict[fx.Node, Any]) -> Tensor:
+        return cast(Tensor, given[cast(fx.Node, self.gathered[0].args[3])])
 
     def __call__(self, given: Sequence[Any]) -> list[Tensor]:
         values = dict(zip(self.places, given, strict=True))
@@ -234,10 +253,10 @@ class _Region:
 _regions: WeakKeyDictionary[fx.GraphModule, _Region] = WeakKeyDictionary()
 
 
-def _home_of(user: fx.Node) -> Home | None:
-    """Where a node takes its input from: an end of the edges, or as it is."""
+def _home_of(user: fx.Node, given: fx.Node) -> Home | None:
+    """Where an operation takes an input from: an end of the edges, or as it is; None if it reads nothing."""
     if user.target is torch.ops.mpnn.lifted.default:
-        return Home(user.args[1])
+        return Home(user.args[1]) if user.args[0] is given else None
     return None if user.target is torch.ops.mpnn.gathered.default else Home.SHARED
 
 
@@ -252,9 +271,15 @@ def _device_of(given: Sequence[Any]) -> torch.device:
     return next(v.device for v in given if isinstance(v, Tensor))
 
 
+def _same_size(value: Any, num_edges: Any) -> bool:
+    """Whether a symbol of the compiler's is the number of edges."""
+    symbols = isinstance(value, torch.SymInt) and isinstance(num_edges, torch.SymInt)
+    return symbols and bool(value.node.expr == num_edges.node.expr)
+
+
 def _number(value: Any, node: fx.Node) -> Any:
     """A size as the trace may know it; one that only reductions use stays unknown, and may change."""
-    used = any(_home_of(user) is Home.SHARED for user in node.users)
+    used = any(_home_of(user, node) is Home.SHARED for user in node.users)
     return int(value) if used and isinstance(value, torch.SymInt) else value
 
 
@@ -262,10 +287,29 @@ class _Traced(fx.Interpreter):
     """Run a region on the inputs of a plan, up to its reductions."""
 
     def __init__(
-        self, body: fx.GraphModule, floating: torch.dtype, inputs: dict[tuple[fx.Node, Home], Tensor]
+        self,
+        body: fx.GraphModule,
+        floating: torch.dtype,
+        inputs: dict[tuple[fx.Node, Home], Tensor],
+        num_edges: int,
+        rows: Any,
     ) -> None:
         super().__init__(body)
         self._floating, self._inputs = floating, inputs
+        self._num_edges, self._rows = num_edges, rows
+
+    def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Any, Any]:
+        """The arguments of an operation, in which multiples of a known number of edges may be rows."""
+        args, kwargs = super().fetch_args_kwargs_from_env(n)
+        return (self._in_rows(args), self._in_rows(kwargs)) if self._num_edges > 1 else (args, kwargs)
+
+    def _in_rows(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self._in_rows(v) for name, v in value.items()}
+        if isinstance(value, list | tuple) and not isinstance(value, Reduction):
+            return type(value)([self._in_rows(v) for v in value])
+        is_multiple = type(value) is int and value > 0 and value % self._num_edges == 0
+        return value // self._num_edges * self._rows if is_multiple else value
 
     def run_node(self, n: fx.Node) -> Any:
         """Answer what marks a place; run the rest."""
@@ -293,22 +337,12 @@ class _Plain(fx.Interpreter):
         self._edge_index, self._num_dst = edge_index, num_dst
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """Lift and reduce where it says so; elsewhere the rows are those of this graph."""
+        """Lift and reduce where it says so."""
         if target is torch.ops.mpnn.lifted.default:
-            value, home = args
+            value, home, _ = args
             ends = {"source": 0, "destination": 1}
             return value if home not in ends else value.index_select(0, self._edge_index[ends[home]])
         if target is torch.ops.mpnn.gathered.default:
             value, score, kind, *_ = args
             return Reduction(kind, value, score).reduce(self._edge_index[1], self._num_dst, 0)
-        return super().call_function(target, self._rows(args), self._rows(kwargs))
-
-    def call_method(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """The same."""
-        return super().call_method(target, self._rows(args), self._rows(kwargs))
-
-    def _rows(self, arguments: Any) -> Any:
-        num_edges = self._edge_index.size(1)
-        if isinstance(arguments, dict):
-            return {name: with_rows(value, num_edges) for name, value in arguments.items()}
-        return with_rows(arguments, num_edges)
+        return super().call_function(target, args, kwargs)

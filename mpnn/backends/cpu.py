@@ -10,7 +10,7 @@ from mpnn.backends.c.kernel import Kernel
 from mpnn.backends.fused import run as run_fused
 from mpnn.native.compiler import has_compiler
 from mpnn.native.reach import transformed
-from mpnn.plan.homes import NotFusableError
+from mpnn.plan.rows import NotFusableError
 from mpnn.step import Step
 
 

@@ -20,10 +20,10 @@ from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError
 from mpnn.native.memory import is_spare
 from mpnn.plan.dropout import Seed, draw_seed
-from mpnn.plan.homes import Home, NotFusableError, shape_of
+from mpnn.plan.homes import Home, feature_shape, shape_of
 from mpnn.plan.ir import Program
-from mpnn.plan.lower import feature_shape
 from mpnn.plan.plan import Plan
+from mpnn.plan.rows import NotFusableError
 from mpnn.plan.stems import Inputs, MappedRows
 from mpnn.row_blocks import has_several
 from mpnn.step import Step

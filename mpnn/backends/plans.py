@@ -12,15 +12,14 @@ from torch import Tensor
 
 from mpnn.aggregate import Aggregator, Custom, Several
 from mpnn.backends.autocast import autocast_type, without_autocast
-from mpnn.fields import Mapped
+from mpnn.fields import Deferred, Mapped
 from mpnn.graph import Graph
-from mpnn.parameters import TOPOLOGY_NAMES, Residency
-from mpnn.plan.capture import SCALARS, fetch, fingerprint, same_tensor
+from mpnn.parameters import Residency
 from mpnn.plan.dropout import Seed
-from mpnn.plan.homes import Home, NotFusableError
+from mpnn.plan.front import arguments_of, key_of
 from mpnn.plan.ir import Program
-from mpnn.plan.plan import MAPPED, Backward, Plan, make_plan
-from mpnn.plan.row_softmax import NumRows, calls_softmax
+from mpnn.plan.plan import Backward, Plan, make_plan
+from mpnn.plan.rows import NotFusableError
 from mpnn.plan.stems import MappedRows
 from mpnn.step import Step
 
@@ -140,7 +139,7 @@ def _known_plan(key: Hashable, step: Step) -> Fused | None:
     if isinstance(known, str):
         raise NotFusableError(known)
     for fused in known or ():
-        if _captures_fit(fused.plan, step):
+        if fused.plan.captured.fit(step.message, cast(Aggregator, step.aggregator)):
             return fused
     return None
 
@@ -153,59 +152,9 @@ def fusible(aggregator: Any) -> bool:
 
 
 def _key(step: Step) -> Hashable:
-    num_edges = step.fields.graph.num_edges
-    arguments: list[Hashable] = []
-    for name, (residency, value) in step.arguments.items():
-        plain = type(value) is Tensor
-        if plain or isinstance(value, Tensor):
-            if not plain and _answers(value):
-                raise NotFusableError(f"the argument {name!r} answers operations itself")
-            home, shape = home_of(residency, value, num_edges), value.shape
-            shape = shape if home is Home.SHARED else shape[1:]
-            arguments.append((name, home, shape, value.dtype, value.device))
-        elif value is None:
-            arguments.append(name)
-        elif isinstance(value, Mapped):
-            x, weight = value.x, value.weight
-            one = (value.shape, x.shape[1:], x.dtype, weight.shape, weight.dtype, value.bias is None)
-            arguments.append((name, residency, one, x.device))
-        elif _is_count(step, name, value):
-            arguments.append((name, NumRows))
-        elif isinstance(value, SCALARS):
-            arguments.append((name, type(value), value))
-        else:
-            raise NotFusableError(f"the argument {name!r} is a {type(value).__name__}")
-    autocast = autocast_type(step.fields.graph)
-    return (fingerprint(step.message, cast(Aggregator, step.aggregator)), tuple(arguments), autocast)
-
-
-def _answers(value: Tensor) -> bool:
-    """Whether a tensor is of a kind of its own, which may have no data."""
-    return type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__
-
-
-def _is_count(step: Step, name: str, value: Any) -> bool:
-    """Whether an argument is a number of nodes that a message only passes on to a softmax."""
-    return type(value) is int and name.rpartition(".")[2] in TOPOLOGY_NAMES and calls_softmax(step.message)
-
-
-def home_of(residency: Residency, value: Tensor, num_edges: int) -> Home:
-    """Where the rows of an argument live."""
-    if residency is Residency.DST:
-        return Home.DST
-    if residency is Residency.SRC:
-        return Home.SRC
-    # One row per edge, or shared by all? With a single edge both readings of a row give the same numbers.
-    return Home.EDGE if value.dim() > 0 and value.size(0) == num_edges else Home.SHARED
-
-
-def _captures_fit(plan: Plan, step: Step) -> bool:
-    for path, shape, dtype in plan.captured:
-        tensor = fetch(path, step.message, cast(Aggregator, step.aggregator))
-        if tensor.shape != shape or tensor.dtype != dtype:
-            return False
-    aggregator = cast(Aggregator, step.aggregator)
-    return all(same_tensor(paths, step.message, aggregator) for paths in plan.aliases)
+    if any(isinstance(value, Deferred) for _, value in step.arguments.values()):
+        raise NotFusableError("the types of the edges are known to the dense kernel of a grid alone")
+    return (key_of(step), autocast_type(step.fields.graph))
 
 
 def tensors_of(value: Any) -> tuple[Tensor, ...]:
@@ -215,31 +164,16 @@ def tensors_of(value: Any) -> tuple[Tensor, ...]:
     return value.parts if isinstance(value, Mapped) else ()
 
 
-def named_tensors(step: Step) -> list[tuple[str, Home, Tensor]]:
-    """The tensors that the plan of a step takes, and where their rows live."""
-    num_edges = step.fields.graph.num_edges
-    found = []
-    for name, (residency, value) in step.arguments.items():
-        if isinstance(value, Tensor):
-            found.append((name, home_of(residency, value, num_edges), value))
-        elif isinstance(value, Mapped):
-            homes = (home_of(residency, value.x, num_edges), Home.SHARED, Home.SHARED)
-            found += zip([f"{name}.{part}" for part in MAPPED], homes, value.parts, strict=False)
-    return found
-
-
 def _make(step: Step) -> Plan:
-    tensors = named_tensors(step)
-    names = [name for name, *_ in tensors]
-    fixed = {
-        name: NumRows() if _is_count(step, name, value) else value
-        for name, (_, value) in step.arguments.items()
-        if not isinstance(value, Tensor | Mapped)
-    }
-    mapped = {name: value.shape for name, (_, value) in step.arguments.items() if isinstance(value, Mapped)}
-    placed = [(home, value) for _, home, value in tensors]
+    given = arguments_of(step)
     autocast = autocast_type(step.fields.graph)
     with without_autocast(step.fields.graph):
         return make_plan(
-            step.message, cast(Aggregator, step.aggregator), names, placed, fixed, autocast, mapped
+            step.message,
+            cast(Aggregator, step.aggregator),
+            given.names,
+            given.placed,
+            given.fixed,
+            autocast,
+            given.mapped,
         )

@@ -25,9 +25,9 @@ from mpnn.native.gpu import has_triton
 from mpnn.plan.adjoint import SAVED
 from mpnn.plan.apart import apart
 from mpnn.plan.dropout import Seed
-from mpnn.plan.homes import NotFusableError
-from mpnn.plan.lower import feature_shape
+from mpnn.plan.homes import feature_shape
 from mpnn.plan.plan import Plan
+from mpnn.plan.rows import NotFusableError
 from mpnn.plan.text import plan_from_text
 
 

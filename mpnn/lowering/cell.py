@@ -8,21 +8,20 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mpnn.aggregate import Aggregator
 from mpnn.lowering.match import PROBES
 from mpnn.parameters import Residency, parameters_of
 from mpnn.plan.capture import Path, fetch, fingerprint
+from mpnn.plan.front import read_function
 from mpnn.plan.hoist import Evaluator
-from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, op_name
-from mpnn.plan.plan import _lift_captured
-from mpnn.plan.trace import fake_inputs, trace
+from mpnn.plan.homes import Home, op_name, shape_of
+from mpnn.plan.rows import ROWS, NotFusableError
 from mpnn.step import Recurrence
 
 
 @dataclass(frozen=True)
-class Traced:
+class Part:
     """A function of rows, and of weights that it reached by itself."""
 
     module: fx.GraphModule
@@ -50,9 +49,9 @@ class Cell:
 
     width: int  # of the input
     states: tuple[int, ...]  # widths
-    first: Traced  # of the input
-    following: Traced  # of the input, that of the node before, and the states of that node
-    joining: Traced  # the same with the states of two nodes before
+    first: Part  # of the input
+    following: Part  # of the input, that of the node before, and the states of that node
+    joining: Part  # the same with the states of two nodes before
 
     @property
     def weights(self) -> dict[Path, torch.Size]:
@@ -86,7 +85,6 @@ def read_cell(call: Recurrence) -> Cell:
     ((name, x),) = call.fields.items()
     if not isinstance(x, Tensor) or x.dim() != 2:
         raise NotFusableError(f"{name} is no tensor [num_nodes, channels]")
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
 
     def update(received: Tensor, fields: dict[str, Any]) -> list[Tensor]:
         asked = parameters_of(call.update, skip=1)
@@ -94,7 +92,7 @@ def read_cell(call: Recurrence) -> Cell:
 
     def first(x: Tensor) -> list[Tensor]:
         fields = call.prepare({name: x})
-        return update(call.nothing(ROWS, fields), fields)
+        return update(call.nothing(x.size(0), fields), fields)
 
     def heard_of(fields: dict[str, Any], x_before: Tensor, states: Sequence[Tensor]) -> Tensor:
         before = call.prepare({name: x_before}) | dict(zip(call.state, states, strict=True))
@@ -120,32 +118,30 @@ def read_cell(call: Recurrence) -> Cell:
         parts = [heard_of(fields, x_before, part) for part in (states[:half], states[half:])]
         return update(parts[0] + parts[1], fields)
 
-    began = _trace(call, first, mode, [x])
-    outputs = [n.meta["val"] for n in list(began.module.graph.nodes)[-1].args[0]]
-    if len(outputs) != len(call.state) or any(v.dim() != 2 for v in outputs):
-        raise NotFusableError("the states are no tensors [num_nodes, channels]")
-    went_on = _trace(call, following, mode, [x, x, *outputs])
-    joined = _trace(call, joining, mode, [x, x, *outputs, *outputs])
-    return Cell(x.size(1), tuple(v.size(1) for v in outputs), began, went_on, joined)
+    began, widths = _trace(call, first, [x])
+    states = [x.new_empty(1, width) for width in widths]
+    went_on, _ = _trace(call, following, [x, x, *states])
+    joined, _ = _trace(call, joining, [x, x, *states, *states])
+    return Cell(x.size(1), tuple(widths), began, went_on, joined)
 
 
 def _trace(
-    call: Recurrence, function: Callable[..., list[Tensor]], mode: FakeTensorMode, examples: Sequence[Tensor]
-) -> Traced:
-    inputs = fake_inputs(mode, examples, [True] * len(examples))
-    with torch.no_grad(), mode:
-        module = trace(function, inputs)
-    captured, aliases = _lift_captured(module, call.update, cast(Aggregator, call.aggregator))
-    if aliases:
+    call: Recurrence, function: Callable[..., list[Tensor]], examples: Sequence[Tensor]
+) -> tuple[Part, list[int]]:
+    """A function of rows, and the widths of what it returns."""
+    aggregator = cast(Aggregator, call.aggregator)
+    traced = read_function(function, [(Home.EDGE, t) for t in examples], call.update, aggregator)
+    if traced.captured.aliases:
         raise NotFusableError("one weight stands in two places")
-    placeholders = [n for n in module.graph.nodes if n.op == "placeholder"]
-    homes = dict.fromkeys([n.name for n in placeholders], Home.SHARED)
-    homes.update({n.name: Home.EDGE for n in placeholders[: len(inputs)]})
-    for node in module.graph.nodes:
+    shapes = [shape_of(node) for node in traced.outputs]
+    if len(shapes) != len(call.state) or any(len(shape) != 2 or shape[0] != ROWS for shape in shapes):
+        raise NotFusableError("the states are no tensors [num_nodes, channels]")
+    for node in traced.graph.nodes:
         if node.kwargs.get("dtype") in (torch.float32, torch.float16, torch.bfloat16):
             node.kwargs = node.kwargs | {"dtype": torch.float64}  # that of the probes
-    annotate(module.graph, homes)
-    return Traced(module, tuple((path, shape) for path, shape, _ in captured))
+    traced.annotate()
+    weights = tuple((path, shape) for path, shape, _ in traced.captured.each)
+    return Part(traced.module, weights), [cast(int, width) for _, width in shapes]
 
 
 def weights_of(call: Recurrence, paths: Sequence[Path | None]) -> list[Tensor | None]:

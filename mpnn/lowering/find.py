@@ -14,11 +14,12 @@ from torch import Tensor
 from mpnn.aggregate import Aggregator, Custom, Several, Sum
 from mpnn.lowering import cell as cells
 from mpnn.lowering.child_sum import ChildSum
-from mpnn.lowering.reading import Reading, key_of, read
+from mpnn.lowering.reading import Reading, read
 from mpnn.lowering.recurrence import Recurrent, States
 from mpnn.lowering.rule import Lowered, NoMatchError, Rule
 from mpnn.lowering.rules import RULES
-from mpnn.plan.homes import NotFusableError
+from mpnn.plan.front import key_of
+from mpnn.plan.rows import NotFusableError
 from mpnn.step import Recurrence, Step
 from mpnn.topology import Implicit
 

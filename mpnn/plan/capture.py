@@ -25,7 +25,7 @@ from mpnn.plan.functions import (
     global_names,
     written_names,
 )
-from mpnn.plan.homes import NotFusableError
+from mpnn.plan.rows import NotFusableError
 
 SCALARS = (bool, int, float, str, type(None))
 _SCALARS = frozenset(SCALARS)

@@ -73,11 +73,13 @@ def _prod(x: Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype | No
     return out if keepdim else out.squeeze(dim)
 
 
-def _repeat(x: Tensor, repeats: Sequence[int]) -> Tensor:
+def _repeat(x: Tensor, repeats: Sequence[Any]) -> Tensor:
     """Copies along features; along rows there is one, or the rows would be mixed."""
     x = x.reshape((1,) * (len(repeats) - x.dim()) + tuple(x.shape))
     for dim, times in enumerate(repeats):
-        if times != 1:
+        if isinstance(times, torch.SymInt) and x.size(dim) == 1:  # once for every row
+            x = x.expand([times if d == dim else -1 for d in range(x.dim())])
+        elif times != 1:
             x = torch.cat([x] * times, dim) if times else x.narrow(dim, 0, 0)
     return x.clone() if all(times == 1 for times in repeats) else x
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import torch
@@ -18,7 +17,6 @@ from torch import Tensor, fx
 from mpnn.native.products import linear, matmul
 from mpnn.plan.homes import (
     COPIES,
-    ROWS,
     Home,
     annotate,
     args_of,
@@ -26,10 +24,11 @@ from mpnn.plan.homes import (
     has_rows,
     is_view,
     op_name,
+    row_size,
     shape_of,
-    with_rows,
 )
 from mpnn.plan.picked import picked, product_with_picked
+from mpnn.plan.rows import ROWS, mentions_rows, replaced
 from mpnn.row_blocks import rows_at_a_time
 
 aten = torch.ops.aten
@@ -113,16 +112,14 @@ def _terms(graph: fx.Graph, value: fx.Node, sign: int = 1) -> list[_Term]:
 
 def _same_type(graph: fx.Graph, dtype: torch.dtype, part: fx.Node) -> fx.Node:
     """One summand or part in the type to which the whole is converted."""
-    node = emit(graph, aten._to_copy.default, part, dtype=dtype)
-    node.meta["home"] = part.meta["home"]
-    return node
+    return emit(graph, aten._to_copy.default, part, dtype=dtype)
 
 
 def _keeps_last(view: fx.Node, args: Any) -> bool:
     """Whether a view leaves the last dimension, that of the channels, as it is."""
     name, rank = op_name(view), len(shape_of(args[0]))
     if name in ("view", "_unsafe_view"):
-        return shape_of(view)[-1] == shape_of(args[0])[-1]
+        return bool(shape_of(view)[-1] == shape_of(args[0])[-1])
     dim = args[1] if len(args) > 1 else 0
     return dim % (rank + 1) < rank if name == "unsqueeze" else dim % rank < rank - 1
 
@@ -132,9 +129,7 @@ def _same_view(graph: fx.Graph, view: fx.Node, part: fx.Node) -> fx.Node:
     args: Any = args_of(view)[1:]
     if op_name(view) in ("view", "_unsafe_view"):
         args = ([*shape_of(view)[:-1], shape_of(part)[-1]],)
-    node = emit(graph, view.target, part, *args)
-    node.meta["home"] = part.meta["home"]
-    return node
+    return emit(graph, view.target, part, *args)
 
 
 def _nested(term: _Term, start: int) -> tuple[int, int]:
@@ -166,7 +161,7 @@ def _is_map(value: fx.Node, weight: fx.Node) -> bool:
     if left.meta["home"] is not Home.EDGE or first.meta["home"] is not Home.SHARED:
         return False
     (depth, middle), width = shape_of(first), shape_of(weight)[-1]
-    return depth * width < (depth + width) * middle
+    return bool(depth * width < (depth + width) * middle)
 
 
 def _mapped(graph: fx.Graph, value: fx.Node, weight: fx.Node) -> fx.Node:
@@ -224,7 +219,7 @@ def hoist(
 def _scales(node: fx.Node) -> bool:
     if op_name(node) != "mul" or node.meta["home"] not in (Home.DST, Home.SRC):
         return False
-    sizes = [prod(shape_of(n)[1:]) for n in node.all_input_nodes if has_rows(n)]
+    sizes = [row_size(n) for n in node.all_input_nodes if has_rows(n)]
     return len(sizes) == 2 and min(sizes) == 1 < max(sizes)
 
 
@@ -288,12 +283,12 @@ class Evaluator:
             if node not in needed:
                 continue  # what only a faster way to the same would have read
             target, args = node.target if node.kwargs else _FASTER.get(node.target, node.target), node.args
-            mentions_rows = _mentions_rows(node)
+            with_rows = mentions_rows([node.args, node.kwargs])
             if (product := _summed_product(node, results)) is not None:
-                target, args, mentions_rows = sum_of_product, (*product.args, *node.args[1:]), False
+                target, args, with_rows = sum_of_product, (*product.args, *node.args[1:]), False
             elif (arguments := picked(node)) is not None:
-                target, args, mentions_rows = product_with_picked, arguments, False
-            self.steps.insert(0, (node, target, args, node.kwargs, node.meta["home"], mentions_rows))
+                target, args, with_rows = product_with_picked, arguments, False
+            self.steps.insert(0, (node, target, args, node.kwargs, node.meta["home"], with_rows))
             fx.node.map_arg((args, node.kwargs), needed.add)
 
     @property
@@ -305,9 +300,9 @@ class Evaluator:
         """The values of `results`."""
         values: dict[fx.Node, Any] = dict(zip(self.placeholders, inputs, strict=True))
         values.update(self.constants)
-        for node, target, args, kwargs, home, mentions_rows in self.steps:
-            if mentions_rows:
-                args = with_rows(args, num_rows[home])
+        for node, target, args, kwargs, home, with_rows in self.steps:
+            if with_rows:
+                args, kwargs = replaced(args, num_rows[home]), replaced(kwargs, num_rows[home])
             values[node] = target(
                 *fx.node.map_arg(args, values.__getitem__), **fx.node.map_arg(kwargs, values.__getitem__)
             )
@@ -321,10 +316,6 @@ def _affine(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 _FASTER: dict[Any, Callable[..., Tensor]] = {aten.mm.default: matmul, aten.addmm.default: _affine}
 
 
-def _mentions_rows(node: fx.Node) -> bool:
-    return with_rows(node.args, 1) != node.args and (has_rows(node) or node.meta["turned"])
-
-
 ROWS_AT_ONCE = 8192
 
 
@@ -332,7 +323,8 @@ def sum_of_product(a: Tensor, b: Tensor, *dims: Any, dtype: torch.dtype | None =
     """`(a * b).sum(*dims)` over features, some rows at a time: the product would be as large as a factor."""
     dtype = dtype or a.dtype
     whole = (
-        a.size(0) <= ROWS_AT_ONCE
+        not isinstance(a.size(0), int)  # in a trace
+        or a.size(0) <= ROWS_AT_ONCE
         or not a.is_cpu
         or (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad))
         or torch.compiler.is_compiling()

@@ -7,14 +7,21 @@ a trace gets a home. Rows are independent of each other, or the message cannot b
 from __future__ import annotations
 
 from enum import Enum
+from math import prod
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
+from torch._subclasses.fake_tensor import FakeTensor
 
-# The number of edges during a trace. It is a prime that no feature width has as a factor, so that wherever a
-# multiple of it stands in a shape, the rows are meant.
-ROWS = 10007
+from mpnn.plan.rows import (
+    NotFusableError,
+    Rows,
+    RowsMode,
+    Shape,
+    mentions_rows,
+    mode_of,
+)
 
 
 class Home(Enum):
@@ -28,10 +35,6 @@ class Home(Enum):
     __hash__ = object.__hash__  # an enumeration's own is slow, and part of every call
 
 
-class NotFusableError(Exception):
-    """This message cannot become a kernel; the text says why, for `explain`."""
-
-
 def join(homes: set[Home]) -> Home:
     """The home of what is computed from values with these homes."""
     homes = homes - {Home.SHARED}
@@ -40,16 +43,39 @@ def join(homes: set[Home]) -> Home:
     return homes.pop() if len(homes) == 1 else Home.EDGE
 
 
-def shape_of(node: fx.Node) -> tuple[int, ...]:
+def shape_of(node: fx.Node) -> Shape:
     """The shape that a node, or the first of several that it makes, had in the trace."""
-    value = node.meta["val"]
-    return tuple((value[0] if isinstance(value, list | tuple) else value).shape)
+    shape: Shape | None = node.meta.get("shape")
+    if shape is None:
+        value = node.meta["val"]
+        shape = node.meta["shape"] = sizes_of(value[0] if isinstance(value, list | tuple) else value)
+    return shape
+
+
+def sizes_of(value: Tensor) -> Shape:
+    """The shape of a tensor, or of a stand-in for one."""
+    sizes: tuple[Any, ...] = tuple(value.shape)
+    return mode_of(value).shape_of(value) if any(type(n) is not int for n in sizes) else sizes
 
 
 def has_rows(node: fx.Node) -> bool:
     """Whether dimension 0 counts edges, alone or merged with feature dimensions behind it."""
     shape = shape_of(node)
-    return bool(shape) and shape[0] > 0 and shape[0] % ROWS == 0
+    return bool(shape) and type(shape[0]) is Rows
+
+
+def feature_shape(node: fx.Node) -> tuple[int, ...]:
+    """The shape of one row: without the edges, whether they are a dimension of their own or merged."""
+    shape: tuple[Any, ...] = shape_of(node)
+    if not has_rows(node):
+        return shape
+    merged = shape[0].times
+    return shape[1:] if merged == 1 else (merged, *shape[1:])
+
+
+def row_size(node: fx.Node) -> int:
+    """How many numbers a row of a value has."""
+    return prod(feature_shape(node))
 
 
 def args_of(node: fx.Node) -> Any:
@@ -64,12 +90,31 @@ def op_name(node: fx.Node) -> str:
 
 
 def emit(graph: fx.Graph, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
-    """Add an operation, with the shape that a trace would have given it."""
+    """Add an operation, with the shape and the home that a trace would have given it."""
     node = graph.call_function(target, args, kwargs)
-    fakes = [a.meta["val"] if isinstance(a, fx.Node) else a for a in args]
+    inputs = node.all_input_nodes
+    fakes = fx.node.map_arg(args, lambda n: n.meta["val"])
     with torch.no_grad():
+        if mentions_rows(args):
+            fakes = mode_in(graph).symbolic(fakes)
         node.meta["val"] = target(*fakes, **kwargs)
+    if all("home" in n.meta for n in inputs):
+        node.meta["home"] = home_after(node)
     return node
+
+
+def mode_in(graph: fx.Graph) -> RowsMode:
+    """The mode whose stand-ins a graph was traced on."""
+    values = (n.meta["val"] for n in graph.nodes if isinstance(n.meta.get("val"), FakeTensor))
+    return mode_of(next(values))
+
+
+def home_after(node: fx.Node) -> Home:
+    """The home of what an operation makes."""
+    home = join({n.meta["home"] for n in node.all_input_nodes})
+    # A shared tensor that is repeated for every edge, or one made with a row for each.
+    spread = home is Home.SHARED and (has_rows(node) or any(map(has_rows, node.all_input_nodes)))
+    return Home.EDGE if spread and node.all_input_nodes else home
 
 
 # The element-by-element operations that kernels have; `mpnn.backends.point` writes them.
@@ -138,12 +183,10 @@ def annotate(graph: fx.Graph, placeholders: dict[str, Home], *, allow_totals: bo
                 raise NotFusableError(
                     f"{op_name(node)} draws random numbers that a second pass would not see"
                 )
-            node.meta["home"] = join({n.meta["home"] for n in inputs})
+            node.meta["home"] = home_after(node)
             if op_name(node) == "kept":
                 node.meta["home"] = Home.EDGE  # a mask of its own for each edge, whatever it multiplies
                 continue
-            if node.meta["home"] is Home.SHARED and any(map(has_rows, inputs)):
-                node.meta["home"] = Home.EDGE  # made of constants with a row per edge
             if node.meta["home"] is Home.SHARED:
                 continue
             if node.meta["late"]:
@@ -278,12 +321,3 @@ def reduced_dims(node: fx.Node) -> list[int]:
 def is_view(node: fx.Node) -> bool:
     """Whether a node only looks at its input in another way, at no cost in a kernel."""
     return node.op == "call_function" and op_name(node) in VIEWS
-
-
-def with_rows(value: Any, num_rows: int) -> Any:
-    """Arguments of a traced operation, for another number of rows than the trace had."""
-    if isinstance(value, int) and not isinstance(value, bool) and value and value % ROWS == 0:
-        return value // ROWS * num_rows
-    if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
-        return type(value)(with_rows(v, num_rows) for v in value)
-    return value

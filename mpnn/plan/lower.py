@@ -13,10 +13,9 @@ from torch import fx
 from mpnn.plan.homes import (
     COPIES,
     POINTWISE,
-    ROWS,
     Home,
-    NotFusableError,
     args_of,
+    feature_shape,
     has_rows,
     join,
     op_name,
@@ -24,19 +23,11 @@ from mpnn.plan.homes import (
     shape_of,
 )
 from mpnn.plan.ir import Input, Value, view_expand, view_reshape
+from mpnn.plan.rows import ROWS, NotFusableError
 
 Shape = tuple[int, ...]
 # A kernel reads the weights again for every edge; more of them than this are better read for many at once.
 MOST_WEIGHTS = 1 << 16
-
-
-def feature_shape(node: fx.Node) -> Shape:
-    """The shape of one row: without the edges, whether they are a dimension of their own or merged."""
-    shape = shape_of(node)
-    if not has_rows(node):
-        return shape
-    merged = shape[0] // ROWS
-    return shape[1:] if merged == 1 else (merged, *shape[1:])
 
 
 def input_of(node: fx.Node) -> Input:

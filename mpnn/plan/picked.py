@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from mpnn.plan.homes import ROWS, Home, args_of, op_name, shape_of
+from mpnn.plan.homes import Home, args_of, op_name, shape_of
+from mpnn.plan.rows import ROWS
 from mpnn.typed import typed_linear
 
 FEW = 16  # edges for each matrix: for fewer, a call for each matrix costs more than it saves

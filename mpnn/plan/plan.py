@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
-from math import prod
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mpnn.aggregate import Aggregator, Mean, Reduction
+from mpnn.aggregate import Aggregator, Reduction
 from mpnn.graph import Graph
 from mpnn.plan.adjoint import READ, SAVED, adjoint
-from mpnn.plan.capture import Path, fetch, find
 from mpnn.plan.dropout import Seed, seeded
+from mpnn.plan.front import (
+    MAPPED,
+    Captured,
+    Placed,
+    kind_of,
+    outputs_of,
+    placeholders_of,
+    read_function,
+)
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
-from mpnn.plan.homes import ROWS, Home, NotFusableError, annotate, has_rows, op_name, shape_of
+from mpnn.plan.homes import Home, annotate, feature_shape, has_rows, op_name, row_size, shape_of
 from mpnn.plan.ir import Output, Program, compute_type
-from mpnn.plan.lower import Lowering, feature_shape, input_of
+from mpnn.plan.lower import Lowering, input_of
 from mpnn.plan.row_softmax import traceable, weighted
+from mpnn.plan.rows import ROWS, NotFusableError, RowsMode
 from mpnn.plan.stems import Inputs, Stems, before_maps, whole
-from mpnn.plan.trace import TRACING, fake_inputs, trace
+from mpnn.plan.trace import TRACING, trace
 from mpnn.reduce import pick_rows
-
-Placed = tuple[Home, Tensor]  # a tensor and where its rows live
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,7 @@ class Backward:
 class Plan:
     """The traced form of `aggregate(message(...))` for one class of shapes."""
 
-    captured: list[tuple[Path, torch.Size, torch.dtype]]
-    aliases: list[list[Path]]  # paths that led to one tensor when the message was traced, and still must
+    captured: Captured
     hoisted: Hoisted
     whole: Stems  # the core's inputs
     stems: Stems | None  # what these are linear maps of, if some of them are
@@ -81,7 +84,7 @@ class Plan:
         size: tuple[int, int],
     ) -> list[Tensor]:
         """The tensors of `stems`, of which the core's inputs are made."""
-        captured = [fetch(path, message, aggregator) for path, *_ in self.captured]
+        captured = self.captured.fetch(message, aggregator)
         return stems([*inputs, *captured], {Home.SRC: size[0], Home.DST: size[1], Home.SHARED: 1})
 
     @cached_property
@@ -108,9 +111,9 @@ class Plan:
     def width(self) -> int:
         """How many numbers an edge has in the widest tensor of the core, if there were one row per edge."""
         lifted = [n for n in self.hoisted.inputs if n.meta["home"] is not Home.SHARED]
-        given = sum(prod(feature_shape(n)) for n in lifted)
+        given = sum(map(row_size, lifted))
         tensors = [n for n in self.core.computed if isinstance(n.meta.get("val"), Tensor) and has_rows(n)]
-        return max([given, *(prod(feature_shape(n)) for n in tensors)])
+        return max([given, *map(row_size, tensors)])
 
     def per_edge(self, inputs: Sequence[Tensor], num_edges: int) -> list[Tensor]:
         """The reduced values as plain tensors with one row per edge, from inputs lifted to the edges."""
@@ -224,27 +227,16 @@ def make_plan(
         arguments = _arguments(names, tensors, mapped or {})
         messages = traceable(message, arguments)(**dict(arguments), **fixed)
         for reduction in aggregator.split(messages):
-            # The kernel divides by the number of messages itself, a row at a time.
-            kinds.append("mean" if type(aggregator) is Mean else reduction.kind)
-            values += _values_of(reduction)
+            kinds.append(kind_of(aggregator, reduction.kind))
+            values += reduction.tensors
         return values
 
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    inputs = fake_inputs(mode, [t for _, t in examples], [home is not Home.SHARED for home, _ in examples])
-    with torch.no_grad(), mode, _casting(autocast, inputs):
-        module = trace(reduced, inputs)
-    captured, aliases = _lift_captured(module, message, aggregator)
-    placeholders = [n for n in module.graph.nodes if n.op == "placeholder"]
-    homes = {n.name: home for n, (home, _) in zip(placeholders, examples, strict=False)}
-    homes.update({n.name: Home.SHARED for n in placeholders[len(examples) :]})
-    with mode:
-        kinds, shapes = _weigh(module.graph, kinds)
-        split_linear_maps(module.graph, homes)
-    outputs = _outputs(module.graph)
-    for node in outputs:
-        if not isinstance(node, fx.Node) or not has_rows(node):
-            raise NotFusableError("the message has no row per edge")
-
+    traced = read_function(reduced, examples, message, aggregator, autocast)
+    with traced.mode:
+        kinds, shapes = _weigh(traced.graph, kinds)
+        split_linear_maps(traced.graph, traced.placed)
+    traced.require_rows()
+    outputs, module = traced.outputs, traced.module
     hoisted = hoist(module, outputs)
     reductions, shares = _distinct(kinds, outputs)
     program: Program | str
@@ -257,12 +249,7 @@ def make_plan(
     drops = any(op_name(n) == "kept" for n in hoisted.core)
     names = [kind for kind, *_ in reductions]
     stems = before_maps(module, hoisted)
-    return Plan(
-        captured, aliases, hoisted, whole(hoisted), stems, names, program, shares, shapes, core, drops
-    )
-
-
-MAPPED = ("x", "weight", "bias")  # of a linear map, behind the name of the parameter that gets it
+    return Plan(traced.captured, hoisted, whole(hoisted), stems, names, program, shares, shapes, core, drops)
 
 
 def _arguments(
@@ -278,16 +265,9 @@ def _arguments(
     return list(given.items())
 
 
-def _casting(autocast: torch.dtype | None, inputs: Sequence[Tensor]) -> AbstractContextManager[Any]:
-    """Let a trace have the casts that `torch.autocast` makes, and the cache of casts nothing of the trace."""
-    if autocast is None:
-        return nullcontext()
-    return torch.autocast(inputs[0].device.type, autocast, cache_enabled=False)
-
-
 def _weigh(graph: fx.Graph, kinds: Sequence[str]) -> tuple[list[str], list[tuple[int, ...] | None]]:
     """Let sums of products with a softmax over edges be softmax-weighted sums; the shape of their rows."""
-    outputs = iter(_outputs(graph))
+    outputs = iter(outputs_of(graph))
     found: list[str] = []
     shapes: list[tuple[int, ...] | None] = []
     results: list[fx.Node] = []
@@ -337,17 +317,6 @@ def _program(hoisted: Hoisted, reductions: Sequence[_Reduced]) -> Program:
     return Program(inputs, tuple(outputs), Home.DST, program_type, exact=bool(exact))
 
 
-def _values_of(reduction: Reduction) -> list[Tensor]:
-    return [reduction.value] if reduction.score is None else [reduction.value, reduction.score]
-
-
-def _outputs(graph: fx.Graph) -> list[fx.Node]:
-    (output,) = (n for n in graph.nodes if n.op == "output")
-    flat = output.args[0]
-    assert isinstance(flat, list | tuple)
-    return cast(list[fx.Node], list(flat))
-
-
 def _dtype(hoisted: Hoisted) -> torch.dtype:
     """The floating type of a program: half precision is only for storage, so it may stand beside float32."""
     types = {n.meta["val"].dtype for n in (*hoisted.inputs, *hoisted.outputs)}
@@ -362,42 +331,6 @@ def _dtype(hoisted: Hoisted) -> torch.dtype:
         raise NotFusableError(f"the message compares in {', '.join(sorted(map(str, floating)))}")
     promoted: torch.dtype = reduce(torch.promote_types, floating)
     return promoted
-
-
-def _lift_captured(
-    module: fx.GraphModule, message: Callable[..., Any], aggregator: nn.Module
-) -> tuple[list[tuple[Path, torch.Size, torch.dtype]], list[list[Path]]]:
-    """Turn the tensors that the function reached by itself into inputs of the trace."""
-    captured: list[tuple[Path, torch.Size, torch.dtype]] = []
-    aliases: list[list[Path]] = []
-    last = [n for n in module.graph.nodes if n.op == "placeholder"]
-    known: dict[Path, fx.Node] = {}
-    for node in [n for n in module.graph.nodes if n.op == "get_attr"]:
-        tensor = getattr(module, str(node.target))
-        paths = find(tensor, message, aggregator)
-        if not paths:
-            if any("lift_fresh" in str(user.target) for user in node.users):
-                node.meta["val"] = tensor
-                continue  # a literal that the function makes anew each time
-            raise NotFusableError(
-                f"the message uses a tensor of shape {list(tensor.shape)} from nowhere known"
-            )
-        path = paths[0]
-        if len(paths) > 1 and paths not in aliases:
-            aliases.append(paths)
-        if path not in known:
-            after = [*last, *known.values()]
-            with (
-                module.graph.inserting_after(after[-1])
-                if after
-                else module.graph.inserting_before(next(iter(module.graph.nodes)))
-            ):
-                known[path] = module.graph.placeholder("captured_" + "_".join(path).replace(".", "_"))
-            known[path].meta["val"] = tensor.detach()
-            captured.append((path, tensor.shape, tensor.dtype))
-        node.replace_all_uses_with(known[path])
-        module.graph.erase_node(node)
-    return captured, aliases
 
 
 # The way back -------------------------------------------------------------------------------------------
@@ -418,19 +351,17 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
             types[2] = compute_type(forward.dtype)
         shapes += [((ROWS, *shape), dtype) for shape, dtype in zip(read, types, strict=True)]
         homes += [Home.DST] * len(read)
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    mode = RowsMode()
     device = plan.hoisted.outputs[0].meta["val"].device
-    with mode:
-        fakes = [torch.empty(shape, dtype=dtype, device=device) for shape, dtype in shapes]
-    function = adjoint(lambda t: plan.per_edge(t, ROWS), plan.kinds, wanted)
-    with torch.no_grad(), mode:
-        module = trace(function, fakes, message=False)
+    fakes = [mode.empty(shape, dtype, device) for shape, dtype in shapes]
+    function = adjoint(lambda t: plan.per_edge(t, mode.rows), plan.kinds, wanted)
+    module = trace(function, fakes, mode, message=False)
     graph = module.graph
-    placeholders = [n for n in graph.nodes if n.op == "placeholder"]
+    placeholders = placeholders_of(graph)
     placed = {n.name: home for n, home in zip(placeholders, homes, strict=True)}
     annotate(graph, placed, allow_totals=True)
     asked = [home for home, want in zip(input_homes, wanted, strict=True) if want]
-    gradients = _outputs(graph)
+    gradients = outputs_of(graph)
 
     totals = [n for n in graph.nodes if n.meta.get("total")]
     per_edge = [

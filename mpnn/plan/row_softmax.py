@@ -16,7 +16,8 @@ from torch import Tensor, fx, nn
 
 from mpnn.plan.composed import Composed
 from mpnn.plan.functions import functions_of, global_names
-from mpnn.plan.homes import ROWS, NotFusableError, args_of, emit, op_name, shape_of
+from mpnn.plan.homes import args_of, emit, op_name, shape_of
+from mpnn.plan.rows import ROWS, NotFusableError, Shape
 
 aten = torch.ops.aten
 
@@ -166,7 +167,7 @@ def weighted(graph: fx.Graph, message: fx.Node) -> Weighted | None:
 
 
 _SHAPES = frozenset(["view", "_unsafe_view", "reshape", "unsqueeze", "squeeze", "clone", "alias"])
-Weight = tuple[int, ...]
+Weight = Shape
 
 
 class _Strip:
@@ -208,7 +209,12 @@ class _Strip:
         if not isinstance(value, fx.Node):
             like = node.meta["val"]
             return emit(
-                self.graph, aten.full.default, list(like.shape), value, dtype=like.dtype, device=like.device
+                self.graph,
+                aten.full.default,
+                list(shape_of(node)),
+                value,
+                dtype=like.dtype,
+                device=like.device,
             )
         if shape_of(value) == shape_of(node):
             return value
@@ -219,9 +225,9 @@ def _free(graph: fx.Graph, kept: fx.Node, depend: set[fx.Node]) -> None:
     """Let a dropout's mask, which depends on a shape alone, not depend on a softmax."""
     like, *_ = kept.all_input_nodes
     if like in depend:
-        shape = like.meta["val"]
+        made = like.meta["val"]
         with graph.inserting_before(kept):
             ones = emit(
-                graph, aten.full.default, list(shape.shape), 1.0, dtype=shape.dtype, device=shape.device
+                graph, aten.full.default, list(shape_of(like)), 1.0, dtype=made.dtype, device=made.device
             )
         kept.replace_input_with(like, ones)

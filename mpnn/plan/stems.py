@@ -19,8 +19,8 @@ from torch import Tensor, fx
 
 from mpnn.native.products import linear
 from mpnn.plan.hoist import Hoisted, ancestors, evaluator
-from mpnn.plan.homes import ROWS, Home, args_of, has_rows, op_name, shape_of
-from mpnn.plan.lower import feature_shape
+from mpnn.plan.homes import Home, args_of, feature_shape, has_rows, op_name, shape_of
+from mpnn.plan.rows import ROWS
 
 ALL = slice(None)
 

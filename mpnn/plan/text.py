@@ -16,9 +16,9 @@ from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mpnn.aggregate import Aggregator, Reduction
-from mpnn.plan.homes import Home, NotFusableError, has_rows, shape_of
-from mpnn.plan.lower import feature_shape
+from mpnn.plan.homes import Home, feature_shape, has_rows, shape_of
 from mpnn.plan.plan import Plan, make_plan
+from mpnn.plan.rows import NotFusableError, Rows, replaced
 
 NAMESPACES = ("aten", "mpnn")
 
@@ -73,19 +73,21 @@ def plan_from_text(text: str, device: torch.device | str = "cpu") -> Plan:
             f"a compiled function holds a program of mpnn that cannot be read ({error})."
         ) from error
     names = [f"v{k}" for k in range(len(examples))]
+    with_rows = {name for name, (home, _) in zip(names, examples, strict=True) if home is not Home.SHARED}
 
     def message(**inputs: Tensor) -> list[Reduction]:
         values: list[Any] = [
             inputs[name].flatten(0, 1) if m else inputs[name] for name, m in zip(names, merged, strict=True)
         ]
+        num_rows = next((inputs[name].size(0) for name in names if name in with_rows), 0)
         for function, args, kwargs in operations:
-            args, kwargs = _looked_up(args, values), _looked_up(kwargs, values)
+            args, kwargs = (_looked_up(replaced(given, num_rows), values) for given in (args, kwargs))
             values.append(function(*args, **kwargs))
         each = iter([values[k] for k in outputs])
         return [Reduction(kind, next(each), next(each) if kind == "softmax" else None) for kind in kinds]
 
     plan = make_plan(message, Reduced(), names, examples, {})
-    if plan.hoisted.moved or len(plan.hoisted.inputs) != len(names) or plan.captured:
+    if plan.hoisted.moved or len(plan.hoisted.inputs) != len(names) or plan.captured.each:
         raise NotFusableError("the program of a compiled function is not what this version makes of it")
     return plan
 
@@ -138,6 +140,8 @@ def _write(value: Any, number: dict[fx.Node, int]) -> Any:
     for name, kind in _TYPES.items():
         if isinstance(value, kind):
             return {name: str(value).removeprefix("torch.")}
+    if isinstance(value, Rows):
+        return {"rows": value.times}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise NotFusableError(f"a {type(value).__name__} cannot be written down")
@@ -151,6 +155,8 @@ def _read(value: Any, device: torch.device | str) -> Any:
     ((name, content),) = value.items()
     if name == "value":
         return _Place(content)
+    if name == "rows":
+        return Rows(int(content))
     if name == "kwargs":
         return {key: _read(v, device) for key, v in content.items()}
     if name == "device":

@@ -13,22 +13,16 @@ from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes as _without_modes
 
 from mpnn.plan.decompositions import decompositions
 from mpnn.plan.dropout import CountedDropout
-from mpnn.plan.homes import ROWS, NotFusableError, op_name
+from mpnn.plan.homes import op_name, shape_of, sizes_of
+from mpnn.plan.rows import NotFusableError, RowsMode, replaced, write_rows
+from mpnn.plan.spelled import Spelled
 
 aten = torch.ops.aten
 TRACING = RLock()
-
-
-def fake_inputs(mode: FakeTensorMode, examples: Sequence[Tensor], has_rows: Sequence[bool]) -> list[Tensor]:
-    """Stand-ins for the inputs of a trace: `ROWS` rows where the input has a row per edge."""
-    with mode:
-        return [
-            torch.empty((ROWS, *t.shape[1:]) if rows else t.shape, dtype=t.dtype, device=t.device)
-            for t, rows in zip(examples, has_rows, strict=True)
-        ]
 
 
 class _Blind(TorchFunctionMode):
@@ -67,17 +61,37 @@ _LOOKS = frozenset(
 )
 
 
-def trace(function: Callable[..., Any], inputs: Sequence[Tensor], *, message: bool = True) -> fx.GraphModule:
+def trace(
+    function: Callable[..., Any], inputs: Sequence[Tensor], mode: RowsMode, *, message: bool = True
+) -> fx.GraphModule:
     """The ATen operations of `function`, which takes and returns flat sequences of tensors.
 
-    With `message`, its derivative is to be that of the trace.
+    Args:
+        function: what is traced.
+        inputs: stand-ins of `mode`.
+        mode: which knows how many rows there are as a symbol.
+        message: whether the derivative of the function is to be that of the trace.
 
     Raises:
-        NotFusableError: the function cannot be traced: it looks at values, or calls what PyTorch cannot see.
+        NotFusableError: the function cannot be traced: it looks at values or at the number of rows, or calls
+            what PyTorch cannot see.
     """
     # PyTorch's tracer is not made for several threads.
-    with TRACING, _without_its_log():
-        return _trace(function, inputs, message)
+    with TRACING, _without_its_log(), torch.no_grad(), mode:
+        module = _trace(function, inputs, message)
+    write_rows(module.graph, mode)
+    mode.check()
+    _drop_whole_slices(module.graph)
+    return module
+
+
+def _drop_whole_slices(graph: fx.Graph) -> None:
+    """Let x stand for `x[:]`, which PyTorch writes down where it does not know how long x is."""
+    for node in graph.find_nodes(op="call_function", target=aten.slice.Tensor):
+        source, _, start, _, *step = (*node.args, 0, 0, None)[: max(4, len(node.args))]
+        if start in (None, 0) and step in ([], [1]) and shape_of(node) == shape_of(source):
+            node.replace_all_uses_with(source)
+            graph.erase_node(node)
 
 
 @contextmanager
@@ -96,7 +110,7 @@ def _trace(function: Callable[..., Any], inputs: Sequence[Tensor], message: bool
     try:
         if message:
             _refuse_own_derivatives(function, inputs)
-        with _Blind(message), CountedDropout():
+        with _Blind(message), Spelled(), CountedDropout():
             module = make_fx(function, decomposition_table=decompositions())(*inputs)
             if any(_writes(node) for node in module.graph.nodes):
                 pure = torch.func.functionalize(module, remove="mutations")
@@ -153,7 +167,7 @@ def _constants(graph: fx.Graph) -> None:
             continue
         made, number = node.meta["val"], _LIKE[op_name(node)]
         node.target = aten.full.default
-        node.args = (list(made.shape), node.args[1] if number is None else number)
+        node.args = (list(sizes_of(made)), node.args[1] if number is None else number)
         node.kwargs = {"dtype": made.dtype, "device": made.device}
     for node in graph.find_nodes(op="call_function", target=aten.full.default):
         for user in list(node.users)[1:]:
@@ -182,10 +196,15 @@ def _writes(node: fx.Node) -> bool:
     return schema is not None and schema.is_mutable
 
 
+_FEW = 12  # rows, where a function is called for what it calls, whatever their number
+
+
 def _refuse_own_derivatives(function: Callable[..., Any], inputs: Sequence[Tensor]) -> None:
     """Raise where the message holds a `torch.autograd.Function`: a trace shows only its forward half."""
-    with torch.enable_grad(), CountedDropout():
-        outputs = function(*[x.detach().requires_grad_(x.is_floating_point()) for x in inputs])
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with torch.enable_grad(), _without_modes(), mode, CountedDropout():
+        given = [torch.empty(replaced(sizes_of(x), _FEW), dtype=x.dtype, device=x.device) for x in inputs]
+        outputs = function(*[x.requires_grad_(x.is_floating_point()) for x in given])
     stack = [x.grad_fn for x in outputs if x.grad_fn is not None]
     seen = set(stack)
     while stack:

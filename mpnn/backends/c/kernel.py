@@ -19,8 +19,9 @@ from mpnn.csr import CSR
 from mpnn.graph import Graph
 from mpnn.native.compiler import load
 from mpnn.plan.dropout import Seed
-from mpnn.plan.homes import Home, NotFusableError
+from mpnn.plan.homes import Home
 from mpnn.plan.ir import Program, compute_type
+from mpnn.plan.rows import NotFusableError
 from mpnn.plan.stems import MappedRows
 from mpnn.row_blocks import row_blocks
 

@@ -10,7 +10,7 @@ from mpnn.backends.fused import run as run_fused
 from mpnn.backends.plans import MakeKernel
 from mpnn.native.gpu import has_triton, interprets
 from mpnn.native.reach import transformed
-from mpnn.plan.homes import NotFusableError
+from mpnn.plan.rows import NotFusableError
 from mpnn.step import Step
 
 __all__ = ["has_triton", "interprets", "make_kernel", "run", "run_if_it_can"]

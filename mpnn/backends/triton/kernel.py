@@ -18,8 +18,8 @@ from mpnn.backends.triton.printer import Printed, print_kernel
 from mpnn.backends.triton.tiles import MOST_NUMBERS, Division, division_of, tile_of
 from mpnn.graph import Graph
 from mpnn.plan.dropout import Seed
-from mpnn.plan.homes import NotFusableError
 from mpnn.plan.ir import Program, compute_type
+from mpnn.plan.rows import NotFusableError
 from mpnn.plan.stems import MappedRows
 
 
