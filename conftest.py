@@ -10,6 +10,9 @@ if not torch.cuda.is_available():
     # Without a GPU, Triton's kernels run in its interpreter. It looks once, when it is imported.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+# A fault of the package's own is raised, where it would be worked around.
+os.environ["MPNN_STRICT"] = "1"
+
 import mpnn
 
 # Two workers with a thread each are faster than one with two on small tensors, and never oversubscribe.

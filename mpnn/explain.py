@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import fx
 
+from mpnn.backends.net import title
 from mpnn.backends.plans import trace_count
 from mpnn.backends.record import Ran, recording
 from mpnn.graph import Graph
@@ -211,10 +212,7 @@ class StepExplanation:
             return f"{what}, on its own tensors"
         if isinstance(what, Recurrence):
             return f"{what.name} in topological order on {self.graph!r}"
-        owner = getattr(what.message, "__self__", None)
-        name = getattr(what.message, "__name__", type(what.message).__name__)
-        name = f"{type(owner).__name__}.{name}()" if isinstance(owner, nn.Module) else name
-        return f"{name}, {what.aggregator or 'aggregate()'} on {self.graph!r}"
+        return f"{title(what)}, {what.aggregator or 'aggregate()'} on {self.graph!r}"
 
     __repr__ = __str__
 

@@ -6,6 +6,7 @@ as it was passed: one row per edge, or something that all edges share.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -112,6 +113,12 @@ class Fields:
         self.original = topology
         self.graph = topology.reverse() if self._reversed else topology
 
+    def on(self, graph: Graph) -> Fields:
+        """Fields for the same functions on another graph, which has the direction of the messages."""
+        fields = copy.copy(self)
+        fields.graph, fields.original = graph, graph.reverse() if self._reversed else graph
+        return fields
+
     def bind(self, parameters: tuple[Parameter, ...]) -> dict[str, Argument]:
         """What each parameter gets; optional parameters that no field matches keep their defaults."""
         bound, given, graph = {}, self.given, self.graph
@@ -119,7 +126,7 @@ class Fields:
         for name, field, residency, _ in parameters:
             as_given = residency is Residency.GIVEN
             if as_given and field in TOPOLOGY_NAMES:
-                bound[name] = Argument(residency, self._topology(field))
+                bound[name] = Argument(residency, self.fact(field))
             elif field in given:
                 value = given[field]
                 if as_given:
@@ -189,7 +196,8 @@ class Fields:
         # As in PyG, a pair is (senders, receivers), also where the flow runs against the edges.
         return value[0 if residency is Residency.SRC else 1]
 
-    def _topology(self, name: str) -> Any:
+    def fact(self, name: str) -> Any:
+        """What a name that stands for a fact about the graph means."""
         graph = self.graph
         match name:
             case "edge_index":

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from mpnn.backends.net import caught
 from mpnn.backends.record import Ran, listener
 from mpnn.backends.work import Work
 from mpnn.lowering import RULES, NoMatchError, explain, lower, lower_recurrence
@@ -39,6 +40,9 @@ def run_if_known(step: Step) -> Tensor | None:
         return _lower(step)
     except NoMatchError:
         return None
+    except Exception as error:
+        caught(step, error, "edge by edge")
+        return None
 
 
 def recur(call: Recurrence) -> Scanned:
@@ -60,6 +64,9 @@ def recur_if_known(call: Recurrence) -> Scanned | None:
     try:
         return _lower_recurrence(call)
     except NoMatchError:
+        return None
+    except Exception as error:
+        caught(call, error, "level by level")
         return None
 
 

@@ -13,8 +13,10 @@ from mpnn.aggregate import Aggregator
 from mpnn.backends import chunked, own_rows
 from mpnn.backends.autocast import without_autocast
 from mpnn.backends.gradients import Gradients
+from mpnn.backends.net import caught
 from mpnn.backends.plans import Fused, MakeKernel, find_plan, tensors_of
 from mpnn.backends.record import Ran, listener
+from mpnn.backends.trial import DistrustedError, believe
 from mpnn.backends.work import Work
 from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError
@@ -36,6 +38,23 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
         NotFusableError: the step has no plan; only all of its edges at once will do.
     """
     fused = find_plan(step, make)
+    try:
+        return compute(step, fused)
+    except NotFusableError as error:
+        fused.give_up(str(error))
+        raise
+    except Exception as error:
+        reason = caught(step, error)
+        fused.give_up(reason)
+        raise NotFusableError(reason) from error
+
+
+def compute(step: Step, fused: Fused) -> Tensor:
+    """Compute a step by a plan.
+
+    Raises:
+        NotFusableError: its kernels are not believed.
+    """
     plan, graph = fused.plan, step.fields.graph
     aggregator = cast(Aggregator, step.aggregator)
     inputs = [tensor for _, value in step.arguments.values() for tensor in tensors_of(value)]
@@ -45,10 +64,10 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
         seed: Seed = draw_seed(graph.device) if plan.drops else 0
         ran = listener()
         if ran is None:
-            reduced = _reduced(fused, graph, seed, given, stems.inputs)
+            reduced = _reduced(step, fused, seed, given, stems.inputs)
         else:
             with Work() as work:
-                reduced = _reduced(fused, graph, seed, given, stems.inputs)
+                reduced = _reduced(step, fused, seed, given, stems.inputs)
             ran.append(Ran(step, "plan", "", work, fused, _wanted(given, stems.inputs)))
     shared = plan.shared(reduced)
     if plan.kinds == ["mean"] or type(aggregator).merge is Aggregator.merge:
@@ -73,27 +92,40 @@ def _wanted(given: Sequence[Tensor], made: Inputs | None) -> tuple[bool, ...]:
 
 
 def _reduced(
-    fused: Fused, graph: Graph, seed: Seed, given: Sequence[Tensor], made: Inputs | None
+    step: Step, fused: Fused, seed: Seed, given: Sequence[Tensor], made: Inputs | None
 ) -> list[Tensor]:
     plan = fused.plan
     if fused.make is not None and not isinstance(plan.program, str):
         try:
-            return _by_kernels(fused, graph, seed, given, made)
+            return _by_kernels(step, fused, seed, given, made)
+        except DistrustedError:
+            raise
         except NotFusableError as error:  # not by this backend, say because a message is too wide
             plan.program = str(error)
         except CompilerError as error:
             fused.make = None
             warn_once(error)
-    return chunked.run(plan, graph, seed, given if made is None else made(given))
+    return _in_chunks(step, fused, seed, given, made)
+
+
+def _in_chunks(
+    step: Step, fused: Fused, seed: Seed, given: Sequence[Tensor], made: Inputs | None
+) -> list[Tensor]:
+    wanted = _wanted(given, made) if torch.is_grad_enabled() else ()
+    if ("chunks", wanted) not in fused.believed:
+        believe(step, fused, ("chunks", wanted), compute)
+    return chunked.run(fused.plan, step.fields.graph, seed, given if made is None else made(given))
 
 
 def _by_kernels(
-    fused: Fused, graph: Graph, seed: Seed, given: Sequence[Tensor], made: Inputs | None
+    step: Step, fused: Fused, seed: Seed, given: Sequence[Tensor], made: Inputs | None
 ) -> list[Tensor]:
-    plan = fused.plan
+    plan, graph = fused.plan, step.fields.graph
     wanted = _wanted(given, made)
     if True not in wanted or not torch.is_grad_enabled():
         kernel = fused.forward_kernel(save=False)
+        if None not in fused.believed:
+            believe(step, fused, None, compute)
         outputs = (
             kernel(graph, given, seed)
             if made is None
@@ -106,10 +138,12 @@ def _by_kernels(
         fused.backward_kernels(backward)
     except NotFusableError as error:  # a gradient without a kernel: then both ways without
         plan.backwards[wanted] = str(error)
-        return chunked.run(plan, graph, seed, given if made is None else made(given))
+        return _in_chunks(step, fused, seed, given, made)
+    if wanted not in fused.believed:
+        believe(step, fused, wanted, compute)
     if made is not None:
         given, made = made.of_distinct(given)
-    return list(_apply_rows(fused, graph, seed, backward.reads, made, *given))
+    return list(_apply_rows(fused, graph, seed, backward.reads, made, step.message, *given))
 
 
 _warned = False
@@ -151,6 +185,7 @@ class _Rows(torch.autograd.Function):
         seed: Seed,
         reads: tuple[bool, ...],
         made: Inputs | None,
+        message: Callable[..., Any],
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         kernel = fused.forward_kernel(save=True)
@@ -161,7 +196,7 @@ class _Rows(torch.autograd.Function):
             rows = made.in_rows(tensors)
             outputs = own_rows.run(kernel, graph, rows, seed)
             values = [own_rows.known(one) for one in rows]
-        ctx.fused, ctx.graph, ctx.seed, ctx.made = fused, graph, seed, made
+        ctx.fused, ctx.graph, ctx.seed, ctx.made, ctx.message = fused, graph, seed, made, message
         # What the way back does not read, say a sum, is not kept, and may be written into by its reader.
         kept = [v if read else None for v, read in zip(values, reads, strict=True)]
         needed = [outputs[k] for k in fused.plan.needed_again]
@@ -177,7 +212,7 @@ class _Rows(torch.autograd.Function):
         end = len(saved) - ctx.num_tensors
         values, saved, tensors = saved[: ctx.num_values], saved[ctx.num_values : end], saved[end:]
         fused, graph, seed, made = ctx.fused, ctx.graph, ctx.seed, ctx.made
-        wanted = tuple(ctx.needs_input_grad[5:])
+        wanted = tuple(ctx.needs_input_grad[6:])
         with without_autocast(graph):
             if not torch.is_grad_enabled():
                 into, asked, read = None, wanted, values
@@ -191,15 +226,19 @@ class _Rows(torch.autograd.Function):
                     )
                     if into is not None:
                         found = into.with_others(found)
-                    return (None, None, None, None, None, *found)
+                    return (None, None, None, None, None, None, *found)
                 except CompilerError as error:
                     warn_once(error)
                 except NotFusableError:
                     pass  # some of the gradients have no kernel without the others
+                except Exception as error:
+                    if len(read) != len(fused.plan.homes):  # what they were made of is gone
+                        raise
+                    caught(ctx.message, error)
             if made is None:
                 tensors = _with_those_not_kept(fused.plan, graph, values, wanted)
             found = fused.plan.differentiable_gradients(graph, seed, tensors, made, gradients, wanted)
-            return (None, None, None, None, None, *found)
+            return (None, None, None, None, None, None, *found)
 
 
 def _with_those_not_kept(

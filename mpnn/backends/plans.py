@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mpnn.aggregate import Aggregator, Custom, Several
 from mpnn.backends.autocast import autocast_type, without_autocast
+from mpnn.backends.net import caught
 from mpnn.fields import Deferred, Mapped
 from mpnn.graph import Graph
 from mpnn.parameters import Residency
@@ -55,6 +56,19 @@ class Fused:
     plan: Plan
     make: MakeKernel | None
     kernels: dict[Hashable, list[Kernel]] = field(default_factory=dict)
+    believed: set[Hashable] = field(
+        default_factory=set
+    )  # the ways, by the gradients asked for, that were tried
+    key: Hashable = None  # under which it is known
+
+    @property
+    def language(self) -> str:
+        """Of its kernels."""
+        return str(getattr(self.make, "language", ""))
+
+    def give_up(self, reason: str) -> None:
+        """Let steps of this kind run without a plan from now on."""
+        _plans[self.key] = reason
 
     def forward_kernel(self, save: bool) -> Kernel:
         """The kernel of the forward pass."""
@@ -92,6 +106,8 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
     aggregator = step.aggregator
     if not fusible(aggregator):
         raise NotFusableError(f"the aggregator {aggregator} is not made of primitive reductions")
+    if step.fields.graph.num_edges < 2:  # numbers that are special to PyTorch, and so to a message
+        raise NotFusableError("one edge, or none, is all edges at once")
     rank = _rank(step)
     key = (make, _key(step), rank)
     fused = _known_plan(key, step)
@@ -102,7 +118,7 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
         if fused is not None:
             return fused
         try:
-            fused = Fused(_make(step), make)
+            fused = Fused(_make(step), make, key=key)
             if rank and any(n.meta["val"].dim() != rank for n in fused.plan.hoisted.outputs):
                 raise NotFusableError(
                     f"messages without {rank} dimensions have no dimension {-rank} of edges"
@@ -110,6 +126,9 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
         except NotFusableError as error:
             _plans[key] = str(error)
             raise
+        except Exception as error:
+            _plans[key] = reason = caught(step, error)
+            raise NotFusableError(reason) from error
         finally:
             _traced += 1
         plans = cast(list[Fused], _plans.setdefault(key, []))

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 def _cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     dtype = torch.result_type(x1, x2)
-    shape = torch.broadcast_shapes(x1.shape, x2.shape)
+    shape = torch.broadcast_shapes(x1.shape, x2.shape)  # type: ignore[no-untyped-call]
     x1, x2 = x1.to(dtype).expand(shape), x2.to(dtype).expand(shape)
 
     def normalized(x: Tensor) -> Tensor:

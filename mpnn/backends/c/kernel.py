@@ -17,7 +17,7 @@ from mpnn.backends.c.printer import numbers_of_a_row, print_kernel
 from mpnn.backends.outputs import Outputs
 from mpnn.csr import CSR
 from mpnn.graph import Graph
-from mpnn.native.compiler import load
+from mpnn.native.compiler import load, processor, toolchain
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import Home
 from mpnn.plan.ir import Program, compute_type
@@ -134,6 +134,11 @@ class Kernel:
         self._outs = ctypes.c_void_p * max(1, len(program.outputs) * 2)
         self._all = sum(o.value.size for o in program.outputs if o.kind == "all")
         self._work = max([o.value.size for o in program.outputs] + [i.size for i in program.inputs])
+
+    def identity(self) -> str:
+        """What tells this kernel from any other: its code, and that of what compiles it."""
+        tools = toolchain()
+        return "\n".join([self.source(), tools.compiler, tools.version, *tools.flags, processor()])
 
     def source(self, index_type: torch.dtype = torch.int32) -> str:
         """The C that runs."""

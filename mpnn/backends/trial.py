@@ -1,0 +1,290 @@
+"""A kernel is checked before it is believed.
+
+The first time that a plan's kernels are to run on a machine, they run on a small odd graph beside `eager`:
+results, and the gradients that were asked for. The graph has repeated edges, self loops, nodes without edges,
+messages that tie, and a row longer than the block of edges that a kernel takes at once; the features are rows
+of the caller's, each of another size, so that they are numbers that the message can take. The verdict stays
+beside the compiled files. A plan that fails has no kernel: its steps run without, after one warning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import warnings
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import replace
+from threading import RLock
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from mpnn.backends import eager
+from mpnn.backends.net import is_strict, title
+from mpnn.backends.plans import Fused
+from mpnn.fields import Argument, Mapped
+from mpnn.graph import Graph
+from mpnn.native.compiler import CompilerError, cache_folder
+from mpnn.native.gpu import interprets
+from mpnn.parameters import TOPOLOGY_NAMES, Residency
+from mpnn.plan.front import home_of
+from mpnn.plan.hoist import Hoisted
+from mpnn.plan.homes import Home, shape_of
+from mpnn.plan.rows import NotFusableError
+from mpnn.step import Step
+
+Compute = Callable[[Step, Fused], Tensor]
+# Of which of a kernel's inputs a gradient is asked for; None where there is no way back; and with "chunks"
+# where there is no kernel, and the plan runs on some edges at a time in PyTorch.
+Way = tuple[bool, ...] | tuple[str, tuple[bool, ...]] | None
+
+
+class DistrustedError(NotFusableError):
+    """The kernels of a plan give other numbers than `eager`."""
+
+
+# Row 1 has more edges than a kernel takes at once; two edges are there twice; nodes 3 and 6 send nothing, 2,
+# 6 and 7 receive nothing; 4 sends to itself.
+_SRC = [0, 1, 2, 4, 5, 0, 0, 1, 4, 5, 2, 0, 4, 5, 5, 2, 4, 4, 1, 0, 5, 2, 1]
+_DST = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 4, 4, 4, 5, 5, 5, 3, 3]
+_NUM_SRC, _NUM_DST = 7, 8
+_TWINS = (0, 5)  # rows that are the same, so that messages of two edges tie
+_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
+_IN_HALF = 5e-2
+
+_on_trial: ContextVar[bool] = ContextVar("mpnn_trial", default=False)
+_lock = RLock()
+
+
+def believe(step: Step, fused: Fused, way: Way, compute: Compute) -> None:
+    """Let the kernels of a plan be believed, or not.
+
+    Args:
+        step: which is about to run on them.
+        fused: the plan and its kernels.
+        way: which of them it is about to run on.
+        compute: runs a step by a plan.
+
+    Raises:
+        DistrustedError: they give other numbers than `eager`.
+    """
+    if _on_trial.get() or (fused.language == "Triton" and interprets()):
+        return
+    with _lock:
+        if way in fused.believed:
+            return
+        verdict = _Verdict(fused, way)
+        fault = verdict.read()
+        if fault is None:
+            token = _on_trial.set(True)
+            try:
+                fault = _fault(step, fused, compute)
+            finally:
+                _on_trial.reset(token)
+            verdict.write(fault)
+        if fault:
+            raise DistrustedError(_distrusted(step, fault))
+        fused.believed.add(way)
+
+
+def _distrusted(step: Step, fault: str) -> str:
+    reason = f"the kernel of {title(step)} failed its trial: {fault}"
+    if is_strict():
+        raise AssertionError(reason)
+    warnings.warn(
+        f"mpnn goes on without a kernel for {title(step)}, which failed its trial ({fault}): results are "
+        "right, and slower. Please report it with the code of the message.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return reason
+
+
+# The trial ----------------------------------------------------------------------------------------------
+
+
+def _fault(step: Step, fused: Fused, compute: Compute) -> str:
+    """How the numbers of a plan differ from those of `eager`, or ""."""
+    faults = ""
+    # Where the messages of two edges tie, their bits decide who gets the gradient: those of a product of
+    # matrices in PyTorch may depend on the row. So a fault counts if it is there without ties, too.
+    for ties in (True, False):
+        trial = _on_small_graph(step, ties)
+        with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
+            try:
+                found = _numbers(trial, lambda one: compute(one, fused), fused)
+            except (NotFusableError, CompilerError):
+                return ""  # the step itself goes another way, too
+            wanted = _numbers(trial, _plainly(fused, compute), fused)
+        faults = "; ".join(filter(None, map(_difference, *zip(*found, strict=True), (w for _, w in wanted))))
+        if not faults:
+            return ""
+    return faults
+
+
+def _plainly(fused: Fused, compute: Compute) -> Callable[[Step], Tensor]:
+    """`eager`, or for a message with dropout, whose masks are the plan's own, the plan in PyTorch."""
+    if not fused.plan.drops:
+        return eager.compute
+    plain = replace(fused, make=None, kernels={}, believed=set())
+    return lambda step: compute(step, plain)
+
+
+def _numbers(step: Step, run: Callable[[Step], Tensor], fused: Fused) -> list[tuple[str, Tensor]]:
+    """What a step gives, and its gradients, by name."""
+    torch_state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    try:
+        out = run(step)
+    finally:
+        torch.random.set_rng_state(torch_state)
+    named = [("the result", out)]
+    if out.requires_grad:
+        sources = {f"the gradient at {name}": t for name, t in _sources(step, fused) if t.requires_grad}
+        cotangent = torch.linspace(0.5, 1.5, out.numel(), dtype=torch.float64).view(out.shape).to(out)
+        gradients = torch.autograd.grad(out, list(sources.values()), cotangent, allow_unused=True)
+        zeros = (
+            torch.zeros_like(t) if g is None else g for g, t in zip(gradients, sources.values(), strict=True)
+        )
+        named += zip(sources, zeros, strict=True)
+    return [(name, t.detach()) for name, t in named]
+
+
+def _sources(step: Step, fused: Fused) -> list[tuple[str, Tensor]]:
+    found: list[tuple[str, Tensor]] = []
+    for name, (_, value) in step.arguments.items():
+        if isinstance(value, Tensor):
+            found.append((name, value))
+        elif isinstance(value, Mapped):
+            found += [(f"{name}.{k}", part) for k, part in enumerate(value.parts)]
+    captured = fused.plan.captured
+    tensors = captured.fetch(step.message, cast(nn.Module, step.aggregator))
+    return found + [(".".join(path), t) for (path, *_), t in zip(captured.each, tensors, strict=True)]
+
+
+def _difference(name: str, found: Tensor, wanted: Tensor) -> str:
+    """In words, or ""."""
+    if found.shape != wanted.shape or found.dtype != wanted.dtype:
+        form = f"{found.dtype} {list(found.shape)}, not {wanted.dtype} {list(wanted.shape)}"
+        return f"{name} is {form}"
+    tolerance = _TOLERANCE.get(found.dtype, _IN_HALF)
+    a, b = found.double(), wanted.double()
+    finite = a.isfinite() & b.isfinite()
+    same = torch.where(finite, True, (a == b) | (a.isnan() & b.isnan()))
+    scale = torch.where(finite, b, 0.0).abs().max() if b.numel() else 0.0
+    off = torch.where(finite, (a - b).abs(), 0.0)
+    if bool(same.all()) and (not b.numel() or bool(off.max() <= tolerance * scale + 1e-30)):
+        return ""
+    return (
+        f"{name} is off by {float(off.max()):.3g}" if bool(same.all()) else f"{name} is not finite elsewhere"
+    )
+
+
+# On a small graph ---------------------------------------------------------------------------------------
+
+
+def _on_small_graph(step: Step, ties: bool) -> Step:
+    """The same step with other rows, on the graph above."""
+    graph, num_edges = _small_graph(step.fields.graph, ties), step.fields.graph.num_edges
+    fields, aggregator = step.fields.on(graph), cast(Any, step.aggregator)
+    generator = torch.Generator().manual_seed(0)
+    num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.EDGE: graph.num_edges}
+
+    def sampled(residency: Residency, value: Tensor) -> Tensor:
+        home = home_of(residency, value, num_edges)
+        return _alone(value) if home is Home.SHARED else _rows(value, num_rows[home], ties, generator)
+
+    arguments = {}
+    for name, (residency, value) in step.arguments.items():
+        place = name.rpartition(".")[2]
+        if residency is Residency.GIVEN and place in TOPOLOGY_NAMES:
+            value = fields.fact(place)
+        elif isinstance(value, Tensor):
+            value = sampled(residency, value)
+        elif isinstance(value, Mapped):
+            bias = None if value.bias is None else _alone(value.bias)
+            value = Mapped(sampled(residency, value.x), _alone(value.weight), bias, value.shape)
+        arguments[name] = Argument(residency, value)
+
+    def aggregate(messages: Any) -> Tensor:
+        out: Tensor = aggregator(messages, graph.dst, None, graph.num_dst, fields.node_dim)
+        return out
+
+    return step._replace(fields=fields, arguments=arguments, aggregate=aggregate)
+
+
+def _small_graph(like: Graph, ties: bool) -> Graph:
+    """The graph above; without `ties` no edge is there twice."""
+    pairs = list(zip(_SRC, _DST, strict=True))
+    edges = torch.tensor(pairs if ties else sorted(set(pairs)), device=like.device).T
+    return Graph(edges, num_nodes=(_NUM_SRC, _NUM_DST) if like.is_bipartite else _NUM_DST)
+
+
+def _rows(value: Tensor, num_rows: int, ties: bool, generator: torch.Generator) -> Tensor:
+    """As many rows, each one of those of a tensor in another size."""
+    if not value.size(0):
+        value = value.new_zeros(1, *value.shape[1:])
+    picked = value.detach()[torch.arange(num_rows, device=value.device) % value.size(0)]
+    if value.is_floating_point():
+        drawn = torch.rand(picked.shape, generator=generator).to(picked)
+        picked = torch.where(picked == 0, 0.5 * drawn, picked * (0.75 + 0.5 * drawn))
+    if ties:
+        picked[_TWINS[1]] = picked[_TWINS[0]]
+    return picked.requires_grad_(value.requires_grad)
+
+
+def _alone(value: Tensor) -> Tensor:
+    """A tensor that no gradient flows on from."""
+    return value.detach().requires_grad_(value.requires_grad)
+
+
+# What is remembered -------------------------------------------------------------------------------------
+
+
+class _Verdict:
+    """What a trial found, beside the compiled files: by the programs, and by what is computed around them."""
+
+    def __init__(self, fused: Fused, way: Way) -> None:
+        self._path = None
+        folder = cache_folder()
+        if folder is not None and fused.language == "C" and (way is None or way[:1] != ("chunks",)):
+            described = _described(fused, cast(tuple[bool, ...] | None, way)).encode()
+            self._path = folder / f"{hashlib.sha256(described).hexdigest()[:32]}.trial"
+
+    def read(self) -> str | None:
+        """The fault that was found, "" if none was, None where there was no trial."""
+        try:
+            return None if self._path is None else self._path.read_text()
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def write(self, fault: str) -> None:
+        """Keep it, where that can be done."""
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                beside = self._path.with_suffix(f".{os.getpid()}")
+                beside.write_text(fault)
+                beside.replace(self._path)
+
+
+def _described(fused: Fused, wanted: tuple[bool, ...] | None) -> str:
+    """All that the numbers of a plan follow from."""
+    plan = fused.plan
+    parts = [torch.__version__, repr(plan.kinds), _operations(plan.hoisted)]
+    kernels = [fused.forward_kernel(save=wanted is not None)]
+    if wanted is not None:
+        backward = plan.backward(wanted)
+        parts.append(_operations(backward.hoisted))
+        kernels += fused.backward_kernels(backward)
+    return "\n".join([*parts, *(cast(Any, kernel).identity() for kernel in kernels)])
+
+
+def _operations(hoisted: Hoisted) -> str:
+    return "\n".join(map(_operation, [*hoisted.moved, *hoisted.core, *hoisted.inputs]))
+
+
+def _operation(node: fx.Node) -> str:
+    return f"{node.name} = {node.target}{node.args}{node.kwargs} {shape_of(node)} {node.meta['home'].value}"
