@@ -22,6 +22,7 @@ from mpnn.datasets.record import DataError, NodeDataset, in_a_line
 from mpnn.datasets.tables import Answers, Table, answers, label_columns, numbers, read_table
 from mpnn.datasets.text import read_numbers
 from mpnn.datasets.tu import read_tu
+from mpnn.distinct import first_of_each
 from mpnn.graph import Graph
 
 ENTRY = "value"  # what the entries of a matrix are called
@@ -136,27 +137,25 @@ def _assemble(path: Path, columns: Columns, edges: _Edges, table: Table | None) 
                 )
     for name in _ignored(columns) - {*edges.header, *([] if table is None else table.header)}:
         raise DataError(f"ignore names column {name!r}, which no table has")
-    order = None
+    order, of_graphs = None, []
     if table is not None and columns.graph_id is not None:  # the nodes of a graph come one after the other
-        order, sizes = _by_graph(table, columns.graph_id)
+        order, of_graphs = _by_graph(table, columns.graph_id)
         table = Table(
             table.path, table.header, [table.rows[k] for k in order], [table.lines[k] for k in order]
         )
         names = [names[k] for k in order]
     edge_index = _numbered(path, edges, names)
     if order is not None:
-        _check_within(path, columns, edges, names, edge_index, sizes)
+        _check_within(path, columns, edges, names, edge_index, of_graphs)
     attr, y, count = edges.attr, edges.y, max(edge_index.size(1), 1)
     if not columns.directed:
         edge_index = torch.cat([edge_index, edge_index.flip(0)], dim=1)
     # Of several equal edges one is kept, so that a file may list both directions, or only one.
-    key = edge_index[0] * max(len(names), 1) + edge_index[1]
-    if edges.kind is not None:  # edges of different types are different edges
-        types = edges.kind.y.repeat(1 if columns.directed else 2)
-        key = key * len(edges.kind.names) + types
-    _, where, group = np.unique(key.numpy(), return_index=True, return_inverse=True)
-    _check_equal(path, edges, names, edge_index, torch.from_numpy(where[group]), count)
-    first = torch.from_numpy(np.sort(where))
+    kinds = None if edges.kind is None else edges.kind.y.repeat(1 if columns.directed else 2)
+    first, original = each_once(
+        edge_index, len(names), kinds, 1 if edges.kind is None else len(edges.kind.names)
+    )
+    _check_equal(path, edges, names, edge_index, original, count)
     rows = first % count
     graph = Graph(
         edge_index[:, first].contiguous(),
@@ -165,7 +164,7 @@ def _assemble(path: Path, columns: Columns, edges: _Edges, table: Table | None) 
         num_edge_types=None if edges.kind is None else len(edges.kind.names),
     )
     if order is not None:
-        graph = graph.as_batch(sizes)
+        graph = graph.as_batch(of_graphs)
     known = answers(table, columns.label) if table is not None and columns.label is not None else None
     x = None
     if table is not None:
@@ -185,6 +184,17 @@ def _assemble(path: Path, columns: Columns, edges: _Edges, table: Table | None) 
         edge_class_names=() if y is None else y.names,
         node_names=tuple(names),
     )
+
+
+def each_once(
+    edge_index: Tensor, num_nodes: int, kinds: Tensor | None, num_kinds: int
+) -> tuple[Tensor, Tensor]:
+    """Of equal edges, whose types are the same too, the first, in the file's order; and of each edge its first."""
+    columns, sizes = [*edge_index], [num_nodes, num_nodes]
+    if kinds is not None:  # edges of different types are different edges
+        columns, sizes = [*columns, kinds], [*sizes, num_kinds]
+    first, which = first_of_each(columns, sizes)
+    return first.sort().values, first[which]
 
 
 def _check_within(

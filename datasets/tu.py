@@ -16,6 +16,7 @@ from mpnn.datasets.files import VARIABLE, cache_folder, compare_content, data_fo
 from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.record import DataError
 from mpnn.datasets.text import read_numbers
+from mpnn.distinct import first_of_each
 from mpnn.graph import Graph
 
 Array = np.ndarray[Any, Any]
@@ -104,7 +105,7 @@ def _edges(path: Path, owner: Array) -> tuple[Tensor, Array]:
     apart = owner[ends[:, 0]] != owner[ends[:, 1]]
     if apart.any():
         raise DataError(f"{path} line {int(apart.argmax()) + 1}: the edge goes from one graph to another")
-    _, first = np.unique(ends[:, 0] * len(owner) + ends[:, 1], return_index=True)
+    first = first_of_each(torch.from_numpy(ends).unbind(1), (len(owner), len(owner)))[0].numpy()
     kept = first[ends[first, 0] != ends[first, 1]]
     return torch.from_numpy(ends[kept].T.copy()), kept
 

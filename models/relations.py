@@ -13,6 +13,7 @@ from torch import Tensor
 from mpnn import Graph, propagate
 from mpnn.compressed import Compressed
 from mpnn.csr import CSR, compress
+from mpnn.distinct import distinct_rows
 from mpnn.native.pool import empty
 from mpnn.native.products import gram, multiply
 from mpnn.native.reach import only_autograd_follows
@@ -39,19 +40,19 @@ class Relations(NamedTuple):
     def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool, table: bool) -> Relations:
         """Those of a graph, whose edges carry messages forward or backward, maybe from a table."""
         (senders, receivers), (num_senders, num_receivers) = _by_direction(graph, forward)
-        pairs, pair_of_edge = torch.unique(types * num_receivers + receivers, return_inverse=True)
-        counts = torch.bincount(pairs // max(num_receivers, 1), minlength=num_types).tolist()
-        num_pairs = pairs.numel()
+        (type_of_pair, of_pair), pair_of_edge = distinct_rows((types, receivers), (num_types, num_receivers))
+        counts = torch.bincount(type_of_pair, minlength=num_types).tolist()
+        num_pairs = of_pair.numel()
         if table:
             senders, num_senders = types * num_senders + senders, num_types * num_senders
         if forward:
             heard = Graph(torch.stack([senders, pair_of_edge]), (num_senders, num_pairs))
         else:
             heard = Graph(torch.stack([pair_of_edge, senders]), (num_pairs, num_senders))
-        everyone = torch.arange(num_pairs, device=pairs.device)
+        everyone = torch.arange(num_pairs, device=of_pair.device)
         return cls(
             heard,
-            Graph(torch.stack([everyone, pairs % max(num_receivers, 1)]), (num_pairs, num_receivers)),
+            Graph(torch.stack([everyone, of_pair]), (num_pairs, num_receivers)),
             counts,
         )
 
@@ -122,12 +123,12 @@ class Part(NamedTuple):
     def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool) -> list[Part]:
         """All of them in order: in each about as many pairs hear something as there are receivers."""
         (senders, receivers), (num_senders, num_receivers) = _by_direction(graph, forward)
-        pairs, pair_of_edge = torch.unique(receivers * num_types + types, return_inverse=True)
-        of_pair, type_of_pair = pairs // num_types, pairs % num_types
+        (of_pair, type_of_pair), pair_of_edge = distinct_rows((receivers, types), (num_receivers, num_types))
+        num_pairs = of_pair.numel()
         first_pair = torch.zeros(num_receivers + 1, dtype=torch.int64)
         torch.cumsum(torch.bincount(of_pair, minlength=num_receivers), 0, out=first_pair[1:])
-        count = max(1, round(pairs.numel() / num_receivers))
-        cuts = torch.searchsorted(first_pair, torch.arange(1, count) * pairs.numel() // count)
+        count = max(1, round(num_pairs / num_receivers))
+        cuts = torch.searchsorted(first_pair, torch.tensor([k * num_pairs // count for k in range(1, count)]))
         found = []
         for first, last in pairwise(sorted({0, *cuts.tolist(), num_receivers})):
             begin, end = first_pair[[first, last]].tolist()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
+from mpnn.distinct import first_of_each
 from mpnn.graph_checks import Size, check_distinct
 
 
@@ -54,18 +55,13 @@ def induced(edge_index: Tensor, kept: tuple[Tensor, Tensor], size: Size) -> tupl
 
 
 def coalesced(
-    edge_index: Tensor, num_src: int, edge_type: Tensor | None, num_edge_types: int
-) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Each edge once, by destination, then source, then type; their types; and what each old edge became."""
-    # One number per edge, which sorts as (destination, source, type) do.
-    key = edge_index[1] * num_src + edge_index[0]
-    if edge_type is not None:
-        key = key * num_edge_types + edge_type
-    unique, merged = torch.unique(key, return_inverse=True)
-    if edge_type is not None:
-        edge_type = unique % num_edge_types
-        unique = unique // num_edge_types
-    return torch.stack([unique % num_src, unique // num_src]), edge_type, merged
+    edge_index: Tensor, size: Size, edge_type: Tensor | None, num_edge_types: int
+) -> tuple[Tensor, Tensor]:
+    """Of equal edges the first, by destination, then source, then type; and what each edge became."""
+    (src, dst), (num_src, num_dst) = edge_index, size
+    if edge_type is None:
+        return first_of_each((dst, src), (num_dst, num_src))
+    return first_of_each((dst, src, edge_type), (num_dst, num_src, num_edge_types))
 
 
 def breadth_first(edge_index: Tensor, num_nodes: int) -> Tensor:

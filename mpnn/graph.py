@@ -352,10 +352,9 @@ class Graph:
             The graph, and `[num_edges]`: which new edge each old edge became. With it edge features follow:
             `mpnn.scatter(edge_attr, merged, graph.num_edges)`.
         """
-        edge_index, edge_type, merged = coalesced(
-            self.edge_index, self.num_src, self.edge_type, self._num_edge_types
-        )
-        graph = self._derive(edge_index, edge_type=edge_type)
+        first, merged = coalesced(self.edge_index, self._size, self.edge_type, self._num_edge_types)
+        edge_type = None if self.edge_type is None else self.edge_type[first]
+        graph = self._derive(self.edge_index[:, first], edge_type=edge_type)
         graph._batch = self._batch
         return graph, merged
 

@@ -271,7 +271,7 @@ def _walk(
     number = torch.arange(1, start.numel() + 1, device=start.device)
     keys, draws = mix(number * signed(GOLDEN) + signed(key)), torch.zeros_like(start)
     indptr, before, node = rows.indptr.long(), torch.full_like(start, -1), start
-    linked = _Links(rows)
+    linked = None if bias is None else _Links(rows)
 
     def draw(walks: Tensor) -> Tensor:
         draws[walks] += 1
@@ -298,7 +298,7 @@ def _walk(
                 threshold, own, other = aliases[slot].long().unbind(1)
                 candidate = torch.where(fraction < threshold & LOW, own, other)
             kept = torch.ones_like(walks, dtype=torch.bool)
-            if bias is not None:
+            if bias is not None and linked is not None:
                 t = before[walks]
                 needed = torch.where(linked(t.clamp(min=0), candidate), bias.near, bias.far)
                 needed = torch.where(candidate == t, bias.back, needed)
@@ -314,14 +314,20 @@ class _Links:
     """Whether there are edges t -> x."""
 
     def __init__(self, rows: CSR) -> None:
-        self.num_nodes = rows.num_rows
-        source = torch.repeat_interleave(rows.indptr.long().diff())
-        self.keys = (source * self.num_nodes + rows.indices).sort().values
+        """Args: rows in order."""
+        self.rows = rows
+        longest = int(rows.indptr.diff().max()) if rows.num_rows else 0
+        self.halvings = longest.bit_length()
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        wanted = t * self.num_nodes + x
-        found = torch.searchsorted(self.keys, wanted).clamp(max=self.keys.numel() - 1)
-        return self.keys[found] == wanted
+        # By halving: a key t * num_nodes + x for each edge would not fit in 64 bits in the largest graphs.
+        indices, low, end = self.rows.indices, self.rows.indptr[t].long(), self.rows.indptr[t + 1].long()
+        high, last = end, indices.numel() - 1
+        for _ in range(self.halvings):
+            middle = (low + high) // 2
+            before = (low < high) & (indices[middle.clamp(max=last)] < x)
+            low, high = torch.where(before, middle + 1, low), torch.where(before, high, middle)
+        return (low < end) & (indices[low.clamp(max=last)] == x)
 
 
 def _make_aliases(indptr: Tensor, indices: Tensor, weights: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mpnn import Graph
+from mpnn.distinct import distinct_rows, keys
 from mpnn.train.errors import RunError
 
 ENOUGH = 4  # times as many pairs as wanted must be free for drawing and looking to be worth it
@@ -30,13 +31,12 @@ class Pairs(NamedTuple):
     def of(cls, graph: Graph) -> Pairs:
         """Find the links of a graph; self loops and repetitions are none."""
         n, (src, dst) = graph.num_nodes, graph.edge_index
-        forth, back = _distinct(src * n + dst), _distinct(dst * n + src)
-        undirected = torch.equal(forth, back)
-        low, high = (torch.minimum(src, dst), torch.maximum(src, dst)) if undirected else (src, dst)
-        keys = torch.where(src == dst, -1, low * n + high)
-        known = _distinct(keys[keys >= 0])
-        pair = torch.where(keys >= 0, torch.searchsorted(known, keys), -1)
-        return cls(torch.stack([known // max(n, 1), known % max(n, 1)]), pair, undirected)
+        forth, back = keys((n, n), (src, dst), (dst, src))
+        undirected = torch.equal(torch.unique(forth), torch.unique(back))
+        ends = graph.edge_index.sort(dim=0).values if undirected else graph.edge_index
+        apart = (src != dst).nonzero().squeeze(1)
+        known, which = distinct_rows(ends[:, apart], (n, n))
+        return cls(torch.stack(known), torch.full_like(src, -1).index_copy(0, apart, which), undirected)
 
 
 def draw_unlinked(
@@ -61,41 +61,39 @@ def draw_unlinked(
     Raises:
         RunError: there are too few such pairs.
     """
-    device = linked.device
-    known = _distinct(linked[0] * num_nodes + linked[1])
-    free = num_nodes * (num_nodes - 1) // (2 if undirected else 1) - len(known)
+    device, size = linked.device, (num_nodes, num_nodes)
+    known = torch.stack(distinct_rows(linked, size)[0])
+    num_known = known.size(1)
+    free = num_nodes * (num_nodes - 1) // (2 if undirected else 1) - num_known
     if free < (count if distinct else 1):
         raise RunError(f"the graph has {free} pairs of nodes without a link, but {count} are needed")
-    if free < ENOUGH * (count + len(known)):
-        keys = _all_free(num_nodes, known, undirected)
+    if free < ENOUGH * (count + num_known):
+        pairs = _all_free(num_nodes, known, undirected)
         if distinct:
-            chosen = torch.randperm(len(keys), generator=generator)[:count]
+            chosen = torch.randperm(pairs.size(1), generator=generator)[:count]
         else:
-            chosen = torch.randint(len(keys), (count,), generator=generator)
-        keys = keys[chosen.to(device)]
-    else:
-        keys = known.new_empty(0)
-        while len(keys) < count:
-            ends = torch.randint(num_nodes, (2, 2 * (count - len(keys)) + 8), generator=generator).to(device)
-            ends = ends[:, ends[0] != ends[1]]
-            ends = ends.sort(dim=0).values if undirected else ends
-            drawn = ends[0] * num_nodes + ends[1]
-            keys = torch.cat([keys, drawn[~torch.isin(drawn, known)]])
-            if distinct:
-                keys = _distinct(keys)
-                keys = keys[torch.randperm(len(keys), generator=generator).to(device)]
-        keys = keys[:count]
-    return torch.stack([keys // num_nodes, keys % num_nodes])
+            chosen = torch.randint(pairs.size(1), (count,), generator=generator)
+        return pairs[:, chosen.to(device)]
+    pairs = known[:, :0]
+    while pairs.size(1) < count:
+        missing = count - pairs.size(1)
+        ends = torch.randint(num_nodes, (2, 2 * missing + 8), generator=generator).to(device)
+        ends = ends[:, ends[0] != ends[1]]
+        ends = ends.sort(dim=0).values if undirected else ends
+        pairs = torch.cat([pairs, _without(ends, known, size)], dim=1)
+        if distinct:
+            pairs = torch.stack(distinct_rows(pairs, size)[0])
+            pairs = pairs[:, torch.randperm(pairs.size(1), generator=generator).to(device)]
+    return pairs[:, :count]
 
 
 def _all_free(num_nodes: int, known: Tensor, undirected: bool) -> Tensor:
     nodes = torch.arange(num_nodes, device=known.device)
     low, high = nodes[:, None], nodes[None, :]
-    free = (low < high) if undirected else (low != high)
-    keys = (low * num_nodes + high)[free]
-    return keys[~torch.isin(keys, known)]
+    free = ((low < high) if undirected else (low != high)).nonzero().t()
+    return _without(free, known, (num_nodes, num_nodes))
 
 
-def _distinct(keys: Tensor) -> Tensor:
-    values: Tensor = torch.unique(keys)
-    return values
+def _without(pairs: Tensor, known: Tensor, size: tuple[int, int]) -> Tensor:
+    found, taken = keys(size, pairs, known)
+    return pairs[:, ~torch.isin(found, taken)]
