@@ -137,7 +137,8 @@ def _assemble(path: Path, columns: Columns, edges: _Edges, table: Table | None) 
                 )
     for name in _ignored(columns) - {*edges.header, *([] if table is None else table.header)}:
         raise DataError(f"ignore names column {name!r}, which no table has")
-    order, of_graphs = None, []
+    order: list[int] | None = None
+    of_graphs: list[tuple[int, int]] = []
     if table is not None and columns.graph_id is not None:  # the nodes of a graph come one after the other
         order, of_graphs = _by_graph(table, columns.graph_id)
         table = Table(
@@ -189,7 +190,7 @@ def _assemble(path: Path, columns: Columns, edges: _Edges, table: Table | None) 
 def each_once(
     edge_index: Tensor, num_nodes: int, kinds: Tensor | None, num_kinds: int
 ) -> tuple[Tensor, Tensor]:
-    """Of equal edges, whose types are the same too, the first, in the file's order; and of each edge its first."""
+    """Of edges with equal ends and types the first, in the file's order; and for each edge its first."""
     columns, sizes = [*edge_index], [num_nodes, num_nodes]
     if kinds is not None:  # edges of different types are different edges
         columns, sizes = [*columns, kinds], [*sizes, num_kinds]

@@ -10,8 +10,10 @@ from torch import Tensor
 
 INT64_MAX = 2**63 - 1
 
+Columns = Sequence[Tensor] | Tensor  # of a table, `[num_rows]` each
 
-def distinct_rows(columns: Sequence[Tensor], sizes: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+
+def distinct_rows(columns: Columns, sizes: Sequence[int]) -> tuple[list[Tensor], Tensor]:
     """Each row once, in lexicographic order, and `[num_rows]`: which of these each given row is.
 
     Args:
@@ -25,7 +27,7 @@ def distinct_rows(columns: Sequence[Tensor], sizes: Sequence[int]) -> tuple[list
     return [column[first] for column in columns], which
 
 
-def first_of_each(columns: Sequence[Tensor], sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
+def first_of_each(columns: Columns, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Where each distinct row stands first, in lexicographic order, and which of these each given row is."""
     (key,) = keys(sizes, columns)
     found, which = torch.unique(key, return_inverse=True)
@@ -33,7 +35,7 @@ def first_of_each(columns: Sequence[Tensor], sizes: Sequence[int]) -> tuple[Tens
     return first.scatter_reduce_(0, which, torch.arange(key.numel(), device=key.device), "amin"), which
 
 
-def keys(sizes: Sequence[int], *tables: Sequence[Tensor] | Tensor) -> list[Tensor]:
+def keys(sizes: Sequence[int], *tables: Columns) -> list[Tensor]:
     """One int64 for each row of some tables: equal where two rows are, and in their lexicographic order.
 
     The row read as a number with digits below `sizes`, if all such numbers fit; else its rank among the rows
@@ -48,7 +50,7 @@ def keys(sizes: Sequence[int], *tables: Sequence[Tensor] | Tensor) -> list[Tenso
     return list(torch.split(_ranks([torch.cat(parts) for parts in zip(*tables, strict=True)]), lengths))
 
 
-def _digits(columns: Sequence[Tensor] | Tensor, sizes: Sequence[int]) -> Tensor:
+def _digits(columns: Columns, sizes: Sequence[int]) -> Tensor:
     key = columns[0]
     for column, size in zip(columns[1:], sizes[1:], strict=True):
         key = key * max(size, 1) + column
