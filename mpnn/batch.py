@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
     def owner(self, destinations: Tensor) -> Tensor:
         """Which graph each of these destination nodes is of."""
-        return torch.bucketize(destinations, self.dst_ptr[1:], right=True)
+        return torch.bucketize(destinations.contiguous(), self.dst_ptr[1:], right=True)
 
     def reverse(self) -> Batch:
         """Of the reversed graphs."""
@@ -65,7 +65,7 @@ class Batch(NamedTuple):
         """Of only these source and destination nodes."""
         pointers = []
         for ptr, nodes in zip(self, kept, strict=True):
-            owner = torch.bucketize(nodes, ptr[1:], right=True)
+            owner = torch.bucketize(nodes.contiguous(), ptr[1:], right=True)
             check_grouped("nodes", nodes, owner)
             pointers.append(torch.searchsorted(owner, torch.arange(ptr.numel(), device=ptr.device)))
         return Batch(*map(lasting, pointers))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mpnn.csr import CSR, compress
+from mpnn.facts import Facts
 from mpnn.graph import Graph
 
 
@@ -27,8 +28,7 @@ class Compressed(Graph):
 
     def __init__(self, indptr: Tensor, indices: Tensor, num_src: int) -> None:
         # Not Graph.__init__, which checks an edge_index: there is none.
-        self._edge_index, self._edge_type, self._num_edge_types, self._batch = None, None, 1, None
-        self._size, self._bipartite = (num_src, indptr.numel() - 1), True
+        self._edge_index, self._facts = None, Facts((num_src, indptr.numel() - 1), bipartite=True)
         self._rows = CSR(indptr, indices, torch.arange(indices.numel(), dtype=indptr.dtype))
         self._memo = {}
 

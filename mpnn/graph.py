@@ -13,6 +13,7 @@ from torch import Tensor
 from mpnn.batch import Batch, union
 from mpnn.csr import CSR, compress
 from mpnn.edges import breadth_first, coalesced, induced, lasting, outliving, relooped
+from mpnn.facts import Facts
 from mpnn.graph_checks import (
     Size,
     checked_edge_index,
@@ -55,9 +56,8 @@ class Graph:
     tensor([1, 1, 1])
     """
 
-    _is_fleeting = False
+    _facts: Facts
     _parts: Sequence[Graph] = ()  # what it is a batch of
-    _loopless: Tensor | None = None  # edge_index of a padded sample, whose loops are moved to the padding
 
     def __init__(
         self,
@@ -71,12 +71,13 @@ class Graph:
         size = checked_size(num_nodes, edge_index)
         edge_type = checked_edge_type(edge_type, edge_index)
         self._edge_index: Tensor | None = lasting(edge_index)
-        self._size = size
-        self._bipartite = isinstance(num_nodes, tuple)
-        self._edge_type = None if edge_type is None else lasting(edge_type)
-        self._num_edge_types = checked_num_edge_types(num_edge_types, edge_type)
+        self._facts = Facts(
+            size,
+            isinstance(num_nodes, tuple),
+            None if edge_type is None else lasting(edge_type),
+            checked_num_edge_types(num_edge_types, edge_type),
+        )
         self._memo: dict[Hashable, Any] = {}
-        self._batch: Batch | None = None
 
     # What there is ------------------------------------------------------------------------------------
 
@@ -93,17 +94,17 @@ class Graph:
     @property
     def edge_type(self) -> Tensor | None:
         """`[num_edges]` int64, or None."""
-        return self._edge_type
+        return self._facts.edge_type
 
     @property
     def is_typed(self) -> bool:
         """Whether the edges have types."""
-        return self._edge_type is not None
+        return self._facts.edge_type is not None
 
     @property
     def num_edge_types(self) -> int:
         """How many relations there are; 1 for a graph without edge types."""
-        return self._num_edge_types
+        return self._facts.num_edge_types
 
     @property
     def src(self) -> Tensor:
@@ -118,27 +119,27 @@ class Graph:
     @property
     def size(self) -> Size:
         """`(num_src, num_dst)`."""
-        return self._size
+        return self._facts.size
 
     @property
     def num_src(self) -> int:
         """How many nodes can send."""
-        return self._size[0]
+        return self._facts.size[0]
 
     @property
     def num_dst(self) -> int:
         """How many nodes can receive."""
-        return self._size[1]
+        return self._facts.size[1]
 
     @property
     def num_nodes(self) -> int:
         """How many nodes there are; a bipartite graph has two such numbers, see `size`."""
-        if self._bipartite:
+        if self._facts.bipartite:
             raise ValueError(
                 f"num_nodes of a bipartite graph is two numbers: use num_src ({self.num_src}) or "
                 f"num_dst ({self.num_dst})."
             )
-        return self._size[0]
+        return self._facts.size[0]
 
     @property
     def num_edges(self) -> int:
@@ -148,12 +149,12 @@ class Graph:
     @property
     def is_bipartite(self) -> bool:
         """Whether sources and destinations are two separate sets of nodes."""
-        return self._bipartite
+        return self._facts.bipartite
 
     @property
     def is_fleeting(self) -> bool:
         """Whether it is made for one step, as a batch or a sample is: not worth waiting for a look at it."""
-        return self._is_fleeting
+        return self._facts.fleeting
 
     @property
     def device(self) -> torch.device:
@@ -201,7 +202,7 @@ class Graph:
 
     def _degree(self, leaving: bool) -> Tensor:
         if torch.compiler.is_compiling():
-            degree: Tensor = torch.ops.mpnn.degree(self.edge_index, *self._size, leaving)
+            degree: Tensor = torch.ops.mpnn.degree(self.edge_index, *self.size, leaving)
             return degree
         rows = "by_src" if leaving else "by_dst"
         if rows in self._memo or self.device.type != "cpu":  # to count has the host wait for a GPU
@@ -223,14 +224,13 @@ class Graph:
         return self.memo("reverse", self._make_reverse)
 
     def _make_reverse(self) -> Graph:
-        size = (self.num_dst, self.num_src)
-        if torch.compiler.is_compiling():
-            reverse = self._derive(torch.ops.mpnn.reverse(self.edge_index, *self._size), size)
-        else:
-            reverse = self._derive(self.edge_index.flip(0), size)
-        reverse._batch = None if self._batch is None else self._batch.reverse()
-        reverse._is_fleeting = self._is_fleeting
-        reverse._loopless = None if self._loopless is None else self._loopless.flip(0)
+        compiling, (_, _, _, _, batch, _, loopless) = torch.compiler.is_compiling(), self._facts
+        reverse = self._with(
+            torch.ops.mpnn.reverse(self.edge_index, *self.size) if compiling else self.edge_index.flip(0),
+            size=(self.num_dst, self.num_src),
+            batch=None if batch is None else batch.reverse(),
+            loopless=None if loopless is None else loopless.flip(0),
+        )
         for mine, its in (("by_dst", "by_src"), ("by_src", "by_dst")):
             if mine in self._memo:
                 reverse._memo[its] = self._memo[mine]
@@ -278,13 +278,12 @@ class Graph:
 
     def _reloop(self, loops: str) -> tuple[Graph, Tensor]:
         if torch.compiler.is_compiling():
-            edge_index, origin = torch.ops.mpnn.relooped(self.edge_index, *self._size, loops)
+            edge_index, origin = torch.ops.mpnn.relooped(self.edge_index, *self.size, loops)
         else:
             known = self._num_loops() if loops != "more" else None
-            edge_index, origin = relooped(self.edge_index, self._size, loops, self._loopless, known)
-        edge_type = None if self.edge_type is None else self.edge_type[origin]
-        looped = self._derive(edge_index, edge_type=edge_type)
-        looped._batch, looped._is_fleeting = self._batch, self._is_fleeting
+            edge_index, origin = relooped(self.edge_index, self.size, loops, self._facts.loopless, known)
+        edge_index = lasting(edge_index)
+        looped = self._with(edge_index, origin, loopless=edge_index if loops == "none" else None)
         return looped, origin
 
     def _num_loops(self) -> int | None:
@@ -311,10 +310,7 @@ class Graph:
             edges: bool mask `[num_edges]`, or integer positions `[num_kept]` (which also set the order).
         """
         edges = checked_positions("edges", edges, self.num_edges, self.device)
-        edge_type = None if self.edge_type is None else self.edge_type[edges]
-        kept = self._derive(self.edge_index[:, edges], edge_type=edge_type)
-        kept._batch, kept._is_fleeting = self._batch, self._is_fleeting
-        return kept
+        return self._with(self.edge_index[:, edges], edges)
 
     def subgraph(self, nodes: Tensor | tuple[Tensor, Tensor]) -> tuple[Graph, Tensor]:
         """The graph among some nodes, renumbered in the order given, and which edges it kept.
@@ -331,18 +327,22 @@ class Graph:
         >>> part.edge_index.tolist(), edges.tolist()
         ([[0], [1]], [1])
         """
-        if self._bipartite != isinstance(nodes, tuple):
-            wanted = "a pair (sources, destinations)" if self._bipartite else "one tensor"
+        if self._facts.bipartite != isinstance(nodes, tuple):
+            wanted = "a pair (sources, destinations)" if self._facts.bipartite else "one tensor"
             raise TypeError(f"nodes must be {wanted} for this graph, got {type(nodes).__name__}.")
         pair = nodes if isinstance(nodes, tuple) else (nodes, nodes)
         kept = [
-            checked_positions("nodes", n, size, self.device) for n, size in zip(pair, self._size, strict=True)
+            checked_positions("nodes", n, size, self.device) for n, size in zip(pair, self.size, strict=True)
         ]
-        edge_index, edge_ids = induced(self.edge_index, (kept[0], kept[1]), self._size)
-        edge_type = None if self.edge_type is None else self.edge_type[edge_ids]
-        part = self._derive(edge_index, (kept[0].numel(), kept[1].numel()), edge_type)
-        part._batch = None if self._batch is None else self._batch.keep(kept[0], kept[1])
-        part._is_fleeting = self._is_fleeting
+        edge_index, edge_ids = induced(self.edge_index, (kept[0], kept[1]), self.size)
+        batch = self._facts.batch
+        part = self._with(
+            edge_index,
+            edge_ids,
+            size=(kept[0].numel(), kept[1].numel()),
+            batch=None if batch is None else batch.keep(kept[0], kept[1]),
+            loopless=None,  # its nodes have other numbers, and the padding may be gone
+        )
         return part, edge_ids
 
     def coalesce(self) -> tuple[Graph, Tensor]:
@@ -352,11 +352,8 @@ class Graph:
             The graph, and `[num_edges]`: which new edge each old edge became. With it edge features follow:
             `mpnn.scatter(edge_attr, merged, graph.num_edges)`.
         """
-        first, merged = coalesced(self.edge_index, self._size, self.edge_type, self._num_edge_types)
-        edge_type = None if self.edge_type is None else self.edge_type[first]
-        graph = self._derive(self.edge_index[:, first], edge_type=edge_type)
-        graph._batch = self._batch
-        return graph, merged
+        first, merged = coalesced(self.edge_index, self.size, self.edge_type, self.num_edge_types)
+        return self._with(self.edge_index[:, first], first), merged
 
     def reordered(self, by: str = "neighbours") -> tuple[Graph, Tensor]:
         """The same graph with its nodes renumbered so that what is used together lies together.
@@ -377,7 +374,7 @@ class Graph:
         True
         """
         self._require_one_node_set("reordered")
-        if self._batch is not None:
+        if self._facts.batch is not None:
             raise ValueError("reordered() would mix the graphs of this batch: reorder each, then batch them.")
         if by == "degree":
             order = torch.argsort(self.out_degree, descending=True, stable=True)
@@ -387,7 +384,11 @@ class Graph:
             raise ValueError(f"by is {by!r}, but must be 'neighbours' or 'degree'.")
         number = torch.empty_like(order)
         number[order] = torch.arange(order.numel(), device=order.device)
-        return self._derive(number[self.edge_index]), order
+        loopless = self._facts.loopless
+        return (
+            self._with(number[self.edge_index], loopless=None if loopless is None else number[loopless]),
+            order,
+        )
 
     def to(self, device: torch.device | str) -> Graph:
         """The same graph with its indices on another device (this very graph when it is there already)."""
@@ -395,44 +396,61 @@ class Graph:
         if target == self.device or (target.type == self.device.type and target.index is None):
             return self
         away = target.type != "cpu"  # what comes from there must have come before the host reads it
-        edge_type = None if self.edge_type is None else self.edge_type.to(target, non_blocking=away)
-        moved = self._derive(self.edge_index.to(target, non_blocking=away), edge_type=edge_type)
-        moved._batch = None if self._batch is None else self._batch.to(target)
-        moved._is_fleeting = self._is_fleeting
-        if self._is_fleeting and away and self.device.type == "cpu":  # where nobody waits for that
+        facts = self._facts
+        edge_type, loopless = (
+            None if part is None else part.to(target, non_blocking=away)
+            for part in (self.edge_type, facts.loopless)
+        )
+        moved = self._with(
+            self.edge_index.to(target, non_blocking=away),
+            edge_type=edge_type,
+            batch=None if facts.batch is None else facts.batch.to(target),
+            loopless=loopless,
+        )
+        if facts.fleeting and away and self.device.type == "cpu":  # where nobody waits for that
             moved._memo["number of loops"] = int((self.src == self.dst).sum())
         return moved
 
-    def _derive(self, edge_index: Tensor, size: Size | None = None, edge_type: Tensor | None = None) -> Graph:
-        """A graph from indices that are known to be valid, of the same kind as this one."""
+    def _with(self, edges: Tensor | None = None, origin: Tensor | None = None, **facts: Any) -> Graph:
+        """Another graph, of indices that are known to be valid; all that is not said stays as it is here.
+
+        Args:
+            edges: its `edge_index`; None for the same edges.
+            origin: `[num_edges']`, which of these edges each is, so that what edges carry follows; None for
+                the same in the same order. Those that are new, from `num_edges` on, may carry nothing.
+            facts: what is to be different of `Facts`.
+        """
+        known = self._facts._replace(edge_type=self.edge_type)
+        if origin is not None:
+            known = known.of_edges(origin, facts)
         graph = Graph.__new__(Graph)
-        graph._edge_index = lasting(edge_index)
-        graph._size = self._size if size is None else size
-        graph._bipartite = self._bipartite
-        graph._edge_type = self.edge_type if edge_type is None else lasting(edge_type)
-        graph._num_edge_types = self._num_edge_types
+        graph._edge_index = self.edge_index if edges is None else lasting(edges)
+        graph._facts = known._replace(**facts)
         graph._memo = {}
-        graph._batch = None
         return graph
 
     def _typed_by(self, edge_type: Tensor, num_edge_types: int) -> Graph:
         """The same edges with types, which are checked."""
-        edge_type = cast(Tensor, checked_edge_type(edge_type, self.edge_index))
-        typed = self._derive(self.edge_index, edge_type=edge_type)
-        typed._num_edge_types = checked_num_edge_types(num_edge_types, edge_type)
-        typed._is_fleeting = self._is_fleeting
-        return typed
+        edge_type = lasting(cast(Tensor, checked_edge_type(edge_type, self.edge_index)))
+        return self._with(
+            edge_type=edge_type, num_edge_types=checked_num_edge_types(num_edge_types, edge_type)
+        )
 
     def _bipartite_with(self, edge_index: Tensor, size: Size) -> Graph:
         """A bipartite graph without types, from indices that are known to be valid, for use with this one."""
-        graph = self._derive(edge_index, size)
-        graph._bipartite, graph._edge_type, graph._num_edge_types = True, None, 1
-        graph._is_fleeting = self._is_fleeting
-        return graph
+        return self._with(
+            edge_index,
+            size=size,
+            bipartite=True,
+            edge_type=None,
+            num_edge_types=1,
+            batch=None,
+            loopless=None,
+        )
 
     def _require_one_node_set(self, what: str) -> None:
-        if self._bipartite:
-            raise ValueError(f"{what} needs one set of nodes, but this graph is bipartite {self._size}.")
+        if self.is_bipartite:
+            raise ValueError(f"{what} needs one set of nodes, but this graph is bipartite {self.size}.")
 
     # Several graphs as one ----------------------------------------------------------------------------
 
@@ -463,14 +481,16 @@ class Graph:
         if types and len(types) != len(graphs):
             raise ValueError("some graphs have edge_type and others do not: a batch needs all or none.")
         sizes = [g.size for g in graphs]
-        together = graphs[0]._derive(
+        together = graphs[0]._with(
             union([g.edge_index for g in graphs], sizes),
-            (sum(num_src for num_src, _ in sizes), sum(num_dst for _, num_dst in sizes)),
-            torch.cat(types) if types else None,
+            size=(sum(num_src for num_src, _ in sizes), sum(num_dst for _, num_dst in sizes)),
+            edge_type=lasting(torch.cat(types)) if types else None,
+            num_edge_types=max(g.num_edge_types for g in graphs),
+            batch=Batch.of([size for g in graphs for size in g.graph_sizes], graphs[0].device),
+            fleeting=True,
+            loopless=None,
         )
-        together._num_edge_types = max(g.num_edge_types for g in graphs)
-        together._batch = Batch.of([size for g in graphs for size in g.graph_sizes], together.device)
-        together._is_fleeting, together._parts = True, graphs
+        together._parts = graphs
         return together
 
     def as_batch(self, sizes: Sequence[Size]) -> Graph:
@@ -487,34 +507,32 @@ class Graph:
         [Graph(num_nodes=2, num_edges=1), Graph(num_nodes=2, num_edges=1)]
         """
         total = (sum(num_src for num_src, _ in sizes), sum(num_dst for _, num_dst in sizes))
-        if total != self._size or min((n for size in sizes for n in size), default=-1) < 0:
-            raise ValueError(f"sizes must add up to {self._size}, got {list(sizes)}.")
-        batched = self._derive(self.edge_index)
-        batched._batch = Batch.around(self.edge_index, sizes)
-        return batched
+        if total != self.size or min((n for size in sizes for n in size), default=-1) < 0:
+            raise ValueError(f"sizes must add up to {self.size}, got {list(sizes)}.")
+        return self._with(batch=Batch.around(self.edge_index, sizes))
 
     @property
     def graph_sizes(self) -> list[Size]:
         """`(num_src, num_dst)` of each graph of the batch."""
-        return [self._size] if self._batch is None else self._batch.sizes
+        batch = self._facts.batch
+        return [self.size] if batch is None else batch.sizes
 
     def unbatch(self) -> list[Graph]:
         """The graphs that `batch` put together, each with its own edges in their order in this graph."""
-        if self._batch is None:
+        batch = self._facts.batch
+        if batch is None:
             return [self]
-        starts = torch.stack(self._batch, dim=1)
-        edges_of_graphs = self._batch.edges_of_graphs(self.dst)
-        parts = []
-        for start, size, edge_ids in zip(starts, self.graph_sizes, edges_of_graphs, strict=False):
-            edge_index = self.edge_index[:, edge_ids] - start[:, None]
-            edge_type = None if self.edge_type is None else self.edge_type[edge_ids]
-            parts.append(self._derive(edge_index, size, edge_type))
-        return parts
+        starts, edges_of_graphs = torch.stack(batch, dim=1), batch.edges_of_graphs(self.dst)
+        return [
+            self._with(self.edge_index[:, ids] - start[:, None], ids, size=size, batch=None, loopless=None)
+            for start, size, ids in zip(starts, batch.sizes, edges_of_graphs, strict=False)
+        ]
 
     @property
     def num_graphs(self) -> int:
         """How many graphs `batch` put together; 1 for a single graph."""
-        return 1 if self._batch is None else self._batch.dst_ptr.numel() - 1
+        batch = self._facts.batch
+        return 1 if batch is None else batch.dst_ptr.numel() - 1
 
     @property
     def node_ptr(self) -> Tensor:
@@ -522,8 +540,8 @@ class Graph:
 
         For a bipartite graph these are the destination nodes.
         """
-        if self._batch is not None:
-            return self._batch.dst_ptr
+        if self._facts.batch is not None:
+            return self._facts.batch.dst_ptr
         return self.memo("node_ptr", lambda: torch.tensor([0, self.num_dst], device=self.device))
 
     @property
@@ -578,11 +596,11 @@ class Graph:
     # Python's own protocols ---------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        nodes = f"num_nodes={self._size}" if self._bipartite else f"num_nodes={self._size[0]}"
+        nodes = f"num_nodes={self.size}" if self._facts.bipartite else f"num_nodes={self._facts.size[0]}"
         parts = [nodes, f"num_edges={self.num_edges}"]
         if self.edge_type is not None:
-            parts.append(f"num_edge_types={self._num_edge_types}")
-        if self._batch is not None:
+            parts.append(f"num_edge_types={self.num_edge_types}")
+        if self._facts.batch is not None:
             parts.append(f"num_graphs={self.num_graphs}")
         if self._edge_index is not None and self.device.type != "cpu":
             parts.append(f"device={self.device}")

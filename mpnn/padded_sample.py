@@ -22,13 +22,18 @@ def padded_sample(graph: Graph, nodes: Tensor, fanouts: Sequence[int], seed: int
     edges = torch.cat([empty, *(hop.edges for hop in hops)])
     heard = torch.cat([empty.bool(), *(hop.heard for hop in hops)])
     size = known.first + known.nodes[-1].numel()
-    part = graph._derive(
-        torch.cat([empty.expand(2, 0), *(hop.ends(known, loops=True) for hop in hops)], dim=1),
-        (size, size),
-        None if graph.edge_type is None else _entries(graph.edge_type, edges).clamp(min=0),
+    with_loops, without = (
+        torch.cat([empty.expand(2, 0), *(hop.ends(known, loops=loops) for hop in hops)], dim=1)
+        for loops in (True, False)
     )
-    part._is_fleeting = True
-    part._loopless = torch.cat([empty.expand(2, 0), *(hop.ends(known, loops=False) for hop in hops)], dim=1)
+    part = graph._with(
+        with_loops,
+        size=(size, size),
+        edge_type=None if graph.edge_type is None else _entries(graph.edge_type, edges).clamp(min=0),
+        batch=None,
+        fleeting=True,
+        loopless=without,
+    )
     return Sample(part, torch.cat(known.nodes), edges, nodes.numel(), torch.cat(known.there), heard)
 
 

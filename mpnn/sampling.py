@@ -75,9 +75,14 @@ def _sample(graph: Graph, nodes: Tensor, fanouts: Sequence[int], seed: int | Non
         edges.append(rows.edge_ids[slots].long())
         frontier = known.add(rows.indices[slots].long())
     drawn, around = torch.cat(edges), torch.cat(known.nodes)
-    edge_type = None if graph.edge_type is None else graph.edge_type[drawn]
-    part = graph._derive(known(graph.edge_index[:, drawn]), (around.numel(), around.numel()), edge_type)
-    part._is_fleeting = True
+    part = graph._with(
+        known(graph.edge_index[:, drawn]),
+        drawn,
+        size=(around.numel(), around.numel()),
+        batch=None,
+        fleeting=True,
+        loopless=None,
+    )
     return Sample(part, around, drawn, nodes.numel())
 
 

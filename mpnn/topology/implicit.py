@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mpnn.batch import Batch
 from mpnn.csr import CSR, smallest_type
+from mpnn.facts import Facts
 from mpnn.graph import Graph, Size
 
 # What a reversed graph may take over from the memo of the graph it was made of, and under which name.
@@ -55,15 +56,16 @@ class Implicit(Graph):
         self.__dict__.update(description, is_reversed=False)
         self._description = tuple(description)
         self._edge_index = None
-        self._edge_type = None
         self._is_typed = num_edge_types is not None
-        self._num_edge_types = 1 if num_edge_types is None else num_edge_types
         self._num_edges = num_edges
-        self._size = size
-        self._bipartite = bipartite
         self._device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0", as a tensor has it
         self._memo = {}
-        self._batch = None if sizes is None or len(sizes) == 1 else Batch.of(sizes, self._device)
+        self._facts = Facts(
+            size,
+            bipartite,
+            num_edge_types=1 if num_edge_types is None else num_edge_types,
+            batch=None if sizes is None or len(sizes) == 1 else Batch.of(sizes, self._device),
+        )
 
     # What a subclass says -----------------------------------------------------------------------------
 
@@ -146,10 +148,12 @@ class Implicit(Graph):
         return self.memo("reverse", self._make_reverse)
 
     def _make_reverse(self) -> Self:
+        batch = self._facts.batch
         reverse = self._changed(
             is_reversed=not self.is_reversed,
-            _size=(self.num_dst, self.num_src),
-            _batch=None if self._batch is None else self._batch.reverse(),
+            _facts=self._facts._replace(
+                size=(self.num_dst, self.num_src), batch=None if batch is None else batch.reverse()
+            ),
             _edge_index=None if self._edge_index is None else self._edge_index.flip(0),
         )
         known = self._memo.items()
@@ -162,10 +166,11 @@ class Implicit(Graph):
         if target == self.device:
             return self
         placed = {k: v.to(target) for k, v in self.description.items() if isinstance(v, Tensor | Graph)}
+        batch = self._facts.batch
         return self._changed(
             **placed,
             _device=target,
-            _batch=None if self._batch is None else self._batch.to(target),
+            _facts=self._facts._replace(batch=None if batch is None else batch.to(target)),
             _edge_index=None if self._edge_index is None else self._edge_index.to(target),
         )
 
@@ -195,7 +200,7 @@ class Implicit(Graph):
         shown = self._shown()
         if self.is_reversed:
             shown["is_reversed"] = True
-        shown["num_nodes"] = self._size if self._bipartite else self.num_nodes
+        shown["num_nodes"] = self.size if self.is_bipartite else self.num_nodes
         shown["num_edges"] = self.num_edges
         if self._is_typed:
             shown["num_edge_types"] = self.num_edge_types
