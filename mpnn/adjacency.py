@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
+from mpnn.contents import OfTensors
 from mpnn.edges import outliving
 from mpnn.graph import Graph, Size
 
 Topology = Graph | Tensor
 
-# The graphs made of an edge_index tensor live as long as that tensor does, and hold an alias of it rather
-# than the tensor itself, which would keep both alive for ever. A write into the tensor raises its version.
-_graphs: MutableMapping[Tensor, tuple[int, dict[object, Graph]]] = WeakIdKeyDictionary()
+# The graphs made of an edge_index tensor, by what was asked for as their number of nodes. They hold a copy of
+# it, or an alias, rather than the tensor itself, which would keep both alive for ever.
+_graphs: OfTensors[dict[object, Graph]] = OfTensors()
 
 
 def as_graph(graph: Topology, num_nodes: int | Size | None = None) -> Graph:
     """A `Graph` as it is, or the one that an `edge_index` tensor stands for.
 
     The graph of a tensor is validated, sorted and normalised once: later calls with the same tensor get the
-    same `Graph`.
+    same `Graph`, as long as the tensor holds the same. On the CPU any write is seen, also one through
+    `edge_index.data` or a numpy array that shares the memory; on a GPU all but `edge_index.data[...] = v`.
 
     Args:
         graph: a `Graph`, or an integer tensor `[2, num_edges]`.
@@ -63,11 +62,8 @@ def keep_graph(edge_index: Tensor, graph: Graph) -> None:
 
 def _known(edge_index: Tensor) -> dict[object, Graph]:
     """The graphs of a tensor, by what was asked for as their number of nodes."""
-    version, known = _graphs.get(edge_index, (-1, {}))
-    if version != edge_index._version:
-        known = {}
-        _graphs[edge_index] = (edge_index._version, known)
-    return known
+    known = _graphs.get(edge_index)
+    return _graphs.keep(edge_index, {}) if known is None else known
 
 
 def _sizes(size: Size) -> str:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn.batch import Batch, union
+from mpnn.contents import contents, taken
 from mpnn.csr import CSR, compress
 from mpnn.edges import breadth_first, coalesced, induced, lasting, outliving, relooped
 from mpnn.facts import Facts
@@ -38,7 +39,8 @@ class Graph:
 
     Args:
         edge_index: integer tensor `[2, num_edges]`; row 0 is the source j, row 1 the destination i. It is
-            not copied: do not write into it afterwards.
+            copied, but not beyond 16 MB (a million edges): do not write into a larger one afterwards. If
+            somebody does, whatever is then derived from the graph raises RuntimeError.
         num_nodes: how many nodes there are; `(num_src, num_dst)` makes the graph bipartite. By default one
             more than the largest index.
         edge_type: integer tensor `[num_edges]`, the relation of each edge.
@@ -58,6 +60,7 @@ class Graph:
 
     _facts: Facts
     _parts: Sequence[Graph] = ()  # what it is a batch of
+    _shared: tuple[tuple[str, Tensor, Hashable], ...] = ()  # large tensors of its maker, with what they held
 
     def __init__(
         self,
@@ -70,14 +73,26 @@ class Graph:
         edge_index = checked_edge_index(edge_index)
         size = checked_size(num_nodes, edge_index)
         edge_type = checked_edge_type(edge_type, edge_index)
-        self._edge_index: Tensor | None = lasting(edge_index)
-        self._facts = Facts(
-            size,
-            isinstance(num_nodes, tuple),
-            None if edge_type is None else lasting(edge_type),
-            checked_num_edge_types(num_edge_types, edge_type),
-        )
+        num_edge_types = checked_num_edge_types(num_edge_types, edge_type)
+        self._edge_index: Tensor | None = self._taken("edge_index", edge_index)
+        edge_type = None if edge_type is None else self._taken("edge_type", edge_type)
+        self._facts = Facts(size, isinstance(num_nodes, tuple), edge_type, num_edge_types)
         self._memo: dict[Hashable, Any] = {}
+
+    def _taken(self, name: str, index: Tensor) -> Tensor:
+        index, held = taken(index)
+        if held is not None:
+            self._shared = (*self._shared, (name, index, held))
+        return index
+
+    def _check_unwritten(self) -> None:
+        """Raise RuntimeError if somebody wrote into memory that is not only the graph's."""
+        for name, index, held in self._shared:
+            if contents(index) != held:
+                raise RuntimeError(
+                    f"{name} was written into after a Graph of {index.size(-1)} edges was made of it, which "
+                    "shares its memory: make another Graph of what it holds now, or write into a copy."
+                )
 
     # What there is ------------------------------------------------------------------------------------
 
@@ -176,6 +191,8 @@ class Graph:
             return cast(T, self._memo[key])
         except KeyError:
             pass
+        if self._shared:
+            self._check_unwritten()
         with outliving():
             value = compute()
         return cast(T, self._memo.setdefault(key, value))
@@ -420,6 +437,10 @@ class Graph:
                 the same in the same order. Those that are new, from `num_edges` on, may carry nothing.
             facts: what is to be different of `Facts`.
         """
+        self._check_unwritten()
+        return self._made(edges, origin, facts)
+
+    def _made(self, edges: Tensor | None, origin: Tensor | None, facts: dict[str, Any]) -> Graph:
         known = self._facts._replace(edge_type=self.edge_type)
         if origin is not None:
             known = known.of_edges(origin, facts)
@@ -427,6 +448,9 @@ class Graph:
         graph._edge_index = self.edge_index if edges is None else lasting(edges)
         graph._facts = known._replace(**facts)
         graph._memo = {}
+        its_own = (graph._edge_index, graph._facts.edge_type)
+        if self._shared:
+            graph._shared = tuple(part for part in self._shared if any(part[1] is one for one in its_own))
         return graph
 
     def _typed_by(self, edge_type: Tensor, num_edge_types: int) -> Graph:
@@ -480,6 +504,8 @@ class Graph:
         types = [g.edge_type for g in graphs if g.edge_type is not None]
         if types and len(types) != len(graphs):
             raise ValueError("some graphs have edge_type and others do not: a batch needs all or none.")
+        for g in graphs:
+            g._check_unwritten()
         sizes = [g.size for g in graphs]
         together = graphs[0]._with(
             union([g.edge_index for g in graphs], sizes),
@@ -522,9 +548,11 @@ class Graph:
         batch = self._facts.batch
         if batch is None:
             return [self]
+        self._check_unwritten()  # once, not for each of them
         starts, edges_of_graphs = torch.stack(batch, dim=1), batch.edges_of_graphs(self.dst)
+        facts = {"batch": None, "loopless": None}
         return [
-            self._with(self.edge_index[:, ids] - start[:, None], ids, size=size, batch=None, loopless=None)
+            self._made(self.edge_index[:, ids] - start[:, None], ids, {"size": size, **facts})
             for start, size, ids in zip(starts, batch.sizes, edges_of_graphs, strict=False)
         ]
 
@@ -608,4 +636,5 @@ class Graph:
 
     def __getstate__(self) -> dict[str, Any]:
         # Derived, often larger than the graph, cheap to derive again.
-        return self.__dict__ | {"_memo": {}, "_parts": ()}
+        self._check_unwritten()
+        return self.__dict__ | {"_memo": {}, "_parts": (), "_shared": ()}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import MutableMapping
+from collections.abc import Hashable
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from mpnn.adjacency import as_graph
+from mpnn.contents import OfTensors, contents
 from mpnn.graph import Graph, Size
 
 
@@ -21,17 +21,18 @@ class Recent:
     """
 
     def __init__(self, most: int) -> None:
-        self._known: deque[tuple[Tensor, int, int | Size | None, Graph]] = deque(maxlen=most)
+        self._known: deque[tuple[Tensor, Hashable, int | Size | None, Graph]] = deque(maxlen=most)
 
     def graph(self, edge_index: Tensor, num_nodes: int | Size | None = None) -> Graph:
         """`as_graph(edge_index, num_nodes)`, or a graph with the same edges and nodes from before."""
         if edge_index.is_inference():  # such a tensor counts no versions
             return as_graph(edge_index, num_nodes)
-        for known, version, known_nodes, graph in tuple(self._known):
-            if known_nodes == num_nodes and known._version == version and _equal(known, edge_index):
+        held = contents(edge_index)
+        for known, known_held, known_nodes, graph in tuple(self._known):
+            if known_nodes == num_nodes and (known_held == held or _equal(known, known_held, edge_index)):
                 return graph
         graph = as_graph(edge_index, num_nodes)
-        self._known.append((edge_index, edge_index._version, num_nodes, graph))
+        self._known.append((edge_index, held, num_nodes, graph))
         return graph
 
     def __reduce__(self) -> tuple[type[Recent], tuple[int]]:
@@ -45,20 +46,27 @@ class Seen:
     """
 
     def __init__(self) -> None:
-        self._known: MutableMapping[Tensor, tuple[int, int]] = WeakIdKeyDictionary()
+        self._known: OfTensors[int] = OfTensors()
 
     def knows(self, index: Tensor, num_rows: int) -> bool:
         """Whether a tensor was noted, and has not changed."""
         if not isinstance(index, Tensor) or index.is_inference():  # such a tensor counts no versions
             return False
-        return self._known.get(index) == (index._version, num_rows)
+        return self._known.get(index) == num_rows
 
     def note(self, index: Tensor, num_rows: int) -> None:
         """The tensor is right as it is."""
         if not index.is_inference():
-            self._known[index] = index._version, num_rows
+            self._known.keep(index, num_rows)
 
 
-def _equal(a: Tensor, b: Tensor) -> bool:
-    alike = a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
-    return a is b or (alike and torch.equal(a, b))
+def _equal(known: Tensor, known_held: Hashable, edge_index: Tensor) -> bool:
+    """Whether edges on another device, where a tensor's contents are no more than its place, are the same."""
+    if known.is_cpu or contents(known) != known_held:
+        return False
+    alike = (known.shape, known.dtype, known.device) == (
+        edge_index.shape,
+        edge_index.dtype,
+        edge_index.device,
+    )
+    return alike and torch.equal(known, edge_index)

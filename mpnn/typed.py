@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, cast
@@ -11,16 +11,15 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
-from torch.utils.weak import WeakIdKeyDictionary
 
+from mpnn.contents import OfTensors
 from mpnn.native.pool import empty
 from mpnn.native.products import gram, multiply
 from mpnn.native.reach import only_autograd_follows
 
 Order = tuple[Tensor, Tensor, list[int]]  # edges sorted by type, the way back, edges of each type
 
-# The order of a tensor of types lives as long as that tensor; a write into the tensor raises its version.
-_orders: MutableMapping[Tensor, tuple[int, int, Order]] = WeakIdKeyDictionary()
+_orders: OfTensors[tuple[int, Order]] = OfTensors()
 
 
 def typed_linear(x: Tensor, weight: Tensor, edge_type: Tensor) -> Tensor:
@@ -131,12 +130,11 @@ def _product(x: Tensor, weight: Tensor) -> Tensor:
 def _order(edge_type: Tensor, num_types: int) -> Order:
     if edge_type.is_inference():  # such a tensor counts no versions
         return _sorted(edge_type, num_types)
-    version, known_types, order = _orders.get(edge_type, (-1, -1, None))
-    if version != edge_type._version or known_types != num_types or order is None:
+    known = _orders.get(edge_type)
+    if known is None or known[0] != num_types:
         with torch.inference_mode(False):
-            order = _sorted(edge_type, num_types)
-        _orders[edge_type] = (edge_type._version, num_types, order)
-    return order
+            known = _orders.keep(edge_type, (num_types, _sorted(edge_type, num_types)))
+    return known[1]
 
 
 def _sorted(edge_type: Tensor, num_types: int) -> Order:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from mpnn.adjacency import Topology, as_graph
+from mpnn.contents import OfTensors
 from mpnn.csr import CSR, compress
 from mpnn.graph import Graph
 from mpnn.native import walks as compiled
@@ -174,7 +173,6 @@ def _checked_weight(weight: Tensor, graph: Graph) -> Tensor:
 class _Weighted(NamedTuple):
     """What follows from the weights of a graph's edges."""
 
-    version: int
     whole: Graph
     graph: Graph  # the edges of positive weight
     values: Tensor
@@ -182,20 +180,20 @@ class _Weighted(NamedTuple):
 
 
 # As long as a tensor of weights lives, for the graph with which it was last given.
-_weights: MutableMapping[Tensor, _Weighted] = WeakIdKeyDictionary()
+_weights: OfTensors[_Weighted] = OfTensors()
 
 
 def _weighted(graph: Graph, weight: Tensor, first_order: bool) -> tuple[Graph, CSR, Tensor]:
     """The edges of positive weight, as a graph and as rows with their alias table."""
     remembers = isinstance(weight, Tensor) and not weight.is_inference()
     known = _weights.get(weight) if remembers else None
-    if known is None or known.whole is not graph or known.version != weight._version:
+    if known is None or known.whole is not graph:
         values, kept = _checked_weight(weight, graph), graph
         if not bool((values > 0).all()):
             kept, values = graph.edge_subgraph(values > 0), values[values > 0]
-        known = _Weighted(weight._version if remembers else 0, graph, kept, values, {})
+        known = _Weighted(graph, kept, values, {})
         if remembers:
-            _weights[weight] = known
+            _weights.keep(weight, known)
     if first_order not in known.rows:
         rows = known.graph.by_src if first_order else sorted_rows(known.graph)
         known.rows[first_order] = rows, alias_table(rows, known.values[rows.edge_ids.long()])
