@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
+import scipy.sparse
 import torch
 from scipy.io.matlab import MatReadError
 from scipy.sparse import coo_matrix
@@ -15,6 +16,7 @@ from mpnn.datasets.files import VARIABLE, data_folder, published
 from mpnn.datasets.planetoid_npz import DAMAGE
 from mpnn.datasets.record import DataError, NodeDataset, in_a_line
 from mpnn.graph import Graph
+from mpnn.matrix import check_matrix
 
 FILES = {"blogcatalog": "blogcatalog.mat", "ppi": "Homo_sapiens.mat"}
 
@@ -52,6 +54,9 @@ def read_mat(path: Path, name: str) -> NodeDataset:
     """
     try:
         content = scipy.io.loadmat(path)
+        for key in ("network", "group"):
+            if scipy.sparse.issparse(content[key]):  # as it is in the file: the next step trusts it
+                check_matrix(content[key], key)
         links, labels = (coo_matrix(content[key]) for key in ("network", "group"))
     except (*DAMAGE, NotImplementedError, MatReadError) as error:
         raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error

@@ -24,6 +24,7 @@ from mpnn.datasets.text import read_numbers
 from mpnn.datasets.tu import read_tu
 from mpnn.distinct import first_of_each
 from mpnn.graph import Graph
+from mpnn.matrix import check_matrix
 
 ENTRY = "value"  # what the entries of a matrix are called
 
@@ -34,7 +35,7 @@ class Columns:
 
     Args:
         nodes: a table (CSV or TSV with a header) with a row for each node.
-        source, target: columns of the edge table; by default its first two.
+        source, target: columns of the edge table; by default those of these names, else its first two.
         node_id: column of the node table; by default its first.
         label: column of the node table, or attribute of the nodes, that is to be learned; several divided by
             commas, of 0 and 1, are labels that a node may have any of.
@@ -81,12 +82,13 @@ def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphD
     """Read a graph from a file, or graphs from a folder in the TU text format.
 
     Edge tables are `.csv` (commas) or `.tsv` (tabs) with a header; every column of numbers besides those that
-    are named is a feature, of edges here, of nodes in the node table. `.txt` and `.edges`, also `.gz`, are
-    SNAP edge lists: two node numbers a line, `#` before comments. `.graphml` and `.gml` are read by networkx,
-    and numbers at the nodes and edges are features. `.pt` holds data of PyTorch Geometric, see `read_pyg`.
-    `.mtx` is a Matrix Market file, `.npz` a matrix that `scipy.sparse.save_npz` wrote; their entries are a
-    feature of the edges, if they are not all the same, or with `edge_weight="value"` weigh them.
-    Nodes without features have their one-hot degrees.
+    are named is a feature, of edges here, of nodes in the node table; a first column of edges without a name,
+    where pandas writes its index, is left out. `.txt` and `.edges`, also `.gz`, are SNAP edge lists: two node
+    numbers a line, `#` before comments. `.graphml` and `.gml` are read by networkx, and numbers at the nodes
+    and edges are features. `.pt` holds data of PyTorch Geometric, see `read_pyg`. `.mtx` is a Matrix Market
+    file, `.npz` a matrix that `scipy.sparse.save_npz` wrote; their entries are a feature of the edges, if
+    they are not all the same, or with `edge_weight="value"` weigh them. Nodes without features have their
+    one-hot degrees.
 
     Labels that are all numbers with a decimal point are numbers to predict; others are classes. A node whose
     label is empty is not known: it takes part in messages, but not in learning or testing.
@@ -262,13 +264,29 @@ def _from_table(path: Path, columns: Columns) -> _Edges:
     table = read_table(path)
     if len(table.header) < 2:
         raise DataError(f"{path} line 1: the header should name two columns at least")
-    source, target = columns.source or table.header[0], columns.target or table.header[1]
+    source, target = _ends(table, columns)
     ends = list(zip(table.column(source), table.column(target), strict=True))
     names = sorted({name for pair in ends for name in pair}, key=_natural)
     used = {source, target, columns.edge_label, columns.edge_type, *_ignored(columns)}
+    if table.nameless and len(table.header) > 2:
+        used.add(table.header[0])
     y, kind = _of_edges(table, columns)
     attr = _weights(table, columns, used) if columns.edge_weight else numbers(table, used)
     return _Edges(ends, names, attr, y, kind, lines=table.lines, header=tuple(table.header))
+
+
+def _ends(table: Table, columns: Columns) -> tuple[str, str]:
+    """The columns of sources and of targets: named, or called so, or the first that are left."""
+    named = table.header[1:] if table.nameless and len(table.header) > 2 else table.header
+    ends = [
+        given or (name if name in named else None)
+        for given, name in ((columns.source, "source"), (columns.target, "target"))
+    ]
+    left = (name for name in named if name not in ends)
+    source, target = (name or next(left) for name in ends)
+    if source == target:
+        raise DataError(f"source and target are both {source!r}, but should be two columns of {table.path}")
+    return source, target
 
 
 def _of_edges(table: Table, columns: Columns) -> tuple[Answers | None, Answers | None]:
@@ -381,7 +399,9 @@ def _from_matrix(path: Path, columns: Columns) -> _Edges:
         if path.suffix == ".npz":
             matrix = scipy.sparse.load_npz(path)
         else:
+            _check_text(path)
             matrix = scipy.sparse.coo_array(scipy.io.mmread(path))
+        check_matrix(matrix)
     except (*DAMAGE, OverflowError) as error:
         raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error
     matrix = matrix.tocoo()
@@ -399,6 +419,13 @@ def _from_matrix(path: Path, columns: Columns) -> _Edges:
     elif len(np.unique(weights)) > 1:
         attr = torch.from_numpy(weights[:, None])
     return _Edges(ends, [str(node) for node in range(matrix.shape[0])], attr)
+
+
+def _check_text(path: Path) -> None:
+    """A zero byte makes the reader of Matrix Market files read beyond the file."""
+    place = path.read_bytes().find(0)
+    if place >= 0:
+        raise ValueError(f"byte {place} is 0, but the file should be text")
 
 
 def _ignored(columns: Columns) -> set[str]:

@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 from mpnn.datasets.files import compare_content
 from mpnn.datasets.record import DataError, NodeDataset, in_a_line, row_normalise
 from mpnn.graph import Graph
+from mpnn.matrix import check_matrix
 
 DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile, zlib.error)
 
@@ -31,7 +32,7 @@ def read_npz(path: Path, name: str, class_names: tuple[str, ...]) -> NodeDataset
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             csr = (arrays["x_data"], arrays["x_indices"], arrays["x_indptr"])
             x = csr_matrix(csr, shape=tuple(arrays["x_shape"]))
-            x.check_format(full_check=True)
+            check_matrix(x, "x")
             rest: dict[str, Any] = {
                 key: torch.from_numpy(arrays[key])
                 for key in ("edge_index", "y", "train_mask", "val_mask", "test_mask")

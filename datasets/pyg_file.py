@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from mpnn.datasets.record import MASKS, DataError, NodeDataset, in_a_line, kind_
 from mpnn.graph import Graph
 
 PARTS = ("train", "val", "test")
+MOST_DENSE = 1 << 30  # numbers: 4 GB of float32
 OF_EDGES = ("edge_attr", "edge_weight", "edge_type")
 
 
@@ -59,6 +61,8 @@ def _read(path: Path, content: Any, ignore: Collection[str]) -> NodeDataset | Gr
         hasattr(graph, "edge_index") and hasattr(graph, "num_nodes") for graph in graphs
     ):
         raise DataError(f"{path} should hold a Data of PyTorch Geometric or a list of them")
+    for graph in graphs:
+        _make_plain(graph)
     for name in ignore:
         if name not in OF_EDGES or not any(_has(graph, name) for graph in graphs):
             there = [one for one in OF_EDGES if any(_has(graph, one) for graph in graphs)]
@@ -162,6 +166,27 @@ def _masks(graphs: Sequence[Any], ours: Sequence[Graph], parts: list[str]) -> di
         # Of several splits side by side, the first.
         return {name: mask[:, 0] if mask.dim() == 2 else mask for name, mask in masks.items()}
     return {}
+
+
+def _make_plain(graph: Any) -> None:
+    """Sparse features become dense, and an answer that is one number a tensor of it."""
+    for name in ("x", "y", *OF_EDGES, *MASKS):
+        given = value = getattr(graph, name, None)
+        if isinstance(value, Tensor) and value.is_meta:
+            raise ValueError(f"{name} is on the meta device, without data")
+        if isinstance(value, Tensor) and value.layout is not torch.strided:
+            if value.numel() > MOST_DENSE:
+                raise ValueError(
+                    f"{name} is sparse {list(value.shape)}: dense, as models take it, it would hold "
+                    f"{value.numel():,} numbers, but at most {MOST_DENSE:,} are read"
+                )
+            value = value.to_dense()
+        if name == "y" and isinstance(value, bool | int | float | np.number | np.bool_):
+            value = torch.as_tensor(value)
+        if name == "y" and isinstance(value, Tensor) and value.dim() == 0:
+            value = value.reshape(1)
+        if value is not given:
+            setattr(graph, name, value)
 
 
 def _has(graph: Any, name: str) -> bool:

@@ -14,6 +14,7 @@ from mpnn.datasets.files import VARIABLE, compare_content, data_folder
 from mpnn.datasets.planetoid_npz import DAMAGE
 from mpnn.datasets.record import DataError, NodeDataset, in_a_line
 from mpnn.graph import Graph
+from mpnn.matrix import check_matrix
 
 FILES = {
     "amazon-computers": "amazon_electronics_computers.npz",
@@ -87,5 +88,5 @@ def _class_names(arrays: Any, count: int) -> Sequence[Any]:
 def _matrix(arrays: Any, name: str) -> csr_matrix:
     parts = tuple(arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr"))
     matrix = csr_matrix(parts, shape=tuple(arrays[f"{name}_shape"]))
-    matrix.check_format(full_check=True)
+    check_matrix(matrix, name)
     return matrix

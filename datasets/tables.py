@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,11 @@ class Table:
     rows: list[list[str]]
     lines: list[int]
     unit: str = "line"
+
+    @property
+    def nameless(self) -> bool:
+        """Whether the first column is one to which nobody gave a name, as the index of a pandas table."""
+        return re.fullmatch(r"(Unnamed: \d+)?", self.header[0]) is not None
 
     def place(self, row: int) -> str:
         """Where a row stands, for sentences."""

@@ -387,15 +387,18 @@ def _resolve_several(
 
 
 def _resolve_with_pyg(name: str, options: dict[str, Any]) -> nn.Module:
+    from torch_geometric.nn.aggr import Aggregation
     from torch_geometric.nn.resolver import aggregation_resolver
 
+    module: nn.Module | None = None
     try:
-        module: nn.Module = aggregation_resolver(name, **options)
+        module = aggregation_resolver(name, **options)
     except ValueError as error:
         if "Could not resolve" not in str(error):
             raise
+    if module is None or type(module) is Aggregation:  # the base class of all, which "" names
         raise ValueError(
             f"aggr is {name!r}, but must be one of {', '.join(sorted(AGGREGATORS))}, or a name that PyTorch "
             "Geometric knows."
-        ) from None
+        )
     return module

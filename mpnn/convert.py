@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 import networkx
@@ -12,14 +13,19 @@ import torch
 from torch import Tensor
 
 from mpnn.graph import Graph, Size
+from mpnn.matrix import check_matrix
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data, HeteroData
 
 # A networkx graph iterates its edges by source and knows nothing of two node sets or of batches: these
-# attributes, of edges and of the whole graph, carry what would be lost.
+# attributes, of edges, nodes and the whole graph, carry what would be lost.
 EDGE_ID, EDGE_TYPE = "edge_id", "edge_type"
 SIZE, NUM_EDGE_TYPES, GRAPH_SIZES = "bipartite_size", "num_edge_types", "graph_sizes"
+SIDE, GRAPH_ID = (
+    "bipartite",
+    "graph_id",
+)  # of nodes: 0 sends and 1 receives, as networkx has it; graph of a batch
 NUM_RELATIONS = "num_relations"  # of PyG's Data, which computes a num_edge_types of its own
 
 
@@ -28,12 +34,22 @@ def from_networkx(graph: networkx.Graph) -> Graph:
 
     An undirected edge becomes two directed ones (a self loop one). Edge attributes `edge_type` (on all edges
     or none) and `edge_id` (the position, as `to_networkx` writes it) are read, and the graph attributes that
-    `to_networkx` writes; everything else is a feature and stays with the caller.
+    `to_networkx` writes; everything else is a feature and stays with the caller. Of a bipartite graph
+    or a batch, the nodes that `to_networkx` wrote say on which side and in which graph they are: a subgraph
+    is bipartite or a batch too, with its nodes in networkx's order within each side, or graph.
 
     >>> Graph.from_networkx(networkx.karate_club_graph())
     Graph(num_nodes=34, num_edges=156)
     """
-    number = {node: k for k, node in enumerate(graph.nodes)}
+    if not isinstance(graph, networkx.Graph):
+        raise TypeError(f"graph must be a networkx graph, got {type(graph).__name__}.")
+    facts = graph.graph
+    # Side, then graph: what networkx makes of a subgraph keeps no order, and the numbers of the whole graph.
+    side = _told(graph, SIDE) if SIZE in facts else None
+    owner = _told(graph, GRAPH_ID) if GRAPH_SIZES in facts else None
+    order = [part for part in (side, owner) if part is not None]
+    nodes = sorted(graph.nodes, key=lambda node: [part[node] for part in order])
+    number = {node: k for k, node in enumerate(nodes)}
     edges = [(number[u], number[v], attributes) for u, v, attributes in graph.edges(data=True)]
     if edges and all(EDGE_ID in attributes for *_, attributes in edges):
         edges.sort(key=lambda edge: cast(int, edge[2][EDGE_ID]))
@@ -42,16 +58,30 @@ def from_networkx(graph: networkx.Graph) -> Graph:
             turned for u, v, a in edges for turned in ([(u, v, a)] if u == v else [(u, v, a), (v, u, a)])
         ]
     ends = torch.tensor([(u, v) for u, v, _ in edges], dtype=torch.int64).reshape(-1, 2).t().contiguous()
-    facts = graph.graph
     num_nodes: int | Size = len(number)
     if SIZE in facts:
         num_nodes = num_src, num_dst = tuple(facts[SIZE])
+        if side is not None:
+            num_dst = sum(side.values())
+            num_nodes = num_src, num_dst = len(side) - num_dst, num_dst
         if num_src + num_dst != len(number):
             raise ValueError(f"{SIZE} is {facts[SIZE]}, but the networkx graph has {len(number)} nodes.")
         ends[1] -= num_src
     edge_type = _edge_types([a for *_, a in edges], typed=NUM_EDGE_TYPES in facts)
     out = Graph(ends, num_nodes, edge_type, num_edge_types=facts.get(NUM_EDGE_TYPES))
-    return out.as_batch(facts[GRAPH_SIZES]) if GRAPH_SIZES in facts else out
+    if GRAPH_SIZES not in facts:
+        return out
+    sizes: list[Size] = facts[GRAPH_SIZES]
+    if owner is not None and (side is not None or SIZE not in facts):
+        count = Counter((0 if side is None else side[node], k) for node, k in owner.items())
+        sizes = [(count[0, k], count[int(side is not None), k]) for k in range(len(sizes))]
+    return out.as_batch(sizes)
+
+
+def _told(graph: networkx.Graph, name: str) -> dict[Any, int] | None:
+    """An attribute that every node has as a count; None if one has not."""
+    told = dict(graph.nodes(data=name))
+    return told if all(isinstance(k, int) and k >= 0 for k in told.values()) else None
 
 
 def _edge_types(attributes: list[dict[str, Any]], typed: bool) -> Tensor | None:
@@ -78,15 +108,18 @@ def to_networkx(graph: Graph) -> networkx.DiGraph | networkx.MultiDiGraph:
     out = networkx.MultiDiGraph() if repeated else networkx.DiGraph()
     if graph.is_bipartite:
         out.graph[SIZE] = graph.size
-        out.add_nodes_from(range(graph.num_src), bipartite=0)
-        out.add_nodes_from(range(graph.num_src, sum(graph.size)), bipartite=1)
+        out.add_nodes_from(range(graph.num_src), **{SIDE: 0})
+        out.add_nodes_from(range(graph.num_src, sum(graph.size)), **{SIDE: 1})
         destinations = [graph.num_src + i for i in destinations]
     else:
         out.add_nodes_from(range(graph.num_nodes))
     if graph.edge_type is not None:
         out.graph[NUM_EDGE_TYPES] = graph.num_edge_types
     if graph.num_graphs > 1:
-        out.graph[GRAPH_SIZES] = graph.graph_sizes
+        out.graph[GRAPH_SIZES] = sizes = graph.graph_sizes
+        sides = (0, 1) if graph.is_bipartite else (0,)
+        owners = [k for side in sides for k, size in enumerate(sizes) for _ in range(size[side])]
+        networkx.set_node_attributes(out, dict(enumerate(owners)), GRAPH_ID)
     attributes = [{EDGE_ID: e} for e in range(graph.num_edges)]
     if graph.edge_type is not None:
         attributes = [a | {EDGE_TYPE: t} for a, t in zip(attributes, graph.edge_type.tolist(), strict=True)]
@@ -99,9 +132,12 @@ def from_scipy(matrix: scipy.sparse.sparray) -> tuple[Graph, Tensor]:
 
     A square matrix gives an ordinary graph, any other a bipartite one. Stored zeros are edges, and entries
     stored twice are two edges.
+
+    Raises:
+        TypeError: no sparse matrix of two dimensions.
+        ValueError: pointers or indices of the matrix contradict each other.
     """
-    if not scipy.sparse.issparse(matrix) or matrix.ndim != 2:
-        raise TypeError(f"matrix must be a two-dimensional scipy.sparse matrix, got {type(matrix).__name__}.")
+    check_matrix(matrix)
     coo = matrix.tocoo()
     edge_index = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
     num_src, num_dst = coo.shape

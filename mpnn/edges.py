@@ -70,6 +70,8 @@ def breadth_first(edge_index: Tensor, num_nodes: int) -> Tensor:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import reverse_cuthill_mckee
 
+    if num_nodes == 0:
+        return edge_index.new_empty(0)
     ends = edge_index.cpu().numpy()
     matrix = coo_array((numpy.ones(ends.shape[1]), (ends[1], ends[0])), shape=(num_nodes, num_nodes)).tocsr()
     order = reverse_cuthill_mckee(matrix + matrix.T, symmetric_mode=True)

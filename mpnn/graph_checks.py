@@ -5,8 +5,11 @@ from __future__ import annotations
 import operator
 from typing import SupportsIndex
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from mpnn.distinct import INT64_MAX
 
 Size = tuple[int, int]
 
@@ -35,7 +38,10 @@ def checked_size(num_nodes: int | Size | None, edge_index: Tensor) -> Size:
         pair = num_nodes if isinstance(num_nodes, tuple) else (num_nodes, num_nodes)
         counts = [_count(n) for n in pair]
         if len(counts) != 2 or min(counts) < 0:
-            raise ValueError(f"num_nodes must be one count or a pair (num_src, num_dst), got {num_nodes!r}.")
+            raise ValueError(
+                "num_nodes must be one count, below 2**63, or a pair of such (num_src, num_dst), got "
+                f"{num_nodes!r}."
+            )
         size = (counts[0], counts[1])
     if num_nodes is not None and torch.compiler.is_compiling():
         return size  # there are no data yet: whatever reads the compiled graph checks them
@@ -62,15 +68,32 @@ def checked_size(num_nodes: int | Size | None, edge_index: Tensor) -> Size:
 
 
 def _count(number: SupportsIndex) -> int:
-    """A count as an int (numpy has its own), -1 for what is none."""
-    if isinstance(number, bool):
+    """A count as an int (numpy has its own), -1 for what is none or fits in no int64."""
+    if isinstance(number, bool | np.bool_):
         return -1
-    if isinstance(number, int | torch.SymInt):
+    if isinstance(number, torch.SymInt):
         return number  # type: ignore[return-value]
     try:
-        return operator.index(number)
+        count = operator.index(number)
     except TypeError:
         return -1
+    return count if count <= INT64_MAX else -1
+
+
+def as_int(name: str, value: SupportsIndex, at_least: int | None = None) -> int:
+    """An integer, numpy's too, as Python's; TypeError or ValueError names what is none, or too small."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, but should be an integer.") from None
+    if at_least is not None and number < at_least:
+        raise ValueError(f"{name} is {number}, but should be at least {at_least}.")
+    return number
+
+
+def as_seed(seed: SupportsIndex | None) -> int | None:
+    """The seed of random numbers, numpy's too, as Python's; None for none."""
+    return None if seed is None else as_int("seed", seed)
 
 
 def _first_outside(index: Tensor, size: int) -> int:
@@ -100,8 +123,10 @@ def checked_num_edge_types(num_edge_types: int | None, edge_type: Tensor | None)
         if num_edge_types is not None:
             raise ValueError(f"num_edge_types is {num_edge_types}, but no edge_type was given.")
         return 1
-    if num_edge_types is not None and _count(num_edge_types) < 0:
-        raise ValueError(f"num_edge_types must be a count, got {num_edge_types!r}.")
+    if num_edge_types is not None:
+        if _count(num_edge_types) < 0:
+            raise ValueError(f"num_edge_types must be a count, below 2**63, got {num_edge_types!r}.")
+        num_edge_types = _count(num_edge_types)
     if num_edge_types is not None and torch.compiler.is_compiling():
         return num_edge_types
     if edge_type.numel() == 0:

@@ -67,9 +67,11 @@ def scatter_rows(values: Tensor, index: Tensor, num_rows: int, reduce: str, dim:
         return total.to(values.dtype) if wide is not values else total
     places = along(index, dim, values).expand_as(values)
     if reduce in ("max", "min"):
+        if values.dtype == torch.bool:
+            return scatter_rows(values.byte(), index, num_rows, reduce, dim).bool()
         # scatter_reduce counts the value that it starts from among the ties, also with include_self=False:
-        # from 0, a maximum of 0 would get less than its gradient. No message is beyond this start.
-        start = _lowest(values.dtype) if reduce == "max" else _highest(values.dtype)
+        # from 0 or -inf, a maximum of that would get less than its gradient. Nothing is equal to NaN.
+        start = torch.nan if values.dtype.is_floating_point else 0
         out = values.new_full(shape, start).scatter_reduce(
             dim, places, values, f"a{reduce}", include_self=False
         )
@@ -139,14 +141,6 @@ def _check_range(index: Tensor, num_rows: int) -> None:
     if lowest < 0 or highest >= num_rows:
         bad = int(((index < 0) | (index >= num_rows)).nonzero()[0])
         raise IndexError(f"index[{bad}] is {int(index[bad])}, but there are {num_rows} rows.")
-
-
-def _lowest(dtype: torch.dtype) -> float | int:
-    return -torch.inf if dtype.is_floating_point else torch.iinfo(dtype).min
-
-
-def _highest(dtype: torch.dtype) -> float | int:
-    return torch.inf if dtype.is_floating_point else torch.iinfo(dtype).max
 
 
 def along(vector: Tensor, dim: int, like: Tensor) -> Tensor:

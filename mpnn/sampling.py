@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mpnn.adjacency import Topology, as_graph
 from mpnn.csr import CSR
 from mpnn.graph import Graph
-from mpnn.graph_checks import checked_positions
+from mpnn.graph_checks import as_int, as_seed, checked_positions
 from mpnn.padded_sample import padded_sample
 from mpnn.recent import Seen
 from mpnn.sample import Sample, draw, seed_key
+
+ROOM = 1 << 27  # edges of a padded sample at most: 1 GB for each number of theirs
+FEW = 64  # edges: so much room for each node is not worth a look at what is needed, which a GPU waits for
 
 
 def sample_neighbors(
@@ -59,9 +63,11 @@ def sample_neighbors(
     """
     graph = as_graph(graph)
     graph._require_one_node_set("sample_neighbors()")
-    fanouts = checked_fanouts(fanouts, padded)
+    fanouts, seed = checked_fanouts(fanouts, padded), as_seed(seed)
     if padded:
-        return padded_sample(graph, _seen_positions(nodes, graph), fanouts, seed)
+        nodes = _seen_positions(nodes, graph)
+        check_room(nodes.numel(), fanouts)
+        return padded_sample(graph, nodes, fanouts, seed)
     return _sample(graph, checked_positions("nodes", nodes, graph.num_nodes, graph.device), fanouts, seed)
 
 
@@ -137,9 +143,9 @@ class NeighborLoader:
             nodes = torch.arange(self.graph.num_nodes, device=self.graph.device)
         self.nodes = checked_positions("nodes", nodes, self.graph.num_nodes, self.graph.device)
         self.fanouts = checked_fanouts(fanouts, padded)
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}, but should be at least 1.")
-        self.batch_size, self.shuffle, self.padded = batch_size, shuffle, padded
+        self.batch_size, self.shuffle, self.padded = as_int("batch_size", batch_size, 1), shuffle, padded
+        if padded:
+            check_room(min(self.batch_size, self.nodes.numel()), self.fanouts)
 
     def __len__(self) -> int:
         """How many batches an epoch has."""
@@ -160,11 +166,23 @@ def checked_fanouts(fanouts: Sequence[int], padded: bool = False) -> list[int]:
             raise ValueError(
                 f"fanouts[{k}] is -1, for all edges, but a padded sample needs a number of them."
             )
-        if isinstance(fanout, bool) or not isinstance(fanout, int) or fanout < -1:
+        if isinstance(fanout, bool) or not isinstance(fanout, int | np.integer) or fanout < -1:
             raise ValueError(
                 f"fanouts[{k}] is {fanout!r}, but should be a number of edges, or -1 for all of them."
             )
-    return list(fanouts)
+    return [int(fanout) for fanout in fanouts]
+
+
+def check_room(num_seeds: int, fanouts: Sequence[int]) -> None:
+    """Raise ValueError if a padded sample, which has room for all that fanouts allow, would be too large."""
+    edges, newest = 0, num_seeds
+    for fanout in fanouts:
+        edges, newest = edges + newest * fanout, newest * fanout + 1
+    if edges > ROOM:
+        raise ValueError(
+            f"fanouts is {list(fanouts)}, with which a padded sample of {num_seeds} nodes has room for "
+            f"{edges:,} edges, but at most {ROOM:,} are possible: choose smaller fanouts, or fewer nodes."
+        )
 
 
 class _Numbers:
@@ -207,6 +225,8 @@ def _all_slots(rows: CSR, nodes: Tensor) -> Tensor:
 def _slots(rows: CSR, nodes: Tensor, fanout: int, seed: int) -> Tensor:
     """So many slots of each row, drawn without repeats, in their order; of a shorter row all."""
     begin, degree = rows.indptr[nodes].long(), (rows.indptr[nodes + 1] - rows.indptr[nodes]).long()
+    if fanout > FEW:  # than any node hears: all hear all, and no more room is needed than that
+        fanout = min(fanout, int(degree.max()) if degree.numel() else 0)
     drawn, there = draw(degree, nodes, fanout, seed_key(seed))
     slots: Tensor = (begin[:, None] + drawn)[there]
     return slots

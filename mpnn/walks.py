@@ -13,6 +13,7 @@ from mpnn.adjacency import Topology, as_graph
 from mpnn.contents import OfTensors
 from mpnn.csr import CSR, compress
 from mpnn.graph import Graph
+from mpnn.graph_checks import as_int, as_seed
 from mpnn.native import walks as compiled
 from mpnn.native.gpu import has_triton
 from mpnn.native.walks import Bias
@@ -77,8 +78,7 @@ def random_walks(
     graph._require_one_node_set("random_walks()")
     on_gpu = _walks_on_gpu(graph.device)
     start = _checked_start(start, graph, on_gpu)
-    if length < 0:
-        raise ValueError(f"length is {length}, but should be at least 0.")
+    length, seed = as_int("length", length, 0), as_seed(seed)
     check_biases(p, q)
     first_order = p == q == 1
     if weight is None:

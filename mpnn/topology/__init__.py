@@ -4,6 +4,8 @@ Convolution, recurrence and attention are message passing on a grid, a chain and
 these is a `Graph` like any other; its `edge_index` is enumerated when it is first asked for.
 """
 
+import torch
+
 from mpnn.topology.adaptive import AdaptiveGrid, adaptive_grid
 from mpnn.topology.band import Band, Causal, band, causal
 from mpnn.topology.chain import Chain, chain
@@ -40,3 +42,7 @@ __all__ = [
     "star",
     "tree",
 ]
+
+torch.serialization.add_safe_globals(
+    [AdaptiveGrid, Band, Causal, Chain, Complete, CompleteBipartite, Grid, Lattice, Product, Star, Tree]
+)

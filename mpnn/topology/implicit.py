@@ -10,8 +10,10 @@ from torch import Tensor
 
 from mpnn.batch import Batch
 from mpnn.csr import CSR, smallest_type
-from mpnn.facts import Facts
+from mpnn.distinct import INT64_MAX
+from mpnn.facts import Facts, check_restored
 from mpnn.graph import Graph, Size
+from mpnn.graph_checks import checked_size
 
 # What a reversed graph may take over from the memo of the graph it was made of, and under which name.
 REVERSED_NAMES = {
@@ -35,6 +37,7 @@ class Implicit(Graph):
     """
 
     is_reversed: bool  # whether every edge runs against the description
+    _is_restored = False  # whether it was unpickled
 
     # Whether `_forward_edges` come sorted by destination: then the CSR by destination needs no sorting.
     _by_destination: ClassVar[bool] = True
@@ -53,6 +56,10 @@ class Implicit(Graph):
     ) -> None:
         """Args: `sizes` are those of the graphs of a batch, the rest is about the whole."""
         # Not Graph.__init__, which checks an edge_index: there is none, and a formula is right or wrong once.
+        if max(size) > INT64_MAX:
+            raise ValueError(
+                f"{type(self).__name__} has {max(size)} nodes, but a graph has at most 2**63 - 1."
+            )
         self.__dict__.update(description, is_reversed=False)
         self._description = tuple(description)
         self._edge_index = None
@@ -141,7 +148,19 @@ class Implicit(Graph):
     def _enumerate_edges(self) -> Tensor:
         with torch.inference_mode(False):  # the edges outlive the call, and a later one may need gradients
             edges = self._forward_edges()
-            return edges.flip(0) if self.is_reversed else edges
+            edges = edges.flip(0) if self.is_reversed else edges
+            if self._is_restored and not edges.is_meta:
+                self._check_restored(edges)
+            return edges
+
+    def _check_restored(self, edges: Tensor) -> None:
+        """A file may say what is not so, and kernels trust what formulas give."""
+        checked_size(self.size, edges)
+        ends = zip(edges, (self.out_degree, self.in_degree), self.size, strict=True)
+        if edges.size(1) != self.num_edges or not all(
+            torch.equal(torch.bincount(end, minlength=count), degree) for end, degree, count in ends
+        ):
+            raise ValueError(f"a saved {type(self).__name__} says what its edges are not: it is damaged.")
 
     def reverse(self) -> Self:
         """The same topology with every edge turned round; edge e stays edge e."""
@@ -215,7 +234,8 @@ class Implicit(Graph):
         return self.__dict__ | {"_memo": {}, "_edge_index": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update(state, _is_restored=True)
+        check_restored(None, self._facts)
 
 
 def _offsets(lengths: Tensor) -> Tensor:
