@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from mpnn.graph import Graph
 from mpnn.native.pool import empty
 from mpnn.plan.adjoint import SAVED
 from mpnn.plan.ir import Program, compute_type
+
+Numbers = tuple[int, torch.dtype, int]  # of which tensor, of which type, how many
 
 
 class Outputs:
@@ -32,3 +35,12 @@ class Outputs:
                 shape = (graph.num_edges if kind == "edge" else number, *shape)
             made.append(empty(shape, dtype, device))
         return made
+
+    def numbers(self, num_edges: int, num_rows: Iterable[int]) -> list[Numbers]:
+        """The same tensors as numbers in memory, without those that are empty."""
+        found = []
+        for k, ((kind, shape, dtype), number) in enumerate(zip(self._tensors, num_rows, strict=False)):
+            length = prod(shape) * {"edge": num_edges, "all": 1}.get(kind, number)
+            if length:
+                found.append((k, dtype, length))
+        return found

@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mpnn.backends.c.printer import numbers_of_a_row, print_kernel
-from mpnn.backends.outputs import Outputs
+from mpnn.backends.outputs import Numbers, Outputs
 from mpnn.csr import CSR
 from mpnn.graph import Graph
 from mpnn.native.compiler import load, processor, toolchain
+from mpnn.native.gate import address, buffer
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import Home
 from mpnn.plan.ir import Program, compute_type
@@ -30,7 +32,8 @@ HEAVY_DEGREE = 8192  # a row with more edges is split, so that a hub does not le
 EDGES_PER_TASK = 4096
 EDGES_PER_TASK_OF_BLOCK = 1024  # finer, for all threads wait at the end of each block
 MOST_TASKS = 512
-NOTHING = torch.empty(1)  # where a kernel has no scratch space
+_NOTHING = ctypes.create_string_buffer(8)
+NOTHING = ctypes.addressof(_NOTHING)  # where a kernel has no scratch space
 SMALL = 1 << 20  # below this many numbers, a fraction of a millisecond, one thread is surer to be quick
 
 
@@ -53,36 +56,44 @@ class Tasks:
     heavy: np.ndarray  # [num_heavy, 3]
     num_parts: int
     raw: Rows  # where all of this is in memory
+    at: int  # where that is
+    counts: dict[Home, int]  # of all rows of a tensor, by where these live
 
 
 def tasks_of(graph: Graph, by: Home) -> Tasks:
     """All of a graph's compressed rows by one end, divided into tasks: kept with the graph."""
-    return graph.memo(("tasks", by), lambda: _all_rows(graph.by_dst if by is Home.DST else graph.by_src))
+    return graph.memo(("tasks", by), lambda: _all_rows(graph, by))
 
 
 def blocks_of(graph: Graph, by: Home) -> list[Tasks]:
     """The same for one block of rows after the other."""
-    csr = graph.by_dst if by is Home.DST else graph.by_src
-    blocks = row_blocks(csr.num_rows)
+    blocks = row_blocks(graph.num_dst if by is Home.DST else graph.num_src)
     key = ("tasks of blocks", by, len(blocks))
-    return graph.memo(key, lambda: [_divide(csr, rows, EDGES_PER_TASK_OF_BLOCK) for rows in blocks])
+    return graph.memo(key, lambda: [_divide(graph, by, rows, EDGES_PER_TASK_OF_BLOCK) for rows in blocks])
 
 
-def _all_rows(csr: CSR) -> Tasks:
-    return _divide(csr, slice(0, csr.num_rows), EDGES_PER_TASK)
+def _all_rows(graph: Graph, by: Home) -> Tasks:
+    num_rows = graph.num_dst if by is Home.DST else graph.num_src
+    return _divide(graph, by, slice(0, num_rows), EDGES_PER_TASK)
 
 
-def _divide(csr: CSR, rows: slice, edges_per_task: int) -> Tasks:
-    num_edges = csr.indices.numel()
+def _divide(graph: Graph, by: Home, rows: slice, edges_per_task: int) -> Tasks:
+    csr = graph.by_dst if by is Home.DST else graph.by_src
+    counts = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.EDGE: graph.num_edges, Home.SHARED: 1}
+    num_edges, index_type = counts[Home.EDGE], csr.indptr.dtype
+    places = [
+        address(csr.indptr, index_type, counts[by] + 1),
+        address(csr.indices, index_type, num_edges),
+        address(csr.edge_ids, index_type, num_edges),
+    ]
     if num_edges < min(2 * edges_per_task, HEAVY_DEGREE):  # one piece, and no row is heavy
         tasks, heavy, num_parts = np.array([[-1, rows.start, rows.stop, 0]], dtype=np.int64), _NO_ROWS, 0
     else:
         indptr = csr.indptr[rows.start : rows.stop + 1].numpy().astype(np.int64)
         tasks, heavy, num_parts = _pieces(indptr, rows.start, edges_per_task)
-    places = [t.data_ptr() for t in (csr.indptr, csr.indices, csr.edge_ids)]
     places += [tasks.ctypes.data, heavy.ctypes.data]
     raw = Rows(*places, num_edges, len(tasks), len(heavy), HEAVY_DEGREE)
-    return Tasks(csr, rows, tasks, heavy, num_parts, raw)
+    return Tasks(csr, rows, tasks, heavy, num_parts, raw, ctypes.addressof(raw), counts)
 
 
 _NO_ROWS = np.empty((0, 3), dtype=np.int64)
@@ -134,6 +145,7 @@ class Kernel:
         self._outs = ctypes.c_void_p * max(1, len(program.outputs) * 2)
         self._all = sum(o.value.size for o in program.outputs if o.kind == "all")
         self._work = max([o.value.size for o in program.outputs] + [i.size for i in program.inputs])
+        self._known: tuple[object, list[Numbers], list[Numbers]] = (None, [], [])
 
     def identity(self) -> str:
         """What tells this kernel from any other: its code, and that of what compiles it."""
@@ -165,10 +177,15 @@ class Kernel:
         `seed` decides the dropout inside the message.
         """
         tasks = tasks_of(graph, self.program.by)
-        outputs = self._outputs.make(graph, repeat(tasks.csr.num_rows))
-        run = self._runner(graph, tasks.csr, seed, tasks.num_parts, len(tasks.tasks))
-        inputs = [_dense(t) for t in inputs]
-        run(tasks, [t.data_ptr() for t in inputs], [t.data_ptr() for t in outputs])
+        reads, writes = self._numbers(tasks.counts)
+        outputs = self._outputs.make(graph, repeat(tasks.counts[self.program.by]))
+        inputs = [t if t.is_contiguous() else t.contiguous() for t in inputs]
+        ins, outs = self._ins(), self._outs()
+        for k, dtype, length in reads:
+            ins[k] = address(inputs[k], dtype, length)
+        for k, dtype, length in writes:
+            outs[k] = address(outputs[k], dtype, length)
+        self._runner(tasks, seed, tasks.num_parts, len(tasks.tasks))(tasks, ins, outs)
         return outputs
 
     def blocks(
@@ -185,52 +202,73 @@ class Kernel:
         that are mapped: made for each block. Only programs without reductions to save for stream anything.
         """
         blocks, outputs = blocks_of(graph, self.program.by), self.program.outputs
-        csr, longest = blocks[0].csr, max(b.rows.stop - b.rows.start for b in blocks)
+        counts, longest = blocks[0].counts, max(b.rows.stop - b.rows.start for b in blocks)
         partly = [*streamed, *repeat(False, self.program.num_tensors - len(streamed))]
-        made = self._outputs.make(graph, [longest if part else csr.num_rows for part in partly])
+        lengths = [longest if part else counts[self.program.by] for part in partly]
+        made = self._outputs.make(graph, lengths)
         totals = {
             k: torch.zeros_like(made[k], dtype=self._real)
             for k in (self.program.tensor_of(k) for k, o in enumerate(outputs) if o.kind == "all")
         }
         num_parts, num_tasks = max(b.num_parts for b in blocks), max(len(b.tasks) for b in blocks)
-        run = self._runner(graph, csr, seed, num_parts, num_tasks)
-        mapped = [isinstance(t, MappedRows) for t in inputs]
-        given = [t if isinstance(t, MappedRows) else _dense(t) for t in inputs]
+        run = self._runner(blocks[0], seed, num_parts, num_tasks)
+        given = [t if isinstance(t, MappedRows) or t.is_contiguous() else t.contiguous() for t in inputs]
+        reads, _ = self._numbers(counts)
+        writes = self._outputs.numbers(counts[Home.EDGE], lengths)
+        ins, outs = self._ins(), self._outs()
+        for k, dtype, length in reads:
+            if isinstance(one := given[k], Tensor):
+                ins[k] = address(one, dtype, length)
+        places = [(k, address(made[k], dtype, length)) for k, dtype, length in writes]
         for block in blocks:
-            here = [t[block.rows] if isinstance(t, MappedRows) else t for t in given]
-            first = block.rows.start
-            run(block, _places(here, mapped, first), _places(made, partly, first))
-            length = block.rows.stop - first
+            first, length = block.rows.start, block.rows.stop - block.rows.start
+            # Where row 0 is, or would be, of those that begin with another row of the graph.
+            here = [None if isinstance(t, Tensor) else t[block.rows] for t in given]
+            for k, dtype, whole in reads:
+                if (part := here[k]) is not None:
+                    row = whole // max(1, counts[self.program.by])
+                    ins[k] = address(part, dtype, length * row) - first * row * part.itemsize
+            for k, place in places:
+                row_bytes = prod(made[k].shape[1:]) * made[k].itemsize
+                outs[k] = place - first * row_bytes if partly[k] else place
+            run(block, ins, outs)
+            del here  # before the next rows are made
             found = [t[:length] if part else t for t, part in zip(made, partly, strict=True)]
             for k, total in totals.items():
                 total += made[k]
                 found[k] = total.to(made[k].dtype)
             yield block.rows, found
 
-    def _runner(
-        self, graph: Graph, csr: CSR, seed: Seed, num_parts: int, num_tasks: int
-    ) -> Callable[[Tasks, Sequence[int], Sequence[int]], None]:
-        """What runs tasks, of at most so many and with as many parts of rows, from places and to places."""
-        kernel, state_bytes = self._library(csr.indptr.dtype)
-        parts = torch.empty(num_parts * state_bytes, dtype=torch.uint8) if num_parts else NOTHING
-        total = torch.empty(max(1, num_tasks) * self._all, dtype=self._real) if self._all else NOTHING
-        threads = 1 if graph.num_edges * self._work < SMALL else torch.get_num_threads()
+    def _numbers(self, counts: dict[Home, int]) -> tuple[list[Numbers], list[Numbers]]:
+        """What a kernel reads and writes of its tensors, for a graph with so many nodes and edges."""
+        known, reads, writes = self._known
+        if known is not counts:
+            reads = [
+                (k, one.dtype, counts[one.home] * one.size)
+                for k, one in enumerate(self.program.inputs)
+                if k in self.program.reads
+            ]
+            writes = self._outputs.numbers(counts[Home.EDGE], repeat(counts[self.program.by]))
+            self._known = counts, reads, writes
+        return reads, writes
 
-        def run(block: Tasks, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-            rows = ctypes.addressof(block.raw)
-            ins, outs = self._ins(*inputs), self._outs(*outputs)
-            kernel(ins, outs, rows, parts.data_ptr(), total.data_ptr(), int(seed), threads)
+    def _runner(
+        self, tasks: Tasks, seed: Seed, num_parts: int, num_tasks: int
+    ) -> Callable[[Tasks, ctypes.Array[Any], ctypes.Array[Any]], None]:
+        """What runs tasks, of at most so many and with as many parts of rows, from places and to places."""
+        kernel, state_bytes = self._library(tasks.csr.indptr.dtype)
+        parts_at = total_at = NOTHING
+        parts = total = None
+        if num_parts:
+            parts = buffer(num_parts * state_bytes, torch.uint8)
+            parts_at = address(parts, torch.uint8, num_parts * state_bytes)
+        if self._all:
+            total = buffer(max(1, num_tasks) * self._all, self._real)
+            total_at = address(total, self._real, max(1, num_tasks) * self._all)
+        threads = 1 if tasks.counts[Home.EDGE] * self._work < SMALL else torch.get_num_threads()
+
+        def run(block: Tasks, ins: ctypes.Array[Any], outs: ctypes.Array[Any]) -> None:
+            kernel(ins, outs, block.at, parts_at, total_at, int(seed), threads)
+            _ = parts, total  # which live until here
 
         return run
-
-
-def _dense(tensor: Tensor) -> Tensor:
-    return tensor if tensor.is_contiguous() else tensor.contiguous()
-
-
-def _places(tensors: Sequence[Tensor], partly: Sequence[bool], first: int) -> list[int]:
-    """Where row 0 of each tensor is, or would be, for those that begin with another row of the graph."""
-    return [
-        t.data_ptr() - (first * prod(t.shape[1:]) * t.itemsize if part else 0)
-        for t, part in zip(tensors, partly, strict=True)
-    ]
