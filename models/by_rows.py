@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mpnn.native.pool import empty
-from mpnn.native.reach import only_autograd_follows
+from mpnn.native.reach import is_single, only_autograd_follows
 from mpnn.row_blocks import rows_at_a_time
 
 ROWS_AT_ONCE = 4096
@@ -52,12 +52,14 @@ class _ByRows(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         (gradient,), tensors, wanted = gradients, ctx.saved_tensors, ctx.needs_input_grad[2:]
         given, parameters = tensors[: ctx.num_given], tensors[ctx.num_given :]
-        if torch.is_grad_enabled():  # to be differentiated again
+        again = torch.is_grad_enabled()
+        if again or not is_single(gradient):  # to be differentiated again, or several gradients at once
             # One of the rows may be made of another: each gets the gradient of its own place.
-            given = [t.view_as(t) for t in given]
+            with torch.enable_grad():
+                given = [t.view_as(t) for t in given]
+                out = ctx.function(*given)
             asked = [t for t, want in zip([*given, *parameters], wanted, strict=True) if want]
-            out = ctx.function(*given)
-            each = iter(torch.autograd.grad(out, asked, gradient, create_graph=True, allow_unused=True))
+            each = iter(torch.autograd.grad(out, asked, gradient, create_graph=again, allow_unused=True))
             return (None, None, *(next(each) if want else None for want in wanted))
         found = [empty(t.shape, t.dtype) if want else None for t, want in zip(given, wanted, strict=False)]
         totals: list[Tensor | None] = [None] * len(parameters)

@@ -16,7 +16,7 @@ from mpnn.csr import CSR, compress
 from mpnn.distinct import distinct_rows
 from mpnn.native.pool import empty
 from mpnn.native.products import gram, multiply
-from mpnn.native.reach import only_autograd_follows
+from mpnn.native.reach import is_single, only_autograd_follows
 from mpnn.row_blocks import rows_at_a_time
 from mpnn.typed import grouped_linear
 
@@ -274,10 +274,13 @@ class _AddInParts(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         (gradient,), (x, weight) = gradients, ctx.saved_tensors
         want_x, want_weight = ctx.needs_input_grad[1:3]
-        if torch.is_grad_enabled():  # to be differentiated again
-            x = x.view_as(x)
+        again = torch.is_grad_enabled()
+        if again or not is_single(gradient):  # to be differentiated again, or several gradients at once
+            with torch.enable_grad():
+                x = x.view_as(x)
+                out = ctx.at_once(x, weight)
             asked = [t for t, want in ((x, want_x), (weight, want_weight)) if want]
-            each = iter(torch.autograd.grad(ctx.at_once(x, weight), asked, gradient, create_graph=True))
+            each = iter(torch.autograd.grad(out, asked, gradient, create_graph=again))
             found = [next(each) if want else None for want in (want_x, want_weight)]
             return gradient, *found, None, None, None
         of_x = empty(x.shape, x.dtype) if want_x else None

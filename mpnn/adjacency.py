@@ -8,6 +8,7 @@ from torch import Tensor
 from mpnn.contents import OfTensors
 from mpnn.edges import outliving
 from mpnn.graph import Graph, Size
+from mpnn.native.reach import traced
 
 Topology = Graph | Tensor
 
@@ -42,11 +43,13 @@ def as_graph(graph: Topology, num_nodes: int | Size | None = None) -> Graph:
     # A tensor made in inference mode counts no versions.
     if not isinstance(graph, Tensor) or torch.compiler.is_compiling() or graph.is_inference():
         return Graph(graph, num_nodes)
-    known = _known(graph)
-    if num_nodes not in known:
-        with outliving():
+    with outliving(graph):
+        if traced():
+            return Graph(graph, num_nodes)
+        known = _known(graph)
+        if num_nodes not in known:
             known[num_nodes] = Graph(graph.detach(), num_nodes)
-    return known[num_nodes]
+        return known[num_nodes]
 
 
 def graph_of(edge_index: Tensor, size: Size) -> Graph:

@@ -8,9 +8,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 import torch
 from torch import Tensor
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch.utils._python_dispatch import _disable_current_modes
 
 from mpnn.distinct import first_of_each
 from mpnn.graph_checks import Size, check_distinct
+from mpnn.native.gate import has_data
+from mpnn.native.reach import imagines
 
 
 def relooped(
@@ -30,7 +33,9 @@ def relooped(
         edge_index = edge_index if loops == "more" or loopless is None else loopless
     else:
         is_loop = edge_index[0] == edge_index[1]
-        if num_loops is None:
+        if not has_data(edge_index):  # how many loops there are decides about no node's shape
+            origin = torch.arange(num_edges, device=device)
+        elif num_loops is None:
             origin = (~is_loop).nonzero().squeeze(1)
         else:
             origin = is_loop.byte().argsort(stable=True)[: num_edges - num_loops]
@@ -89,10 +94,15 @@ def lasting(index: Tensor) -> Tensor:
 _AS_IT_IS = nullcontext()
 
 
-def outliving() -> AbstractContextManager[None]:
-    """What the block computes from a topology outlives the evaluation or the transform that is going on."""
+def outliving(edge_index: Tensor | None) -> AbstractContextManager[None]:
+    """What the block computes from a topology outlives the evaluation or the transform that is going on.
+
+    So does what is made of edges that are there while other tensors are only imagined.
+    """
     if torch.is_inference_mode_enabled() or torch._C._functorch.maybe_current_level() is not None:
         return _outside()
+    if imagines() and (edge_index is None or has_data(edge_index)):
+        return _disable_current_modes()
     return _AS_IT_IS
 
 

@@ -24,6 +24,7 @@ from mpnn.graph_checks import (
     checked_size,
 )
 from mpnn.native.gpu import sent
+from mpnn.native.reach import traced
 
 if TYPE_CHECKING:
     import networkx
@@ -184,6 +185,7 @@ class Graph:
 
         For whatever follows from the topology alone. The graph never changes, so nothing invalidates it;
         `to`, `reverse` and the like return a new graph with a memo of its own. All threads get one value.
+        What is made while a tracer looks on belongs to that trace, and is not kept.
         """
         if torch.compiler.is_compiling():
             return compute()  # what is kept must be data, and these come when the compiled function runs
@@ -193,8 +195,10 @@ class Graph:
             pass
         if self._shared:
             self._check_unwritten()
-        with outliving():
+        with outliving(self._edge_index):
             value = compute()
+            if traced():
+                return value
         return cast(T, self._memo.setdefault(key, value))
 
     @property

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mpnn.distinct import INT64_MAX
+from mpnn.native.gate import has_data
 
 Size = tuple[int, int]
 
@@ -47,9 +48,9 @@ def checked_size(num_nodes: int | Size | None, edge_index: Tensor) -> Size:
         return size  # there are no data yet: whatever reads the compiled graph checks them
     if edge_index.numel() == 0:
         return (0, 0) if num_nodes is None else size
-    if edge_index.is_meta:
+    if not has_data(edge_index):
         if num_nodes is None:
-            raise ValueError("num_nodes must be given where edge_index is on the meta device, without data.")
+            raise ValueError("num_nodes must be given where edge_index has no data.")
         return size
     # One reduction and one transfer, also on a GPU, where an unchecked index would end in an assert.
     lowest, highest = torch.aminmax(edge_index, dim=1)
@@ -131,11 +132,9 @@ def checked_num_edge_types(num_edge_types: int | None, edge_type: Tensor | None)
         return num_edge_types
     if edge_type.numel() == 0:
         return num_edge_types or 0
-    if edge_type.is_meta:
+    if not has_data(edge_type):
         if num_edge_types is None:
-            raise ValueError(
-                "num_edge_types must be given where edge_type is on the meta device, without data."
-            )
+            raise ValueError("num_edge_types must be given where edge_type has no data.")
         return num_edge_types
     lowest, highest = torch.stack(torch.aminmax(edge_type)).tolist()
     count = highest + 1 if num_edge_types is None else num_edge_types

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from mpnn.contents import OfTensors
 from mpnn.native.pool import empty
 from mpnn.native.products import gram, multiply
-from mpnn.native.reach import only_autograd_follows
+from mpnn.native.reach import is_single, only_autograd_follows
 
 Order = tuple[Tensor, Tensor, list[int]]  # edges sorted by type, the way back, edges of each type
 
@@ -99,12 +99,13 @@ class _Grouped(torch.autograd.Function):
         (gradient,), (x, weight) = gradients, ctx.saved_tensors
         wanted = [k for k in range(2) if ctx.needs_input_grad[k]]
         found: list[Tensor | None] = [None, None]
-        if torch.is_grad_enabled():  # to be differentiated again
-            out = _grouped(x, weight, ctx.counts)
+        again = torch.is_grad_enabled()
+        if again or not is_single(gradient):  # to be differentiated again, or several gradients at once
+            with torch.enable_grad():
+                out = _grouped(x, weight, ctx.counts)
             asked = [(x, weight)[k] for k in wanted]
-            for k, one in zip(
-                wanted, torch.autograd.grad(out, asked, gradient, create_graph=True), strict=True
-            ):
+            each = torch.autograd.grad(out, asked, gradient, create_graph=again)
+            for k, one in zip(wanted, each, strict=True):
                 found[k] = one
             return (*found, None)
         for k in wanted:

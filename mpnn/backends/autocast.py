@@ -15,10 +15,14 @@ _AS_IT_IS = nullcontext()
 def autocast_type(graph: Graph) -> torch.dtype | None:
     """In which type `torch.autocast` computes on the graph's device, None where it is off."""
     device = graph.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    return torch.get_autocast_dtype(device) if _is_on(device) else None
 
 
 def without_autocast(graph: Graph) -> AbstractContextManager[Any]:
     """A block in which it is off."""
     device = graph.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _AS_IT_IS
+    return torch.autocast(device, enabled=False) if _is_on(device) else _AS_IT_IS
+
+
+def _is_on(device: str) -> bool:
+    return device != "meta" and torch.is_autocast_enabled(device)  # which knows no such device

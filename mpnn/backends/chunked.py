@@ -20,6 +20,7 @@ from torch import Tensor
 from mpnn.backends.autocast import without_autocast
 from mpnn.csr import CSR
 from mpnn.graph import Graph
+from mpnn.native.reach import is_single
 from mpnn.plan.dropout import Seed, seeded
 from mpnn.plan.homes import Home
 from mpnn.plan.plan import Plan
@@ -159,7 +160,7 @@ class _Chunks(torch.autograd.Function):
         with without_autocast(graph):
             found = (
                 plan.differentiable_gradients(graph, seed, values, None, received, wanted)
-                if torch.is_grad_enabled()
+                if torch.is_grad_enabled() or not all(map(is_single, received))
                 else gradients(plan, graph, seed, values, received, wanted)
             )
         return (None, None, None, *found)

@@ -9,7 +9,8 @@ from mpnn.backends import compiled, eager
 from mpnn.backends.c.kernel import Kernel
 from mpnn.backends.fused import run as run_fused
 from mpnn.native.compiler import has_compiler
-from mpnn.native.reach import transformed
+from mpnn.native.gate import NotOrdinaryError
+from mpnn.native.reach import traced, transformed
 from mpnn.plan.rows import NotFusableError
 from mpnn.step import Step
 
@@ -25,12 +26,13 @@ def run(step: Step) -> Tensor:
         if compiling:
             return compiled.run(step)
         return run_fused(step, Kernel if has_compiler() else None)
-    except NotFusableError as error:
+    except (NotFusableError, NotOrdinaryError) as error:
         return eager.run(step, str(error))
 
 
 def _applies(step: Step, compiling: bool) -> bool:
-    # Under forward-mode differentiation and torch.func PyTorch itself must see every operation; so must its
-    # compiler under autocast.
-    on_cpu = step.fields.graph.device.type == "cpu"
-    return on_cpu and not transformed() and not (compiling and torch.is_autocast_enabled("cpu"))
+    # Under forward-mode differentiation, torch.func and a tracer PyTorch itself must see every operation; so
+    # must its compiler under autocast.
+    if step.fields.graph.device.type != "cpu" or transformed():
+        return False
+    return not torch.is_autocast_enabled("cpu") if compiling else not traced()

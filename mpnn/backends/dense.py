@@ -12,6 +12,7 @@ from mpnn.backends.net import caught
 from mpnn.backends.record import Ran, listener
 from mpnn.backends.work import Work
 from mpnn.lowering import RULES, NoMatchError, explain, lower, lower_recurrence
+from mpnn.native.reach import traced
 from mpnn.step import Recurrence, Step
 from mpnn.topology import Implicit
 
@@ -101,5 +102,7 @@ def straight(layer: object, rule: str, kernel: Callable[..., Result], *inputs: A
 
 
 def _can_trace() -> bool:
-    # Under torch.compile and torch.func a message cannot be traced a second time.
-    return not torch.compiler.is_compiling() and torch._C._functorch.maybe_current_level() is None
+    # Under torch.compile, torch.func and a tracer a message cannot be traced a second time.
+    if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:
+        return False
+    return not traced()

@@ -21,6 +21,7 @@ from mpnn.backends.work import Work
 from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError
 from mpnn.native.memory import is_spare
+from mpnn.native.reach import is_single
 from mpnn.plan.dropout import Seed, draw_seed
 from mpnn.plan.homes import Home, feature_shape, shape_of
 from mpnn.plan.ir import Program
@@ -214,7 +215,7 @@ class _Rows(torch.autograd.Function):
         fused, graph, seed, made = ctx.fused, ctx.graph, ctx.seed, ctx.made
         wanted = tuple(ctx.needs_input_grad[6:])
         with without_autocast(graph):
-            if not torch.is_grad_enabled():
+            if not torch.is_grad_enabled() and all(map(is_single, gradients)):
                 into, asked, read = None, wanted, values
                 if made is not None:
                     into, asked = Gradients(made, tensors, wanted), made.wanted(wanted)

@@ -9,14 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mpnn.native.gate import address
 from mpnn.native.library import library
 
 SMALL = 1 << 13  # below this many numbers in a level one thread is quicker
-POINTERS = (
-    "in_ptr", "src", "out_ptr", "out_edge", "dst",
-    "gates", "forget", "x_f", "h", "c", "tanh_c", "heard", "heard_from",
-    "d_h", "d_c", "d_gates", "d_forget", "d_x_f", "d_heard", "d_heard_from",
-)  # fmt: skip
+# By name: whose rows they are, and of how many widths; behind the first five, which are indices, numbers.
+POINTERS = {
+    "in_ptr": ("nodes and one", 0), "src": ("edges", 0), "out_ptr": ("nodes and one", 0),
+    "out_edge": ("edges", 0), "dst": ("edges", 0),
+    "gates": ("nodes", 3), "forget": ("edges", 1), "x_f": ("hearing nodes", 1), "h": ("nodes", 1),
+    "c": ("nodes", 1), "tanh_c": ("nodes", 1), "heard": ("nodes", 1), "heard_from": ("edges", 1),
+    "d_h": ("nodes", 1), "d_c": ("nodes", 1), "d_gates": ("nodes", 3), "d_forget": ("edges", 1),
+    "d_x_f": ("hearing nodes", 1), "d_heard": ("nodes", 1), "d_heard_from": ("edges", 1),
+}  # fmt: skip
 
 
 class _Tree(ctypes.Structure):
@@ -48,7 +53,14 @@ class Kernel:
         made, self._width = functions(tensors["c"].dtype), tensors["c"].size(1)
         self._forward, self._backward = made.forward, made.backward
         self._tensors = tensors  # which must outlive the struct
-        addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
+        nodes, dtype = tensors["c"].size(0), tensors["c"].dtype
+        number = {"nodes": nodes, "nodes and one": nodes + 1, "hearing nodes": nodes - first}
+        number["edges"] = tensors["src"].numel()
+        addresses = {}
+        for name, tensor in tensors.items():
+            rows, widths = POINTERS[name]
+            kind, size = (dtype, widths * self._width) if widths else (torch.int64, 1)
+            addresses[name] = address(tensor, kind, number[rows] * size)
         self._tree = _Tree(width=self._width, first=first, **addresses)
         self._at = ctypes.addressof(self._tree)
 

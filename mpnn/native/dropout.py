@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mpnn.native.gate import CPU, address
 from mpnn.native.library import library
 from mpnn.native.reach import in_reach
 
@@ -39,7 +40,7 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
         return x
     if p == 1 or not in_reach(x) or _library(x.dtype) is None:
         return F.dropout(x, p)
-    seed = int(torch.randint(2**32, ()).item())
+    seed = int(torch.randint(2**32, (), device=CPU).item())
     return cast(Tensor, _Dropout.apply(x, p, seed))  # type: ignore[no-untyped-call]
 
 
@@ -47,9 +48,8 @@ def _dropped(x: Tensor, p: float, seed: int) -> Tensor:
     source = x.contiguous()
     out = torch.empty_like(source)
     threads = 1 if x.numel() < SMALL else torch.get_num_threads()
-    _library(x.dtype)(
-        source.data_ptr(), out.data_ptr(), x.numel(), seed, int(p * 2**32), 1 / (1 - p), threads
-    )
+    places = address(source, x.dtype, x.numel()), address(out, x.dtype, x.numel())
+    _library(x.dtype)(*places, x.numel(), seed, int(p * 2**32), 1 / (1 - p), threads)
     return out
 
 
@@ -66,7 +66,7 @@ class _Dropout(torch.autograd.Function):
         if in_reach(gradient):
             return cast(Tensor, _Dropout.apply(gradient, ctx.p, ctx.seed)), None, None  # type: ignore[no-untyped-call]
         shape, dtype = ctx.kind  # several gradients at once
-        return gradient * _dropped(torch.ones(shape, dtype=dtype), ctx.p, ctx.seed), None, None
+        return gradient * _dropped(torch.ones(shape, dtype=dtype, device=CPU), ctx.p, ctx.seed), None, None
 
 
 @functools.cache

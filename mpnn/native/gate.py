@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Parameter
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -44,6 +45,11 @@ def is_ordinary(tensor: Tensor) -> bool:
     (True, False)
     """
     return _keys(tensor).raw_repr() in ORDINARY
+
+
+def has_data(tensor: Tensor) -> bool:
+    """Whether there are numbers to look at, on whatever device."""
+    return not (tensor.is_meta or isinstance(tensor, FakeTensor))
 
 
 def address(tensor: Tensor, dtype: torch.dtype, length: int) -> int:
@@ -83,9 +89,13 @@ def _looked_at(tensor: Tensor, dtype: torch.dtype, length: int) -> int:
 def _refusal(tensor: Tensor, dtype: torch.dtype, length: int) -> Exception:
     if not is_ordinary(tensor):
         kind = type(tensor).__name__
-        return NotOrdinaryError(f"a {kind} on {tensor.device} ({_keys(tensor)}) is not ordinary data in memory")
+        return NotOrdinaryError(
+            f"a {kind} on {tensor.device} ({_keys(tensor)}) is not ordinary data in memory"
+        )
     if (tensor.dtype, tensor.numel(), tensor.is_contiguous()) == (dtype, length, True):
-        return NotOrdinaryError(f"a tensor of shape {list(tensor.shape)} has no memory, or not at an even place")
+        return NotOrdinaryError(
+            f"a tensor of shape {list(tensor.shape)} has no memory, or not at an even place"
+        )
     order = "one behind the other" if tensor.is_contiguous() else f"with strides {tensor.stride()}"
     return MisfitError(
         f"a compiled function needs {length} numbers of {dtype}, one behind the other, got {tensor.numel()} of "

@@ -25,7 +25,7 @@ def sent(numbers: Sequence[Any], device: torch.device, dtype: torch.dtype = torc
     tensor([1, 2])
     """
     pinned = device.type == "cuda" and torch.cuda.is_available()
-    here = torch.tensor(numbers, dtype=dtype, pin_memory=pinned)
+    here = torch.tensor(numbers, dtype=dtype, pin_memory=pinned, device="cpu")
     return here.to(device, non_blocking=True)
 
 

@@ -42,7 +42,7 @@ def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device = CPU) 
         region = _take(_rounded(size))
     except (OSError, MemoryError):
         release_kept_memory()
-        return torch.empty(shape, dtype=dtype)  # which says so if there still is no memory
+        return torch.empty(shape, dtype=dtype, device=CPU)  # which says so if there still is no memory
     lent = memoryview(region)[:size]  # lives as long as the tensor's storage
     weakref.finalize(lent, _give_back, region).atexit = False
     # Not a view, and nobody else holds its storage: autograd adds gradients in place only then.

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mpnn.native.gate import address
 from mpnn.native.library import library
 from mpnn.native.pool import LARGE, empty
 from mpnn.native.reach import in_reach, only_autograd_follows
@@ -113,7 +114,8 @@ def gram(a: Tensor, b: Tensor) -> Tensor:
     task_rows = max(1024, -(-n // MOST_TASKS))
     a, b, sums = a.contiguous(), b.contiguous(), a.new_empty(-(-n // task_rows), p, q)
     threads = 1 if n * p * q < 2 * SMALL else torch.get_num_threads()
-    compiled(a.data_ptr(), b.data_ptr(), sums.data_ptr(), n, p, q, task_rows, threads)
+    places = [address(t, a.dtype, length) for t, length in ((a, n * p), (b, n * q), (sums, sums.numel()))]
+    compiled(*places, n, p, q, task_rows, threads)
     return sums.sum(0)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mpnn.native.gate import CPU, address, buffer
 from mpnn.native.library import library
 
 MOST_NEGATIVES = 63
@@ -52,19 +53,23 @@ def train(
     if library is None:
         return None
     walks, parts = walks.contiguous(), part_ptr.numel() - 1
-    threads = 1 if walks.numel() < SMALL else torch.get_num_threads()
-    places = torch.zeros(RANGES, parts * parts, dtype=torch.int64)
-    shape = walks.data_ptr(), *walks.shape, window, seed, parts, RANGES
-    library.make_pairs(*shape, places.data_ptr(), None, threads)
-    bounds = torch.zeros(parts * parts + 1, dtype=torch.int64)
+    threads, blocks = 1 if walks.numel() < SMALL else torch.get_num_threads(), parts * parts
+    places = torch.zeros(RANGES, blocks, dtype=torch.int64, device=CPU)
+    shape = address(walks, torch.int64, walks.numel()), *walks.shape, window, seed, parts, RANGES
+    library.make_pairs(*shape, address(places, torch.int64, RANGES * blocks), None, threads)
+    bounds = torch.zeros(blocks + 1, dtype=torch.int64, device=CPU)
     torch.cumsum(places.sum(dim=0), 0, out=bounds[1:])
     places = bounds[:-1] + places.cumsum(dim=0) - places
-    pairs = torch.empty(int(bounds[-1]), 2, dtype=torch.int32)
-    library.make_pairs(*shape, places.data_ptr(), pairs.data_ptr(), threads)
+    num_pairs = int(bounds[-1])
+    pairs = buffer(2 * num_pairs, torch.int32)
+    pairs_at = address(pairs, torch.int32, 2 * num_pairs)
+    library.make_pairs(*shape, address(places, torch.int64, RANGES * blocks), pairs_at, threads)
     sampled = ctypes.c_int64()
+    tables = [address(t, torch.float32, nodes.numel()) for t in (nodes, contexts)]
     loss = library.train(
-        pairs.data_ptr(), bounds.data_ptr(), parts, part_ptr.data_ptr(), aliases.data_ptr(), negatives,
-        nodes.data_ptr(), contexts.data_ptr(), *rates, seed, ctypes.byref(sampled), threads,
+        pairs_at, address(bounds, torch.int64, blocks + 1), parts,
+        address(part_ptr, torch.int64, parts + 1), address(aliases, aliases.dtype, aliases.numel()), negatives,
+        *tables, *rates, seed, ctypes.byref(sampled), threads,
     )  # fmt: skip
     if loss < 0:
         raise MemoryError("training by skip-gram found no memory for its losses")

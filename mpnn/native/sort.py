@@ -10,7 +10,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from mpnn.native.gate import address, buffer, is_ordinary
 from mpnn.native.library import library
+from mpnn.native.reach import traced
 
 SMALL = 1 << 16  # below this many edges one thread is quicker
 
@@ -32,16 +34,15 @@ def _sorter(index_type: torch.dtype) -> Callable[..., int] | None:
 def sort_edges(
     rows: Tensor, columns: Tensor, num_rows: int, index_type: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """`(indptr, indices, edge_ids)` of edges on the CPU; None where there is no compiler or no memory."""
-    sort = _sorter(index_type)
+    """`(indptr, indices, edge_ids)` of edges; None where there is no compiler, no memory, or no data."""
+    sort = _sorter(index_type) if is_ordinary(rows) and is_ordinary(columns) and not traced() else None
     if sort is None:
         return None
     rows, columns = rows.contiguous(), columns.contiguous()
-    indptr = torch.empty(num_rows + 1, dtype=index_type)
-    indices, edge_ids = (torch.empty(rows.numel(), dtype=index_type) for _ in range(2))
-    threads = 1 if rows.numel() < SMALL else torch.get_num_threads()
-    failed = sort(
-        rows.data_ptr(), columns.data_ptr(), rows.numel(), num_rows,
-        indptr.data_ptr(), indices.data_ptr(), edge_ids.data_ptr(), threads,
-    )  # fmt: skip
+    number, threads = rows.numel(), 1 if rows.numel() < SMALL else torch.get_num_threads()
+    given = [address(ends, torch.int64, number) for ends in (rows, columns)]
+    lengths = num_rows + 1, number, number
+    indptr, indices, edge_ids = made = [buffer(length, index_type) for length in lengths]
+    places = [address(t, index_type, length) for t, length in zip(made, lengths, strict=True)]
+    failed = sort(*given, number, num_rows, *places, threads)
     return None if failed else (indptr, indices, edge_ids)

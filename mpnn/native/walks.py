@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mpnn.native.gate import address, buffer, is_ordinary
 from mpnn.native.library import library
 
 SMALL = 1 << 12  # below this many steps one thread is quicker
@@ -52,18 +53,21 @@ def walk(
 ) -> Tensor | None:
     """Walks `[num_walks, length + 1]` on the CPU; None where there is no compiler. See `mpnn.walks`."""
     library = _library(indptr.dtype)
-    if library is None or (bias is not None and links is None):
+    if library is None or (bias is not None and links is None) or not is_ordinary(start):
         return None
     start = start.contiguous()
-    walks = torch.empty(start.numel(), length + 1, dtype=torch.int64)
+    number, kind, slots = start.numel(), indptr.dtype, indices.numel()
+    walks = buffer(number * (length + 1), torch.int64)
     threads = 1 if walks.numel() < SMALL else torch.get_num_threads()
-    table = None if aliases is None else aliases.data_ptr()
-    common = indptr.data_ptr(), indices.data_ptr(), table, start.data_ptr(), start.numel(), length, key
+    rows = address(indptr, kind, indptr.numel()), address(indices, kind, slots)
+    table = None if aliases is None else address(aliases, kind, 3 * slots)
+    common = *rows, table, address(start, torch.int64, number), number, length, key
+    out = address(walks, torch.int64, number * (length + 1))
     if bias is None or links is None:
-        library.walk_first_order(*common, walks.data_ptr(), threads)
+        library.walk_first_order(*common, out, threads)
     else:
-        library.walk_second_order(*common, links.data_ptr(), *bias, walks.data_ptr(), threads)
-    return walks
+        library.walk_second_order(*common, address(links, kind, 2 * slots), *bias, out, threads)
+    return walks.view(number, length + 1)
 
 
 def make_links(indptr: Tensor, indices: Tensor) -> Tensor | None:
@@ -71,9 +75,10 @@ def make_links(indptr: Tensor, indices: Tensor) -> Tensor | None:
     library = _library(indptr.dtype)
     if library is None:
         return None
-    links = torch.empty(2 * indices.numel(), dtype=indptr.dtype)
-    rows = indptr.numel() - 1
-    library.make_links(indptr.data_ptr(), indices.data_ptr(), rows, links.data_ptr(), torch.get_num_threads())
+    kind, slots, rows = indptr.dtype, indices.numel(), indptr.numel() - 1
+    links = buffer(2 * slots, kind)
+    given = address(indptr, kind, rows + 1), address(indices, kind, slots)
+    library.make_links(*given, rows, address(links, kind, 2 * slots), torch.get_num_threads())
     return links
 
 
@@ -82,8 +87,9 @@ def make_aliases(indptr: Tensor, indices: Tensor, weights: Tensor) -> Tensor | N
     library = _library(indptr.dtype)
     if library is None:
         return None
-    aliases = torch.empty(weights.numel(), 3, dtype=indptr.dtype)
-    failed = library.make_aliases(
-        indptr.data_ptr(), indices.data_ptr(), weights.data_ptr(), indptr.numel() - 1, aliases.data_ptr()
-    )
-    return None if failed else aliases
+    kind, slots, rows = indptr.dtype, indices.numel(), indptr.numel() - 1
+    aliases = buffer(3 * slots, kind)
+    given = address(indptr, kind, rows + 1), address(indices, kind, slots)
+    weights_at, out = address(weights, torch.float64, slots), address(aliases, kind, 3 * slots)
+    failed = library.make_aliases(*given, weights_at, rows, out)
+    return None if failed else aliases.view(slots, 3)

@@ -131,10 +131,12 @@ class Plan:
         gradients: Sequence[Tensor | None],
         wanted: Sequence[bool],
     ) -> list[Tensor | None]:
-        """Gradients that can be differentiated again: the same program on one tensor row per edge.
+        """Gradients in PyTorch's operations alone: the same program on one tensor row per edge.
 
-        They are those of the tensors that the core's inputs are made of.
+        They are those of the tensors that the core's inputs are made of, and can be differentiated again if
+        gradients are enabled.
         """
+        again = torch.is_grad_enabled()
         index = {Home.SRC: graph.src, Home.DST: graph.dst}
         with torch.enable_grad(), seeded(seed):
             # One tensor may stand at both ends of an edge: each place gets the gradient of its own.
@@ -150,7 +152,7 @@ class Plan:
             ]
             asked = [t for t, want in zip(tensors, wanted, strict=True) if want]
             found = torch.autograd.grad(
-                [o for o, _ in pairs], asked, [g for _, g in pairs], create_graph=True, allow_unused=True
+                [o for o, _ in pairs], asked, [g for _, g in pairs], create_graph=again, allow_unused=True
             )
         each = iter(found)
         return [next(each) if want else None for want in wanted]
