@@ -20,6 +20,7 @@ from mpnn.backends.trial import DistrustedError, believe
 from mpnn.backends.work import Work
 from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError
+from mpnn.native.gate import NotOrdinaryError
 from mpnn.native.memory import is_spare
 from mpnn.native.reach import is_single
 from mpnn.plan.dropout import Seed, draw_seed
@@ -41,6 +42,8 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
     fused = find_plan(step, make)
     try:
         return compute(step, fused)
+    except NotOrdinaryError:  # these tensors, not this plan
+        raise
     except NotFusableError as error:
         fused.give_up(str(error))
         raise
