@@ -12,7 +12,7 @@ from mpnn import Graph, softmax
 from mpnn.adjacency import Topology
 from mpnn.fields import Mapped
 from mpnn.models.layer import Layer, Widths, pair
-from mpnn.models.linear import Linear, mapped, zeros_
+from mpnn.models.linear import Linear, mapped, see, zeros_
 from mpnn.models.self_loops import FILL_VALUES, FillValue, with_new_self_loops
 
 Weights = tuple[Topology, Tensor]
@@ -50,7 +50,7 @@ class Attention(Layer):
         """`[*, heads * out_channels]` -> `[*, heads, out_channels]`."""
         return x.view(-1, self.heads, self.out_channels)
 
-    def mapped(self, linear: Linear, x: Tensor, graph: Graph) -> Tensor | Mapped:
+    def mapped(self, linear: nn.Module, x: Tensor, graph: Graph) -> Tensor | Mapped:
         """A linear map of node features as a field, `[num_nodes, heads, out_channels]`."""
         return mapped(linear, x, graph, (self.heads, self.out_channels))
 
@@ -120,7 +120,7 @@ class LoopedAttention(Attention):
         if self.add_self_loops:
             graph, edge_attr = with_new_self_loops(graph, edge_attr, self.fill_value)
         if edge_attr is not None and self.lin_edge is not None:
-            self.lin_edge.see(edge_attr)
+            see(self.lin_edge, edge_attr)
         return graph, edge_attr
 
     def finish(self, out: Tensor, x_dst: Tensor | None) -> Tensor:

@@ -11,9 +11,10 @@ from mpnn.adjacency import Topology
 from mpnn.graph import Size
 from mpnn.models.attention import LoopedAttention, Weights, like
 from mpnn.models.layer import Features, Pair, Widths
-from mpnn.models.linear import Linear, glorot_
+from mpnn.models.linear import Linear, glorot_, see
 from mpnn.models.self_loops import FillValue
 from mpnn.native import products
+from mpnn.plain import weights_of
 
 
 class GATConv(LoopedAttention):
@@ -104,7 +105,10 @@ class GATConv(LoopedAttention):
         if edge is None or self.lin_edge is None:
             return None
         assert self.att_edge is not None
-        return products.linear(edge, _rows(self.att_edge) @ self.lin_edge.weight)
+        known = weights_of(self.lin_edge)
+        if known is None or known.bias is not None:
+            return (self.split(self.lin_edge(edge)) * self.att_edge).sum(-1)
+        return products.linear(edge, _rows(self.att_edge) @ known.weight)
 
     def _transform(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None, Pair]:
         """W h at the sources and the destinations, and the parts that both have in a score."""
@@ -119,7 +123,7 @@ class GATConv(LoopedAttention):
         h_dst, (score_dst,) = self._heads(lin_src if one else self.lin_dst, x_dst, self.att_dst)
         return h_src, h_dst, (score_src, score_dst)
 
-    def _heads(self, linear: Linear, x: Tensor, *attentions: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _heads(self, linear: nn.Module, x: Tensor, *attentions: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """W h for each head, `[n, heads, channels]`, and its products with some vectors, `[n, heads]` each.
 
         a·(W h) = (Wᵀ a)·h. Where h is no wider than W h, the products are made of h, and first: their
@@ -130,11 +134,11 @@ class GATConv(LoopedAttention):
             h = self.split(linear(x))
             return h, tuple([(h * attention).sum(-1) for attention in attentions])
         rows = _rows(*attentions)
-        if type(linear) is Linear and not linear._forward_pre_hooks:  # else the weight is not ours to read
-            linear.see(x)
-            if x.size(-1) <= linear.out_channels:
-                scores = products.linear(x, rows @ linear.weight)
-                return self.split(linear(x)), scores.chunk(len(attentions), -1)
+        see(linear, x)
+        known = weights_of(linear)
+        if known is not None and known.bias is None and x.size(-1) <= known.weight.size(0):
+            scores = products.linear(x, rows @ known.weight)
+            return self.split(linear(x)), scores.chunk(len(attentions), -1)
         h = linear(x)
         return self.split(h), products.linear(h, rows).chunk(len(attentions), -1)
 

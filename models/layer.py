@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,8 @@ from mpnn import Graph, MessagePassing, as_graph
 from mpnn.adjacency import Topology
 from mpnn.aggregate import Aggr, Sum
 from mpnn.graph import Size
-from mpnn.models.linear import Linear, adds_up
 from mpnn.native.products import added, linear
+from mpnn.plain import Weights, is_plain, weights_of
 
 Pair = tuple[Tensor, Tensor | None]
 Features = Tensor | Pair  # of all nodes `[num_nodes, channels]`, or of sources and destinations apart
@@ -79,8 +79,8 @@ class Layer(MessagePassing):
 
     def propagate_through(
         self,
-        lin: Linear,
-        root: Linear | None,
+        lin: nn.Module,
+        root: nn.Module | None,
         graph: Graph,
         x: Pair,
         by: type[Layer],
@@ -97,30 +97,34 @@ class Layer(MessagePassing):
             graph, x, edges: what `propagate` takes.
             by: the layer whose message is linear in x_j; a subclass may have another one.
         """
-        x_dst = x[1]
+        x_dst, known = x[1], weights_of(lin)
+        first = known is not None and self._commutes(known.weight, by)
         if root is None or x_dst is None:
-            return self._mapped(lin, graph, x, by, edges)
-        plain = root.bias is None and x_dst.dim() == 2 and adds_up(root, lin)
-        if self._commutes(lin, by) or not plain:
-            return root.added(self._mapped(lin, graph, x, by, edges), x_dst, into=adds_up(lin))
+            return self._mapped(lin, known if first else None, graph, x, edges)
+        own = weights_of(root)
+        if own is None or own.bias is not None or x_dst.dim() != 2:
+            received = self._mapped(lin, known if first else None, graph, x, edges)
+            return received + cast(Tensor, root(x_dst))
+        if first or known is None:
+            out = self._mapped(lin, known, graph, x, edges)
+            return added(out, x_dst, own.weight.t(), into=known is not None)
         # First the node's own, so that its gradient comes last, when there is room for it again.
-        out = linear(x_dst, root.weight, lin.bias)
-        return added(out, self.propagate(graph, x=x, **edges), lin.weight.t(), into=True)
+        out = linear(x_dst, own.weight, known.bias)
+        return added(out, self.propagate(graph, x=x, **edges), known.weight.t(), into=True)
 
     def _mapped(
-        self, lin: Linear, graph: Graph, x: Pair, by: type[Layer], edges: Mapping[str, Any]
+        self, lin: nn.Module, first: Weights | None, graph: Graph, x: Pair, edges: Mapping[str, Any]
     ) -> Tensor:
-        if not self._commutes(lin, by):
-            out: Tensor = lin(self.propagate(graph, x=x, **edges))
-            return out
-        h = linear(x[0], lin.weight)
-        out = self.propagate(graph, x=(h, h if x[1] is x[0] else x[1]), **edges)
-        return out if lin.bias is None else out + lin.bias
+        if first is None:
+            return cast(Tensor, lin(self.propagate(graph, x=x, **edges)))
+        h = linear(x[0], first.weight)
+        out: Tensor = self.propagate(graph, x=(h, h if x[1] is x[0] else x[1]), **edges)
+        return out if first.bias is None else out + first.bias
 
-    def _commutes(self, lin: Linear, by: type[Layer]) -> bool:
+    def _commutes(self, weight: Tensor, by: type[Layer]) -> bool:
         """Whether a linear map may come before the aggregate, and makes it narrower."""
-        linear_sum = self.is_by(by) and isinstance(self.aggr_module, Sum)
-        return linear_sum and 0 < lin.out_channels < lin.in_channels
+        linear_sum = self.is_by(by) and is_plain(cast(nn.Module, self.aggr_module), Sum)
+        return linear_sum and 0 < weight.size(0) < weight.size(1)
 
     def is_by(self, layer: type[Layer]) -> bool:
         """Whether message, aggregate and update are those of a layer; a subclass of it may have others."""

@@ -11,13 +11,15 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from mpnn import Graph
 from mpnn.fields import Mapped
-from mpnn.native.products import added, linear
+from mpnn.native.products import linear
 from mpnn.native.reach import in_reach, only_autograd_follows
+from mpnn.plain import is_plain, linear_map, weights_of
 from mpnn.row_blocks import has_several
 
 Init = Literal["torch", "glorot"]
 
 
+@linear_map
 class Linear(nn.Module):
     """x W^T + b, with PyG's names; `in_channels=-1` takes the width from the first input.
 
@@ -63,21 +65,10 @@ class Linear(nn.Module):
         self.see(x)
         return linear(x, self.weight, self.bias)
 
-    def added(self, out: Tensor, x: Tensor, *, into: bool = False) -> Tensor:
-        """`out` plus this map of x, without a tensor for the map alone.
-
-        Args:
-            out: `[*, out_channels]`.
-            x: `[*, in_channels]`.
-            into: whether `out` itself may become the sum, because nobody else has it.
-        """
-        if self.bias is not None or x.dim() != 2 or not adds_up(self):
-            return out + cast(Tensor, self(x))
-        return added(out, x, self.weight.t(), into=into)
-
     def see(self, x: Tensor) -> None:
         """Take a width that is still open from an input, before the map itself is part of a message."""
-        if isinstance(self.weight, UninitializedParameter):
+        # A weight that is computed when it is asked for is not asked for here.
+        if isinstance(self._parameters.get("weight"), UninitializedParameter):
             self._materialize(x.size(-1))
             self.reset_parameters()
 
@@ -108,68 +99,38 @@ class Linear(nn.Module):
 
 def through(network: nn.Module, x: Tensor) -> Tensor:
     """`network(x)`, where the linear maps of torch.nn in it are products as ours are."""
-    if type(network) is nn.Sequential and not is_watched(network):
-        for module in network:
+    if is_plain(network, nn.Sequential):
+        for module in cast(nn.Sequential, network):
             x = through(module, x)
         return x
-    if type(network) is nn.Linear and not is_watched(network):
-        return linear(x, network.weight, network.bias)
-    return cast(Tensor, network(x))
+    known = weights_of(network)
+    return cast(Tensor, network(x)) if known is None else linear(x, *known)
 
 
-def mapped(module: Linear, x: Tensor, graph: Graph, shape: tuple[int, ...]) -> Tensor | Mapped:
+def mapped(module: nn.Module, x: Tensor, graph: Graph, shape: tuple[int, ...]) -> Tensor | Mapped:
     """A linear map of node features as a field, `[num_nodes, *shape]`.
 
     On a large graph that is the map itself: `propagate` computes it, where it can some thousand nodes at a
-    time, as it adds up the gradients of x and of the parameters. Not where hooks wait for a call of the
-    module, or somebody else looks at each operation.
+    time, as it adds up the gradients of x and of the parameters. Not where only a call tells what the module
+    does, or somebody else looks at each operation.
     """
-    by_propagate = (
-        type(graph) is Graph
-        and has_several(graph.size)
-        and adds_up(module)
-        and in_reach(x)
-        and in_reach(module.weight)
-        and only_autograd_follows(x)
-    )
-    if by_propagate:
-        return Mapped(x, module.weight, module.bias, shape)
+    if type(graph) is Graph and has_several(graph.size) and in_reach(x) and only_autograd_follows(x):
+        known = weights_of(module)
+        if known is not None and in_reach(known.weight):
+            return Mapped(x, *known, shape)
     out: Tensor = module(x)
     return out.view(-1, *shape)
 
 
 def owns_result(module: nn.Module, out: Tensor) -> bool:
     """Whether what a linear map gave may be written into: nobody else has it, or looks at each operation."""
-    return type(module) is Linear and not is_watched(module) and only_autograd_follows(out)
+    return weights_of(module) is not None and only_autograd_follows(out)
 
 
-def adds_up(*modules: nn.Module) -> bool:
-    """Whether linear maps are no more than products with known weights, and nobody waits for their calls."""
-    return all(
-        type(m) is Linear and not isinstance(m.weight, UninitializedParameter) and not is_watched(m)
-        for m in modules
-    )
-
-
-def is_watched(module: nn.Module) -> bool:
-    """Whether hooks wait for a module's calls, or keep what it returns, or it has a forward of its own."""
-    own = module.__dict__
-    hooks = (
-        own["_forward_pre_hooks"],
-        own["_forward_hooks"],
-        own["_backward_pre_hooks"],
-        own["_backward_hooks"],
-    )
-    return "forward" in own or any(hooks) or any(_HOOKS_OF_ALL)
-
-
-_of_all = nn.modules.module
-_HOOKS_OF_ALL: tuple[Any, ...] = (
-    _of_all._global_forward_pre_hooks,
-    _of_all._global_forward_hooks,
-    _of_all._global_backward_pre_hooks,
-    _of_all._global_backward_hooks,
-)
+def see(module: nn.Module, x: Tensor) -> None:
+    """Let a linear map of ours take a width that is still open, before it is part of a message."""
+    if isinstance(module, Linear):
+        module.see(x)
 
 
 def uniform_(fan: int, tensor: Tensor | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -14,8 +14,9 @@ from mpnn.models.activation import Activation, activation
 from mpnn.models.by_rows import by_rows
 from mpnn.models.degree_scaler import DegreeScaler, degree_histogram
 from mpnn.models.layer import Layer
-from mpnn.models.linear import Linear, reset
+from mpnn.models.linear import Linear, reset, see
 from mpnn.native.products import linear
+from mpnn.plain import Weights, is_plain, weights_of
 
 
 class PNAConv(Layer):
@@ -100,7 +101,7 @@ class PNAConv(Layer):
         edge_attr = self.read_edge_attr(edge_attr, graph, self.edge_dim)
         edge = None if self.edge_dim is None else self.need_edge_attr(edge_attr)
         if edge is not None:
-            self.edge_encoder.see(edge)
+            see(self.edge_encoder, edge)
         if self.divide_input:
             h = x.view(-1, self.towers, self.F_in)
         else:
@@ -108,11 +109,14 @@ class PNAConv(Layer):
         received = self.propagate(graph, h=h, edge=edge)
         degree = graph.in_degree if self.flow == "source_to_target" else graph.out_degree
         count = degree.clamp(min=1).to(x.dtype).unsqueeze(-1)
-        networks = [cast(nn.Sequential, network) for network in self.post_nns]
-        # What the aggregators make of their reductions, and its copies, are the widest tensors here.
-        scaler = cast(_Unmerged, self.aggr_module)
-        read = [p for module in (scaler, *(network[0] for network in networks)) for p in module.parameters()]
         parts = received if isinstance(received, list) else [received]
+        known = _first_maps(self.post_nns)
+        if known is None:
+            return cast(Tensor, self.lin(self._called(h, count, parts).flatten(1)))
+        # What the aggregators make of their reductions, and its copies, are the widest tensors here.
+        networks = [cast(nn.Sequential, network) for network in self.post_nns]
+        read: list[Tensor] = [*cast(nn.Module, self.aggr_module).parameters()]
+        read += [tensor for first in known for tensor in first if tensor is not None]
         distinct: list[Tensor] = []
         for part in parts:
             if not any(part is one for one in distinct):
@@ -120,23 +124,29 @@ class PNAConv(Layer):
         place = [next(k for k, one in enumerate(distinct) if one is part) for part in parts]
 
         def first_map(h: Tensor, count: Tensor, *distinct: Tensor) -> Tensor:
-            return self._first_map(h, count, [distinct[k] for k in place])
+            return self._first_map(known, h, count, [distinct[k] for k in place])
 
         first = by_rows(first_map, [h, count, *distinct], read)
         if len(networks[0]) > 1:
             rest = [network[1:](first[:, tower]) for tower, network in enumerate(networks)]
             first = torch.stack(rest, dim=1)
-        mixed: Tensor = self.lin(first.flatten(1))
-        return mixed
+        return cast(Tensor, self.lin(first.flatten(1)))
 
-    def _first_map(self, h: Tensor, count: Tensor, parts: list[Tensor]) -> Tensor:
+    def _first_map(self, known: list[Weights], h: Tensor, count: Tensor, parts: list[Tensor]) -> Tensor:
         """The first linear map of γ(h ‖ s_1 a ‖ ...) for every tower, `[num_nodes, towers, F_out]`."""
         scaler = cast(_Unmerged, self.aggr_module)
         received, factors = scaler.merged(parts, count.unsqueeze(-1)), scaler.factors(count)
-        out = [
-            _mixed(cast(Linear, cast(nn.Sequential, network)[0]), h[:, tower], received[:, tower], factors)
-            for tower, network in enumerate(self.post_nns)
-        ]
+        out = [_mixed(first, h[:, tower], received[:, tower], factors) for tower, first in enumerate(known)]
+        return torch.stack(out, dim=1)
+
+    def _called(self, h: Tensor, count: Tensor, parts: list[Tensor]) -> Tensor:
+        """γ(h ‖ s_1 a ‖ ...) as written, for every tower, `[num_nodes, towers, F_out]`."""
+        scaler = cast(_Unmerged, self.aggr_module)
+        received, factors = scaler.merged(parts, count.unsqueeze(-1)), scaler.factors(count)
+        out = []
+        for tower, network in enumerate(self.post_nns):
+            scaled = [received[:, tower] * factor for factor in factors]
+            out.append(network(torch.cat([h[:, tower], *scaled], dim=-1)))
         return torch.stack(out, dim=1)
 
     def message(self, h_i: Tensor, h_j: Tensor, edge: Tensor | None) -> Tensor:  # type: ignore[override]
@@ -169,7 +179,19 @@ class _Unmerged(DegreeScaler):
         return all(isinstance(aggr, Aggregator) for aggr in self.aggrs)
 
 
-def _mixed(first: Linear, h: Tensor, received: Tensor, factors: list[Tensor]) -> Tensor:
+def _first_maps(networks: Iterable[nn.Module]) -> list[Weights] | None:
+    """The weights of the first linear map of each network, or None where a network must be called whole."""
+    known = []
+    for network in networks:
+        firsts = list(network.children())[:1] if is_plain(network, nn.Sequential) else []
+        weights = weights_of(firsts[0]) if firsts else None
+        if weights is None:
+            return None
+        known.append(weights)
+    return known
+
+
+def _mixed(first: Weights, h: Tensor, received: Tensor, factors: list[Tensor]) -> Tensor:
     """W (h ‖ s_1 a ‖ s_2 a ‖ ...), with the number s_k of each node drawn out of the linear map.
 
     W_k (s_k a) = s_k (W_k a): no scaled copy of the aggregates exists.

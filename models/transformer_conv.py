@@ -11,7 +11,7 @@ from torch import Tensor
 from mpnn.adjacency import Topology
 from mpnn.models.attention import Attention, Weights, like
 from mpnn.models.layer import Features, Widths, pair
-from mpnn.models.linear import Linear, owns_result
+from mpnn.models.linear import Linear, owns_result, see
 
 
 class TransformerConv(Attention):
@@ -85,7 +85,7 @@ class TransformerConv(Attention):
         edge = None
         if self.lin_edge is not None:
             edge = self.need_edge_attr(self.read_edge_attr(edge_attr, graph, self.edge_dim))
-            self.lin_edge.see(edge)
+            see(self.lin_edge, edge)
         else:
             self.read_edge_attr(edge_attr, graph, None)
         # First, so that its gradient comes last, when those of the others are no longer in memory.
@@ -112,15 +112,21 @@ class TransformerConv(Attention):
         self, query_i: Tensor, key_j: Tensor, edge: Tensor | None
     ) -> Tensor:
         """q_i·(k_j + W_6 e_ij) / √d."""
-        key = self._with_edge(key_j, edge)
+        key = self._with_edge(key_j, self._mapped_edge(edge))
         return (query_i * key).sum(-1) / math.sqrt(self.out_channels)
 
     def message(  # type: ignore[override]
         self, query_i: Tensor, key_j: Tensor, value_j: Tensor, edge: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Score and value."""
-        return self.edge_update(query_i, key_j, edge), self.drop(self._with_edge(value_j, edge))
+        """Score and value; W_6 e_ij is in both."""
+        own = self._mapped_edge(edge)
+        score = self.edge_update(query_i, self._with_edge(key_j, own), None)
+        return score, self.drop(self._with_edge(value_j, own))
 
-    def _with_edge(self, x: Tensor, edge: Tensor | None) -> Tensor:
+    def _mapped_edge(self, edge: Tensor | None) -> Tensor | None:
+        """W_6 e_ij."""
+        return None if edge is None or self.lin_edge is None else self.split(self.lin_edge(edge))
+
+    def _with_edge(self, x: Tensor, own: Tensor | None) -> Tensor:
         """X + W_6 e_ij."""
-        return x if edge is None or self.lin_edge is None else x + self.split(self.lin_edge(edge))
+        return x if own is None else x + own

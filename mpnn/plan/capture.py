@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.aggregate import Max, Mean, Min, Mul, Softmax, Std, Sum, Var
+from mpnn.plain import has_hooks
 from mpnn.plan.composed import Composed
 from mpnn.plan.functions import (
     all_names,
@@ -122,7 +123,7 @@ def _of_function(function: Callable[..., Any], depth: int = 0, may_write: bool =
     parts: list[Hashable] = [code]
     if owner is not None:
         if reads.attributes is None:
-            parts.append(_of_module(owner, depth))
+            parts.append(_of_module(owner, depth, is_called=False))
         else:
             parts.append(cast(Hashable, type(owner)))
             own = owner.__dict__
@@ -152,15 +153,19 @@ def _of_attribute(module: nn.Module, name: str, depth: int) -> Hashable:
     for tensors in (own["_parameters"], own["_buffers"]):
         if name in tensors:
             return tensors[name] is None
+    if name in getattr(own["_modules"].get("parametrizations"), "_modules", ()):
+        raise NotFusableError(f"{type(module).__name__} computes its {name} at each call")
     shared = getattr(type(module), name, None)
     if shared is None or type(shared) is FunctionType:
         return None
     return _of_value(shared, depth) if isinstance(shared, (*PLAIN, tuple, list, dict)) else None
 
 
-def _of_module(module: nn.Module, depth: int = 0) -> Hashable:
+def _of_module(module: nn.Module, depth: int = 0, is_called: bool = True) -> Hashable:
     parts: list[Hashable] = [cast(Hashable, type(module))]
     own = module.__dict__
+    if is_called and has_hooks(own):
+        raise NotFusableError(f"{type(module).__name__} has hooks, which a kernel would not call")
     options = _OPTIONS.get(type(module))
     if options is not None:
         return (*parts, *[_of_value(own.get(name)) for name in options])
@@ -170,8 +175,12 @@ def _of_module(module: nn.Module, depth: int = 0) -> Hashable:
     for tensors in (own["_parameters"], own["_buffers"]):
         if tensors:
             parts += [name for name, tensor in tensors.items() if tensor is None]
-    if own["_modules"]:
-        parts += [_of_module(m, depth) for m in own["_modules"].values() if m is not None]
+    modules = own["_modules"]
+    if modules:
+        if "parametrizations" in modules:
+            raise NotFusableError(f"{type(module).__name__} computes its weights at each call")
+        parts += modules
+        parts += [_of_module(m, depth) for m in modules.values() if m is not None]
     if not _is_library(type(module).__module__) and hasattr(type(module).forward, "__code__"):
         reads = _reads_of(type(module).forward, type(module))
         parts += [_of_value(namespace.get(name), depth + 1) for namespace, name in reads.globals]

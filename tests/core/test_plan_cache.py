@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
 
 import mpnn
 from mpnn import Graph, MessagePassing, propagate
@@ -92,7 +93,7 @@ def on_eager(layer: Callable[..., Any]) -> Any:
         def __init__(self) -> None:
             super().__init__()
             for name, parameter in layer.named_parameters():  # type: ignore[attr-defined]
-                self.register_parameter(name, parameter)
+                self.register_parameter(name.replace(".", "_"), parameter)
 
         def forward(self, *inputs: Any) -> Any:
             with mpnn.backend("eager"):
@@ -176,6 +177,187 @@ def test_what_a_message_writes_is_written() -> None:
         layer(scale * x)
         assert layer.kept is not None
         assert_close(layer.kept, 2 * scale * x[graph.src])
+
+
+# Modules in a message that must be called ------------------------------------------------------------------
+
+
+class OfModules(MessagePassing):
+    """A message that calls modules."""
+
+    def __init__(self) -> None:
+        super().__init__("max")
+        torch.manual_seed(2)
+        self.net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 4)).to(DTYPE)
+
+    def forward(self, x: Tensor, edges: Graph = graph) -> Tensor:
+        out: Tensor = self.propagate(edges, x=x)
+        return out
+
+    def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:  # type: ignore[override]
+        out: Tensor = self.net(x_i - x_j)
+        return out
+
+
+class OfModulesByName(OfModules):
+    def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:  # type: ignore[override]
+        out: Tensor = getattr(self, "net")(x_i - x_j)  # noqa: B009
+        return out
+
+
+class Whole(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = OfModules().net
+
+    def forward(self, x_i: Tensor, x_j: Tensor) -> Tensor:
+        out: Tensor = self.net(x_i - x_j)
+        return out
+
+
+def of_a_closure() -> nn.Module:
+    module = OfModules()
+    net = module.net
+    module.message = lambda x_i, x_j: net(x_i - x_j)  # type: ignore[method-assign, misc]
+    return module
+
+
+def run(model: nn.Module, x: Tensor) -> Tensor:
+    out: Tensor = propagate(graph, model, "max", x=x) if isinstance(model, Whole) else model(x)
+    return out
+
+
+MODELS = [OfModules, OfModulesByName, of_a_closure, Whole]
+WATCHES: dict[str, Callable[[Any], Any]] = {
+    "a hook": lambda m: m.net[2].register_forward_hook(lambda m, given, out: 3 * out),
+    "a hook before": lambda m: m.net[2].register_forward_pre_hook(lambda m, given: (given[0] + 1,)),
+    "a hook on the whole": lambda m: m.net.register_forward_hook(lambda m, given, out: 3 * out),
+    "a hook on an activation": lambda m: m.net[1].register_forward_hook(lambda m, given, out: 3 * out),
+    "pruned": lambda m: prune.ln_structured(m.net[0], "weight", 0.5, 2, 0),  # type: ignore[no-untyped-call]
+    "weight norm": lambda m: parametrizations.weight_norm(m.net[2])._parameters["bias"].data.add_(1),
+    "spectral norm": lambda m: parametrizations.spectral_norm(m.net[2]),
+}
+
+
+@pytest.mark.parametrize("make", MODELS)
+@pytest.mark.parametrize("watch", WATCHES)
+def test_a_module_with_hooks_is_called_although_a_plan_is_known(make: Any, watch: str) -> None:
+    first, second = make(), make()
+    before = run(first, x)
+    assert_runs(KERNEL, lambda: run(first, x))
+    WATCHES[watch](second)
+    second.eval()
+    with mpnn.backend("eager"):
+        expected = run(second, x)
+    assert (expected - before).abs().max() > 1e-3
+    assert_close(run(second, x), expected)
+    assert_runs(EAGER, lambda: run(second, x))
+    assert_close(run(first, x), before)
+    assert_runs(KERNEL, lambda: run(first, x))
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_a_hook_sees_every_call_until_it_is_removed(make: Any) -> None:
+    model, seen = make(), []
+    run(model, x)
+    handle = model.net[0].register_forward_hook(lambda m, given, out: seen.append(out.shape))
+    for _ in range(3):
+        run(model, x)
+    assert seen == [(graph.num_edges, 6)] * 3
+    handle.remove()
+    assert_runs(KERNEL, lambda: run(model, x))
+    assert len(seen) == 3
+
+
+def test_a_hook_of_all_modules_sees_those_of_a_message() -> None:
+    model, seen = OfModules(), []
+    model(x)
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda m, given, out: seen.append(type(m)))
+    model(x)
+    handle.remove()
+    assert seen.count(nn.Linear) == 2
+    assert_runs(KERNEL, lambda: model(x))
+
+
+def test_a_hook_on_an_aggregator_is_called() -> None:
+    model = OfModules()
+    plain = model(x)
+    model.aggr_module.register_forward_hook(lambda m, given, out: 2 * out)  # type: ignore[union-attr]
+    assert_close(model(x), 2 * plain)
+
+
+def test_a_hook_on_the_layer_itself_costs_no_kernel() -> None:
+    model = OfModules()
+    plain = model(x)
+    model.register_forward_hook(lambda m, given, out: 2 * out)
+    assert_close(model(x), 2 * plain)
+    assert_runs(KERNEL, lambda: model(x))
+
+
+def test_the_reason_is_told() -> None:
+    model = OfModules()
+    model.net[0].register_forward_hook(lambda m, given, out: None)
+    assert "Linear has hooks, which a kernel would not call" in str(mpnn.explain(model, x))
+
+
+def test_an_adapter_in_a_message_is_called() -> None:
+    class Adapter(nn.Module):
+        def __init__(self, base: nn.Linear) -> None:
+            super().__init__()
+            self.weight, self.bias, self.scale = base.weight, base.bias, nn.Parameter(base.bias.new_ones(6))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.scale * nn.functional.linear(x, self.weight, self.bias).sin()
+
+    model = OfModules()
+    model(x)
+    model.net[0] = Adapter(model.net[0])  # type: ignore[arg-type]
+    for own, expected in zip(outcome(model), outcome(on_eager(model)), strict=True):
+        assert_close(own, expected)
+    assert_runs(KERNEL, lambda: model(x))
+
+
+def outcome(model: Any) -> list[Tensor]:
+    """The output and all gradients, in the order of the parameters."""
+    own = x.clone().requires_grad_()
+    out = model(own)
+    return [out, *torch.autograd.grad(out.square().sum(), [own, *model.parameters()])]
+
+
+def test_a_weight_of_the_layer_that_is_computed_is_never_stale() -> None:
+    class Shift(nn.Module):
+        count = 0
+
+        def forward(self, weight: Tensor) -> Tensor:
+            self.count += 1
+            return weight + self.count
+
+    model = Everything()
+    model(x)
+    torch.nn.utils.parametrize.register_parametrization(model, "weight", Shift())
+    first, second = model(x), model(x)
+    assert (first - second).abs().max() > 0.1
+
+
+def test_modules_in_another_order_are_another_message() -> None:
+    class Pair(nn.Module):
+        def __init__(self, *names: str) -> None:
+            super().__init__()
+            made = {"first": nn.Tanh(), "second": nn.Sigmoid()}
+            if names[0] != "first":
+                made = {"second": nn.Tanh(), "first": nn.Sigmoid()}
+            for name, module in made.items():
+                self.add_module(name, module)
+
+        def forward(self, x: Tensor) -> Tensor:
+            first, second = self.get_submodule("first"), self.get_submodule("second")
+            out: Tensor = second(2 * first(x))
+            return out
+
+    for names in (("first", "second"), ("second", "first")):
+        model = OfModules()
+        model.net[1] = Pair(*names)
+        assert_close(model(x), on_eager(model)(x))
 
 
 # Retracing ----------------------------------------------------------------------------------------------
