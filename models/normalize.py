@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mpnn import Graph
 from mpnn.models.self_loops import with_remaining_self_loops, without_self_loops
-from mpnn.reduce import scatter_known
+from mpnn.reduce import pick_rows, scatter_known
 
 
 def gcn_norm(
@@ -57,7 +57,7 @@ def _gcn_norm(
         graph, edge_weight = with_remaining_self_loops(graph, edge_weight, 2.0 if improved else 1.0)
     receiver = graph.dst if flow == "source_to_target" else graph.src
     scale = power(scatter_known(edge_weight, receiver, graph.num_nodes), -0.5)
-    return graph, scale[graph.src] * edge_weight * scale[graph.dst]
+    return graph, _both_ends(scale, graph, edge_weight)
 
 
 def scaled_laplacian(
@@ -86,9 +86,9 @@ def scaled_laplacian(
     degree = scatter_known(edge_weight, graph.src, graph.num_nodes)
     if normalization == "sym":
         scale = power(degree, -0.5)
-        edge_weight = scale[graph.src] * edge_weight * scale[graph.dst]
+        edge_weight = _both_ends(scale, graph, edge_weight)
     elif normalization == "rw":
-        edge_weight = power(degree, -1.0)[graph.src] * edge_weight
+        edge_weight = pick_rows(power(degree, -1.0), 0, graph.src) * edge_weight
     diagonal = degree if normalization is None else torch.ones_like(degree)
     laplacian = torch.cat([-edge_weight, diagonal])
     graph = graph.with_self_loops()
@@ -101,9 +101,14 @@ def scaled_laplacian(
                 f"lambda_max has {largest.numel()} entries, one per graph, but no batch says which graph a "
                 "node belongs to."
             )
-        largest = largest[batch[graph.src]]
+        largest = pick_rows(largest, 0, batch[graph.src])
     scaled = 2.0 * laplacian * power(largest, -1.0)
     return graph, torch.cat([scaled[: edge_weight.numel()], scaled[edge_weight.numel() :] - 1.0])
+
+
+def _both_ends(scale: Tensor, graph: Graph, edge_weight: Tensor) -> Tensor:
+    """s_j w_ij s_i, with gradients at s that several threads add up in one order."""
+    return pick_rows(scale, 0, graph.src) * edge_weight * pick_rows(scale, 0, graph.dst)
 
 
 def power(x: Tensor, exponent: float) -> Tensor:

@@ -17,6 +17,7 @@ from mpnn.models.relations import TypedEdges, add_transformed
 from mpnn.native.products import linear
 from mpnn.native.reach import only_autograd_follows
 from mpnn.recent import Seen
+from mpnn.reduce import pick_rows
 
 Nodes = (
     Tensor | None
@@ -115,7 +116,9 @@ class RGCNConv(Layer):
             )
         relations = edges.relations(self.out_channels if numbered else x_src.size(1), table=numbered)
         if numbered:
-            total = relations.total(self.propagate(relations.heard, x=weight[:, x_src].flatten(0, 1)))
+            total = relations.total(
+                self.propagate(relations.heard, x=pick_rows(weight, 1, x_src).flatten(0, 1))
+            )
         else:
             total = relations.transformed(self.propagate(relations.heard, x=x_src), weight)
         return root.add_(total) if only_autograd_follows(root) else root + total  # nobody else has the root
@@ -128,9 +131,10 @@ class RGCNConv(Layer):
         """W_0 h_i and the bias."""
         if self.root is not None and x_dst.is_floating_point():
             return linear(x_dst, self.root.t(), self.bias)
-        root = (
-            self.weight.new_zeros(x_dst.size(0), self.out_channels) if self.root is None else self.root[x_dst]
-        )
+        if self.root is None:
+            root = self.weight.new_zeros(x_dst.size(0), self.out_channels)
+        else:
+            root = pick_rows(self.root, 0, x_dst)
         return root if self.bias is None else root + self.bias
 
     def _typed_edges(self, graph: Graph, edge_type: Tensor | None) -> TypedEdges:

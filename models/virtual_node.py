@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mpnn import Graph
 from mpnn.models.linear import Linear, reset
 from mpnn.models.pooling import GlobalPool
+from mpnn.reduce import pick_rows
 
 
 class VirtualNode(nn.Module):
@@ -53,7 +54,7 @@ class VirtualNode(nn.Module):
 
     def forward(self, k: int, h: Tensor, v: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
         v = F.dropout(self.networks[k](v + self.gather(h, graph)), self.dropout, self.training)
-        return h + v[graph.graph_index], v
+        return h + pick_rows(v, 0, graph.graph_index), v
 
     def extra_repr(self) -> str:
         return f"{self.channels}, dropout={self.dropout}"
