@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from mpnn.aggregate import Max, Mean, Min, Mul, Softmax, Std, Sum, Var
 from mpnn.plain import has_hooks
@@ -223,6 +224,8 @@ def same_tensor(paths: Sequence[Path], function: Callable[..., Any], aggregator:
 
 
 def _same_memory(a: Tensor, b: Tensor) -> bool:
+    if is_lazy(a) or is_lazy(b):  # without a shape as yet, or memory
+        return False
     same = a.shape == b.shape and a.stride() == b.stride() and a.dtype == b.dtype
     return same and a.numel() > 0 and a.device == b.device and a.data_ptr() == b.data_ptr()
 
