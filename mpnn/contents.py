@@ -86,5 +86,5 @@ def taken(index: Tensor) -> tuple[Tensor, Hashable | None]:
         return lasting(index), None
     if index.nbytes > MOST_COPIED:
         return index, contents(index)
-    with outliving():
+    with outliving(index):
         return index.clone(memory_format=torch.contiguous_format), None

@@ -211,7 +211,10 @@ class _Rows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *received: Any) -> tuple[Any, ...]:
         gradients = received[0] if isinstance(received[0], list) else list(received)
-        saved = list(ctx.saved_tensors)
+        try:
+            saved = list(ctx.saved_tensors)
+        except RuntimeError:  # a result has been written into since, or what it was computed from
+            saved = _with_results_again(ctx)
         ctx.maybe_clear_saved_tensors()  # not if the graph is retained
         end = len(saved) - ctx.num_tensors
         values, saved, tensors = saved[: ctx.num_values], saved[ctx.num_values : end], saved[end:]
@@ -243,6 +246,29 @@ class _Rows(torch.autograd.Function):
                 tensors = _with_those_not_kept(fused.plan, graph, values, wanted)
             found = fused.plan.differentiable_gradients(graph, seed, tensors, made, gradients, wanted)
             return (None, None, None, None, None, None, *found)
+
+
+def _with_results_again(ctx: Any) -> list[Tensor | None]:
+    """What was saved for the way back, with its results computed again: their reader may have changed them.
+
+    A copy of each of them, as large as a result, would be dearer in all other calls.
+
+    Raises:
+        RuntimeError: what the results were computed from was changed as well.
+    """
+    raw = ctx._raw_saved_tensors
+    end = len(raw) - ctx.num_tensors
+    values, tensors = ([one.unpack() for one in some] for some in (raw[: ctx.num_values], raw[end:]))
+    fused, graph, made = ctx.fused, ctx.graph, ctx.made
+    kernel = fused.forward_kernel(save=True)
+    with torch.no_grad(), without_autocast(graph):
+        if made is None:
+            # What no gradient depends on, no result that the way back reads does either.
+            given = _with_those_not_kept(fused.plan, graph, values, [False] * len(values))
+            outputs = kernel(graph, given, ctx.seed)
+        else:
+            outputs = own_rows.run(kernel, graph, made.in_rows(tensors, values), ctx.seed)
+    return [*values, *(outputs[k] for k in fused.plan.needed_again), *tensors]
 
 
 def _with_those_not_kept(

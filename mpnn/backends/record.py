@@ -38,6 +38,16 @@ def recording() -> Iterator[list[Ran]]:
         _listener.reset(token)
 
 
+@contextmanager
+def unseen() -> Iterator[None]:
+    """What runs in the block, in this thread, is not reported."""
+    token = _listener.set(None)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 def listener() -> list[Ran] | None:
     """Where to report what ran, if anywhere; a compiled function does not."""
     return None if torch.compiler.is_compiling() else _listener.get()

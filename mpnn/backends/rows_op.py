@@ -195,15 +195,28 @@ def _(
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     values, edge_index, ctx.num_src, ctx.num_dst, ctx.program, seed, _ = inputs
-    plan = fused_of(ctx.program, edge_index.device).plan
-    alone = {k for k, kind in zip(places(plan), plan.kinds, strict=True) if not SAVED.get(kind)}
-    kept = [tensor for k, tensor in enumerate(output) if k not in alone]
+    kept = _read_again(output, ctx.program, edge_index)
     ctx.num_values, ctx.has_seed = len(values), seed is not None
     ctx.save_for_backward(*values, edge_index, *([] if seed is None else [seed]), *kept)
 
 
+def _read_again(output: Sequence[Tensor], program: str, edge_index: Tensor) -> list[Tensor]:
+    """Of what `rows` returns all but the sums."""
+    plan = fused_of(program, edge_index.device).plan
+    alone = {k for k, kind in zip(places(plan), plan.kinds, strict=True) if not SAVED.get(kind)}
+    return [tensor for k, tensor in enumerate(output) if k not in alone]
+
+
 def _send_back(ctx: Any, received: Sequence[Tensor | None]) -> tuple[Any, ...]:
-    values, (edge_index, *rest) = ctx.saved_tensors[: ctx.num_values], ctx.saved_tensors[ctx.num_values :]
+    try:
+        values, (edge_index, *rest) = ctx.saved_tensors[: ctx.num_values], ctx.saved_tensors[ctx.num_values :]
+    except RuntimeError:  # a result has been written into since, or what it was computed from
+        num_given = ctx.num_values + 1 + ctx.has_seed
+        given = [one.unpack() for one in ctx._raw_saved_tensors[:num_given]]
+        values, (edge_index, *rest) = given[: ctx.num_values], given[ctx.num_values :]
+        seed = rest[0] if ctx.has_seed else None
+        again = rows(values, edge_index, ctx.num_src, ctx.num_dst, ctx.program, seed, True)
+        rest += _read_again(again, ctx.program, edge_index)
     seed = rest.pop(0) if ctx.has_seed else None
     fused = fused_of(ctx.program, edge_index.device)
     forms = _forms(fused, ctx.num_dst, True)

@@ -25,6 +25,7 @@ from torch import Tensor, fx, nn
 from mpnn.backends import eager
 from mpnn.backends.net import is_strict, title
 from mpnn.backends.plans import Fused
+from mpnn.backends.record import unseen
 from mpnn.fields import Argument, Mapped
 from mpnn.graph import Graph
 from mpnn.native.compiler import CompilerError, cache_folder
@@ -81,7 +82,8 @@ def believe(step: Step, fused: Fused, way: Way, compute: Compute) -> None:
         if fault is None:
             token = _on_trial.set(True)
             try:
-                fault = _fault(step, fused, compute)
+                with unseen():
+                    fault = _fault(step, fused, compute)
             finally:
                 _on_trial.reset(token)
             verdict.write(fault)

@@ -1,9 +1,15 @@
-"""What a message may be written with, in terms of the few operations that every kernel printer knows."""
+"""What a message may be written with, in terms of the few operations that every kernel printer knows.
+
+Such terms are for kernels, not for derivatives: that of `where(x > 0, x, expm1(x))` is 0 times infinity at
+x = 100, where that of `elu` is 1. So functions with a derivative of their own stay whole in the trace of a
+message (`COMPOSITES`); they become other operations when a kernel is made of it, and of its derivative.
+"""
 
 from __future__ import annotations
 
 import functools
 import operator
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +33,29 @@ _PYTORCHS = [
     aten.new_zeros, aten.new_ones, aten.new_full, aten.square, aten.stack, aten.narrow,
     aten.unbind, aten.softplus, aten.xlogy, aten.lerp, aten.fill, aten.masked_fill, aten.dot, aten.mv,
 ]  # fmt: skip
+
+
+# By how they keep rows apart: element by element, and along dimensions that are their second argument.
+ELEMENTWISE = frozenset([
+    "elu", "celu", "selu", "silu", "gelu", "mish", "softplus", "leaky_relu", "_prelu_kernel", "relu6",
+    "hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink", "threshold", "log_sigmoid_forward",
+    "xlogy", "special_xlog1py", "special_entr", "special_log_ndtr", "sinc", "logit", "lerp", "logaddexp",
+    "logaddexp2", "nan_to_num", "huber_loss", "smooth_l1_loss", "soft_margin_loss", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+])  # fmt: skip
+ALONG_DIMENSIONS = frozenset(["_softmax", "_log_softmax", "logsumexp", "var", "std", "var_mean", "std_mean"])
+COMPOSITES = ELEMENTWISE | ALONG_DIMENSIONS
+
+
+@functools.cache
+def but_for_composites() -> dict[Any, Callable[..., Any]]:
+    """`decompositions()` of all that is not in `COMPOSITES`."""
+    return {op: made for op, made in decompositions().items() if _packet(op) not in COMPOSITES}
+
+
+def _packet(operation: Any) -> str:
+    packet = getattr(operation, "overloadpacket", operation)
+    return getattr(packet, "__name__", "")
 
 
 @functools.cache
@@ -146,14 +175,23 @@ def _select_scatter(x: Tensor, source: Tensor, dim: int, index: int) -> Any:
 def _slice_scatter(
     x: Tensor, source: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Any:
+    if not start and (end is None or end >= sys.maxsize) and step == 1:
+        return source.expand(x.shape)  # as in x[:, k] = y of the rows, however many there are
     length = x.size(dim)
-    first, last, _ = slice(start, end).indices(length)
+    places = range(*slice(start, end, step).indices(length))
     if step != 1:
-        return NotImplemented
+        if length > MOST_PARTS:
+            return NotImplemented
+        parts = [
+            source.narrow(dim, places.index(k), 1) if k in places else x.narrow(dim, k, 1)
+            for k in range(length)
+        ]
+        return torch.cat(parts, dim)
+    first, last = places.start, max(places.start, places.stop)
     if last - first >= length:
         return source.expand(x.shape)
-    last = max(first, last)
-    return torch.cat([x.narrow(dim, 0, first), source, x.narrow(dim, last, length - last)], dim)
+    before, behind = x.narrow(dim, 0, first), x.narrow(dim, last, length - last)
+    return torch.cat([part for part in (before, source, behind) if part.size(dim) > 0], dim)
 
 
 def _index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Any:
@@ -164,7 +202,37 @@ def _index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accu
     return torch.where(mask, values.reshape(()), x) if mask.shape == x.shape else NotImplemented
 
 
+def _shrink_backward(gradient: Tensor, x: Tensor, threshold: float) -> Tensor:
+    return torch.where((x >= -threshold) & (x <= threshold), 0.0, gradient)
+
+
+def _smooth_l1_backward(gradient: Tensor, x: Tensor, y: Tensor, reduction: int, beta: float) -> Any:
+    """Of each loss by itself; of no number where the difference is none."""
+    if reduction != 0:
+        return NotImplemented
+    difference = x - y
+    steep = torch.where(difference >= beta, gradient, gradient * difference / beta)
+    return torch.where(difference <= -beta, -gradient, steep)
+
+
+def _soft_margin_backward(gradient: Tensor, x: Tensor, y: Tensor, reduction: int) -> Any:
+    if reduction != 0:
+        return NotImplemented
+    return -(gradient * y) * torch.sigmoid(-y * x)
+
+
+def _logit_backward(gradient: Tensor, x: Tensor, eps: float | None = None) -> Tensor:
+    """Infinity at -0, too."""
+    low, beyond = (0.0, torch.nan) if eps is None else (eps, 0.0)
+    return torch.where((x < low) | (x > 1 - low), beyond, gradient / (x * (1 - x)).abs())
+
+
 _OURS: dict[Any, Callable[..., Any]] = {
+    aten.softshrink_backward.default: _shrink_backward,
+    aten.hardshrink_backward.default: _shrink_backward,
+    aten.smooth_l1_loss_backward.default: _smooth_l1_backward,
+    aten.soft_margin_loss_backward.default: _soft_margin_backward,
+    aten.logit_backward.default: _logit_backward,
     aten.var_mean.correction: _moments,
     aten.var.correction: _var,
     aten.std.correction: _std,

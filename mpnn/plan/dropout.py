@@ -93,7 +93,7 @@ class CountedDropout(TorchFunctionMode):
         kwargs = kwargs or {}
         if func not in (F.dropout, torch.dropout, *CHANNELS):
             return func(*args, **kwargs)
-        x, p, training = _arguments(*args, **kwargs)
+        x, p, training, inplace = _arguments(*args, **kwargs)
         alone = CHANNELS.get(func, x.dim()) - x.dim()  # 1 if the rows of x are its channels
         if alone not in (0, 1):
             return func(*args, **kwargs)
@@ -104,7 +104,8 @@ class CountedDropout(TorchFunctionMode):
         if func in CHANNELS:  # one draw for all that follows a channel
             for dim in range(2 - alone, x.dim()):
                 like = like.narrow(dim, 0, 1)
-        return x * kept(like, p, self._streams * 0x68E31DA4 & 0x7FFFFFFF)
+        mask = kept(like, p, self._streams * 0x68E31DA4 & 0x7FFFFFFF)
+        return x.mul_(mask) if inplace else x * mask
 
 
 # How many dimensions an input has whose rows hold channels: [rows, channels, ...].
@@ -113,5 +114,5 @@ CHANNELS: dict[Callable[..., Any], int] = {F.dropout1d: 3, F.dropout2d: 4, F.dro
 
 def _arguments(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, train: bool | None = None
-) -> tuple[Tensor, float, bool]:
-    return input, p, training if train is None else train
+) -> tuple[Tensor, float, bool, bool]:
+    return input, p, training if train is None else train, inplace

@@ -134,7 +134,9 @@ def read_function(
     mode = RowsMode()
     inputs = [mode.like(tensor, home is not Home.SHARED) for home, tensor in examples]
     with _casting(autocast, inputs):
-        module = trace(function, inputs, mode)
+        # What lives at a node is lifted to the edges, a copy that is the function's own.
+        copies = [home in (Home.SRC, Home.DST) for home, _ in examples]
+        module = trace(function, inputs, mode, composites=True, copies=copies)
     captured = _lift_captured(module, reaches, aggregator)
     homes = (*[home for home, _ in examples], *[Home.SHARED] * len(captured.each))
     return Traced(module, mode, homes, captured)

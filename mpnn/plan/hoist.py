@@ -8,6 +8,7 @@ once per node, before the kernel, in plain PyTorch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +29,7 @@ from mpnn.plan.homes import (
     shape_of,
 )
 from mpnn.plan.picked import picked, product_with_picked
-from mpnn.plan.rows import ROWS, mentions_rows, replaced
+from mpnn.plan.rows import ROWS, NotFusableError, mentions_rows, replaced
 from mpnn.row_blocks import rows_at_a_time
 
 aten = torch.ops.aten
@@ -195,24 +196,32 @@ def hoist(
     extra: Sequence[fx.Node] = (),
     *,
     scaling: bool = True,
+    again: AbstractSet[fx.Node] = frozenset(),
 ) -> Hoisted:
     """Cut the operations that live at one end of the edges, or are shared, out of the per-edge program.
 
     `extra` are shared values that `before` must give besides what the core needs. Without `scaling`, the
     product of a node's row with one number stays per edge: that is cheaper than a tensor of such products.
+    What is in `again` stays per edge as well: another kernel did so, and the same bits are to come out.
+
+    Raises:
+        NotFusableError: a value is in `extra` and in `again`.
     """
+    if not again.isdisjoint(extra):
+        raise NotFusableError("a maximum is found by a value that the gradient of a shared tensor reads")
     graph = module.graph
     operations = [n for n in graph.nodes if n.op == "call_function"]
     needed = ancestors([*outputs, *extra])
     operations = [n for n in operations if n in needed]
     # Views cost nothing in a kernel; they move to the nodes only when real work there needs them.
     work = [n for n in operations if n.meta["home"] is not Home.EDGE and _is_work(n)]
-    work = [n for n in work if scaling or not _scales(n)]
+    work = [n for n in work if n not in again and (scaling or not _scales(n))]
     at_nodes = ancestors([*work, *extra])
     moved = [n for n in operations if n in at_nodes]
-    core = [n for n in operations if n not in at_nodes]
+    core = [n for n in operations if n not in at_nodes or n in again]
     used = {arg for n in core for arg in n.all_input_nodes} | {*outputs, *extra}
-    inputs = [n for n in graph.nodes if n in used and (n.op in ("placeholder", "get_attr") or n in at_nodes)]
+    given = {n for n in graph.nodes if n.op in ("placeholder", "get_attr")}
+    inputs = [n for n in graph.nodes if n in used and (n in given or n in at_nodes - again)]
     return Hoisted(evaluator(module, moved, inputs), inputs, core, list(outputs), moved)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensor
 
+from mpnn.plan.decompositions import ALONG_DIMENSIONS, ELEMENTWISE
 from mpnn.plan.rows import (
     NotFusableError,
     Rows,
@@ -238,7 +239,7 @@ def turned_rows(node: fx.Node) -> bool:
         return swaps and has_rows(args[0])
     if swaps:
         return False
-    same = name in POINTWISE or (name in VIEWS and shape_of(node) == shape_of(inputs[0]))
+    same = name in POINTWISE | ELEMENTWISE or (name in VIEWS and shape_of(node) == shape_of(inputs[0]))
     if same or (name == "bmm" and args[0].meta["turned"] and args[1].meta["home"] is Home.SHARED):
         return True
     raise NotFusableError(f"{name} mixes the messages of different edges, or is not known to keep them apart")
@@ -247,12 +248,12 @@ def turned_rows(node: fx.Node) -> bool:
 def check_rowwise(node: fx.Node) -> None:
     """Refuse an operation whose result in one row depends on another row."""
     name, args = op_name(node), args_of(node)
-    if name in POINTWISE or name == "getitem":
+    if name in POINTWISE or name == "getitem" or (name in ELEMENTWISE and has_rows(node)):
         return
     if name in VIEWS:
         if has_rows(node) and not _touches_rows(node, name):
             return
-    elif name in REDUCTIONS:
+    elif name in REDUCTIONS | ALONG_DIMENSIONS:
         if 0 not in reduced_dims(node):
             return
     elif name in ("cat", "split", "split_with_sizes"):

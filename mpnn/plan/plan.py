@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from mpnn.aggregate import Aggregator, Reduction
 from mpnn.graph import Graph
 from mpnn.plan.adjoint import READ, SAVED, adjoint
+from mpnn.plan.decompositions import COMPOSITES
 from mpnn.plan.dropout import Seed, seeded
 from mpnn.plan.front import (
     MAPPED,
@@ -24,7 +25,7 @@ from mpnn.plan.front import (
     placeholders_of,
     read_function,
 )
-from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
+from mpnn.plan.hoist import Evaluator, Hoisted, ancestors, hoist, split_linear_maps
 from mpnn.plan.homes import Home, annotate, feature_shape, has_rows, op_name, row_size, shape_of
 from mpnn.plan.ir import Output, Program, compute_type
 from mpnn.plan.lower import Lowering, input_of
@@ -241,13 +242,17 @@ def make_plan(
     outputs, module = traced.outputs, traced.module
     hoisted = hoist(module, outputs)
     reductions, shares = _distinct(kinds, outputs)
-    program: Program | str
-    try:
-        program = _program(hoisted, reductions)
-    except NotFusableError as error:
-        program = str(error)
     core_outputs = [n for _, value, score in reductions for n in (value, score) if n is not None]
     core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
+    program: Program | str
+    try:
+        simple, of = _decomposed(hoisted, core)
+        simply = [
+            (kind, of[value], None if score is None else of[score]) for kind, value, score in reductions
+        ]
+        program = _program(simple, simply)
+    except NotFusableError as error:
+        program = str(error)
     drops = any(op_name(n) == "kept" for n in hoisted.core)
     names = [kind for kind, *_ in reductions]
     stems = before_maps(module, hoisted)
@@ -299,6 +304,23 @@ def _distinct(kinds: Sequence[str], outputs: Sequence[fx.Node]) -> tuple[list[_R
     all_of_them = [(kind, next(nodes), next(nodes) if kind == "softmax" else None) for kind in kinds]
     distinct = list(dict.fromkeys(all_of_them))
     return distinct, [distinct.index(reduction) for reduction in all_of_them]
+
+
+def _decomposed(hoisted: Hoisted, core: Evaluator) -> tuple[Hoisted, dict[fx.Node, fx.Node]]:
+    """The same core in the operations of kernels, and what stands in it for each of the core's results."""
+    if not any(op_name(n) in COMPOSITES for n in hoisted.core):
+        return hoisted, dict(zip(core.results, core.results, strict=True))
+    mode = RowsMode()
+    values = [(shape_of(n), cast(Tensor, n.meta["val"])) for n in hoisted.inputs]
+    fakes = [mode.empty(shape, value.dtype, value.device) for shape, value in values]
+    module = trace(lambda *t: core(t, dict.fromkeys(Home, mode.rows)), fakes, mode, message=False)
+    inputs = placeholders_of(module.graph)
+    homes = {n.name: cast(Home, given.meta["home"]) for n, given in zip(inputs, hoisted.inputs, strict=True)}
+    annotate(module.graph, homes)
+    outputs = outputs_of(module.graph)
+    operations = [n for n in module.graph.nodes if n.op == "call_function"]
+    simple = Hoisted(hoisted.before, inputs, operations, outputs, hoisted.moved)
+    return simple, dict(zip(core.results, outputs, strict=True))
 
 
 def _program(hoisted: Hoisted, reductions: Sequence[_Reduced]) -> Program:
@@ -383,7 +405,8 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
         )
     )
     sources = [_unturned(n) for t in totals for n in t.all_input_nodes]
-    hoisted = hoist(module, [*per_edge, *sources], early, scaling=False)
+    again = _found_by(forward, placeholders)
+    hoisted = hoist(module, [*per_edge, *sources], early, scaling=False, again=again)
     lowering = Lowering(hoisted.inputs)
     by: dict[Home, list[tuple[int, Output]]] = {Home.DST: [], Home.SRC: []}
     for k, (gradient, home) in enumerate(zip(gradients, asked, strict=True)):
@@ -419,6 +442,17 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
     outside = {*early, *(n for node in hoisted.moved for n in node.all_input_nodes)}
     whole = tuple([n in outside for n in placeholders[: len(inputs)]])
     return Backward(hoisted, programs, targets, after, tuple(shared), wanted, reads, whole)
+
+
+def _found_by(forward: Program, placeholders: Sequence[fx.Node]) -> set[fx.Node]:
+    """The operations that make the messages again, by which a maximum finds those that reached it."""
+    at = len(forward.inputs)
+    reached = []
+    for output in forward.outputs:
+        if output.kind in ("max", "min"):
+            reached += [user for user in placeholders[at + 1].users if op_name(user) == "eq"]
+        at += READ[output.kind]
+    return {node for node in ancestors(reached) if node.op == "call_function"}
 
 
 def _unturned(node: fx.Node) -> fx.Node:

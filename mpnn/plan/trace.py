@@ -15,11 +15,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes as _without_modes
 
-from mpnn.plan.decompositions import decompositions
+from mpnn.plan.decompositions import but_for_composites, decompositions
 from mpnn.plan.dropout import CountedDropout
 from mpnn.plan.homes import op_name, shape_of, sizes_of
 from mpnn.plan.rows import NotFusableError, RowsMode, replaced, write_rows
 from mpnn.plan.spelled import Spelled
+from mpnn.plan.writes import NoRealWrites, check_writes, leave_inputs, writes
 
 aten = torch.ops.aten
 TRACING = RLock()
@@ -41,6 +42,8 @@ class _Blind(TorchFunctionMode):
             raise NotFusableError(f"the message looks at the value of a tensor ({func.__name__})")
         if func is torch._C._set_grad_enabled and self._message:
             raise NotFusableError("the message switches differentiation on or off by itself")
+        if func in _CUTS and self._message:
+            raise NotFusableError(f"the message cuts a tensor off from its gradient ({func.__name__})")
         return func(*args, **(kwargs or {}))
 
 
@@ -60,9 +63,17 @@ _LOOKS = frozenset(
     [Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__bool__, Tensor.__float__, Tensor.__int__]
 )
 
+_CUTS = frozenset([Tensor.detach_, Tensor.data.__set__])  # type: ignore[attr-defined]
+
 
 def trace(
-    function: Callable[..., Any], inputs: Sequence[Tensor], mode: RowsMode, *, message: bool = True
+    function: Callable[..., Any],
+    inputs: Sequence[Tensor],
+    mode: RowsMode,
+    *,
+    message: bool = True,
+    composites: bool = False,
+    copies: Sequence[bool] = (),
 ) -> fx.GraphModule:
     """The ATen operations of `function`, which takes and returns flat sequences of tensors.
 
@@ -71,6 +82,8 @@ def trace(
         inputs: stand-ins of `mode`.
         mode: which knows how many rows there are as a symbol.
         message: whether the derivative of the function is to be that of the trace.
+        composites: whether functions whose derivative is not that of their decomposition stay whole.
+        copies: which of the inputs are copies made for the function, which it may write into.
 
     Raises:
         NotFusableError: the function cannot be traced: it looks at values or at the number of rows, or calls
@@ -78,7 +91,9 @@ def trace(
     """
     # PyTorch's tracer is not made for several threads.
     with TRACING, _without_its_log(), torch.no_grad(), mode:
-        module = _trace(function, inputs, message)
+        table = but_for_composites() if composites else decompositions()
+        may_write = [*copies, *[False] * (len(inputs) - len(copies))]
+        module = _trace(function, inputs, message, table, may_write)
     write_rows(module.graph, mode)
     mode.check()
     _drop_whole_slices(module.graph)
@@ -106,15 +121,21 @@ def _without_its_log() -> Iterator[None]:
         log.disabled = before
 
 
-def _trace(function: Callable[..., Any], inputs: Sequence[Tensor], message: bool) -> fx.GraphModule:
+def _trace(
+    function: Callable[..., Any],
+    inputs: Sequence[Tensor],
+    message: bool,
+    table: dict[Any, Callable[..., Any]],
+    copies: Sequence[bool],
+) -> fx.GraphModule:
     try:
-        if message:
-            _refuse_own_derivatives(function, inputs)
-        with _Blind(message), Spelled(), CountedDropout():
-            module = make_fx(function, decomposition_table=decompositions())(*inputs)
-            if any(_writes(node) for node in module.graph.nodes):
-                pure = torch.func.functionalize(module, remove="mutations")
-                module = make_fx(pure, decomposition_table=decompositions())(*inputs)
+        with NoRealWrites():
+            if message:
+                _refuse_own_derivatives(function, inputs, copies)
+            with _Blind(message):
+                module = _made(function, inputs, table)
+                if any(map(writes, module.graph.nodes)):
+                    module = _functional(function, inputs, message, table, copies)
     except NotFusableError:
         raise
     except Exception as error:
@@ -126,6 +147,32 @@ def _trace(function: Callable[..., Any], inputs: Sequence[Tensor], message: bool
     for node in module.graph.nodes:
         if node.op == "call_function" and getattr(node.target, "namespace", "") == "prims":
             _from_prims(node)
+    return module
+
+
+def _made(
+    function: Callable[..., Any], inputs: Sequence[Tensor], table: dict[Any, Callable[..., Any]]
+) -> fx.GraphModule:
+    with Spelled(), CountedDropout():
+        made: fx.GraphModule = make_fx(function, decomposition_table=table)(*inputs)
+    return made
+
+
+def _functional(
+    function: Callable[..., Any],
+    inputs: Sequence[Tensor],
+    message: bool,
+    table: dict[Any, Callable[..., Any]],
+    copies: Sequence[bool],
+) -> fx.GraphModule:
+    """The trace of a function that writes into tensors, by operations that do not."""
+    # First without decompositions, which may return a part of what they are given: what is written into it
+    # would be lost, or stand where it should not.
+    plain = _made(function, inputs, {})
+    if message:
+        check_writes(plain.graph, copies)
+    module = _made(torch.func.functionalize(plain, remove="mutations"), inputs, table)
+    leave_inputs(module.graph)
     return module
 
 
@@ -191,20 +238,18 @@ def _from_prims(node: fx.Node) -> None:
     node.target = target
 
 
-def _writes(node: fx.Node) -> bool:
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and schema.is_mutable
-
-
 _FEW = 12  # rows, where a function is called for what it calls, whatever their number
 
 
-def _refuse_own_derivatives(function: Callable[..., Any], inputs: Sequence[Tensor]) -> None:
+def _refuse_own_derivatives(
+    function: Callable[..., Any], inputs: Sequence[Tensor], copies: Sequence[bool]
+) -> None:
     """Raise where the message holds a `torch.autograd.Function`: a trace shows only its forward half."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with torch.enable_grad(), _without_modes(), mode, CountedDropout():
+    with torch.enable_grad(), _without_modes(), mode, NoRealWrites(), CountedDropout():
         given = [torch.empty(replaced(sizes_of(x), _FEW), dtype=x.dtype, device=x.device) for x in inputs]
-        outputs = function(*[x.requires_grad_(x.is_floating_point()) for x in given])
+        leaves = [x.requires_grad_(x.is_floating_point()) for x in given]
+        outputs = function(*[x.clone() if copy else x for x, copy in zip(leaves, copies, strict=True)])
     stack = [x.grad_fn for x in outputs if x.grad_fn is not None]
     seen = set(stack)
     while stack:
