@@ -1,0 +1,135 @@
+"""Many seeds, a block at a time in processes of their own: a crash ends no more than the case that it is in."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import Signals
+
+HOME = Path(__file__).parents[2]
+BLOCK = 100
+PATIENCE = 300.0  # seconds that one case may take
+
+
+@dataclass
+class Summary:
+    """What became of the seeds."""
+
+    passed: int = 0
+    refused: list[int] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        total = self.passed + len(self.refused) + len(self.failed)
+        lines = [f"{seed:>6}  {text.splitlines()[0]}" for seed, text in sorted(self.failed.items())]
+        share = 100 * len(self.refused) / max(total, 1)
+        lines += [f"{self.passed} passed, {len(self.failed)} failed, {len(self.refused)} refused by eager ({share:.1f} %)"]
+        return "\n".join(lines)
+
+
+def run_seeds(seeds: range, jobs: int, backend: str, report: Path | None = None) -> Summary:
+    """Check all seeds, some blocks at a time. `report` is a file to which each failure is added at once."""
+    summary = Summary()
+    blocks = [range(start, min(start + BLOCK, seeds.stop)) for start in range(seeds.start, seeds.stop, BLOCK)]
+    with tempfile.TemporaryDirectory(prefix="random-messages-") as folder, ThreadPoolExecutor(jobs) as pool:
+        results = [pool.submit(lambda b: list(_block(b, backend, folder)), block) for block in blocks]
+        began = time.monotonic()
+        for done, result in enumerate(results, 1):
+            for seed, verdict, text in result.result():
+                if verdict == "failed":
+                    summary.failed[seed] = text
+                    if report is not None:
+                        with report.open("a") as file:
+                            file.write(f"=== seed {seed}: {text}\n\n")
+                elif verdict == "refused":
+                    summary.refused.append(seed)
+                else:
+                    summary.passed += 1
+            rate = (time.monotonic() - began) / (done * BLOCK)
+            print(
+                f"{blocks[done - 1].stop - seeds.start} of {len(seeds)}: {len(summary.failed)} failed, {rate:.2f} s a case",
+                file=sys.stderr,
+                flush=True,
+            )
+    return summary
+
+
+def _block(seeds: range, backend: str, folder: str) -> Iterator[tuple[int, str, str]]:
+    """Seed, verdict and text of each case of a block, in a process that is begun anew after a crash."""
+    start = seeds.start
+    while start < seeds.stop:
+        current = start
+        for seed, verdict, text in _process(range(start, seeds.stop), backend, folder):
+            if verdict != "began":
+                yield seed, verdict, text
+            current = seed + (verdict != "began")
+        start = current
+
+
+def _process(seeds: range, backend: str, folder: str) -> Iterator[tuple[int, str, str]]:
+    """What a process says of its seeds; its end without a word is a failure of the seed that it was at."""
+    with tempfile.TemporaryDirectory(dir=folder) as cache:
+        command = [sys.executable, "-m", "tests.random_messages", "--block", f"{seeds.start}:{seeds.stop}"]
+        # Its kernels are of no use to anybody else.
+        environment = {"MPNN_STRICT": "1", "OMP_NUM_THREADS": "1", **os.environ, "MPNN_CACHE": cache}
+        if backend == "triton":
+            environment.setdefault("TRITON_INTERPRET", "1")
+        with (
+            tempfile.TemporaryFile() as errors,
+            subprocess.Popen(
+                [*command, "--backend", backend],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                cwd=HOME,
+            ) as child,
+        ):
+            seed, open_case = seeds.start, True
+            for line in _lines(child):
+                seed, verdict, text = json.loads(line)
+                open_case = verdict == "began"
+                yield seed, verdict, text
+            code = child.wait()
+            if code == 0:
+                return
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()[-1:]
+            if not open_case:
+                seed += 1
+            yield seed, "failed", f"the process ended ({_how(code)}): {' '.join(said)}\n\n{_text(seed)}"
+
+
+def _text(seed: int) -> str:
+    from tests.random_messages.generate import random_case
+
+    return str(random_case(seed))
+
+
+def _how(code: int) -> str:
+    return f"by {Signals(-code).name}" if code < 0 else f"with {code}"
+
+
+def _lines(child: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    """The lines that a process writes, until it ends or takes too long."""
+    assert child.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        rest = b""
+        while True:
+            if not selector.select(PATIENCE):
+                child.kill()
+                return
+            piece = os.read(child.stdout.fileno(), 1 << 16)
+            if not piece:
+                return
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from lines

@@ -1,0 +1,136 @@
+"""The comparison of a backend with eager on a random program: outputs and every gradient."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import mpnn
+from tests.random_messages.case import Case, source
+
+# Relative to the largest number of a tensor, or to 1 where that is larger.
+TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 2e-2}
+# How many times eager's own error, against float64, a type of lower precision may have.
+EAGERS_OWN = 4
+
+Found = dict[str, Tensor]
+
+
+class RefusedError(Exception):
+    """Eager itself refuses the program: it says nothing about any backend."""
+
+
+def check(case: Case, backend: str = "auto") -> None:
+    """Raise unless a backend gives what eager gives, on all graphs of the case in their order.
+
+    Raises:
+        RefusedError: eager refuses the program.
+        AssertionError: the message begins with a line that names the tensor or the exception, and ends with
+            the program.
+    """
+    programs = [program(case, k) for k in range(len(case.graphs))]
+    # One message, and one plan, for all graphs of a case.
+    for given in programs[1:]:
+        given.update(run=programs[0]["run"], learned_tensors=programs[0]["learned_tensors"])
+    for k, given in enumerate(programs):
+        try:
+            theirs = outcome(given, "eager", case.seed)
+        except Exception as error:
+            raise RefusedError(f"{type(error).__name__}: {error}") from error
+        try:
+            ours = outcome(given, backend, case.seed)
+        except Exception as error:
+            raise AssertionError(f"{describe(error)}\n\n{source(case, k)}") from error
+        low = case.autocast or case.dtype != "float64"
+        exact = outcome(program(case, k, exact=True), "eager", case.seed) if low else theirs
+        tolerance = TOLERANCES[torch.bfloat16 if case.autocast else getattr(torch, case.dtype)]
+        difference = compare(ours, theirs, exact, tolerance)
+        if difference:
+            raise AssertionError(f"{difference}\n\n{source(case, k)}")
+
+
+def program(case: Case, graph: int, *, exact: bool = False) -> dict[str, Any]:
+    """The names that the program of a case leaves; `exact`, in float64 on the same numbers."""
+    text = source(case.but(autocast=False) if exact else case, graph).rsplit("\nwith mpnn.backend", 1)[0]
+    if exact:
+        text = text.replace(".to(dtype)", ".to(dtype).double()")
+    names: dict[str, Any] = {"__name__": "random_message"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile(text, f"<seed {case.seed}>", "exec"), names)
+    return names
+
+
+def outcome(given: Mapping[str, Any], backend: str, seed: int) -> Found:
+    """The output and all gradients of one random weighting of it. Warnings are errors."""
+    sources = {
+        f"gradient of {name}": t for name, t in _tensors(given["fields"], given["learned_tensors"]).items() if t.requires_grad
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with mpnn.backend(backend):
+            output = given["run"](given["graph"], **given["fields"])
+            found = {"output": output.detach()}
+            if not output.requires_grad:
+                return found
+            generator = torch.Generator().manual_seed(seed)
+            weight = torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output.dtype)
+            gradients = torch.autograd.grad(output, list(sources.values()), weight, allow_unused=True)
+    for (name, t), gradient in zip(sources.items(), gradients, strict=True):
+        found[name] = torch.zeros_like(t) if gradient is None else gradient
+    return found
+
+
+def _tensors(fields: Mapping[str, Any], learned: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, value in fields.items():
+        if isinstance(value, tuple):
+            found |= {f"{name} at the {end}": t for end, t in zip(("sources", "destinations"), value, strict=True)}
+        else:
+            found[name] = value
+    return found | dict(learned)
+
+
+def compare(ours: Found, theirs: Found, exact: Found, tolerance: float) -> str:
+    """The first difference in one line; nothing where there is none."""
+    if ours.keys() != theirs.keys():
+        return f"only one of both has {sorted(ours.keys() ^ theirs.keys())}"
+    for name, a in ours.items():
+        b, best = theirs[name], exact[name]
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return f"{name} is {a.dtype} {list(a.shape)}, eager's {b.dtype} {list(b.shape)}"
+        a, b, best = a.to(torch.float64), b.to(torch.float64), best.to(torch.float64)
+        difference = _apart(a, b)
+        if not difference.numel():
+            continue
+        finite = b[b.isfinite()].abs()
+        allowed = tolerance * max(1.0, float(finite.max()) if finite.numel() else 1.0)
+        if best is not b:
+            allowed += EAGERS_OWN * float(_apart(b, best).nan_to_num(nan=0, posinf=0).max())
+        if not bool((difference <= allowed).all()):
+            worst = int(difference.nan_to_num(nan=torch.inf).argmax())
+            place = list(map(int, torch.unravel_index(torch.tensor(worst), a.shape)))
+            x, y = float(a.flatten()[worst]), float(b.flatten()[worst])
+            return f"{name} differs: entry {place} is {x:.12g}, eager's {y:.12g} (allowed {allowed:.2g})"
+    return ""
+
+
+def _apart(a: Tensor, b: Tensor) -> Tensor:
+    agree = (a == b) | (a.isnan() & b.isnan())
+    return torch.where(agree, torch.zeros_like(a), (a - b).abs())
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, with the innermost place of ours that it passed."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if "/mpnn/" in file or "/models/" in file:
+            place = f"{file.rsplit('/mpnn/', 1)[-1]}:{trace.tb_frame.f_code.co_name}"
+        trace = trace.tb_next
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__} in {place}: {text[:200]}"
