@@ -3,7 +3,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-gpu results lint types imports unit clean
+.PHONY: demo test test-gpu fuzz results lint types imports unit clean
 
 demo: $(READY)   ## set up, then train a GNN on a real graph and draw what it learned
 	$(BIN)/mpnn train node --dataset karate
@@ -25,6 +25,11 @@ imports: $(READY)
 
 unit: $(READY)
 	$(BIN)/python -m pytest -q -n 2
+
+FUZZ_SEEDS ?= 0:10000
+
+fuzz: $(READY)   ## 10,000 random messages on the default backend against eager, an hour on two cores
+	$(BIN)/python -m tests.random_messages --seeds $(FUZZ_SEEDS) --jobs 2
 
 GPU_TESTS := $(addprefix tests/,core/test_triton.py core/test_autocast.py core/test_no_waiting.py \
 	core/test_padded_sample.py core/test_walks.py core/test_gpu_choice.py models/test_triton.py test_gpu_benchmark.py)

@@ -15,6 +15,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=_range, default=range(10_000), metavar="FIRST:END")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--backend", default="auto")
+    parser.add_argument("--without", nargs="*", default=[], metavar="FEATURE", help="pass over cases that have one of these")
     parser.add_argument("--report", type=Path, help="a file for the programs that fail")
     parser.add_argument("--show", type=int, metavar="SEED", help="print the program of a seed")
     parser.add_argument("--shrink", type=int, metavar="SEED", help="print the shortest program that fails like it")
@@ -23,7 +24,7 @@ def main() -> int:
     if given.backend == "triton":
         os.environ.setdefault("TRITON_INTERPRET", "1")
     if given.block is not None:
-        _block(given.block, given.backend)
+        _block(given.block, given.backend, frozenset(given.without))
         return 0
     if given.show is not None:
         from tests.random_messages.generate import random_case
@@ -37,7 +38,7 @@ def main() -> int:
         return 0
     from tests.random_messages.blocks import run_seeds
 
-    summary = run_seeds(given.seeds, given.jobs, given.backend, given.report)
+    summary = run_seeds(given.seeds, given.jobs, given.backend, given.without, given.report)
     print(summary)
     return bool(summary.failed)
 
@@ -47,7 +48,7 @@ def _range(text: str) -> range:
     return range(int(first), int(end or int(first) + 1))
 
 
-def _block(seeds: range, backend: str) -> None:
+def _block(seeds: range, backend: str, without: frozenset[str]) -> None:
     """Check seeds in this process, saying of each when it begins and what came of it."""
     import torch
 
@@ -56,9 +57,12 @@ def _block(seeds: range, backend: str) -> None:
 
     torch.set_num_threads(1)
     for seed in seeds:
+        case = random_case(seed)
+        if not without.isdisjoint(case.features):
+            continue
         _say(seed, "began")
         try:
-            check(random_case(seed), backend)
+            check(case, backend)
         except RefusedError as refusal:
             _say(seed, "refused", str(refusal))
         except AssertionError as failure:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,12 +36,13 @@ class Summary:
         return "\n".join(lines)
 
 
-def run_seeds(seeds: range, jobs: int, backend: str, report: Path | None = None) -> Summary:
+def run_seeds(seeds: range, jobs: int, backend: str, without: Sequence[str] = (), report: Path | None = None) -> Summary:
     """Check all seeds, some blocks at a time. `report` is a file to which each failure is added at once."""
     summary = Summary()
+    options = ["--backend", backend, *(["--without", *without] if without else [])]
     blocks = [range(start, min(start + BLOCK, seeds.stop)) for start in range(seeds.start, seeds.stop, BLOCK)]
     with tempfile.TemporaryDirectory(prefix="random-messages-") as folder, ThreadPoolExecutor(jobs) as pool:
-        results = [pool.submit(lambda b: list(_block(b, backend, folder)), block) for block in blocks]
+        results = [pool.submit(lambda b: list(_block(b, options, folder)), block) for block in blocks]
         began = time.monotonic()
         for done, result in enumerate(results, 1):
             for seed, verdict, text in result.result():
@@ -63,30 +64,31 @@ def run_seeds(seeds: range, jobs: int, backend: str, report: Path | None = None)
     return summary
 
 
-def _block(seeds: range, backend: str, folder: str) -> Iterator[tuple[int, str, str]]:
+def _block(seeds: range, options: list[str], folder: str) -> Iterator[tuple[int, str, str]]:
     """Seed, verdict and text of each case of a block, in a process that is begun anew after a crash."""
     start = seeds.start
     while start < seeds.stop:
-        current = start
-        for seed, verdict, text in _process(range(start, seeds.stop), backend, folder):
+        last = seeds.stop - 1
+        for seed, verdict, text in _process(range(start, seeds.stop), options, folder):
+            if verdict == "crashed":
+                last = seed
             if verdict != "began":
-                yield seed, verdict, text
-            current = seed + (verdict != "began")
-        start = current
+                yield seed, "failed" if verdict == "crashed" else verdict, text
+        start = last + 1
 
 
-def _process(seeds: range, backend: str, folder: str) -> Iterator[tuple[int, str, str]]:
+def _process(seeds: range, options: list[str], folder: str) -> Iterator[tuple[int, str, str]]:
     """What a process says of its seeds; its end without a word is a failure of the seed that it was at."""
     with tempfile.TemporaryDirectory(dir=folder) as cache:
         command = [sys.executable, "-m", "tests.random_messages", "--block", f"{seeds.start}:{seeds.stop}"]
         # Its kernels are of no use to anybody else.
         environment = {"MPNN_STRICT": "1", "OMP_NUM_THREADS": "1", **os.environ, "MPNN_CACHE": cache}
-        if backend == "triton":
+        if "triton" in options:
             environment.setdefault("TRITON_INTERPRET", "1")
         with (
             tempfile.TemporaryFile() as errors,
             subprocess.Popen(
-                [*command, "--backend", backend],
+                [*command, *options],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=environment,
@@ -105,7 +107,7 @@ def _process(seeds: range, backend: str, folder: str) -> Iterator[tuple[int, str
             said = errors.read().decode(errors="replace").strip().splitlines()[-1:]
             if not open_case:
                 seed += 1
-            yield seed, "failed", f"the process ended ({_how(code)}): {' '.join(said)}\n\n{_text(seed)}"
+            yield seed, "crashed", f"the process ended ({_how(code)}): {' '.join(said)}\n\n{_text(seed)}"
 
 
 def _text(seed: int) -> str:

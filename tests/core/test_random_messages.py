@@ -1,0 +1,172 @@
+"""Random messages give what eager gives; and the grammar that draws them says what it promises to say.
+
+`make fuzz` checks 10,000 seeds; here are the first of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.random_messages import Case, RefusedError, check, random_case
+from tests.random_messages.check import compare, outcome, program
+from tests.random_messages.draft import RULES
+from tests.random_messages.graphs import KINDS
+from tests.random_messages.inputs import DATA, LAYOUTS, WIDTHS
+from tests.random_messages.shrink import shrink
+
+SEEDS, BLOCK = 300, 20
+TRITON_SEEDS, TRITON_BLOCK = 50, 5
+MANY = 10_000
+
+
+@pytest.fixture(autouse=True)
+def _strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails inside raises here, and does not fall back to eager."""
+    monkeypatch.setenv("MPNN_STRICT", "1")
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
+def test_random_messages_give_what_eager_gives(first: int) -> None:
+    assert_pass(range(first, first + BLOCK), "auto")
+
+
+@pytest.mark.parametrize("first", range(0, TRITON_SEEDS, TRITON_BLOCK))
+def test_random_messages_give_what_eager_gives_in_triton(first: int) -> None:
+    assert_pass(range(first, first + TRITON_BLOCK), "triton")
+
+
+def assert_pass(seeds: range, backend: str) -> None:
+    """Raise with the programs that fail."""
+    failed = {}
+    for seed in seeds:
+        try:
+            check(random_case(seed), backend)
+        except RefusedError:
+            continue
+        except AssertionError as failure:
+            failed[seed] = str(failure)
+    if failed:
+        causes = "\n".join(f"seed {seed}: {text.splitlines()[0]}" for seed, text in failed.items())
+        raise AssertionError(f"{causes}\n\n" + "\n\n".join(failed.values()))
+
+
+# The grammar ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def features() -> Counter[str]:
+    """How often everything occurs in many programs."""
+    return Counter(feature for seed in range(MANY) for feature in random_case(seed).features)
+
+
+def test_every_part_of_the_grammar_is_said_often_enough(features: Counter[str]) -> None:
+    wanted = [
+        *(f"operation: {name}" for name in RULES),
+        *(f"graph: {kind}" for kind in KINDS),
+        *(f"data: {data}" for data in DATA),
+        *(f"layout: {layout}" for layout in LAYOUTS),
+        *(f"width: {width}" for width in WIDTHS),
+        *(f"dtype: {dtype}" for dtype in ("float64", "float32", "bfloat16", "autocast")),
+        *(f"form: {form}" for form in ("function", "layer", "lambda")),
+        *(f"aggr: {name!r}" for name in ("sum", "mean", "max", "min", "mul", "var", "std", "softmax")),
+        *(f"field: {kind}" for kind in ("node", "edge", "shared", "int per edge", "int per node", "bool", "index")),
+        *(f"result: {kind}" for kind in ("float", "int", "bool", "two values")),
+        *("aggr: Softmax(t=0.5)", "aggr: Softmax(learn=True)", "bipartite: True", "heads: some"),
+        *("flow: source_to_target", "flow: target_to_source"),
+        *("node_dim: -2", "node_dim: -2 with a dimension before it"),
+    ]
+    assert [feature for feature in wanted if features[feature] < 20] == []
+
+
+# What the known faults were found with. A text of the program, and how often it must be there.
+EXAMPLES = (
+    "% 10007", "* 10007", "clamp(max=20014)", "* torch.arange(", "5 * ", "len(", ".numel()", "math.log(",
+    ".softmax(", ".logsumexp(", "].mul_(3)", "= 0\n", "nn.GRUCell(", "nn.LSTMCell(", "nn.Dropout(0.5)",
+    ".expand(x_j.size(0), -1)", ".expand_as(x_", ".repeat(", "pruned(", "weight_norm(", "Adapter(",
+    "torch.cat([x_i, x_j], ", "torch.where(", "F.elu(", "F.softplus(", "torch.sinc(", "F.hardtanh(", "F.relu6(",
+    "torch.xlogy(", "/ x_", "* e", "einsum(", "bmm(", "F.linear(", "nn.LayerNorm(", "nn.Embedding(", "torch.stack(",
+    ".flip(", ".roll(", ".sort(", "[::2]", ".t()", "// 2", ">> 1", "torch.autocast(", "~",
+)  # fmt: skip
+
+
+def test_every_example_of_a_known_fault_is_said() -> None:
+    found: Counter[str] = Counter()
+    for seed in range(MANY):
+        text = str(random_case(seed))
+        found.update(example for example in EXAMPLES if example in text)
+    assert [example for example in EXAMPLES if found[example] < 3] == []
+
+
+def test_eager_refuses_few_programs() -> None:
+    refused = [seed for seed in range(SEEDS) if is_refused(random_case(seed))]
+    assert len(refused) < 0.1 * SEEDS, refused
+
+
+def is_refused(case: Case) -> bool:
+    """Whether eager does not run it."""
+    try:
+        outcome(program(case, 0), "eager", case.seed)
+    except Exception:
+        return True
+    return False
+
+
+def test_a_seed_gives_the_same_program_in_another_process() -> None:
+    code = "from tests.random_messages.generate import random_case\nprint(random_case(11), random_case(12))"
+    there = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    ).stdout
+    assert digest(there) == digest(f"{random_case(11)} {random_case(12)}\n")
+
+
+def digest(text: str) -> str:
+    """A short name of a text: the programs themselves would be a long message."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_program_of_a_seed_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(str(random_case(13)), "seed 13", "exec"), {"__name__": "pasted"})
+    assert float(capsys.readouterr().out.removeprefix("tensor(").split(",")[0].rstrip(")\n")) < 1e-9
+
+
+# The comparison ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [1.0 + 1e-9, torch.nan, torch.inf])
+def test_a_number_that_differs_is_found(bad: float) -> None:
+    right = {"output": torch.tensor([1.0, 0.5, torch.nan], dtype=torch.float64)}
+    wrong = {"output": torch.tensor([bad, 0.5, torch.nan], dtype=torch.float64)}
+    assert compare(right, right, right, 1e-10) == ""
+    assert compare(wrong, right, right, 1e-10).startswith("output differs: entry [0]")
+    assert compare(right, wrong, wrong, 1e-10).startswith("output differs: entry [0]")
+
+
+def test_a_gradient_that_only_one_has_is_found_unless_it_is_zero() -> None:
+    output = {"output": torch.zeros(2)}
+    assert compare(output, {**output, "gradient of x": torch.zeros(2)}, output, 1e-10) == ""
+    one = {**output, "gradient of x": torch.ones(2)}
+    assert compare(output, one, one, 1e-10).startswith("gradient of x differs")
+
+
+def test_another_type_is_found() -> None:
+    wide, narrow = {"output": torch.zeros(2)}, {"output": torch.zeros(2, dtype=torch.bfloat16)}
+    assert "torch.bfloat16 [2]" in compare(wide, narrow, narrow, 1.0)
+
+
+def test_a_failing_program_is_made_short() -> None:
+    seed = next(s for s in range(1000) if len(random_case(s).statements) > 5 and "tanh()" in str(random_case(s)))
+
+    def fails_with_tanh(case: Case, backend: str) -> str:
+        held = [line for s in case.live for line in s.lines]
+        return "output differs: it has tanh" if any("tanh()" in line for line in held) else ""
+
+    short, _ = shrink(random_case(seed), "auto", "output differs: it has tanh", fails_with_tanh)
+    assert len(short.live) == 1
+    assert sum(len(graph.pairs) for graph in short.graphs) <= 1
