@@ -76,7 +76,10 @@ def test_every_part_of_the_grammar_is_said_often_enough(features: Counter[str]) 
         *(f"dtype: {dtype}" for dtype in ("float64", "float32", "bfloat16", "autocast")),
         *(f"form: {form}" for form in ("function", "layer", "lambda")),
         *(f"aggr: {name!r}" for name in ("sum", "mean", "max", "min", "mul", "var", "std", "softmax")),
-        *(f"field: {kind}" for kind in ("node", "edge", "shared", "int per edge", "int per node", "bool", "index")),
+        *(
+            f"field: {kind}"
+            for kind in ("node", "edge", "shared", "int per edge", "int per node", "bool", "index")
+        ),
         *(f"result: {kind}" for kind in ("float", "int", "bool", "two values")),
         *("aggr: Softmax(t=0.5)", "aggr: Softmax(learn=True)", "bipartite: True", "heads: some"),
         *("flow: source_to_target", "flow: target_to_source"),
@@ -87,13 +90,14 @@ def test_every_part_of_the_grammar_is_said_often_enough(features: Counter[str]) 
 
 # What the known faults were found with. A text of the program, and how often it must be there.
 EXAMPLES = (
-    "% 10007", "* 10007", "clamp(max=20014)", "* torch.arange(", "5 * ", "len(", ".numel()", "math.log(",
-    ".softmax(", ".logsumexp(", "].mul_(3)", "= 0\n", "nn.GRUCell(", "nn.LSTMCell(", "nn.Dropout(0.5)",
-    ".expand(x_j.size(0), -1)", ".expand_as(x_", ".repeat(", "pruned(", "weight_norm(", "Adapter(",
-    "torch.cat([x_i, x_j], ", "torch.where(", "F.elu(", "F.softplus(", "torch.sinc(", "F.hardtanh(", "F.relu6(",
-    "torch.xlogy(", "/ x_", "* e", "einsum(", "bmm(", "F.linear(", "nn.LayerNorm(", "nn.Embedding(", "torch.stack(",
-    ".flip(", ".roll(", ".sort(", "[::2]", ".t()", "// 2", ">> 1", "torch.autocast(", "~",
-)  # fmt: skip
+    *("% 10007", "* 10007", "clamp(max=20014)", "* torch.arange(", "5 * ", "len(", ".numel()", "math.log("),
+    *(".softmax(", ".logsumexp(", "].mul_(3)", "] = 0\n", "nn.GRUCell(", "nn.LSTMCell(", "nn.Dropout(0.5)"),
+    *(".expand(x_j.size(0), -1)", ".expand_as(x_", ".repeat(", "pruned(", "weight_norm(", "Adapter("),
+    *("torch.cat([x_i, x_j], ", "torch.where(", "F.elu(", "F.softplus(", "torch.sinc(", "F.hardtanh("),
+    *("F.relu6(", "torch.xlogy(", "/ (", "> 0) / (", "* e", "einsum(", "bmm(", "F.linear(", "nn.LayerNorm("),
+    *("nn.Embedding(", "torch.stack(", ".flip(", ".roll(", ".sort(", "[::2]", ".t()", "// 2", ">> 1", "~"),
+    "torch.autocast(",
+)
 
 
 def test_every_example_of_a_known_fault_is_said() -> None:
@@ -121,7 +125,11 @@ def is_refused(case: Case) -> bool:
 def test_a_seed_gives_the_same_program_in_another_process() -> None:
     code = "from tests.random_messages.generate import random_case\nprint(random_case(11), random_case(12))"
     there = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
     ).stdout
     assert digest(there) == digest(f"{random_case(11)} {random_case(12)}\n")
 
@@ -161,7 +169,9 @@ def test_another_type_is_found() -> None:
 
 
 def test_a_failing_program_is_made_short() -> None:
-    seed = next(s for s in range(1000) if len(random_case(s).statements) > 5 and "tanh()" in str(random_case(s)))
+    seed = next(
+        s for s in range(1000) if len(random_case(s).statements) > 5 and "tanh()" in str(random_case(s))
+    )
 
     def fails_with_tanh(case: Case, backend: str) -> str:
         held = [line for s in case.live for line in s.lines]

@@ -15,10 +15,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=_range, default=range(10_000), metavar="FIRST:END")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--backend", default="auto")
-    parser.add_argument("--without", nargs="*", default=[], metavar="FEATURE", help="pass over cases that have one of these")
+    parser.add_argument(
+        "--without", nargs="*", default=[], metavar="FEATURE", help="pass over cases that have one of these"
+    )
     parser.add_argument("--report", type=Path, help="a file for the programs that fail")
     parser.add_argument("--show", type=int, metavar="SEED", help="print the program of a seed")
-    parser.add_argument("--shrink", type=int, metavar="SEED", help="print the shortest program that fails like it")
+    parser.add_argument(
+        "--shrink", type=int, metavar="SEED", help="print the shortest program that fails like it"
+    )
     parser.add_argument("--block", type=_range, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.backend == "triton":

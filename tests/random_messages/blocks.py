@@ -1,4 +1,4 @@
-"""Many seeds, a block at a time in processes of their own: a crash ends no more than the case that it is in."""
+"""Many seeds, a block at a time in processes of their own: a crash ends no more than its own case."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ class Summary:
     def __str__(self) -> str:
         total = self.passed + len(self.refused) + len(self.failed)
         lines = [f"{seed:>6}  {text.splitlines()[0]}" for seed, text in sorted(self.failed.items())]
-        share = 100 * len(self.refused) / max(total, 1)
-        lines += [f"{self.passed} passed, {len(self.failed)} failed, {len(self.refused)} refused by eager ({share:.1f} %)"]
-        return "\n".join(lines)
+        refused = f"{len(self.refused)} refused by eager ({100 * len(self.refused) / max(total, 1):.1f} %)"
+        return "\n".join([*lines, f"{self.passed} passed, {len(self.failed)} failed, {refused}"])
 
 
-def run_seeds(seeds: range, jobs: int, backend: str, without: Sequence[str] = (), report: Path | None = None) -> Summary:
+def run_seeds(
+    seeds: range, jobs: int, backend: str, without: Sequence[str] = (), report: Path | None = None
+) -> Summary:
     """Check all seeds, some blocks at a time. `report` is a file to which each failure is added at once."""
     summary = Summary()
     options = ["--backend", backend, *(["--without", *without] if without else [])]
@@ -55,12 +56,10 @@ def run_seeds(seeds: range, jobs: int, backend: str, without: Sequence[str] = ()
                     summary.refused.append(seed)
                 else:
                     summary.passed += 1
-            rate = (time.monotonic() - began) / (done * BLOCK)
-            print(
-                f"{blocks[done - 1].stop - seeds.start} of {len(seeds)}: {len(summary.failed)} failed, {rate:.2f} s a case",
-                file=sys.stderr,
-                flush=True,
-            )
+            finished = blocks[done - 1].stop - seeds.start
+            rate = (time.monotonic() - began) / finished
+            progress = f"{finished} of {len(seeds)}: {len(summary.failed)} failed, {rate:.2f} s a case"
+            print(progress, file=sys.stderr, flush=True)
     return summary
 
 

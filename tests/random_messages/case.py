@@ -1,4 +1,4 @@
-"""One random program: a graph, its fields, a message, an aggregator; and its text, which runs as it stands."""
+"""One random program: a graph, its fields, a message, an aggregator; and its text, which runs alone."""
 
 from __future__ import annotations
 
@@ -171,7 +171,10 @@ def message_text(case: Case) -> list[str]:
             *(f"        self.{d.name} = {d.text}" for d in case.definitions),
             f"    def message(self, {', '.join(case.parameters)}):",
             *_indented([*body, f"return {case.result}"], "self."),
-            *([f"    def update(self, inputs):\n        return {_own(case.update, 'self.')}"] * bool(case.update)),
+            *(
+                [f"    def update(self, inputs):\n        return {_own(case.update, 'self.')}"]
+                * bool(case.update)
+            ),
             "    def forward(self, graph, **fields):",
             "        return self.propagate(graph, **fields)",
             "",

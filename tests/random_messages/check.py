@@ -68,7 +68,9 @@ def program(case: Case, graph: int, *, exact: bool = False) -> dict[str, Any]:
 def outcome(given: Mapping[str, Any], backend: str, seed: int) -> Found:
     """The output and all gradients of one random weighting of it. Warnings are errors."""
     sources = {
-        f"gradient of {name}": t for name, t in _tensors(given["fields"], given["learned_tensors"]).items() if t.requires_grad
+        f"gradient of {name}": t
+        for name, t in _tensors(given["fields"], given["learned_tensors"]).items()
+        if t.requires_grad
     }
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -89,7 +91,9 @@ def _tensors(fields: Mapping[str, Any], learned: Mapping[str, Tensor]) -> dict[s
     found: dict[str, Tensor] = {}
     for name, value in fields.items():
         if isinstance(value, tuple):
-            found |= {f"{name} at the {end}": t for end, t in zip(("sources", "destinations"), value, strict=True)}
+            found |= {
+                f"{name} at the {end}": t for end, t in zip(("sources", "destinations"), value, strict=True)
+            }
         else:
             found[name] = value
     return found | dict(learned)

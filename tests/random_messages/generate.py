@@ -18,7 +18,7 @@ FIELD_OF = {"x": "x", "h": "h", "n": "n", "b": "b"}
 def random_case(seed: int) -> Case:
     """The program of a seed: the same on every machine."""
     random = Random(seed)
-    width = int(drawn(random, WIDTHS))
+    width = drawn(random, WIDTHS)
     bipartite = random.random() < 0.25
     node_dim = -2 if random.random() < 0.1 else 0
     lead = node_dim == -2 and random.random() < 0.3
@@ -116,8 +116,9 @@ def _result(draft: Draft, node_dim: int) -> tuple[Value, str, str]:
 
     made = [v for v in draft.values if v.text.startswith("v") and fits(v)]
     numbers = [v for v in made if v.kind == "float"]
-    if made and (not numbers or draft.random.random() < 0.1):
-        v = made[-1]
+    others = [v for v in made if v.kind != "float"]
+    if others and (not numbers or draft.random.random() < 0.15):
+        v = others[-1]
         return v, v.kind, v.text
     if not numbers:
         numbers = [v for v in draft.values if v.kind == "float" and fits(v)]
@@ -126,7 +127,11 @@ def _result(draft: Draft, node_dim: int) -> tuple[Value, str, str]:
         others = [u for u in numbers[:-1] if u.shape[:-1] == v.shape[:-1] and len(u.shape) == len(v.shape)]
         if others:
             u = draft.random.choice(others)
-            both = v.but(size=max(u.size, v.size), error=max(u.error, v.error), shape=(*v.shape[:-1], u.width + v.width))
+            both = v.but(
+                size=max(u.size, v.size),
+                error=max(u.error, v.error),
+                shape=(*v.shape[:-1], u.width + v.width),
+            )
             return both, "two values", f"torch.cat([{v.text}, {u.text}], -1)"
     return v, "float", v.text
 
@@ -134,7 +139,9 @@ def _result(draft: Draft, node_dim: int) -> tuple[Value, str, str]:
 def _aggregator(draft: Draft, v: Value, text: str, node_dim: int) -> tuple[str, str]:
     random = draft.random
     if v.kind != "float":
-        return repr(random.choice(["sum", "max", "min", "mean"] if v.kind == "int" else ["sum", "mean", "sum", "max"])), text
+        return repr(
+            random.choice(["sum", "max", "min", "mean"] if v.kind == "int" else ["sum", "mean", "sum", "max"])
+        ), text
     options = {"sum": 3.0, "mean": 2.0}
     low = draft.dtype == "bfloat16"
     if v.error == 0 or not low:
@@ -159,7 +166,13 @@ def _aggregator(draft: Draft, v: Value, text: str, node_dim: int) -> tuple[str, 
         case "learned softmax":
             return "Softmax(learn=True)", text
         case "pair":
-            score = draft.edges(lambda s: s.shape == v.shape[: len(v.shape) if node_dim else len(s.shape)] and s.size <= 2e4 and 0 not in s.shape)
+            score = draft.edges(
+                lambda s: (
+                    s.shape == v.shape[: len(v.shape) if node_dim else len(s.shape)]
+                    and s.size <= 2e4
+                    and 0 not in s.shape
+                )
+            )
             if score is None:
                 if not v.shape or v.size > 2e4 or node_dim:
                     return "'sum'", text
@@ -176,5 +189,7 @@ def _form(random: Random, bipartite: bool, draft: Draft) -> tuple[str, str, str]
     if form == "layer":
         if random.random() < 0.4:
             flow = "target_to_source"
-        update = random.choice(["", "", "inputs * 2", "inputs.relu()", "inputs.tanh() if len(inputs) else inputs"])
+        update = random.choice(
+            ["", "", "inputs * 2", "inputs.relu()", "inputs.tanh() if len(inputs) else inputs"]
+        )
     return form, flow, update

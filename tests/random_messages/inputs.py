@@ -1,12 +1,16 @@
-"""The fields that a message may read: of nodes, of edges, shared; their numbers and how they lie in memory."""
+"""The fields that a message may read: their numbers, and how they lie in memory."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
+from typing import TypeVar
 
 from tests.random_messages.case import Field
 from tests.random_messages.value import Value
+
+Key = TypeVar("Key")
 
 WIDTHS = {0: 0.5, 1: 2, 2: 2, 3: 4, 4: 4, 5: 2, 8: 2, 16: 2, 17: 1.5, 33: 0.7}
 DATA = {
@@ -22,7 +26,7 @@ DATA = {
 LAYOUTS = {"contiguous": 8, "transposed": 1, "every other row": 1, "every other column": 1, "expanded": 0.4}
 
 
-def drawn(random: Random, weights: dict) -> str:  # type: ignore[type-arg]
+def drawn(random: Random, weights: Mapping[Key, float]) -> Key:
     """A key by weight."""
     return random.choices(list(weights), list(weights.values()))[0]
 
@@ -46,22 +50,24 @@ def random_inputs(random: Random, width: int, dtype: str, node_dim: int, lead: b
         row = ()
     found.features.append(f"heads: {'some' if heads else 'none'}")
 
-    def add(name: str, per: str, shape: tuple[int, ...], parameters: tuple[str, ...], rows: bool = True) -> None:
+    def add(
+        name: str, per: str, shape: tuple[int, ...], parameters: tuple[str, ...], rows: bool = True
+    ) -> None:
         data = "whole numbers" if whole else drawn(random, DATA)
         if dtype == "bfloat16" and data.startswith("scale"):
             data = "random"
-        text, size, integral, layout = _numbers(random, data, shape, lead and per == "node", per)
+        text, size, integral, layout = _numbers(random, data, shape, lead and per != "shared", per)
         learned = random.random() < 0.85
         found.fields.append(Field(name, per, text, random.randrange(1000), learned))
         found.features += [f"data: {data}", f"layout: {layout}", f"field: {per}"]
-        found.values += [
-            Value(parameter, shape, rows, size=size, whole=integral) for parameter in parameters
-        ]
+        found.values += [Value(parameter, shape, rows, size=size, whole=integral) for parameter in parameters]
 
     ends = random.choice([("x_i", "x_j"), ("x_i", "x_j"), ("x_i", "x_j"), ("x_j",), ("x_i",)])
     add("x", "node", row, ends)
     if random.random() < 0.3:
-        other = row if random.random() < 0.6 else (_width(random),) if node_dim or random.random() < 0.7 else ()
+        other = (
+            row if random.random() < 0.6 else (_width(random),) if node_dim or random.random() < 0.7 else ()
+        )
         add("h", "node", other, random.choice([("h_i", "h_j"), ("h_j",), ("h_i",)]))
     if random.random() < 0.45:
         other = row if random.random() < 0.5 else (_width(random),)
@@ -99,7 +105,7 @@ def random_inputs(random: Random, width: int, dtype: str, node_dim: int, lead: b
 
 
 def _width(random: Random) -> int:
-    return int(drawn(random, WIDTHS))
+    return drawn(random, WIDTHS)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -44,7 +44,10 @@ def shrink(case: Case, backend: str, cause: str, judge: Judge | None = None) -> 
             new = judge(candidate, backend)
             if new and kind_of(new) == wanted:
                 case, cause, found = candidate, new, True
-                print(f"{len(case.statements)} statements, {sum(len(g.pairs) for g in case.graphs)} edges", file=sys.stderr)
+                print(
+                    f"{len(case.statements)} statements, {sum(len(g.pairs) for g in case.graphs)} edges",
+                    file=sys.stderr,
+                )
                 break
     return case, cause
 
@@ -103,7 +106,13 @@ def simpler(case: Case) -> Iterator[Case]:
             yield case.but(graphs=case.graphs[k : k + 1])
     yield from _results(case)
     yield from _statements(case)
-    plain = {"form": "function", "update": "", "flow": "source_to_target", "autocast": False, "dtype": "float64"}
+    plain = {
+        "form": "function",
+        "update": "",
+        "flow": "source_to_target",
+        "autocast": False,
+        "dtype": "float64",
+    }
     for name, value in plain.items():
         if getattr(case, name) != value and not (name == "form" and case.flow != "source_to_target"):
             yield case.but(**{name: value})
@@ -150,7 +159,9 @@ def _with(case: Case, old: Statement, lines: tuple[str, ...]) -> Case:
 
 def _without(case: Case, old: Statement, name: str) -> Case:
     kept = tuple(
-        replace(s, lines=tuple(_renamed(line, old.name, name) for line in s.lines)) for s in case.live if s is not old
+        replace(s, lines=tuple(_renamed(line, old.name, name) for line in s.lines))
+        for s in case.live
+        if s is not old
     )
     return case.but(statements=kept, result=_renamed(case.result, old.name, name))
 
@@ -196,7 +207,9 @@ def _fields(case: Case) -> Iterator[Case]:
 
 def _widths(case: Case) -> Iterator[Case]:
     text = " ".join([*(f.text for f in case.fields), *(d.text for d in case.definitions)])
-    numbers = sorted({int(n) for n in re.findall(r"(?<![\w.{])\d+(?![\w.}])", text) if 1 < int(n) < 100}, reverse=True)
+    numbers = sorted(
+        {int(n) for n in re.findall(r"(?<![\w.{])\d+(?![\w.}])", text) if 1 < int(n) < 100}, reverse=True
+    )
     for old in numbers:
         for new in sorted({1, 2, 3, old // 2}):
             if 0 < new < old:
@@ -205,8 +218,7 @@ def _widths(case: Case) -> Iterator[Case]:
 
 def _resized(case: Case, old: int, new: int) -> Case:
     def change(text: str) -> str:
-        text = re.sub(rf"(?<![\w.{{\-]){old}(?![\w.}}])(?!\)\)\.to)", str(new), text)
-        return text
+        return re.sub(rf"(?<![\w.{{\-]){old}(?![\w.}}])(?!\)\)\.to)", str(new), text)
 
     return case.but(
         fields=tuple(replace(f, text=change(f.text)) for f in case.fields),

@@ -9,7 +9,9 @@ from tests.random_messages.value import Value, broadcast
 LITERALS = (2, 3, 0.5, -1, 0, 1, 10, 0.1, -0.25, 7, 10007, 20014, 30021, 1e-3, 100, 1.0)
 
 
-def _emit(d: Draft, text: str, a: Value, b: Value, size: float, error: float, *, whole: bool = False) -> Value | None:
+def _emit(
+    d: Draft, text: str, a: Value, b: Value, size: float, error: float, *, whole: bool = False
+) -> Value | None:
     return d.emit(
         text,
         a,
@@ -24,7 +26,7 @@ def _emit(d: Draft, text: str, a: Value, b: Value, size: float, error: float, *,
 
 @rule("difference and sum", 3, anywhere=True)
 def add(d: Draft) -> Value | None:
-    """a + b."""
+    """`a + b`."""
     a = d.number()
     b = a and d.beside(a)
     if not a or not b:
@@ -36,7 +38,7 @@ def add(d: Draft) -> Value | None:
 
 @rule("product", 3, anywhere=True)
 def multiply(d: Draft) -> Value | None:
-    """a * b."""
+    """`a * b`."""
     a = d.number()
     b = a and d.beside(a)
     if not a or not b:
@@ -49,7 +51,7 @@ def multiply(d: Draft) -> Value | None:
 
 @rule("quotient", 1.5, anywhere=True)
 def divide(d: Draft) -> Value | None:
-    """a / b, away from 0."""
+    """`a / b`, away from 0."""
     a = d.number()
     b = a and d.beside(a)
     if not a or not b:
@@ -67,15 +69,15 @@ def extreme(d: Draft) -> Value | None:
     if not a or not b or (strict and a.error):
         return None
     if strict:
-        compare = d.choice(["<", ">", "<=", ">=", "==", "!="])
+        condition = "{0} " + d.choice(["<", ">", "<=", ">=", "==", "!="]) + " {1}"
         texts = [
-            "torch.where({0} %s {1}, {0}, {1})" % compare,
-            "torch.where({0} %s {1}, {0} * 2, {1} * 0.5)" % compare,
-            "({0} %s {1}) * {0}" % compare,
-            "({0} %s {1}).to({0}.dtype)" % compare,
-            "{0}.masked_fill({0} %s {1}, 0.0)" % compare,
+            f"torch.where({condition}, {{0}}, {{1}})",
+            f"torch.where({condition}, {{0}} * 2, {{1}} * 0.5)",
+            f"({condition}) * {{0}}",
+            f"({condition}).to({{0}}.dtype)",
+            f"{{0}}.masked_fill({condition}, 0.0)",
         ]
-        if "masked_fill" in texts[-1] and broadcast(a, b) != a.shape or not a.rows:
+        if broadcast(a, b) != a.shape or not a.rows:
             texts.pop()
     else:
         texts = ["torch.maximum({0}, {1})", "torch.minimum({0}, {1})", "torch.fmax({0}, {1})"]
@@ -106,7 +108,10 @@ def other(d: Draft) -> Value | None:
         f"torch.addcmul({x}, {x}, {y}, value=0.5)": (2 * size**2, 2 * size * (error + size)),
         f"torch.xlogy({x}.abs(), {y}.abs() + 1)": (10 * size, 10 * size * error),
         f"torch.copysign({x}.abs() + 1, {y}.abs() + 1)": (size + 1, error + size),
-        f"torch.dist({x}, {x})" if False else f"({x} - {y}).abs().sqrt().clamp(min=0.5)": (2 * size, 2 * error),
+        f"({x} - {y}).abs().sqrt().clamp(min=0.5)": (
+            2 * size,
+            2 * error,
+        ),
     }
     losses = ("smooth_l1", "mse_loss", "lerp", "addcmul")
     text = d.choice([t for t in options if a.shape == b.shape or not any(name in t for name in losses)])
@@ -127,7 +132,11 @@ def literal(d: Draft) -> Value | None:
         texts.append("{0} / {1}")
     texts += ["torch.maximum({0}, torch.full_like({0}, {1}))", "torch.ones_like({0}) * {1} - {0}"]
     text = d.choice(texts)
-    size = v.size * max(abs(c), 1 / abs(c) if c else 1) if "*" in text or "mul" in text or "/" in text else v.size
+    size = (
+        v.size * max(abs(c), 1 / abs(c) if c else 1)
+        if "*" in text or "mul" in text or "/" in text
+        else v.size
+    )
     size += abs(c)
     whole = v.whole and float(c).is_integer() and "/" not in text
     factor = max(1.0, abs(c), 1 / abs(c) if c else 1)
@@ -147,4 +156,6 @@ def like(d: Draft) -> Value | None:
          "{0}.new_ones({0}.shape)", "{0}.new_zeros({0}.size()) - 1", "torch.full_like({0}, 2) * {0}"]
     )  # fmt: skip
     size = 10007.0 if "10007" in text else 2 * v.size + 1
-    return d.emit(text.format(v.text), v, size=size, error=v.error, whole="0.5" not in text and v.whole, fresh=True)
+    return d.emit(
+        text.format(v.text), v, size=size, error=v.error, whole="0.5" not in text and v.whole, fresh=True
+    )

@@ -16,14 +16,20 @@ def dot(d: Draft) -> Value | None:
     q, k = a.text, b.text
     texts = [f"({q} * {k}).sum(-1)", f"torch.einsum('...c,...c->...', {q}, {k})"]
     if len(a.shape) == 2:
-        texts += [f"torch.einsum('ehc,ehc->eh', {q}, {k})", f"({q}.unsqueeze(-2) @ {k}.unsqueeze(-1)).flatten(1)"]
+        texts += [
+            f"torch.einsum('ehc,ehc->eh', {q}, {k})",
+            f"({q}.unsqueeze(-2) @ {k}.unsqueeze(-1)).flatten(1)",
+        ]
     else:
-        texts += [f"torch.bmm({q}.unsqueeze(1), {k}.unsqueeze(2)).view(-1)", f"torch.einsum('ec,ec->e', {q}, {k})"]
-        if "view" in texts[2] and len(a.shape) != 1:
-            return None
+        texts += [
+            f"torch.bmm({q}.unsqueeze(1), {k}.unsqueeze(2)).view(-1)",
+            f"torch.einsum('ec,ec->e', {q}, {k})",
+        ]
     size = a.size * b.size * max(a.width, 1)
     error = (a.error * b.size + b.error * a.size + a.size * b.size * 2) * max(a.width, 1)
-    return d.emit(d.choice(texts), a, a.shape[:-1], size=size, error=error, whole=a.whole and b.whole, fresh=True)
+    return d.emit(
+        d.choice(texts), a, a.shape[:-1], size=size, error=error, whole=a.whole and b.whole, fresh=True
+    )
 
 
 @rule("outer product", 1)
@@ -38,12 +44,14 @@ def outer(d: Draft) -> Value | None:
     texts += [f"torch.bmm({q}[:, :, None], {k}[:, None, :])", f"{q}[:, :, None] - {k}[:, None]"]
     size = a.size * b.size + a.size + b.size
     error = (a.error + 1) * (b.size + 1) + (b.error + 1) * (a.size + 1)
-    return d.emit(d.choice(texts), a, (a.width, b.width), size=size, error=error, whole=a.whole and b.whole, fresh=True)
+    return d.emit(
+        d.choice(texts), a, (a.width, b.width), size=size, error=error, whole=a.whole and b.whole, fresh=True
+    )
 
 
 @rule("matrices of each edge", 1)
 def batched(d: Draft) -> Value | None:
-    """bmm of what has heads, and maps of heads that all edges share."""
+    """Products of what has heads, and maps of heads that all edges share."""
     a = d.edges(lambda v: len(v.shape) == 2 and v.size < 1e4)
     if a is None:
         return None

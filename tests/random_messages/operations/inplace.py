@@ -20,33 +20,37 @@ def write(d: Draft) -> Value | None:
         f"torch.zeros_like({a.text})": (1.0, 0.0),
     }
     if b is not None:
-        made[f"{a.text} * {b.text}"] = (a.size * b.size, a.error * b.size + b.error * a.size + a.size * b.size)
+        made[f"{a.text} * {b.text}"] = (
+            a.size * b.size,
+            a.error * b.size + b.error * a.size + a.size * b.size,
+        )
         made[f"{a.text} - {b.text}"] = (a.size + b.size, a.error + b.error + a.size + b.size)
     start = d.choice([*made])
     size, error = made[start]
     k = d.random.randrange(a.width)
+    m, x, last = "{0}", a.text, a.width - 1
     writes = {
-        "{}[..., %d] = 0" % k: (1, 0),
-        "{}[..., :%d].mul_(3)" % max(k, 1): (3, 0),
-        "{}[..., %d] = %s[..., %d]" % (k, a.text, a.width - 1): (1, a.size),
-        "{}.mul_(0.5)": (1, 0),
-        "{}.add_(1)": (1, 1),
-        "{} += %s" % a.text: (1, a.size),
-        "{} -= 1": (1, 1),
-        "{}.neg_()": (1, 0),
-        "{}.zero_()": (1, 0),
-        "{}[..., %d:].copy_(%s[..., %d:])" % (k, a.text, k): (1, a.size),
-        "{}[..., %d:].zero_()" % k: (1, 0),
-        "{}.clamp_(-2, 2)": (1, 0),
-        "{}.tanh_()": (1, 0),
-        "{}.masked_fill_({} > 100, 1)": (1, 1),
-        "{}[..., %d] += {}[..., %d]" % (k, a.width - 1): (2, 0),
-        "torch.relu_({})": (1, 0),
-        "{}.index_fill_(-1, torch.tensor([%d]), 2.0)" % k: (1, 2),
+        f"{m}[..., {k}] = 0": (1, 0),
+        f"{m}[..., :{max(k, 1)}].mul_(3)": (3, 0),
+        f"{m}[..., {k}] = {x}[..., {last}]": (1, a.size),
+        f"{m}.mul_(0.5)": (1, 0),
+        f"{m}.add_(1)": (1, 1),
+        f"{m} += {x}": (1, a.size),
+        f"{m} -= 1": (1, 1),
+        f"{m}.neg_()": (1, 0),
+        f"{m}.zero_()": (1, 0),
+        f"{m}[..., {k}:].copy_({x}[..., {k}:])": (1, a.size),
+        f"{m}[..., {k}:].zero_()": (1, 0),
+        f"{m}.clamp_(-2, 2)": (1, 0),
+        f"{m}.tanh_()": (1, 0),
+        f"{m}.masked_fill_({m} > 100, 1)": (1, 1),
+        f"{m}[..., {k}] += {m}[..., {last}]": (2, 0),
+        f"torch.relu_({m})": (1, 0),
+        f"{m}.index_fill_(-1, torch.tensor([{k}]), 2.0)": (1, 2),
     }
     if len(a.shape) == 1:
-        writes["{}[:, %d] = 1" % k] = (1, 1)
-        writes["{}[:, %d:] *= 2" % k] = (2, 0)
+        writes[f"{m}[:, {k}] = 1"] = (1, 1)
+        writes[f"{m}[:, {k}:] *= 2"] = (2, 0)
     then = []
     for _ in range(d.random.choice([1, 1, 1, 2, 3])):
         text = d.choice([*writes])
@@ -54,7 +58,7 @@ def write(d: Draft) -> Value | None:
             continue
         factor, plus = writes[text]
         size, error = size * factor + plus, error * factor + size * factor + plus + a.error
-        then.append(text.replace("{}", "{0}"))
+        then.append(text)
     if not then:
         return None
     whole = a.whole and (b is None or b.whole) and not any("0.5" in t or "tanh" in t for t in then)

@@ -7,6 +7,10 @@ from math import sqrt
 from tests.random_messages.draft import Draft, rule
 from tests.random_messages.value import Value
 
+ACTIVATIONS = (
+    *("nn.ReLU()", "nn.Tanh()", "nn.GELU()", "nn.ELU()", "nn.SiLU()", "nn.Softplus()"),
+    *("nn.LeakyReLU(0.5)", "nn.ReLU(inplace=True)"),
+)
 WIDTHS = (1, 2, 3, 4, 5, 8, 16, 17)
 
 
@@ -96,7 +100,9 @@ def module(d: Draft) -> Value | None:
         size = (v.size * b.size + 1) * n * n
         error = (v.error * b.size + b.error * v.size) * n * n + size * n
         name = d.define(text)
-        return d.emit(f"{name}({v.text}, {b.text})", v, (*v.shape[:-1], m), size=size, error=error, whole=False)
+        return d.emit(
+            f"{name}({v.text}, {b.text})", v, (*v.shape[:-1], m), size=size, error=error, whole=False
+        )
     return _linear(d, f"{d.define(text)}({v.text})", v, m, depth)
 
 
@@ -107,8 +113,7 @@ def mlp(d: Draft) -> Value | None:
     if v is None or v.width == 0:
         return None
     n, k, m = v.width, d.random.choice(WIDTHS), d.random.choice(WIDTHS)
-    act = d.choice(["nn.ReLU()", "nn.Tanh()", "nn.GELU()", "nn.ELU()", "nn.SiLU()", "nn.Softplus()", "nn.LeakyReLU(0.5)",
-                    "nn.ReLU(inplace=True)"])  # fmt: skip
+    act = d.choice(ACTIVATIONS)
     more = d.choice(["", "", f", nn.LayerNorm({m}, eps=0.1)", ", nn.Dropout()", f", {act}"])
     if m == 1 and "LayerNorm" in more:
         more = ""
@@ -157,6 +162,8 @@ def cell(d: Draft) -> Value | None:
     n, m = v.width, h.width
     kind = d.choice(["GRUCell", "LSTMCell", "RNNCell"])
     name = d.define(f"nn.{kind}({n}, {m})")
-    text = f"{name}({v.text}, ({h.text}, {h.text}))[0]" if kind == "LSTMCell" else f"{name}({v.text}, {h.text})"
+    text = (
+        f"{name}({v.text}, ({h.text}, {h.text}))[0]" if kind == "LSTMCell" else f"{name}({v.text}, {h.text})"
+    )
     error = (v.error + h.error + v.size + h.size) * (n + m)
     return d.emit(text, h, size=max(1, h.size), error=error, whole=False)

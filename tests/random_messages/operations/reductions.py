@@ -100,7 +100,12 @@ def scan(d: Draft) -> Value | None:
     elif "diff" in text:
         shape = (*v.shape[:-1], v.width - 1)
     return d.emit(
-        text.replace("{}", v.text), v, shape, size=v.width * v.size, error=v.width * (v.error + v.size), fresh=True
+        text.replace("{}", v.text),
+        v,
+        shape,
+        size=v.width * v.size,
+        error=v.width * (v.error + v.size),
+        fresh=True,
     )
 
 

@@ -32,9 +32,11 @@ def reshape(d: Draft) -> Value | None:
 def flatten(d: Draft) -> Value | None:
     """All features in one dimension."""
     v = d.edges(lambda v: len(v.shape) >= 2 and prod(v.shape) > 0)
-    return v and d.emit(d.choice([f"{v.text}.flatten(1)", f"{v.text}.flatten(-2)"]), v, (prod(v.shape),)) if (
-        v is None or len(v.shape) == 2
-    ) else None
+    return (
+        v and d.emit(d.choice([f"{v.text}.flatten(1)", f"{v.text}.flatten(-2)"]), v, (prod(v.shape),))
+        if (v is None or len(v.shape) == 2)
+        else None
+    )
 
 
 @rule("one more dimension", 1.5)
@@ -59,7 +61,12 @@ def transpose(d: Draft) -> Value | None:
     v = d.edges(lambda v: len(v.shape) == 2)
     if v is None:
         return None
-    texts = [f"{v.text}.transpose(1, 2)", f"{v.text}.transpose(-1, -2)", f"{v.text}.permute(0, 2, 1)", f"{v.text}.mT"]
+    texts = [
+        f"{v.text}.transpose(1, 2)",
+        f"{v.text}.transpose(-1, -2)",
+        f"{v.text}.permute(0, 2, 1)",
+        f"{v.text}.mT",
+    ]
     return d.emit(d.choice(texts), v, (v.shape[1], v.shape[0]))
 
 
@@ -122,7 +129,7 @@ def order(d: Draft) -> Value | None:
 
 @rule("concatenation", 3, anywhere=True)
 def cat(d: Draft) -> Value | None:
-    """cat of what is at the ends and on the edge."""
+    """`cat` of what is at the ends and on the edge."""
     a = d.edges(lambda v: bool(v.shape))
     if a is None:
         return None
@@ -149,7 +156,7 @@ def cat(d: Draft) -> Value | None:
 
 @rule("stack", 1)
 def stack(d: Draft) -> Value | None:
-    """stack of two of the same shape."""
+    """`stack` of two of the same shape."""
     a = d.edges(lambda v: len(v.shape) < 2)
     b = a and d.edges(lambda v: v.shape == a.shape)
     if not a or not b:
@@ -158,4 +165,6 @@ def stack(d: Draft) -> Value | None:
     text = f"torch.stack([{a.text}, {b.text}], {'-1' if last else '1'})"
     shape = (*a.shape, 2) if last else (2, *a.shape)
     whole = a.whole and b.whole
-    return d.emit(text, a, shape, size=max(a.size, b.size), error=max(a.error, b.error), whole=whole, fresh=True)
+    return d.emit(
+        text, a, shape, size=max(a.size, b.size), error=max(a.error, b.error), whole=whole, fresh=True
+    )

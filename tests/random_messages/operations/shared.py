@@ -19,9 +19,16 @@ def expand(d: Draft) -> Value | None:
     texts = []
     if len(p.shape) == 2:
         texts += [f"{p.text}.expand({n}, -1)", f"{p.text}.repeat({n}, 1)", f"{p.text}.expand({n}, {p.width})"]
-        texts += [f"{p.text}.repeat_interleave({n}, 0)", f"torch.cat([{p.text}] * {n})" if False else texts[0]]
+        texts += [
+            f"{p.text}.repeat_interleave({n}, 0)",
+            f"torch.cat([{p.text}] * {n})" if False else texts[0],
+        ]
     else:
-        texts += [f"{p.text}.expand({n}, -1)", f"{p.text}.repeat({n}, 1)", f"{p.text}.unsqueeze(0).expand({n}, -1)"]
+        texts += [
+            f"{p.text}.expand({n}, -1)",
+            f"{p.text}.repeat({n}, 1)",
+            f"{p.text}.unsqueeze(0).expand({n}, -1)",
+        ]
         texts += [f"torch.broadcast_to({p.text}, ({n}, {p.width}))"]
     if x.shape == p.shape[-1:]:
         texts += [f"{p.text}.expand_as({x.text})"] * 3
@@ -54,7 +61,12 @@ def alone(d: Draft) -> Value | None:
     p = d.number(lambda v: not v.rows and bool(v.shape))
     if p is None:
         return None
-    texts = [f"{p.text}.tanh()", f"{p.text}.softmax(-1)", f"{p.text} - {p.text}.mean()", f"{p.text}.exp() * 0.1"]
+    texts = [
+        f"{p.text}.tanh()",
+        f"{p.text}.softmax(-1)",
+        f"{p.text} - {p.text}.mean()",
+        f"{p.text}.exp() * 0.1",
+    ]
     if p.size > 10:
         texts.pop()
     return d.emit(d.choice(texts), p, size=max(2 * p.size, 3), error=p.error * 10 + 10 * p.size, whole=False)

@@ -48,7 +48,12 @@ def branch(d: Draft) -> Value | None:
         return None
     n = d.random.choice([1, 8, 20])
     condition = d.choice(
-        [f"{v.text}.size(0) > {n}", f"len({v.text}) < {n}", f"{v.text}.shape[0] % 2 == 0", f"{v.text}.numel() > {n}"]
+        [
+            f"{v.text}.size(0) > {n}",
+            f"len({v.text}) < {n}",
+            f"{v.text}.shape[0] % 2 == 0",
+            f"{v.text}.numel() > {n}",
+        ]
     )
     size = 5 * v.size
     return d.emit(f"5 * {v.text} if {condition} else {v.text}", v, size=size, error=5 * v.error + size)
@@ -84,4 +89,6 @@ def over_edges(d: Draft) -> Value | None:
         f"{v.text} * {v.text}.sum().tanh()",
     ]
     size = v.size * max(2, d.num_edges)
-    return d.emit(d.choice(texts), v, size=size, error=(v.error + v.size) * max(2, d.num_edges) ** 2, whole=False)
+    return d.emit(
+        d.choice(texts), v, size=size, error=(v.error + v.size) * max(2, d.num_edges) ** 2, whole=False
+    )
