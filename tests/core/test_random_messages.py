@@ -78,7 +78,7 @@ def test_every_part_of_the_grammar_is_said_often_enough(features: Counter[str]) 
         *(f"aggr: {name!r}" for name in ("sum", "mean", "max", "min", "mul", "var", "std", "softmax")),
         *(
             f"field: {kind}"
-            for kind in ("node", "edge", "shared", "int per edge", "int per node", "bool", "index")
+            for kind in ("node", "edge", "shared", "int per edge", "int per node", "bool", "index", "size")
         ),
         *(f"result: {kind}" for kind in ("float", "int", "bool", "two values")),
         *("aggr: Softmax(t=0.5)", "aggr: Softmax(learn=True)", "bipartite: True", "heads: some"),

@@ -195,7 +195,7 @@ def message_text(case: Case) -> list[str]:
     for d in case.definitions:
         if d.text.startswith(("learned(", "fixed(")):
             lines += [f"learned_tensors['{d.name}'] = {d.name}"] * d.text.startswith("learned(")
-        else:
+        elif not _is_number(d.text):
             lines += [f"{d.name}.to(dtype).eval()"]
             lines += [f"learned_tensors.update({d.name}.named_parameters('{d.name}'))"]
     return [
@@ -206,6 +206,10 @@ def message_text(case: Case) -> list[str]:
         *autocast,
         f"{deeper}return mpnn.propagate(graph, message, aggr, node_dim={case.node_dim}, **fields)",
     ]
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?[\d.e-]+", text) is not None
 
 
 def inlined(case: Case) -> str:

@@ -76,7 +76,7 @@ def random_inputs(random: Random, width: int, dtype: str, node_dim: int, lead: b
         add("w", "edge", (), ("w",))
     if random.random() < 0.4:
         last = row[-1:] or (1,)
-        add("p", "shared", random.choice([(1, *last), last]), ("p",), rows=False)
+        add("p", "shared", random.choice([(1, *last), last, (1, *row), ()]), ("p",), rows=False)
     if lead:
         return found
     if random.random() < 0.25:
@@ -97,6 +97,9 @@ def random_inputs(random: Random, width: int, dtype: str, node_dim: int, lead: b
         found.fields.append(Field("b", per, text, random.randrange(1000), False))
         found.values += [Value(name, shape, kind="bool", size=1, whole=True) for name in names]
         found.features.append("field: bool")
+    if random.random() < 0.15:
+        found.values += [Value(name, (), rows=False, kind="number") for name in ("size_i", "size_j")]
+        found.features.append("field: size")
     if random.random() < 0.1:
         found.values.append(Value("index", (), kind="int", size=40, whole=True))
         found.features.append("field: index")

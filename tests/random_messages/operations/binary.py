@@ -107,13 +107,16 @@ def other(d: Draft) -> Value | None:
         f"F.mse_loss({x}, {y}, reduction='none')": (4 * size**2, 4 * size * (error + size)),
         f"torch.addcmul({x}, {x}, {y}, value=0.5)": (2 * size**2, 2 * size * (error + size)),
         f"torch.xlogy({x}.abs(), {y}.abs() + 1)": (10 * size, 10 * size * error),
+        f"torch.linalg.cross({x}, {y})": (2 * size**2, 4 * size * error),
         f"torch.copysign({x}.abs() + 1, {y}.abs() + 1)": (size + 1, error + size),
         f"({x} - {y}).abs().sqrt().clamp(min=0.5)": (
             2 * size,
             2 * error,
         ),
     }
-    losses = ("smooth_l1", "mse_loss", "lerp", "addcmul")
+    losses = ("smooth_l1", "mse_loss", "lerp", "addcmul", "cross")
+    if a.shape[-1:] != (3,):
+        options.pop(f"torch.linalg.cross({x}, {y})")
     text = d.choice([t for t in options if a.shape == b.shape or not any(name in t for name in losses)])
     if (not a.rows or not b.rows) and any(name in text for name in losses):
         return None
@@ -127,6 +130,7 @@ def literal(d: Draft) -> Value | None:
     if v is None:
         return None
     c = d.random.choice(LITERALS)
+    number = d.define(repr(c), "number") if d.random.random() < 0.2 else repr(c)
     texts = ["{0} * {1}", "{0} + {1}", "{1} - {0}", "{1} * {0}", "{0}.mul({1})", "torch.add({0}, {1})"]
     if c:
         texts.append("{0} / {1}")
@@ -141,7 +145,7 @@ def literal(d: Draft) -> Value | None:
     whole = v.whole and float(c).is_integer() and "/" not in text
     factor = max(1.0, abs(c), 1 / abs(c) if c else 1)
     return d.emit(
-        text.format(v.text, c), v, size=size, error=v.error * factor + size, whole=whole, fresh=True
+        text.format(v.text, number), v, size=size, error=v.error * factor + size, whole=whole, fresh=True
     )
 
 

@@ -25,6 +25,8 @@ def write(d: Draft) -> Value | None:
             a.error * b.size + b.error * a.size + a.size * b.size,
         )
         made[f"{a.text} - {b.text}"] = (a.size + b.size, a.error + b.error + a.size + b.size)
+    if a.text.endswith(("_i", "_j")) and not any(s.reads(a.text) for s in d.statements):
+        made[a.text] = (a.size, a.error)  # what is lifted is the message's own
     start = d.choice([*made])
     size, error = made[start]
     k = d.random.randrange(a.width)
@@ -44,6 +46,7 @@ def write(d: Draft) -> Value | None:
         f"{m}.clamp_(-2, 2)": (1, 0),
         f"{m}.tanh_()": (1, 0),
         f"{m}.masked_fill_({m} > 100, 1)": (1, 1),
+        f"{m}[{m} > 100] = 1": (1, 1),
         f"{m}[..., {k}] += {m}[..., {last}]": (2, 0),
         f"torch.relu_({m})": (1, 0),
         f"{m}.index_fill_(-1, torch.tensor([{k}]), 2.0)": (1, 2),
@@ -62,4 +65,7 @@ def write(d: Draft) -> Value | None:
     if not then:
         return None
     whole = a.whole and (b is None or b.whole) and not any("0.5" in t or "tanh" in t for t in then)
-    return d.emit(start, a, size=size, error=error, whole=whole, then=then)
+    written = d.emit(start, a, size=size, error=error, whole=whole, then=then)
+    if written is not None and start == a.text:
+        d.values.remove(a)
+    return written

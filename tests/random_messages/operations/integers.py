@@ -109,14 +109,11 @@ def logic(d: Draft) -> Value | None:
         return d.emit(logic.format(x, y), a, kind="bool", size=1, whole=True)
     # Truth as a number: what is divided by false is infinite, or nothing.
     texts = [
-        "{0} / {1}",
-        "({0} + {1}) / 2",
-        "{0} * 1.5 - {1} * 1.0",
-        "torch.where({0}, 1.0, {1} * 2)",
-        "({0} * {1}).to(dtype)",
+        *("({0} / {1}).to(dtype)", "(({0} + {1}) / 2).to(dtype)", "({0} * 1.5 - {1} * 1.0).to(dtype)"),
+        *("torch.where({0}, 1.0, {1} * 2).to(dtype)", "({0} * {1}).to(dtype)"),
     ]
     text = d.choice(texts)
     if a.kind == b.kind == "float" and d.random.random() < 0.5:
         text = f"torch.where({logic}, {a.text}, {b.text})"
         return d.emit(text.format(x, y), a, size=max(a.size, b.size), whole=a.whole and b.whole, fresh=True)
-    return d.emit(text.format(x, y), a, kind="float", size=4, error=1, whole=False, fresh=True)
+    return d.emit(text.format(x, y), a, kind="float", size=4, error=0, whole=False, fresh=True)

@@ -17,6 +17,8 @@ def number(d: Draft) -> Value | None:
     most = d.num_edges
     numbers = {f"{x.text}.size(0)": most, f"len({x.text})": most, f"{x.text}.shape[0]": most}
     numbers |= {f"{x.text}.numel()": most * max(prod(x.shape), 1), f"{x.text}.dim()": 3}
+    if d.has("size_i"):
+        numbers |= {"size_i": 40, "(size_i + size_j)": 80}
     if x.shape:
         numbers[f"{x.text}.size(-1)"] = numbers[f"{x.text}.shape[-1]"] = x.width
     number = d.choice([*numbers])

@@ -81,6 +81,7 @@ EXACT = {
     "float": Unary("{}.to({}.dtype)", _same),
     "masked_fill": Unary("{}.masked_fill({} < 0, 0.5)", lambda s: max(s, 1)),
     "detach": Unary("{}.detach()", _same),
+    "dropout": Unary("F.dropout({}, 0.5, training=False)", _same),
 }
 STRICT = ("positive", "masked_fill")  # they compare: the argument must be known to the bit
 JUMPS = {
