@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.random_messages.case import Definition, Statement
+from tests.random_messages.case import Definition, Statement, mentions
 from tests.random_messages.value import LIMITS, Limits, Value, broadcast
+
+# What PyTorch does by matrix products, whose rows have other bits in another place.
+PRODUCTS = ("@", "linear(", "matmul(", "einsum(", "bmm(", "own.map")
 
 Production = Callable[["Draft"], "Value | None"]
 
@@ -93,7 +96,6 @@ class Draft:
         whole: bool | None = None,
         kind: str | None = None,
         rows: bool | None = None,
-        fresh: bool = False,
         then: Sequence[str] = (),
     ) -> Value | None:
         """A new name for an expression; None where its numbers would go too far.
@@ -118,10 +120,14 @@ class Draft:
             size,
             error,
             whole and size <= self.limits.exact,
-            fresh,
+            error == 0 or self._is_steady(lines),
         )
         self.values.append(value)
         return value
+
+    def _is_steady(self, lines: Sequence[str]) -> bool:
+        read = [v for v in self.values if any(mentions(line, v.text) for line in lines)]
+        return all(v.steady for v in read) and not any(word in line for line in lines for word in PRODUCTS)
 
     def define(self, text: str, prefix: str = "map") -> str:
         """A module or tensor that the message holds; the name under which the message reads it."""

@@ -8,7 +8,7 @@ from tests.random_messages import operations  # noqa: F401  (fills RULES)
 from tests.random_messages.case import Case, Field, Statement, mentions
 from tests.random_messages.draft import RULES, Draft
 from tests.random_messages.graphs import random_graph
-from tests.random_messages.inputs import WIDTHS, drawn, random_inputs
+from tests.random_messages.inputs import TIES, WIDTHS, drawn, random_inputs
 from tests.random_messages.value import Value
 
 DTYPES = {"float64": 8, "float32": 1.5, "bfloat16": 0.7, "autocast": 0.7}
@@ -32,7 +32,8 @@ def random_case(seed: int) -> Case:
     draft = Draft(random, rounding, list(inputs.values), max(len(g.pairs) for g in graphs))
     _write(draft, random.randint(1, 7), anywhere=lead)
     result, kind, text = _result(draft, node_dim)
-    aggr, returned = _aggregator(draft, result, text, node_dim)
+    ties = any(f"data: {data}" in inputs.features for data in TIES)
+    aggr, returned = _aggregator(draft, result, text, node_dim, ties)
     form, flow, update = _form(random, bool(bipartite), draft)
     learned_t = "learn=True" in aggr
     if learned_t:
@@ -128,6 +129,7 @@ def _result(draft: Draft, node_dim: int) -> tuple[Value, str, str]:
         if others:
             u = draft.random.choice(others)
             both = v.but(
+                steady=u.steady and v.steady,
                 size=max(u.size, v.size),
                 error=max(u.error, v.error),
                 shape=(*v.shape[:-1], u.width + v.width),
@@ -136,7 +138,7 @@ def _result(draft: Draft, node_dim: int) -> tuple[Value, str, str]:
     return v, "float", v.text
 
 
-def _aggregator(draft: Draft, v: Value, text: str, node_dim: int) -> tuple[str, str]:
+def _aggregator(draft: Draft, v: Value, text: str, node_dim: int, ties: bool) -> tuple[str, str]:
     random = draft.random
     if v.kind != "float":
         return repr(
@@ -144,7 +146,8 @@ def _aggregator(draft: Draft, v: Value, text: str, node_dim: int) -> tuple[str, 
         ), text
     options = {"sum": 3.0, "mean": 2.0}
     low = draft.dtype == "bfloat16"
-    if v.error == 0 or not low:
+    # Whose maximum it is where two are equal is clear only if they are equal to the bit.
+    if v.error == 0 or not (low or (ties and not v.steady)):
         options |= {"max": 2.5, "min": 1.5}
     if draft.dtype == "float64" and v.size <= 8:
         options["mul"] = 1

@@ -23,6 +23,8 @@ DATA = {
     "few different rows": 0.7,
     "zeros here and there": 0.7,
 }
+# Where the messages of different edges may be equal.
+TIES = ("whole numbers", "zeros", "equal rows", "few different rows", "zeros here and there")
 LAYOUTS = {"contiguous": 8, "transposed": 1, "every other row": 1, "every other column": 1, "expanded": 0.4}
 
 

@@ -20,7 +20,7 @@ class Value:
     size: float = 4.0  # no number in it is larger
     error: float = 0.0  # 0: every backend has the same bits
     whole: bool = False  # whole numbers, so that sums and products of few of them are exact
-    fresh: bool = False  # made by the message, and read by nothing yet: it may be written into
+    steady: bool = True  # equal rows stay equal to the bit; those of a matrix product need not, in PyTorch
 
     @property
     def width(self) -> int:

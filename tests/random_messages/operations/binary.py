@@ -20,7 +20,6 @@ def _emit(
         error=error,
         whole=whole and a.whole and b.whole,
         rows=a.rows or b.rows,
-        fresh=True,
     )
 
 
@@ -144,9 +143,7 @@ def literal(d: Draft) -> Value | None:
     size += abs(c)
     whole = v.whole and float(c).is_integer() and "/" not in text
     factor = max(1.0, abs(c), 1 / abs(c) if c else 1)
-    return d.emit(
-        text.format(v.text, number), v, size=size, error=v.error * factor + size, whole=whole, fresh=True
-    )
+    return d.emit(text.format(v.text, number), v, size=size, error=v.error * factor + size, whole=whole)
 
 
 @rule("like another", 1, anywhere=True)
@@ -160,6 +157,4 @@ def like(d: Draft) -> Value | None:
          "{0}.new_ones({0}.shape)", "{0}.new_zeros({0}.size()) - 1", "torch.full_like({0}, 2) * {0}"]
     )  # fmt: skip
     size = 10007.0 if "10007" in text else 2 * v.size + 1
-    return d.emit(
-        text.format(v.text), v, size=size, error=v.error, whole="0.5" not in text and v.whole, fresh=True
-    )
+    return d.emit(text.format(v.text), v, size=size, error=v.error, whole="0.5" not in text and v.whole)

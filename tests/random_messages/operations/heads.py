@@ -27,9 +27,7 @@ def dot(d: Draft) -> Value | None:
         ]
     size = a.size * b.size * max(a.width, 1)
     error = (a.error * b.size + b.error * a.size + a.size * b.size * 2) * max(a.width, 1)
-    return d.emit(
-        d.choice(texts), a, a.shape[:-1], size=size, error=error, whole=a.whole and b.whole, fresh=True
-    )
+    return d.emit(d.choice(texts), a, a.shape[:-1], size=size, error=error, whole=a.whole and b.whole)
 
 
 @rule("outer product", 1)
@@ -44,9 +42,7 @@ def outer(d: Draft) -> Value | None:
     texts += [f"torch.bmm({q}[:, :, None], {k}[:, None, :])", f"{q}[:, :, None] - {k}[:, None]"]
     size = a.size * b.size + a.size + b.size
     error = (a.error + 1) * (b.size + 1) + (b.error + 1) * (a.size + 1)
-    return d.emit(
-        d.choice(texts), a, (a.width, b.width), size=size, error=error, whole=a.whole and b.whole, fresh=True
-    )
+    return d.emit(d.choice(texts), a, (a.width, b.width), size=size, error=error, whole=a.whole and b.whole)
 
 
 @rule("matrices of each edge", 1)
@@ -72,7 +68,7 @@ def batched(d: Draft) -> Value | None:
         size, error = a.size * size, 2 * (a.size + 1) * error
     else:
         text = text.replace("W", d.tensor(given))
-    return d.emit(text, a, shape, size=size, error=error, whole=False, fresh=True)
+    return d.emit(text, a, shape, size=size, error=error, whole=False)
 
 
 @rule("attention over heads", 0.5)
@@ -84,4 +80,4 @@ def attention(d: Draft) -> Value | None:
     size = a.size
     error = (a.error + 1) * a.size**2 * 10 * max(a.shape)
     text = f"torch.softmax(torch.bmm({a.text}, {a.text}.mT), -1) @ {a.text}"
-    return d.emit(text, a, size=size, error=error, whole=False, fresh=True)
+    return d.emit(text, a, size=size, error=error, whole=False)

@@ -38,7 +38,7 @@ def integer(d: Draft) -> Value | None:
     if "float()" in text and d.dtype != "float64":
         return None
     whole, error = v.whole and "/" not in text, v.error * (k.size + 1) + size
-    return d.emit(text.format(v.text, factor), v, size=size, error=error, whole=whole, fresh=True)
+    return d.emit(text.format(v.text, factor), v, size=size, error=error, whole=whole)
 
 
 @rule("bool in arithmetic", 1.5)
@@ -64,7 +64,6 @@ def boolean(d: Draft) -> Value | None:
         size=size,
         error=(v.error + 1) * max(v.size, 1) + size,
         whole=whole,
-        fresh=True,
     )
 
 
@@ -115,5 +114,5 @@ def logic(d: Draft) -> Value | None:
     text = d.choice(texts)
     if a.kind == b.kind == "float" and d.random.random() < 0.5:
         text = f"torch.where({logic}, {a.text}, {b.text})"
-        return d.emit(text.format(x, y), a, size=max(a.size, b.size), whole=a.whole and b.whole, fresh=True)
-    return d.emit(text.format(x, y), a, kind="float", size=4, error=0, whole=False, fresh=True)
+        return d.emit(text.format(x, y), a, size=max(a.size, b.size), whole=a.whole and b.whole)
+    return d.emit(text.format(x, y), a, kind="float", size=4, error=0, whole=False)

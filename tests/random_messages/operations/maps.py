@@ -32,7 +32,6 @@ def _linear(d: Draft, text: str, v: Value, width: int, depth: int = 1) -> Value 
         size=size,
         error=v.error * growth + size * (v.width + 2) * depth,
         whole=False,
-        fresh=True,
     )
 
 
@@ -74,7 +73,7 @@ def exact_matrix(d: Draft) -> Value | None:
     m = d.random.choice(WIDTHS)
     name = d.tensor((v.width, m), whole=True)
     size = 2 * v.width * v.size
-    return d.emit(f"{v.text} @ {name}", v, (*v.shape[:-1], m), size=size, error=size, fresh=True)
+    return d.emit(f"{v.text} @ {name}", v, (*v.shape[:-1], m), size=size, error=size)
 
 
 @rule("linear module", 2, anywhere=True)

@@ -53,7 +53,6 @@ def reduce(d: Draft) -> Value | None:
         size=max(SUMS[name](count, v.size), 1),
         error=v.error if name in ("amax", "amin") else error,
         whole=v.whole and name in ("sum", "amax", "amin"),
-        fresh=True,
     )
 
 
@@ -78,7 +77,6 @@ def softmax(d: Draft) -> Value | None:
         size=options[text],
         error=(v.error + v.size + 1) * (4 if "norm" in text else 1) * max(1, v.width),
         whole=False,
-        fresh=True,
     )
 
 
@@ -105,7 +103,6 @@ def scan(d: Draft) -> Value | None:
         shape,
         size=v.width * v.size,
         error=v.width * (v.error + v.size),
-        fresh=True,
     )
 
 
@@ -125,5 +122,4 @@ def reduce_heads(d: Draft) -> Value | None:
         size=size,
         error=v.shape[-2] * (v.error + v.size + 1) if name != "amax" else v.error,
         whole=v.whole and name in ("sum", "amax"),
-        fresh=True,
     )

@@ -150,7 +150,6 @@ def cat(d: Draft) -> Value | None:
         size=max(p.size for p in parts),
         error=max(p.error for p in parts),
         whole=all(p.whole for p in parts),
-        fresh=True,
     )
 
 
@@ -165,6 +164,4 @@ def stack(d: Draft) -> Value | None:
     text = f"torch.stack([{a.text}, {b.text}], {'-1' if last else '1'})"
     shape = (*a.shape, 2) if last else (2, *a.shape)
     whole = a.whole and b.whole
-    return d.emit(
-        text, a, shape, size=max(a.size, b.size), error=max(a.error, b.error), whole=whole, fresh=True
-    )
+    return d.emit(text, a, shape, size=max(a.size, b.size), error=max(a.error, b.error), whole=whole)

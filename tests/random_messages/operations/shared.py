@@ -52,7 +52,7 @@ def table(d: Draft) -> Value | None:
         text = d.choice(
             [f"{name}[{k.text}]", f"{name}.index_select(0, {k.text})", f"F.embedding({k.text}, {name})"]
         )
-    return d.emit(text, k, (width,), kind="float", size=5, error=0, whole=False, fresh=True)
+    return d.emit(text, k, (width,), kind="float", size=5, error=0, whole=False)
 
 
 @rule("shared by itself", 0.7, anywhere=True)

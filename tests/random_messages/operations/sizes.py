@@ -39,7 +39,7 @@ def number(d: Draft) -> Value | None:
     text = d.choice([*texts])
     size = texts[text]
     whole = v.whole and "/" not in text and "math" not in text
-    return d.emit(text, v, size=size, error=v.error * max(1, size / v.size) + size, whole=whole, fresh=True)
+    return d.emit(text, v, size=size, error=v.error * max(1, size / v.size) + size, whole=whole)
 
 
 @rule("branch on a size", 1)
@@ -74,7 +74,7 @@ def arange(d: Draft) -> Value | None:
         [f"{v.text} * torch.arange({n}){place}", f"{v.text} + torch.arange({n}, dtype={v.text}.dtype){place}"]
     )
     size = (v.size + 1) * max(d.num_edges, 1)
-    return d.emit(text, v, size=size, error=v.error * max(d.num_edges, 1) + size, fresh=True)
+    return d.emit(text, v, size=size, error=v.error * max(d.num_edges, 1) + size)
 
 
 @rule("over all edges", 0.7)

@@ -112,9 +112,7 @@ def smooth(d: Draft) -> Value | None:
     if v is None or v.size > f.largest:
         return None
     size = f.size(v.size)
-    return d.emit(
-        _fill(f.text, v), v, size=size, error=f.slope(v.size) * v.error + size + 1, whole=False, fresh=True
-    )
+    return d.emit(_fill(f.text, v), v, size=size, error=f.slope(v.size) * v.error + size + 1, whole=False)
 
 
 @rule("function with kinks", 2, anywhere=True)
