@@ -233,14 +233,19 @@ class _Printer:
             if item.kind == "reduce":
                 opening, closing = self._accumulator(item, indices, opening, closing)
         if nest.reduced is None:
-            return opening + self._loops(dims, statements, True)
+            loops = opening + self._loops(dims, statements, True)
+            return ["{", *_indent([*loops, *closing]), "}"] if closing else loops
         inner = [(d, n) for d, n in dims if d in nest.reduced]
         outer = [(d, n) for d, n in dims if d not in nest.reduced]
+        if any(self._parts(i) > 1 for i in nest.items):
+            loops = self._in_parts(*inner[0], statements, nest)
+            return self._loops(outer, [*opening, *loops, *closing], False)
         accumulators = [
             f"r{self.names[i.value][1:]}" for i in nest.items if i.kind == "reduce" and i.value is not None
             and i.value.name == "sum"
         ]  # fmt: skip
-        pragma = f"reduction(+:{', '.join(accumulators)})" if accumulators and len(inner) == 1 else ""
+        free = accumulators and len(inner) == 1 and not self.program.exact
+        pragma = f"reduction(+:{', '.join(accumulators)})" if free else ""
         whole = all(i.value is None or i.kind != "reduce" or i.value.name == "sum" for i in nest.items)
         return self._loops(
             outer, opening + self._loops(inner, statements, bool(pragma) and whole, pragma) + closing, False
@@ -257,17 +262,13 @@ class _Printer:
         if total.kind != "reduce" or out.name != "sum" or out.detail != (0,) or total.reads[0] is not value:
             return []
         depth, width = nest.domain
-        lanes = 64 // (8 if self.real == "double" else 4)
+        lanes = self._lanes()
         left, right = multiply.reads
         whole_rows = right.shape == nest.domain and base_of(right) is right and self._is_real_array(right)
         if width % lanes or not whole_rows or left.shape != (depth, 1):
             return []
         self.flat = False
-        blocks = width // lanes
-        # Independent sums hide the latency of the addition where the row is short.
-        step = 1
-        while step * blocks < 8 and depth % (2 * step) == 0:
-            step *= 2
+        blocks, step = width // lanes, _independent(depth, width // lanes)
         lines: list[str] = []
         closing: list[str] = []
         for first in range(0, blocks, 8):
@@ -287,6 +288,54 @@ class _Printer:
                 closing.append(f"VECTOR(&{self.names[out]}s[{b * lanes}]) = {' + '.join(group)};")
         return ["{", *("    " + line for line in [*lines, *closing]), "}"]
 
+    # Sums in one order --------------------------------------------------------------------------------
+
+    def _lanes(self) -> int:
+        """How many numbers a vector register holds."""
+        return 64 // (8 if self.real == "double" else 4)
+
+    def _parts(self, item: Item) -> int:
+        """Of how many parts, added at the end, a sum over features is made where its bits must not change.
+
+        The backward kernel of a maximum looks for the message that won by its bits. Its loop nests are others,
+        so the order of a sum follows from the sum alone: number k along the reduced dimension goes to part
+        k modulo this.
+        """
+        value = item.value
+        if not self.program.exact or value is None or item.kind != "reduce" or value.name != "sum":
+            return 1
+        reduced = [n for d, n in enumerate(item.domain) if n > 1 and d in value.detail]
+        if self._is_trailing(item):
+            return min(self._lanes(), 1 << (reduced[0].bit_length() - 1)) if len(reduced) == 1 else 1
+        if len(item.domain) == 2 and value.detail == (0,) and item.domain[1] % self._lanes() == 0:
+            return _independent(item.domain[0], item.domain[1] // self._lanes())  # as `_product` does it
+        return 1
+
+    def _is_trailing(self, item: Item) -> bool:
+        """Whether an item is of a nest whose innermost loops are those of its reductions."""
+        return any(item in nest.items and nest.reduced is not None for nest in self.schedule.nests)
+
+    def _in_parts(self, d: int, length: int, statements: list[str], nest: Nest) -> list[str]:
+        """The innermost loop, a part of the sums for each lane of a vector."""
+        parts = max(self._parts(i) for i in nest.items)
+        whole = all(i.kind != "reduce" or i.value is None or i.value.name == "sum" for i in nest.items)
+        pragma = ["#pragma omp simd"] if whole else []
+        lines: list[str] = []
+        if length >= parts:
+            step = [
+                *pragma,
+                f"for (int lane = 0; lane < {parts}; lane++) {{",
+                *_indent([f"const int i{d} = first{d} + lane;", *statements]),
+                "}",
+            ]
+            head = f"for (int first{d} = 0; first{d} < {length - length % parts}; first{d} += {parts}) {{"
+            lines += [head, *_indent(step), "}"]
+        if length % parts:
+            head = f"for (int lane = 0; lane < {length % parts}; lane++) {{"
+            start = f"const int i{d} = {length - length % parts} + lane;"
+            lines += [head, *_indent([start, *statements]), "}"]
+        return lines
+
     def _is_real_array(self, value: Value) -> bool:
         """Whether a value lies in memory as numbers of the compute type."""
         if value.op == "load":
@@ -299,8 +348,17 @@ class _Printer:
         value = item.value
         assert value is not None
         assert self.nest is not None
-        name = self.names[value]
+        name, parts = self.names[value], self._parts(item)
         identity = IDENTITY[value.name]
+        if parts > 1:
+            own, size = f"r{name[1:]}", 1 if self.nest.reduced is not None else value.size
+            opening = [*opening, f"real {own}[{parts * size}];", f"FILL({own}, {parts * size}, 0);"]
+            if self.nest.reduced is None:
+                total = " + ".join(f"{own}[{part * size} + i]" for part in range(parts))
+                return opening, [*closing, f"for (int i = 0; i < {size}; i++) {name}s[i] = {total};"]
+            at = linear([("0" if d in value.detail else i) for d, i in enumerate(indices)], value.shape)
+            halves = [f"for (int i = 0; i < {n}; i++) {own}[i] += {own}[i + {n}];" for n in _halves(parts)]
+            return opening, [*closing, *halves, f"{name}s[{at}] = {own}[0];"]
         if self.nest.reduced is None:
             return [*opening, f"FILL({name}s, {value.size}, {identity});"], closing
         at = linear([("0" if d in value.detail else i) for d, i in enumerate(indices)], value.shape)
@@ -339,11 +397,16 @@ class _Printer:
         if item.kind == "reduce":
             assert value is not None
             assert self.nest is not None
+            target, parts = f"r{self.names[value][1:]}", self._parts(item)
             if self.nest.reduced is None:
                 kept = [("0" if d in value.detail else i) for d, i in enumerate(indices)]
-                target = f"{self.names[value]}s[{linear(kept, value.shape)}]"
-            else:
-                target = f"r{self.names[value][1:]}"
+                place = linear(kept, value.shape)
+                if parts > 1:
+                    target += f"[i0 % {parts} * {value.size} + {place}]"
+                else:
+                    target = f"{self.names[value]}s[{place}]"
+            elif parts > 1:
+                target += "[lane]"
             return [f"{target} = {_fold(value.name, target, what)};"]
         if item.kind == "join":
             assert value is not None
@@ -457,6 +520,19 @@ class _Printer:
             plain = given.dtype == torch.bool or STORAGE[given.dtype] == self.real
             return f"in{value.detail}[{where}]" if plain else f"LOAD(in{value.detail}[{where}])"
         return f"{self.names[value]}s[{where}]"
+
+
+def _independent(depth: int, blocks: int) -> int:
+    """How many independent sums hide the latency of the addition where a row has few vectors."""
+    step = 1
+    while step * blocks < 8 and depth % (2 * step) == 0:
+        step *= 2
+    return step
+
+
+def _halves(parts: int) -> list[int]:
+    """How many pairs there are when half of the parts is added to the other half, until one is left."""
+    return [1 << k for k in reversed(range(parts.bit_length() - 1))]
 
 
 def _indent(lines: Sequence[str]) -> list[str]:

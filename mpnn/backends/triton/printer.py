@@ -8,7 +8,7 @@ from math import prod
 from typing import NamedTuple
 
 from mpnn.backends.triton.accumulators import KINDS, Accumulator, Field
-from mpnn.backends.triton.values import ONES, Axes, Values
+from mpnn.backends.triton.values import ONES, PAIRS, Axes, Values
 from mpnn.plan.formula import formula
 from mpnn.plan.indices import broadcast, linear
 from mpnn.plan.ir import Program
@@ -78,6 +78,7 @@ class _Printer:
         text = "\n".join(kernels).replace(
             ONES, f"[{', '.join('1' for _ in range(2 + len(self.axes.lengths)))}]"
         )
+        text = re.sub(rf"\b{PAIRS}\((\w+), (\d+), (\d+)\)", self._in_pairs, text)
         used = [name for name in PRELUDE if re.search(rf"(?<![.\w]){name}\(", text)]
         source = "\n".join(
             [
@@ -95,6 +96,13 @@ class _Printer:
         fields = [f for a in (*self.gathered, *self.totals) for f in a.fields]
         lanes = max([self.values.widest, *(self.axes.size(self.axes.named(*f.at)) for f in fields)])
         return Printed(source, lanes, self.state, self.num_totals)
+
+    def _in_pairs(self, found: re.Match[str]) -> str:
+        """A tensor in which two neighbours along an axis have an axis of their own."""
+        name, axis, half = found[1], int(found[2]), found[3]
+        shape = [f"{name}.shape[{k}]" for k in range(2 + len(self.axes.lengths))]
+        shape[axis : axis + 1] = [half, "2"]
+        return f"tl.reshape({name}, [{', '.join(shape)}])"
 
     # The kernels --------------------------------------------------------------------------------------
 

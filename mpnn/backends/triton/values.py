@@ -30,6 +30,7 @@ TYPED_BY = {"where": (1, 2), "masked_fill": (0, 2)}
 LITERALS_FIT = frozenset([
     "add", "sub", "mul", "div", "maximum", "minimum", "where", "masked_fill", "gt", "ge", "lt", "le", "ne",
 ])  # fmt: skip
+PAIRS = "PAIRS"  # a tensor with an axis in pairs, written out likewise
 ONES = "[ONES]"  # the shape of one number per tile; how many axes there are is known when all is printed
 
 
@@ -210,9 +211,24 @@ class Values:
                 continue
             if self.axes.padded(axis) != self.axes.lengths[axis]:
                 text = f"tl.where(m{axis}, {text}, {IDENTITY[value.name]})"
-            text = f"tl.{value.name}({text}, {2 + axis}, keep_dims=True)"
+            if value.name == "sum" and self.program.exact:
+                text = self._summed_in_order(value, text, axes, axis)
+            else:
+                text = f"tl.{value.name}({text}, {2 + axis}, keep_dims=True)"
             axes = axes - {axis}
         return self._name(value, f"{text} * {repeats}.0" if repeats > 1 else text, axes)
+
+    def _summed_in_order(self, value: Value, text: str, axes: frozenset[int], axis: int) -> str:
+        """A sum along an axis whose bits depend on nothing else: of pairs of neighbours, of pairs of these, ...
+
+        `tl.sum` adds in an order that follows from the tile and from what Triton makes of it, which differ
+        between the forward and the backward kernel; of two numbers there is one sum.
+        """
+        half = self.axes.padded(axis) // 2
+        while half:
+            name = self._name(value, text, axes).text
+            text, half = f"tl.sum({PAIRS}({name}, {2 + axis}, {half}), {3 + axis})", half // 2
+        return text
 
     def _join(self, value: Value, at: Indices, masks: tuple[str, ...]) -> Term:
         parts: list[tuple[str, Term]] = []
