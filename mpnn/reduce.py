@@ -111,9 +111,10 @@ def softmax_rows(score: Tensor, index: Tensor, num_rows: int, dim: int) -> Tenso
     highest = scatter_rows(score.detach(), index, num_rows, "max", dim).index_select(
         dim, index
     )  # no gradient
-    weight = (score - highest).exp()
+    # Where all scores are -inf, no entry weighs anything: 0, not the -inf - -inf that is no number.
+    weight = (score - highest.masked_fill(highest == -torch.inf, 0.0)).exp()
     total = scatter_rows(weight, index, num_rows, "sum", dim)
-    return weight / pick_rows(total, dim, index)
+    return weight / pick_rows(total.masked_fill(total == 0, 1.0), dim, index)
 
 
 def count_rows(index: Tensor, num_rows: int) -> Tensor:

@@ -370,7 +370,7 @@ def _read_back(
         if output.kind == "mean":
             numbers += [gradient, _reciprocal_counts(graph, gradient.dtype)]
         elif output.kind == "softmax":
-            numbers += [gradient, next(remaining), next(remaining)]
+            numbers += [gradient, *(next(remaining) for _ in range(3))]
         elif output.kind == "sum":
             numbers.append(gradient)
         else:

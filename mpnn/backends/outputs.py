@@ -23,9 +23,8 @@ class Outputs:
         self._tensors: list[tuple[str, tuple[int, ...], torch.dtype]] = []
         for output in program.outputs:
             self._tensors.append((output.kind, output.value.shape, output.dtype))
-            if SAVED.get(output.kind):
-                saved = (output.score or output.value).shape if save else (0,)
-                self._tensors.append(("saved", saved, compute_type(program.dtype)))
+            saved = (output.score or output.value).shape if save else (0,)
+            self._tensors += [("saved", saved, compute_type(program.dtype))] * SAVED.get(output.kind, 0)
 
     def make(self, graph: Graph, num_rows: Iterable[int]) -> list[Tensor]:
         """Tensors for a graph, each with its number of rows, where it has one for every node."""

@@ -126,9 +126,8 @@ def _forms(fused: Fused, num_dst: int, save: bool) -> list[tuple[tuple[int, ...]
             saved = next(nodes)
             dtype = torch.promote_types(dtype, saved.meta["val"].dtype)
         forms.append(((num_dst, *feature_shape(value)), dtype))
-        if SAVED.get(kind):
-            wide = torch.float64 if dtype == torch.float64 else torch.float32
-            forms.append(((num_dst, *feature_shape(saved)) if save else (0,), wide))
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        forms += [((num_dst, *feature_shape(saved)) if save else (0,), wide)] * SAVED.get(kind, 0)
     return forms
 
 

@@ -6,7 +6,10 @@ messages that depends on that edge and on a few numbers per node only:
     sum       g_i
     mean      g_i / (how many messages there are)
     max, min  g_i / (how many messages tie) where m = a_i, else 0
-    softmax   α g_i to the value, α (g_i · value - g_i · a_i) to the score, with α = exp(score - lse_i)
+    softmax   α g_i to the value, α (g_i · value - g_i · a_i) to the score, with α = exp(score - top_i) / total_i
+
+The top and the total of a softmax are kept apart: their logarithm in one, top + log(total), has no digits left
+for the total where scores are large, and three equal scores of 1e8 would weigh 1 each.
 
 From there PyTorch's own derivative of the message function leads to its inputs. All of it is traced as one
 per-edge program, whose results are summed over the edges that leave a node (for what the message read at its
@@ -21,18 +24,19 @@ import torch
 from torch import Tensor
 
 # What each reduction keeps per node for the way back, besides the aggregate itself.
-SAVED = {"sum": 0, "mean": 0, "max": 1, "min": 1, "softmax": 1}
+SAVED = {"sum": 0, "mean": 0, "max": 1, "min": 1, "softmax": 2}
 
 
 # How many tensors per node the way back reads: the gradient, and what it needs beside it.
-READ = {"sum": 1, "mean": 2, "max": 2, "min": 2, "softmax": 3}
+READ = {"sum": 1, "mean": 2, "max": 2, "min": 2, "softmax": 4}
 
 
 def message_gradients(kind: str, value: Tensor, score: Tensor | None, node: Sequence[Tensor]) -> list[Tensor]:
     """The gradient at a value and its score, from `node`: gradient, aggregate, saved numbers, lifted.
 
     For a mean these are the gradient and the reciprocal of how many messages there are; for a maximum
-    what each of the messages that tie gets of the gradient, and the aggregate.
+    what each of the messages that tie gets of the gradient, and the aggregate. A softmax has saved the highest
+    score and the reciprocal of Σ exp(score - highest), which is 0 where no edge weighs anything.
     """
     gradient = node[0]
     if kind == "sum":
@@ -43,16 +47,19 @@ def message_gradients(kind: str, value: Tensor, score: Tensor | None, node: Sequ
     if kind in ("max", "min"):
         return [torch.where(value == aggregate, gradient, 0.0)]
     assert score is not None
-    saved = node[2]
-    weight = torch.exp(score - saved)
+    top, share = node[2:]
+    weight = torch.exp(score - top) * share
     extra = tuple(range(score.dim(), value.dim()))
     weight_wide = weight.reshape(weight.shape + (1,) * len(extra))
     slope = gradient * value - gradient * aggregate
     if extra:
         # Two sums, so that the second, which is the same for all edges of a node, is done once per node; in
         # the type that kernels compute in, for their difference is small.
-        wide = None if saved.dtype == gradient.dtype else saved.dtype
+        wide = None if top.dtype == gradient.dtype else top.dtype
         slope = (gradient * value).sum(extra, dtype=wide) - (gradient * aggregate).sum(extra, dtype=wide)
+    # Where one message has all the weight, its value is the aggregate: the difference is 0, and nothing but
+    # rounding is left of it, which large features would blow up.
+    slope = torch.where(weight < 1, slope, 0.0)
     return [weight_wide * gradient, weight * slope]
 
 

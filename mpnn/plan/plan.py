@@ -106,7 +106,7 @@ class Plan:
     def needed_again(self) -> list[int]:
         """Which of a kernel's outputs the backward pass reads."""
         pairs = zip(self.kinds, self.positions, strict=True)
-        return [k for kind, at in pairs if SAVED[kind] for k in (at, at + 1)]
+        return [k for kind, at in pairs if SAVED[kind] for k in range(at, at + 1 + SAVED[kind])]
 
     @cached_property
     def width(self) -> int:
@@ -368,11 +368,11 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
         ((ROWS, *feature_shape(n)) if has_rows(n) else shape_of(n), n.meta["val"].dtype) for n in inputs
     ]
     for output in forward.outputs:
-        one = [output.value.shape, output.value.shape, (output.score or output.value).shape]
+        one = [output.value.shape] * 2 + [(output.score or output.value).shape] * 2
         read = [output.value.shape, ()] if output.kind == "mean" else one[: READ[output.kind]]
         types = [output.dtype] * len(read)
         if output.kind == "softmax":
-            types[2] = compute_type(forward.dtype)
+            types[2:] = [compute_type(forward.dtype)] * 2
         shapes += [((ROWS, *shape), dtype) for shape, dtype in zip(read, types, strict=True)]
         homes += [Home.DST] * len(read)
     mode = RowsMode()

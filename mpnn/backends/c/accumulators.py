@@ -63,8 +63,8 @@ class Accumulators:
             if output.kind == "mean":
                 value = f"({value} * (count ? (real)1 / count : 0))"
             if output.score is not None:
-                width = size // max(output.score.size, 1)
-                value = f"(count ? {value} / s->total{k}[i / {width}] : 0)"
+                total = f"s->total{k}[i / {size // max(output.score.size, 1)}]"
+                value = f"({total} == 0 ? 0 : {value} / {total})"  # no edge, or none with a weight
             lines.append(
                 f"    {storage} *restrict o{k} = ({storage} *)a->out[{self.program.tensor_of(k)}] + (size_t)row * {size};"
             )
@@ -75,14 +75,15 @@ class Accumulators:
                 )
                 lines.append(f"    for (int i = 0; i < {size}; i++) t{k}[i] = count ? s->n{k}[i] : 1;")
             if self.save and output.score is not None:
-                heads = output.score.size
-                lines.append(
-                    f"    real *restrict t{k} = (real *)a->out[{self.program.tensor_of(k) + 1}] + (size_t)row * {heads};"
-                )
-                lines.append(
-                    f"    for (int i = 0; i < {heads}; i++) "
-                    f"t{k}[i] = count ? s->top{k}[i] + R(log)(s->total{k}[i]) : 0;"
-                )
+                heads, tensor = output.score.size, self.program.tensor_of(k)
+                lines += [
+                    f"    real *restrict t{k} = (real *)a->out[{tensor + 1}] + (size_t)row * {heads};",
+                    f"    real *restrict u{k} = (real *)a->out[{tensor + 2}] + (size_t)row * {heads};",
+                    f"    for (int i = 0; i < {heads}; i++) {{",
+                    f"        t{k}[i] = s->total{k}[i] == 0 ? 0 : s->top{k}[i];",
+                    f"        u{k}[i] = s->total{k}[i] == 0 ? 0 : share_of(count) / s->total{k}[i];",
+                    "    }",
+                ]
         return (
             "/* write a row that has seen all of its `count` edges */\n"
             "static inline void finish(const Args *restrict a, const State *restrict s, int64_t row, int64_t count)\n{\n"

@@ -142,7 +142,7 @@ class Kernel:
         self._lock = threading.Lock()
         self._real = compute_type(program.dtype)
         self._ins = ctypes.c_void_p * max(1, len(program.inputs))
-        self._outs = ctypes.c_void_p * max(1, len(program.outputs) * 2)
+        self._outs = ctypes.c_void_p * max(1, program.num_tensors)
         self._all = sum(o.value.size for o in program.outputs if o.kind == "all")
         self._work = max([o.value.size for o in program.outputs] + [i.size for i in program.inputs])
         self._known: tuple[object, list[Numbers], list[Numbers]] = (None, [], [])

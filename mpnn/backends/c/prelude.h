@@ -86,6 +86,13 @@ static inline double exp_double(double x)
     return p * a * b;
 }
 
+/* A power of two, at most 1 / count: softmax weights that are scaled by it sum up to 1 at most, so that no sum of
+   weighted values is beyond the largest of them. The division by their total takes it out again, to the same bits. */
+static inline real share_of(int64_t count)
+{
+    return count > 0 ? (real)1 / (real)((uint64_t)1 << (63 - __builtin_clzll(2 * (uint64_t)count - 1))) : 1;
+}
+
 /* Dropout by counter: which of 2^32 numbers an edge and a lane draw decides; the same as in dropout.py. */
 static inline uint32_t mix(uint32_t x)
 {

@@ -154,6 +154,8 @@ class _Printer:
             *self._prefetches("first + b", AHEAD_IN_BLOCKS),
             *(f"FILL({self.names[v]}b[b], {v.size}, 0);" for v in stored if v.op == "join"),
         ]
+        if self.schedule.weights:
+            lines.insert(0, "const real share = share_of(a->indptr[row + 1] - a->indptr[row]);")
         if head:
             lines += _indent(["for (int b = 0; b < n; b++) {", *_indent(head), "}"])
         for nest in self.schedule.nests:
@@ -478,7 +480,7 @@ class _Printer:
             "for (int b = 0; b < n; b++) {",
             "    #pragma omp simd",
             f"    for (int h = 0; h < {heads}; h++) {{",
-            f"        w{k}b[b][h] = w{k}b[b][h] == -INFINITY ? 0 : real_exp(w{k}b[b][h] - top{k}[h]);",
+            f"        w{k}b[b][h] = w{k}b[b][h] == -INFINITY ? 0 : real_exp(w{k}b[b][h] - top{k}[h]) * share;",
             f"        s->total{k}[h] += w{k}b[b][h];",
             "    }",
             "}",

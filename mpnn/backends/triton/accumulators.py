@@ -112,7 +112,13 @@ class Extremum(Accumulator):
 
 
 class Softmax(Accumulator):
-    """Running top, Σ exp(score - top) and Σ exp(score - top) value, in one pass."""
+    """Running top, Σ exp(score - top) and Σ exp(score - top) value, in one pass; both sums times `share`.
+
+    That is a power of two, at most 1 / the number of edges: so no sum is beyond the largest value.
+    """
+
+    # Of a row in one piece, which has tiles.HUB = 2^12 edges at most; and of any.
+    SHARE, SHARE_OF_PARTS = 2.0**-12, 2.0**-31
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,7 +136,7 @@ class Softmax(Accumulator):
         return [
             f"higher{k} = tl.where(valid & ({score} > top{k}), {score}, top{k})",
             f"down{k} = rescale(top{k}, higher{k})",
-            f'weight{k} = tl.where(valid & ({score} != float("-inf")), tl.exp({score} - higher{k}), 0.0)',
+            f'weight{k} = tl.where(valid & ({score} != float("-inf")), tl.exp({score} - higher{k}) * share, 0.0)',
             f"total{k} = total{k} * down{k} + weight{k}",
             f"sum{k} = sum{k} * down{k} + tl.where(valid, weight{k} * {value}, 0.0)",
             f"top{k} = higher{k}",
@@ -159,10 +165,10 @@ class Softmax(Accumulator):
         ]
 
     def results(self) -> list[str]:
-        """The weighted mean, and the logarithm of the sum of exponentials."""
+        """The weighted mean, the highest score, 1 / Σ exp(score - highest); 0 where no edge has a weight."""
         k = self.k
-        lse = [f"tl.where(count > 0, top{k} + tl.log(total{k}), 0.0)"] if self.save else []
-        return [f"tl.where(count > 0, sum{k} / total{k}, 0.0)", *lse]
+        kept = [f"tl.where(total{k} == 0, 0.0, top{k})", f"tl.where(total{k} == 0, 0.0, share / total{k})"]
+        return [f"tl.where(total{k} == 0, 0.0, sum{k} / total{k})", *(kept if self.save else [])]
 
 
 KINDS = {

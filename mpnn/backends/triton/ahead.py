@@ -43,7 +43,7 @@ def compiled(kernel: Kernel, target: GPUTarget = HOPPER, slots: Sequence[int] = 
     real, outs = POINTERS[compute_type(program.dtype)], dict[str, str]()
     for output in program.outputs:
         outs[f"out{len(outs)}"] = POINTERS[output.dtype]
-        if SAVED.get(output.kind):
+        for _ in range(SAVED.get(output.kind, 0)):
             outs[f"out{len(outs)}"] = real
     types = {f"in{k}": POINTERS[one.dtype] for k, one in enumerate(program.inputs)} | outs
     types |= {"parts": real, "totals": real, "seed": "*i64", "num_tasks": "i32", "first": "i32"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
-from mpnn.backends.triton.accumulators import KINDS, Accumulator, Field
+from mpnn.backends.triton.accumulators import KINDS, Accumulator, Field, Softmax
 from mpnn.backends.triton.values import ONES, PAIRS, Axes, Values
 from mpnn.plan.formula import formula
 from mpnn.plan.indices import broadcast, linear
@@ -128,6 +128,7 @@ class _Printer:
             *self.axes.lines(),
             *self.values.before,
             *(self._empty(f) for a in accumulators for f in a.fields),
+            *self._share(),
             "for step in range(tl.max(tl.cdiv(end - begin, SLOTS))):",
             *_indent(inside),
             *(line for a in accumulators for line in a.over_slots()),
@@ -170,6 +171,7 @@ class _Printer:
             *self.axes.lines(),
             f"part = begin + tl.zeros({ONES}, tl.int64)",
             *self._read_state(""),
+            *(self._share() and [f"share = {Softmax.SHARE_OF_PARTS}"]),
             "for number in range(begin + 1, end):",
             *_indent([f"part = number + tl.zeros({ONES}, tl.int64)", *self._read_state("other_")]),
             *_indent([line for a in self.gathered for line in a.merge()]),
@@ -180,6 +182,12 @@ class _Printer:
             f"def hubs({', '.join(self._outs())}, parts, rows, begins, ends, counts):",
             *_indent(body),
         ]
+
+    def _share(self) -> list[str]:
+        """With what the weights of softmaxes are multiplied, if there are any."""
+        if not any(isinstance(a, Softmax) for a in self.gathered):
+            return []
+        return ["if PART:", f"    share = {Softmax.SHARE_OF_PARTS}", "else:", f"    share = {Softmax.SHARE}"]
 
     def _outs(self) -> list[str]:
         return [f"out{k}" for k in range(self.program.num_tensors)]
