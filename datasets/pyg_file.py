@@ -87,7 +87,11 @@ def _load(path: Path) -> Any:
     allowed = torch.serialization.get_safe_globals()
     safe = [kind for kind in (Data, DataEdgeAttr, DataTensorAttr, GlobalStorage) if kind not in allowed]
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(safe):
+        with (
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals(safe),
+            torch.sparse.check_sparse_tensor_invariants(),  # which nobody else looks at before to_dense()
+        ):
             warnings.simplefilter("ignore")  # a file of another kind gets a sentence below, and no warning
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:

@@ -11,6 +11,7 @@ from mpnn.datasets.features import degree_one_hot
 from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.record import NodeDataset
 from mpnn.graph import Graph
+from mpnn.graph_checks import as_int
 
 
 def load_sbm(
@@ -24,7 +25,7 @@ def load_sbm(
     >>> load_sbm(blocks=2, size=10).class_names
     ('block 0', 'block 1')
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(as_int("seed", seed))
     y = torch.arange(blocks * size) // size
     chance = torch.where(y[:, None] == y[None, :], within, between)
     upper = (torch.rand(chance.shape, generator=generator) < chance).triu(1)
@@ -50,7 +51,7 @@ def load_grid(rows: int = 20, columns: int = 20, seed: int = 0) -> NodeDataset:
     graph = Graph(
         _both_ways(nx.convert_node_labels_to_integers(nx.grid_2d_graph(rows, columns))), rows * columns
     )
-    x = torch.randn(graph.num_nodes, 1, generator=torch.Generator().manual_seed(seed))
+    x = torch.randn(graph.num_nodes, 1, generator=torch.Generator().manual_seed(as_int("seed", seed)))
     received = torch.zeros_like(x).index_add_(0, graph.dst, x[graph.src])
     y = received / graph.in_degree.clamp(min=1)[:, None]
     return NodeDataset(name="grid", graph=graph, x=x, y=y, class_names=("mean of the neighbours",))
@@ -65,7 +66,7 @@ def load_crowds(count: int = 24, seed: int = 0) -> NodeDataset:
     >>> load_crowds(count=6).graph.num_graphs
     6
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(as_int("seed", seed))
     graphs = []
     for _ in range(count):
         size = int(torch.randint(40, 61, (), generator=generator))
@@ -98,7 +99,7 @@ def load_cycles(count: int = 200, seed: int = 0) -> GraphDataset:
     """Draw random trees, and give every second one an edge more, so that it has a cycle: which are they?"""
     trees = _random_trees(count, seed)
     y = torch.arange(count) % 2
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(as_int("seed", seed))
     for tree, closed in zip(trees, y.tolist(), strict=True):
         if closed:
             free = list(nx.non_edges(tree))
@@ -107,7 +108,7 @@ def load_cycles(count: int = 200, seed: int = 0) -> GraphDataset:
 
 
 def _random_trees(count: int, seed: int) -> list[nx.Graph]:
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(as_int("seed", seed))
     trees = []
     for _ in range(count):
         size = int(torch.randint(8, 21, (), generator=generator))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mpnn.adjacency import Topology, as_graph
+from mpnn.graph_checks import as_int
 from mpnn.walks import check_biases, random_walks
 
 
@@ -85,6 +86,8 @@ class Node2Vec(nn.Module):
     def loader(self, **options: Any) -> DataLoader[Any]:
         """Batches of nodes as `sample` makes them; options of `torch.utils.data.DataLoader`."""
         nodes: Any = range(self.num_nodes)
+        if "batch_size" in options and options["batch_size"] is not None:
+            options["batch_size"] = as_int("batch_size", options["batch_size"], 1)
         return DataLoader(nodes, collate_fn=self.sample, **options)
 
     def sample(self, batch: list[int] | Tensor) -> tuple[Tensor, Tensor]:

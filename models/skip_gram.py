@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mpnn.adjacency import Topology, as_graph
 from mpnn.csr import CSR
+from mpnn.graph_checks import as_int
 from mpnn.native import skip_gram as compiled
 from mpnn.reduce import add_rows_
 from mpnn.splitmix import GOLDEN, mix, mix_int, shift, signed
@@ -88,9 +89,9 @@ class SkipGram(nn.Module):
         check_biases(p, q)
         self.graph, self.weight, self.p, self.q = as_graph(graph), weight, p, q
         self.rounds, self.length, self.window, self.negatives = rounds, length, window, negatives
-        self.lr, self.seed = lr, seed
+        self.lr, self.seed = lr, as_int("seed", seed)
         nodes, device = self.graph.num_nodes, self.graph.device
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(self.seed)
         start = (torch.rand(nodes, channels, generator=generator) - 0.5) / channels  # as word2vec
         self.register_buffer("embedding", start.to(device))
         self.register_buffer("contexts", torch.zeros(nodes, channels, device=device))

@@ -174,6 +174,8 @@ def from_pyg(data: Data | HeteroData) -> Graph:
 
     Only the topology is taken: `edge_index`, `num_nodes`, `edge_type` and where a batch's graphs begin.
     """
+    if not isinstance(data, pyg().Data | pyg().HeteroData):
+        raise TypeError(f"data must be PyG's Data or HeteroData, got {type(data).__name__}.")
     pointers = (data, data)
     num_nodes: int | Size | None
     if isinstance(data, pyg().HeteroData):

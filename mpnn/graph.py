@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -496,6 +496,8 @@ class Graph:
         >>> both.graph_index
         tensor([0, 0, 1, 1])
         """
+        if not isinstance(graphs, Iterable):
+            raise TypeError(f"graphs must be a sequence of graphs, got {type(graphs).__name__}.")
         graphs = list(graphs)
         if not graphs:
             raise ValueError("graphs is empty: a batch needs at least one graph.")

@@ -39,10 +39,9 @@ def checked_size(num_nodes: int | Size | None, edge_index: Tensor) -> Size:
         pair = num_nodes if isinstance(num_nodes, tuple) else (num_nodes, num_nodes)
         counts = [_count(n) for n in pair]
         if len(counts) != 2 or min(counts) < 0:
-            raise ValueError(
-                "num_nodes must be one count, below 2**63, or a pair of such (num_src, num_dst), got "
-                f"{num_nodes!r}."
-            )
+            raise ValueError(f"num_nodes must be one count or a pair (num_src, num_dst), got {num_nodes!r}.")
+        if max(counts) > INT64_MAX:
+            raise ValueError(f"num_nodes is {num_nodes}, but a graph has at most 2**63 - 1 nodes.")
         size = (counts[0], counts[1])
     if num_nodes is not None and torch.compiler.is_compiling():
         return size  # there are no data yet: whatever reads the compiled graph checks them
@@ -69,16 +68,15 @@ def checked_size(num_nodes: int | Size | None, edge_index: Tensor) -> Size:
 
 
 def _count(number: SupportsIndex) -> int:
-    """A count as an int (numpy has its own), -1 for what is none or fits in no int64."""
+    """A count as an int (numpy has its own), -1 for what is none."""
     if isinstance(number, bool | np.bool_):
         return -1
     if isinstance(number, torch.SymInt):
         return number  # type: ignore[return-value]
     try:
-        count = operator.index(number)
+        return operator.index(number)
     except TypeError:
         return -1
-    return count if count <= INT64_MAX else -1
 
 
 def as_int(name: str, value: SupportsIndex, at_least: int | None = None) -> int:
@@ -126,8 +124,10 @@ def checked_num_edge_types(num_edge_types: int | None, edge_type: Tensor | None)
         return 1
     if num_edge_types is not None:
         if _count(num_edge_types) < 0:
-            raise ValueError(f"num_edge_types must be a count, below 2**63, got {num_edge_types!r}.")
+            raise ValueError(f"num_edge_types must be a count, got {num_edge_types!r}.")
         num_edge_types = _count(num_edge_types)
+        if num_edge_types > INT64_MAX:
+            raise ValueError(f"num_edge_types is {num_edge_types}, but there are at most 2**63 - 1 types.")
     if num_edge_types is not None and torch.compiler.is_compiling():
         return num_edge_types
     if edge_type.numel() == 0:

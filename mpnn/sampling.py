@@ -161,6 +161,8 @@ class NeighborLoader:
 
 def checked_fanouts(fanouts: Sequence[int], padded: bool = False) -> list[int]:
     """Numbers of edges, -1 for all."""
+    if not isinstance(fanouts, Sequence | np.ndarray):
+        raise TypeError(f"fanouts must be a sequence, a number of edges for each hop, got {fanouts!r}.")
     for k, fanout in enumerate(fanouts):
         if padded and fanout == -1:
             raise ValueError(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-Lengths = int | Sequence[int] | Tensor
+Array = np.ndarray[Any, Any]
+Lengths = int | Sequence[int] | Array | Tensor
 
 
 def as_count(name: str, value: int, at_least: int = 0) -> int:
@@ -23,23 +26,29 @@ def as_count(name: str, value: int, at_least: int = 0) -> int:
 
 def as_lengths(name: str, value: Lengths) -> tuple[int, ...]:
     """The number of nodes of each graph of a batch; one number is one graph."""
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor | np.ndarray):
         value = value.tolist()
     if not isinstance(value, Sequence):
         return (as_count(name, value),)
     return tuple(as_count(f"{name}[{k}]", length) for k, length in enumerate(value))
 
 
-def as_shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
+def as_shape(name: str, value: int | Sequence[int] | Array) -> tuple[int, ...]:
     """The extent of a lattice in each of its dimensions."""
+    if isinstance(value, np.ndarray):
+        value = tuple(value.tolist())
     shape = as_each(name, value, len(value) if isinstance(value, Sequence) else 1, at_least=1)
     if not shape:
         raise ValueError(f"{name} is empty, but a lattice has at least one dimension.")
     return shape
 
 
-def as_each(name: str, value: int | Sequence[int], dimensions: int, at_least: int = 0) -> tuple[int, ...]:
+def as_each(
+    name: str, value: int | Sequence[int] | Array, dimensions: int, at_least: int = 0
+) -> tuple[int, ...]:
     """One integer per dimension; a single one holds for all."""
+    if isinstance(value, np.ndarray):
+        value = tuple(value.tolist())
     if not isinstance(value, Sequence):
         return (as_count(name, value, at_least),) * dimensions
     if len(value) != dimensions:

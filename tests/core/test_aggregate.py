@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import mpnn
 from mpnn import scatter, softmax
 from mpnn.aggregate import AGGREGATORS, apply, resolve
 from tests.compare import assert_close, assert_same
@@ -116,12 +117,38 @@ def test_gradients_and_second_gradients_are_right(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["max", "min"])
-@pytest.mark.parametrize("tie", [0.0, 2.0])
+@pytest.mark.parametrize("tie", [0.0, 2.0, -torch.inf, torch.inf])
 def test_ties_share_the_gradient_evenly(name: str, tie: float) -> None:
     messages = torch.full((4, 1), tie, dtype=DTYPE, requires_grad=True)
     built(name)(messages, torch.tensor([0, 0, 0, 1]), dim_size=2).sum().backward()
     assert messages.grad is not None
     assert_close(messages.grad.flatten(), torch.tensor([1 / 3, 1 / 3, 1 / 3, 1], dtype=DTYPE))
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_extremes_and_their_gradients_are_amaxs_also_at_infinity(name: str) -> None:
+    values = torch.tensor([-torch.inf, torch.inf, 0.0, 1.5], dtype=DTYPE)
+    messages = values[torch.randint(4, (60, 3))].requires_grad_()
+    index = torch.arange(60) // 5
+    weight = torch.randn(13, 3, dtype=DTYPE)
+    ours = built(name)(messages, index, dim_size=13)
+    theirs = getattr(torch, f"a{name}")(messages.reshape(12, 5, 3), 1)
+    assert torch.equal(ours[:12], theirs) and not ours[12].any()
+    mine = torch.autograd.grad(ours, messages, weight)[0]
+    assert_close(mine, torch.autograd.grad(theirs, messages, weight[:12])[0])
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_extremes_of_booleans_and_integers_are_pygs(name: str) -> None:
+    messages, index = torch.rand(40, 3) < 0.5, torch.randint(8, (40,))
+    for values in (messages, messages.byte(), torch.randint(-9, 9, (40, 3)), messages.to(torch.int8) - 1):
+        ours = scatter(values, index, 9, name)
+        assert ours.dtype == values.dtype
+        assert torch.equal(ours, torch_geometric.utils.scatter(values, index, 0, 9, name))
+    with mpnn.backend("eager"):
+        graph = mpnn.Graph(torch.stack([torch.arange(40), index]), (40, 9))
+        out = mpnn.propagate(graph, lambda x_j: x_j, aggr=name, x=(messages, None))
+    assert torch.equal(out, torch_geometric.utils.scatter(messages, index, 0, 9, name))
 
 
 def test_the_gradient_of_std_is_finite_where_all_messages_are_equal() -> None:
@@ -354,6 +381,9 @@ def test_an_option_that_pyg_refuses_is_reported_in_its_words() -> None:
         ("sum", {"t": 1}, TypeError, "unexpected keyword argument 't'"),
         ("softmax", {"learn": True, "semi_grad": True}, ValueError, "learn=True needs the gradient"),
         ("softmax", {"channels": 2}, ValueError, "channels is 2, but learn=False has nothing to hold"),
+        ("", {}, ValueError, "aggr is '', but must be one of add, max, mean"),
+        ("aggregation", {}, ValueError, "aggr is 'aggregation', but must be one of add, max, mean"),
+        (["sum", ""], {}, ValueError, "aggr is '', but must be one of add, max, mean"),
     ],
     ids=str,
 )

@@ -199,3 +199,29 @@ def test_hetero_data_with_several_edge_types_is_refused() -> None:
         data["a", name, "a"].edge_index = torch.zeros(2, 1, dtype=torch.int64)
     with pytest.raises(ValueError, match="a Graph holds exactly one of them"):
         Graph.from_pyg(data)
+
+
+@given(graphs(batched=True), st.data())
+def test_a_networkx_subgraph_of_a_batch_comes_back_as_the_batch_of_subgraphs(
+    batch: Graph, data: st.DataObject
+) -> None:
+    theirs = batch.to_networkx()
+    assert same(Graph.from_networkx(theirs), batch)
+    kept = sorted(data.draw(st.sets(st.sampled_from(sorted(theirs)))) if len(theirs) else set())
+    for part in (theirs.subgraph(kept), theirs.subgraph(kept).copy(), type(theirs)(theirs.subgraph(kept))):
+        back = Graph.from_networkx(part)
+        nodes = torch.tensor([node in kept for node in range(len(theirs))], dtype=torch.bool)
+        sides = (nodes[: batch.num_src], nodes[batch.num_src :]) if batch.is_bipartite else nodes
+        # The order of nodes within a graph is networkx's.
+        wanted, _ = batch.subgraph(sides)
+        assert back.graph_sizes == wanted.graph_sizes
+        assert back.num_edges == wanted.num_edges and back.num_edge_types == wanted.num_edge_types
+        assert [one.num_edges for one in back.unbatch()] == [one.num_edges for one in wanted.unbatch()]
+        assert networkx.is_isomorphic(back.to_networkx(), wanted.to_networkx())
+    assert same(Graph.from_networkx(theirs.subgraph(list(theirs))), batch)
+
+
+def test_a_networkx_subgraph_of_a_bipartite_graph_stays_bipartite() -> None:
+    graph = Graph(torch.tensor([[0, 1, 2], [1, 0, 1]]), (3, 2))
+    back = Graph.from_networkx(graph.to_networkx().subgraph([4, 2, 0]))
+    assert back.size == (2, 1) and back.edge_index.tolist() == [[0, 1], [0, 0]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mpnn import Graph, as_graph
+from mpnn import Graph, as_graph, topology
 from tests.core.graphs import random_graph
 
 EDGES = torch.tensor([[0, 1, 2], [1, 2, 0]])
@@ -56,6 +56,10 @@ TYPES = torch.tensor([0, 1, 2])
         (EDGES, 3.0, ValueError, r"num_nodes must be one count or a pair .*, got 3\.0\."),
         (EDGES, True, ValueError, r"num_nodes must be one count or a pair .*, got True\."),
         (EDGES, [3, 3], ValueError, r"num_nodes must be one count or a pair .*, got \[3, 3\]\."),
+        (EDGES, (3, -3), ValueError, r"num_nodes must be one count or a pair .*, got \(3, -3\)\."),
+        (EDGES, np.bool_(True), ValueError, r"num_nodes must be one count or a pair .*, got .*True"),
+        (EDGES, 2**63, ValueError, r"num_nodes is 9223372036854775808, but a graph has at most 2\*\*63 - 1"),
+        (EDGES, (3, 2**100), ValueError, r"num_nodes is \(3, 12.*\), but a graph has at most 2\*\*63 - 1"),
         (
             EDGES.to("meta"),
             None,
@@ -94,6 +98,7 @@ def test_what_makes_no_graph_is_refused(
         (TYPES, 0, IndexError, r"edge_type\[0\] is 0, but there are 0 types \(none\)"),
         (TYPES, -1, ValueError, r"num_edge_types must be a count, got -1"),
         (TYPES, 3.5, ValueError, r"num_edge_types must be a count, got 3\.5"),
+        (TYPES, 2**63, ValueError, r"num_edge_types is 9223372036854775808, but there are at most 2\*\*63"),
         (TYPES.to("meta"), None, ValueError, "edge_type is on meta, but edge_index is on cpu"),
         (None, 2, ValueError, "num_edge_types is 2, but no edge_type was given"),
     ],
@@ -206,3 +211,19 @@ def test_a_graph_for_other_features_is_refused() -> None:
     assert as_graph(graph, (4, 5)) is graph
     with pytest.raises(TypeError, match="edge_index must be a tensor"):
         as_graph(np.zeros((2, 3)))  # type: ignore[arg-type]
+
+
+def test_what_is_no_graph_of_another_library_is_named() -> None:
+    with pytest.raises(TypeError, match=r"graph must be a networkx graph, got int\."):
+        Graph.from_networkx(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"data must be PyG's Data or HeteroData, got int\."):
+        Graph.from_pyg(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"graphs must be a sequence of graphs, got int\."):
+        Graph.batch(5)  # type: ignore[arg-type]
+
+
+def test_the_largest_number_of_nodes_is_taken_and_one_more_is_not() -> None:
+    assert Graph(EDGES, 2**63 - 1).num_nodes == 2**63 - 1
+    assert topology.complete(2**62).num_edges == 2**124
+    with pytest.raises(ValueError, match=r"Complete has 9223372036854775808 nodes, but a graph has at most"):
+        topology.complete(2**63)

@@ -156,6 +156,19 @@ def test_graphs_with_two_sets_of_nodes_and_empty_batches_are_refused() -> None:
         sample_neighbors(pair, torch.tensor([0]), [1])
     with pytest.raises(ValueError, match="NeighborLoader needs one set of nodes"):
         NeighborLoader(pair, [1], batch_size=1)
+    for fanouts in ([10**9], [1000, 1000, 1000]):
+        with pytest.raises(
+            ValueError, match=r"fanouts is \[10.*room for [\d,]+ edges, but at most 134,217,728"
+        ):
+            mpnn.NeighborLoader(random_graph(), fanouts, batch_size=4, padded=True)
+        with pytest.raises(ValueError, match=r"padded sample of 3 nodes has room for"):
+            sample_neighbors(random_graph(), torch.arange(3), fanouts, padded=True)
+    with pytest.raises(TypeError, match="fanouts must be a sequence, a number of edges for each hop, got 5"):
+        sample_neighbors(random_graph(), torch.arange(3), 5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"batch_size is 2.5, but should be an integer"):
+        mpnn.NeighborLoader(random_graph(), [2], batch_size=2.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="seed is 'one', but should be an integer"):
+        sample_neighbors(random_graph(), torch.arange(3), [2], seed="one")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="batch_size is 0, but should be at least 1"):
         NeighborLoader(random_graph(), [1], batch_size=0)
 

@@ -225,3 +225,32 @@ def test_entries_of_a_matrix_and_attributes_of_edges_are_features_of_edges(tmp_p
 def test_a_path_that_cannot_be_one_does_not_exist() -> None:
     with pytest.raises(DataError, match="does not exist"):
         load("a" * 300 + ".csv")
+
+
+@pytest.mark.parametrize("index", ["", "Unnamed: 0"])
+def test_the_index_that_pandas_writes_is_no_end_of_an_edge_and_no_feature(tmp_path: Path, index: str) -> None:
+    path = tmp_path / "net.csv"
+    path.write_text(f"{index},source,target,weight\n0,a,b,1.5\n1,b,c,2.5\n")
+    for options in ({}, {"source": "source"}, {"target": "target", "source": "source"}):
+        data = read(path, **options)
+        assert links(data) == {("a", "b"), ("b", "a"), ("b", "c"), ("c", "b")}
+        assert data.edge_dim == 1
+    path.write_text(f"{index},from,to\n0,a,b\n1,b,c\n")
+    assert links(read(path, directed=True)) == {("a", "b"), ("b", "c")}
+
+
+def test_columns_called_source_and_target_are_the_ends_wherever_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "net.csv"
+    path.write_text("weight,target,source\n1.5,b,a\n2.5,c,b\n")
+    data = read(path, directed=True)
+    assert links(data) == {("a", "b"), ("b", "c")} and data.edge_dim == 1
+    path.write_text("from,to,weight\na,b,1.5\nb,c,2.5\n")
+    assert links(read(path, source="to", directed=True)) == {("b", "a"), ("c", "b")}
+    with pytest.raises(DataError, match="source and target are both 'to', but should be two columns"):
+        read(path, source="to", target="to")
+
+
+def test_of_two_columns_the_first_may_have_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "net.csv"
+    path.write_text(",to\na,b\nb,c\n")
+    assert links(read(path, directed=True)) == {("a", "b"), ("b", "c")}

@@ -165,3 +165,47 @@ def test_other_files_are_named(tmp_path: Path) -> None:
         load(str(tmp_path / "text.pt"))
     with pytest.raises(DataError, match=r"u.pt cannot be used: edge_index\[1, 0\] is 5"):
         read(tmp_path / "u.pt", Data(edge_index=torch.tensor([[0], [5]]), num_nodes=3))
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_sparse_features_are_read_as_dense_ones(tmp_path: Path) -> None:
+    x = torch.eye(5)[:, :3]
+    for sparse in (x.to_sparse(), x.to_sparse_csr(), x.to_sparse_csc()):
+        ours = read(tmp_path / "net.pt", ring(5, x=sparse, y=torch.arange(5)))
+        assert isinstance(ours, NodeDataset) and torch.equal(ours.x, x)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_sparse_features_too_large_to_be_dense_are_named(tmp_path: Path) -> None:
+    x = torch.sparse_coo_tensor(torch.tensor([[0], [0]]), torch.ones(1), (5, 10**9))
+    with pytest.raises(
+        DataError, match=r"x is sparse \[5, 1000000000\]: .* 5,000,000,000 numbers, but at most"
+    ):
+        read(tmp_path / "net.pt", ring(5, x=x))
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_sparse_features_with_places_outside_are_refused(tmp_path: Path) -> None:
+    place = torch.tensor([[0], [2**40]])
+    x = torch.sparse_coo_tensor(place, torch.ones(1), (5, 3), check_invariants=False)
+    with pytest.raises(DataError, match=r"net\.pt is damaged or of another format: size is inconsistent"):
+        read(tmp_path / "net.pt", ring(5, x=x))
+
+
+def test_features_without_data_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"net\.pt cannot be used: x is on the meta device, without data"):
+        read(tmp_path / "net.pt", ring(5, x=torch.ones(5, 2, device="meta")))
+
+
+@pytest.mark.parametrize("as_given", [int, torch.tensor, lambda k: torch.tensor([k])])
+def test_a_class_of_a_graph_may_be_a_number(tmp_path: Path, as_given: Any) -> None:
+    graphs = [ring(n, y=as_given(n % 3), x=torch.ones(n, 2)) for n in (3, 4, 5, 7)]
+    ours = read(tmp_path / "graphs.pt", graphs)
+    assert isinstance(ours, GraphDataset) and ours.y.tolist() == [0, 1, 2, 1] and len(ours.class_names) == 3
+
+
+@pytest.mark.parametrize("as_given", [float, torch.tensor])
+def test_a_target_of_a_graph_may_be_a_number(tmp_path: Path, as_given: Any) -> None:
+    graphs = [ring(n, y=as_given(n / 4), x=torch.ones(n, 2)) for n in (3, 4, 5)]
+    ours = read(tmp_path / "graphs.pt", graphs)
+    assert isinstance(ours, GraphDataset) and ours.y.tolist() == [[0.75], [1.0], [1.25]]
