@@ -90,7 +90,7 @@ def _load(path: Path) -> Any:
         with (
             warnings.catch_warnings(),
             torch.serialization.safe_globals(safe),
-            torch.sparse.check_sparse_tensor_invariants(),  # which nobody else looks at before to_dense()
+            torch.sparse.check_sparse_tensor_invariants(),  # type: ignore[no-untyped-call]  # to_dense() trusts them
         ):
             warnings.simplefilter("ignore")  # a file of another kind gets a sentence below, and no warning
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -245,9 +245,13 @@ class Graph:
         return self.memo("reverse", self._make_reverse)
 
     def _make_reverse(self) -> Graph:
-        compiling, (_, _, _, _, batch, _, loopless) = torch.compiler.is_compiling(), self._facts
+        if torch.compiler.is_compiling():
+            edge_index = torch.ops.mpnn.reverse(self.edge_index, *self.size)
+        else:
+            edge_index = self.edge_index.flip(0)
+        batch, loopless = self._facts.batch, self._facts.loopless
         reverse = self._with(
-            torch.ops.mpnn.reverse(self.edge_index, *self.size) if compiling else self.edge_index.flip(0),
+            edge_index,
             size=(self.num_dst, self.num_src),
             batch=None if batch is None else batch.reverse(),
             loopless=None if loopless is None else loopless.flip(0),
@@ -644,6 +648,11 @@ class Graph:
         # Derived, often larger than the graph, cheap to derive again.
         self._check_unwritten()
         return self.__dict__ | {"_memo": {}, "_parts": (), "_shared": ()}
+
+    def __copy__(self) -> Self:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__getstate__(), _shared=self._shared)
+        return twin
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # It may be of a file that is damaged or of somebody else, and kernels trust a graph's indices.

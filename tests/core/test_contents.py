@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Callable
 
@@ -138,6 +139,7 @@ DERIVED: dict[str, Callable[[Graph], object]] = {
     "batch": lambda g: Graph.batch([g, g]),
     "types": lambda g: g._typed_by(torch.zeros(g.num_edges, dtype=torch.int64), 1).by_dst,
     "pickle": pickle.dumps,
+    "copy": copy.copy,
 }
 
 
@@ -145,13 +147,15 @@ def test_what_is_derived_of_a_large_graph_whose_memory_was_written_into_is_refus
     edge_index = torch.randint(1000, (2, LARGE))
     graph = Graph(edge_index, 1000)
     assert graph.edge_index.data_ptr() == edge_index.data_ptr()
-    by_dst, turned = graph.by_dst, Graph(edge_index.flip(0), 1000)
+    by_dst, turned, twin = graph.by_dst, Graph(edge_index.flip(0), 1000), copy.copy(graph)
     edge_index.numpy()[0, 17] += 1
     for derive in DERIVED.values():
         with pytest.raises(
             RuntimeError, match=rf"edge_index was written into after a Graph of {LARGE} edges"
         ):
             derive(graph)
+    with pytest.raises(RuntimeError, match="edge_index was written into"):
+        _ = twin.by_dst
     assert graph.by_dst is by_dst  # what was derived before is of the graph as it was made
     assert turned.num_edges == LARGE and turned.by_src.num_rows == 1000
 
