@@ -64,7 +64,7 @@ TYPES = torch.tensor([0, 1, 2])
             EDGES.to("meta"),
             None,
             ValueError,
-            "num_nodes must be given where edge_index is on the meta device",
+            "num_nodes must be given where edge_index has no data",
         ),
     ],
     ids=str,
