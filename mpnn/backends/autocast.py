@@ -26,3 +26,8 @@ def without_autocast(graph: Graph) -> AbstractContextManager[Any]:
 
 def _is_on(device: str) -> bool:
     return device != "meta" and torch.is_autocast_enabled(device)  # which knows no such device
+
+
+def casting(graph: Graph, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+    """A block in which it is on, in a type; as it is where there is none."""
+    return _AS_IT_IS if dtype is None else torch.autocast(graph.device.type, dtype)

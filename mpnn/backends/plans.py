@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Protocol, cast
 
+import torch
 from torch import Tensor
 
 from mpnn.aggregate import Aggregator, Custom, Several
@@ -60,6 +61,7 @@ class Fused:
         default_factory=set
     )  # the ways, by the gradients asked for, that were tried
     key: Hashable = None  # under which it is known
+    autocast: torch.dtype | None = None  # of the `torch.autocast` that it was traced in
 
     @property
     def language(self) -> str:
@@ -118,7 +120,7 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
         if fused is not None:
             return fused
         try:
-            fused = Fused(_make(step), make, key=key)
+            fused = Fused(_make(step), make, key=key, autocast=autocast_type(step.fields.graph))
             if rank and any(n.meta["val"].dim() != rank for n in fused.plan.hoisted.outputs):
                 raise NotFusableError(
                     f"messages without {rank} dimensions have no dimension {-rank} of edges"

@@ -232,7 +232,7 @@ def arguments_of(step: Step) -> Arguments:
             placed += zip(homes, value.parts, strict=False)
             mapped[name] = value.shape
         else:
-            fixed[name] = NumRows() if _is_count(step, name, value) else value
+            fixed[name] = NumRows() if is_count(step, name, value) else value
     return Arguments(tuple(names), tuple(placed), fixed, mapped)
 
 
@@ -260,7 +260,7 @@ def key_of(step: Step) -> Hashable:
             arguments.append((name, residency, one, x.device))
         elif isinstance(value, Deferred):
             arguments.append((name, Deferred))
-        elif _is_count(step, name, value):
+        elif is_count(step, name, value):
             arguments.append((name, NumRows))
         elif isinstance(value, SCALARS):
             arguments.append((name, type(value), value))
@@ -274,7 +274,7 @@ def _answers(value: Tensor) -> bool:
     return type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__
 
 
-def _is_count(step: Step, name: str, value: Any) -> bool:
+def is_count(step: Step, name: str, value: Any) -> bool:
     """Whether an argument is a number of nodes that a message only passes on to a softmax."""
     return type(value) is int and name.rpartition(".")[2] in TOPOLOGY_NAMES and calls_softmax(step.message)
 
