@@ -251,7 +251,7 @@ class _Names:
         self._names: dict[fx.Node, str] = {}
         graph = (plan.hoisted.inputs or plan.hoisted.core or plan.hoisted.outputs)[0].graph
         placeholders = [n for n in graph.nodes if n.op == "placeholder"]
-        captured = [".".join(path) for path, *_ in plan.captured.each]
+        captured = [".".join(path) for path in (*plan.numbers, *(path for path, *_ in plan.captured.each))]
         self._names.update(zip(placeholders, [*arguments, *captured], strict=True))
         self._shown = {n for n in plan.hoisted.inputs if n not in self._names}
         for k, node in enumerate(plan.hoisted.inputs):

@@ -14,7 +14,7 @@ from mpnn.backends import chunked, own_rows
 from mpnn.backends.autocast import without_autocast
 from mpnn.backends.gradients import Gradients
 from mpnn.backends.net import caught
-from mpnn.backends.plans import Fused, MakeKernel, find_plan, tensors_of
+from mpnn.backends.plans import Fused, MakeKernel, find_plan, numbers_now, tensors_of
 from mpnn.backends.record import Ran, listener
 from mpnn.backends.trial import DistrustedError, believe
 from mpnn.backends.work import Work
@@ -62,6 +62,8 @@ def compute(step: Step, fused: Fused) -> Tensor:
     plan, graph = fused.plan, step.fields.graph
     aggregator = cast(Aggregator, step.aggregator)
     inputs = [tensor for _, value in step.arguments.values() for tensor in tensors_of(value)]
+    if plan.numbers:
+        inputs += numbers_now(step, plan)
     with without_autocast(graph):
         stems = plan.stems if _in_blocks(fused, graph) and plan.stems is not None else plan.whole
         given = plan.given(stems, inputs, step.message, aggregator, graph.size)

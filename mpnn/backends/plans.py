@@ -17,9 +17,11 @@ from mpnn.backends.net import caught
 from mpnn.fields import Deferred, Mapped
 from mpnn.graph import Graph
 from mpnn.parameters import Residency
+from mpnn.plan.capture import Path
 from mpnn.plan.dropout import Seed
 from mpnn.plan.front import arguments_of, key_of
 from mpnn.plan.ir import Program
+from mpnn.plan.numbers import MOST_ALIKE, Family, masked, numbers_of
 from mpnn.plan.plan import Backward, Plan, make_plan
 from mpnn.plan.rows import NotFusableError
 from mpnn.plan.stems import MappedRows
@@ -111,7 +113,7 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
     if step.fields.graph.num_edges < 2:  # numbers that are special to PyTorch, and so to a message
         raise NotFusableError("one edge, or none, is all edges at once")
     rank = _rank(step)
-    key = (make, _key(step), rank)
+    key: Hashable = (make, _key(step), rank)
     fused = _known_plan(key, step)
     if fused is not None:
         return fused
@@ -119,8 +121,12 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
         fused = _known_plan(key, step)  # another thread may have been faster
         if fused is not None:
             return fused
+        key, numbers = _among_alike(key, step)
+        fused = _known_plan(key, step)
+        if fused is not None:
+            return fused
         try:
-            fused = Fused(_make(step), make, key=key, autocast=autocast_type(step.fields.graph))
+            fused = Fused(_make(step, numbers), make, key=key, autocast=autocast_type(step.fields.graph))
             if rank and any(n.meta["val"].dim() != rank for n in fused.plan.hoisted.outputs):
                 raise NotFusableError(
                     f"messages without {rank} dimensions have no dimension {-rank} of edges"
@@ -135,9 +141,45 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
             _traced += 1
         plans = cast(list[Fused], _plans.setdefault(key, []))
         plans.append(fused)
+        del plans[:-MOST_ALIKE]
         while len(_plans) > MOST_PLANS:
             _plans.popitem(last=False)
     return fused
+
+
+# By all that a step depends on but numbers.
+_families: OrderedDict[Hashable, Family] = OrderedDict()
+
+
+def _among_alike(key: Hashable, step: Step) -> tuple[Hashable, tuple[Path, ...]]:
+    """The key of a step's plan, and which numbers are arguments of it: those that another value was seen of.
+
+    Raises:
+        NotFusableError: there have been too many plans that differ in a number.
+    """
+    values: list[Any] = []
+    alike = masked(key, values)
+    given = {name: value for name, (_, value) in step.arguments.items()}
+    reached = numbers_of(step.message, cast(Aggregator, step.aggregator), given)
+    family = _families.get(alike)
+    if family is None:
+        _families[alike] = Family(values, reached)
+        while len(_families) > MOST_PLANS:
+            _families.popitem(last=False)
+        return key, ()
+    if not family.by_value and family.see(values, reached):
+        kept = tuple([None if k in family.places else v for k, v in enumerate(values)])
+        paths = tuple(sorted(family.paths))
+        changing = (alike, kept, paths)
+        if not isinstance(_plans.get(changing), str):
+            return changing, paths
+        family.by_value = True  # a message that needs them as numbers
+    family.known += 1
+    if family.known > MOST_ALIKE:
+        raise NotFusableError(
+            "the message reads a number that is another in each step, and needs it as a number"
+        )
+    return key, ()
 
 
 def _rank(step: Step) -> int:
@@ -185,7 +227,15 @@ def tensors_of(value: Any) -> tuple[Tensor, ...]:
     return value.parts if isinstance(value, Mapped) else ()
 
 
-def _make(step: Step) -> Plan:
+def numbers_now(step: Step, plan: Plan) -> list[Tensor]:
+    """The numbers that are arguments of a plan, as they are now."""
+    given = {name: value for name, (_, value) in step.arguments.items()}
+    reached = numbers_of(step.message, cast(Aggregator, step.aggregator), given)
+    device = step.fields.graph.device
+    return [torch.tensor(reached[path], dtype=plan.number_type, device=device) for path in plan.numbers]
+
+
+def _make(step: Step, numbers: tuple[Path, ...]) -> Plan:
     given = arguments_of(step)
     autocast = autocast_type(step.fields.graph)
     with without_autocast(step.fields.graph):
@@ -197,4 +247,5 @@ def _make(step: Step) -> Plan:
             given.fixed,
             autocast,
             given.mapped,
+            numbers,
         )

@@ -263,7 +263,7 @@ def key_of(step: Step) -> Hashable:
         elif is_count(step, name, value):
             arguments.append((name, NumRows))
         elif isinstance(value, SCALARS):
-            arguments.append((name, type(value), value))
+            arguments.append((name, (type(value), value)))
         else:
             raise NotFusableError(f"the argument {name!r} is a {type(value).__name__}")
     return (fingerprint(step.message, cast(Aggregator, step.aggregator)), tuple(arguments))

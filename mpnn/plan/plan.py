@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from mpnn.aggregate import Aggregator, Reduction
 from mpnn.graph import Graph
 from mpnn.plan.adjoint import READ, SAVED, adjoint
+from mpnn.plan.capture import Path
 from mpnn.plan.decompositions import COMPOSITES
 from mpnn.plan.dropout import Seed, seeded
 from mpnn.plan.front import (
@@ -29,6 +30,7 @@ from mpnn.plan.hoist import Evaluator, Hoisted, ancestors, hoist, split_linear_m
 from mpnn.plan.homes import Home, annotate, feature_shape, has_rows, op_name, row_size, shape_of
 from mpnn.plan.ir import Output, Program, compute_type
 from mpnn.plan.lower import Lowering, input_of
+from mpnn.plan.numbers import type_beside, with_numbers
 from mpnn.plan.row_softmax import traceable, weighted
 from mpnn.plan.rows import ROWS, NotFusableError, RowsMode
 from mpnn.plan.stems import Inputs, Stems, before_maps, whole
@@ -55,6 +57,8 @@ class Plan:
     """The traced form of `aggregate(message(...))` for one class of shapes."""
 
     captured: Captured
+    numbers: tuple[Path, ...]  # that are arguments, too
+    number_type: torch.dtype | None
     hoisted: Hoisted
     whole: Stems  # the core's inputs
     stems: Stems | None  # what these are linear maps of, if some of them are
@@ -206,6 +210,7 @@ def make_plan(
     fixed: dict[str, Any],
     autocast: torch.dtype | None = None,
     mapped: Mapping[str, tuple[int, ...]] | None = None,
+    numbers: Sequence[Path] = (),
 ) -> Plan:
     """Trace a message and its aggregator.
 
@@ -218,23 +223,33 @@ def make_plan(
         mapped: the parameters of `message` that get a linear map x Wᵀ + b of tensors, and the shape of its
             rows; `names` has in its place the names of x, W and b, if there is one.
         autocast: the type of the `torch.autocast` that the message is called in, which itself is off here.
+        numbers: which of the numbers that the message or the aggregator reaches are arguments of the plan.
 
     Raises:
         NotFusableError: with the reason in words.
     """
     kinds: list[str] = []
 
+    number_type = type_beside([t for _, t in examples]) if numbers else None
+    if numbers and number_type is None:
+        raise NotFusableError("a number that changes stands beside whole numbers")
+    scalars = [(Home.SHARED, torch.empty((), dtype=number_type, device=t.device)) for _, t in examples[:1]]
+
     def reduced(*tensors: Tensor) -> list[Tensor]:
         kinds.clear()
         values: list[Tensor] = []
-        arguments = _arguments(names, tensors, mapped or {})
-        messages = traceable(message, arguments)(**dict(arguments), **fixed)
-        for reduction in aggregator.split(messages):
+        arguments = _arguments(names, tensors[: len(names)], mapped or {})
+        given = dict(zip(numbers, tensors[len(names) :], strict=True))
+        said, split = (message, aggregator) if not given else with_numbers(message, aggregator, given)
+        others = fixed | {name: t for (root, name), t in given.items() if root == "argument"}
+        messages = traceable(said, arguments)(**dict(arguments), **others)
+        for reduction in cast(Aggregator, split).split(messages):
             kinds.append(kind_of(aggregator, reduction.kind))
             values += reduction.tensors
         return values
 
-    traced = read_function(reduced, examples, message, aggregator, autocast)
+    placed = [*examples, *scalars * len(numbers)]
+    traced = read_function(reduced, placed, message, aggregator, autocast)
     with traced.mode:
         kinds, shapes = _weigh(traced.graph, kinds)
         split_linear_maps(traced.graph, traced.placed)
@@ -256,7 +271,20 @@ def make_plan(
     drops = any(op_name(n) == "kept" for n in hoisted.core)
     names = [kind for kind, *_ in reductions]
     stems = before_maps(module, hoisted)
-    return Plan(traced.captured, hoisted, whole(hoisted), stems, names, program, shares, shapes, core, drops)
+    return Plan(
+        traced.captured,
+        tuple(numbers),
+        number_type,
+        hoisted,
+        whole(hoisted),
+        stems,
+        names,
+        program,
+        shares,
+        shapes,
+        core,
+        drops,
+    )
 
 
 def _arguments(

@@ -1,0 +1,117 @@
+"""Numbers that change from call to call are arguments of a kernel, not part of its text.
+
+A temperature that is annealed is another number in each step, and a plan for each would be traced and compiled
+anew. So where a second step is like a known one but for some numbers that its message or its aggregator reaches
+by itself (`self.temperature`, a variable of the enclosing scope, an argument), these become tensors of one
+number, inputs like any other. A message that needs such a number as a number, say for a branch, has a plan for
+each, up to a few, and then none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import CellType, FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import nn
+
+from mpnn.plan.capture import Path
+from mpnn.plan.functions import all_names
+
+MOST_ALIKE = 16  # plans that differ in numbers alone
+
+_NUMBERS = (float, int)
+
+
+def masked(key: Hashable, values: list[Any]) -> Hashable:
+    """A key without its numbers, which are added to `values` in order."""
+    if type(key) is not tuple:
+        return key
+    if len(key) == 2 and key[0] in _NUMBERS and type(key[1]) is key[0]:
+        values.append(key[1])
+        return (key[0],)
+    return tuple([masked(part, values) for part in key])
+
+
+@dataclass
+class Family:
+    """Steps that differ in numbers alone."""
+
+    values: list[Any]  # of the first of them, by place in its key
+    reached: dict[Path, float]  # of the first of them, by path
+    places: set[int] = field(default_factory=set)  # of those that have changed
+    paths: set[Path] = field(default_factory=set)  # by which these are reached
+    known: int = 1  # plans
+    by_value: bool = False  # whether a number is needed as a number
+
+    def see(self, values: Sequence[Any], reached: Mapping[Path, float]) -> bool:
+        """Note what has changed; whether all of that can be an argument."""
+        pairs = zip(self.values, values, strict=True)
+        places = {k for k, (old, new) in enumerate(pairs) if old != new}
+        paths = {path for path, old in self.reached.items() if reached.get(path) != old}
+        changes = {(old, reached.get(path)) for path, old in self.reached.items() if path in paths}
+        if not all((self.values[k], values[k]) in changes for k in places):
+            return False
+        self.places |= places
+        self.paths |= paths
+        return True
+
+
+def numbers_of(
+    function: Callable[..., Any], aggregator: nn.Module, arguments: Mapping[str, Any]
+) -> dict[Path, float]:
+    """The numbers that a message and its aggregator reach by themselves, by path."""
+    found: dict[Path, Any] = {("argument", name): value for name, value in arguments.items()}
+    owner, plain = getattr(function, "__self__", None), getattr(function, "__func__", function)
+    if isinstance(owner, nn.Module):
+        found.update({("self", name): value for name, value in owner.__dict__.items()})
+    found.update({("aggregator", name): value for name, value in aggregator.__dict__.items()})
+    if isinstance(plain, FunctionType):
+        cells: tuple[CellType, ...] = plain.__closure__ or ()
+        found.update({("closure", str(k)): cell.cell_contents for k, cell in enumerate(cells)})
+        names = set(all_names(plain.__code__)) & plain.__globals__.keys()
+        found.update({("global", name): plain.__globals__[name] for name in names})
+    return {path: value for path, value in found.items() if type(value) in _NUMBERS}
+
+
+def with_numbers(
+    function: Callable[..., Any], aggregator: nn.Module, numbers: Mapping[Path, Any]
+) -> tuple[Callable[..., Any], nn.Module]:
+    """The same message and aggregator, with other values for some of the numbers that they reach."""
+    given: dict[str, dict[str, Any]] = {}
+    for root, name in numbers:
+        given.setdefault(root, {})[name] = numbers[root, name]
+    if "aggregator" in given:
+        aggregator = _with_attributes(aggregator, given["aggregator"])
+    owner, plain = getattr(function, "__self__", None), getattr(function, "__func__", function)
+    if "self" in given:
+        assert isinstance(owner, nn.Module)
+        owner = _with_attributes(owner, given["self"])
+    if "closure" in given or "global" in given:
+        cells = [
+            CellType(given.get("closure", {}).get(str(k), cell.cell_contents))
+            for k, cell in enumerate(plain.__closure__ or ())
+        ]
+        namespace = {**plain.__globals__, **given.get("global", {})}
+        made = FunctionType(
+            plain.__code__, namespace, plain.__name__, plain.__defaults__, tuple(cells) if cells else None
+        )
+        made.__kwdefaults__ = plain.__kwdefaults__
+        plain = made
+    return plain if owner is None else MethodType(plain, owner), aggregator
+
+
+def _with_attributes(module: nn.Module, attributes: Mapping[str, Any]) -> nn.Module:
+    copy: nn.Module = object.__new__(type(module))
+    copy.__dict__.update(module.__dict__)
+    copy.__dict__.update(attributes)
+    return copy
+
+
+def type_beside(tensors: Sequence[torch.Tensor]) -> torch.dtype | None:
+    """In which type a number stands beside tensors; None where it would make whole numbers real ones."""
+    if any(not t.is_floating_point() for t in tensors):
+        return None
+    return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
