@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import CGConv
 
 import mpnn
-from mpnn import Graph
+from mpnn import Graph, topology
 from mpnn.plan.decompositions import COMPOSITES
 from mpnn.plan.homes import POINT
 from tests.compare import assert_same
@@ -318,3 +318,41 @@ def test_functions_of_one_node_have_pytorchs_gradient() -> None:
             (found,) = torch.autograd.grad(out.sum(), x)
             (wanted,) = torch.autograd.grad(function(x).sum(), x)
             torch.testing.assert_close(found, wanted)
+
+
+def test_what_a_dense_kernel_reads_has_pytorchs_gradient() -> None:
+    torch.manual_seed(0)
+    graph = topology.grid((4, 5), kernel_size=3)
+    weight = torch.randn(graph.num_edge_types, 3, 2, dtype=torch.float64)
+    x = torch.linspace(-1500, 1500, 60, dtype=torch.float64).view(20, 3)
+    for function in (F.elu, F.softplus):
+
+        def by(backend: str) -> Function:
+            def run(x: Tensor) -> Tensor:
+                with mpnn.backend(backend):
+                    return mpnn.propagate(
+                        graph,
+                        lambda x_j, kind: torch.bmm(function(x_j).unsqueeze(1), weight[kind]).squeeze(1),  # noqa: B023
+                        "sum",
+                        x=x,
+                        kind=graph.edge_type,
+                    )
+
+            return run
+
+        assert_same(by("auto"), by("eager"), [x])
+
+
+@pytest.mark.parametrize(
+    "function", [F.elu, F.softplus, F.silu, F.gelu, torch.sinc], ids=lambda f: f.__name__
+)
+def test_second_derivatives_are_pytorchs_where_the_first_are_read_again(function: Function) -> None:
+    graph = Graph(torch.arange(3).repeat(2, 1), num_nodes=3)
+    found = []
+    for backend in ("cpu", "eager"):
+        x = torch.tensor([[800.0, -100, 1], [2, 2, 2], [-3, 0.5, 0]], dtype=torch.float64).requires_grad_()
+        with mpnn.backend(backend):
+            out = mpnn.propagate(graph, lambda x_i, x_j: function(x_i * 0.5 + x_j * 0.5), "sum", x=x)
+        (first,) = torch.autograd.grad(out.sum(), x, create_graph=True)
+        found.append((first, torch.autograd.grad(first.square().sum(), x)[0]))
+    torch.testing.assert_close(*found)
