@@ -82,7 +82,8 @@ def _moments(
     count = functools.reduce(operator.mul, [x.size(d) for d in dims], 1)
     mean = x.mean(dims, keepdim=True)
     rest = x - mean
-    free = max(count - (1 if correction is None else correction), 0)
+    taken = 1 if correction is None else correction
+    free = torch.sym_max(count - taken, 0)  # type: ignore[no-untyped-call]
     variance = (rest * rest).sum(dims, keepdim=keepdim) / free
     return variance, mean if keepdim else x.mean(dims)
 
@@ -96,21 +97,30 @@ def _std(x: Tensor, dim: Dims = None, *, correction: float | None = None, keepdi
 
 
 def _prod(x: Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
-    if dtype not in (None, x.dtype) or not 0 < x.size(dim) <= MOST_PARTS:
+    length = x.size(dim)
+    if dtype not in (None, x.dtype) or _is_rows(length) or not 0 < length <= MOST_PARTS:
         return NotImplemented
     out = functools.reduce(operator.mul, [x.narrow(dim, k, 1) for k in range(x.size(dim))])
     return out if keepdim else out.squeeze(dim)
 
 
-def _repeat(x: Tensor, repeats: Sequence[Any]) -> Tensor:
+def _is_rows(size: Any) -> bool:
+    """Whether a size is that of the rows, of which no number is known in a trace."""
+    return isinstance(size, torch.SymInt)
+
+
+def _repeat(x: Tensor, repeats: Sequence[int]) -> Any:
     """Copies along features; along rows there is one, or the rows would be mixed."""
     x = x.reshape((1,) * (len(repeats) - x.dim()) + tuple(x.shape))
     for dim, times in enumerate(repeats):
-        if isinstance(times, torch.SymInt) and x.size(dim) == 1:  # once for every row
-            x = x.expand([times if d == dim else -1 for d in range(x.dim())])
+        length = x.size(dim)
+        if not _is_rows(length) and length == 1:
+            x = x.expand([times if d == dim else n for d, n in enumerate(x.shape)])
+        elif _is_rows(times):
+            return NotImplemented
         elif times != 1:
             x = torch.cat([x] * times, dim) if times else x.narrow(dim, 0, 0)
-    return x.clone() if all(times == 1 for times in repeats) else x
+    return x.clone()
 
 
 def _roll(x: Tensor, shifts: Dims, dims: Dims = ()) -> Any:
@@ -119,6 +129,8 @@ def _roll(x: Tensor, shifts: Dims, dims: Dims = ()) -> Any:
         return NotImplemented
     for shift, dim in zip(shifts, dims, strict=True):
         length = x.size(dim)
+        if _is_rows(length):
+            return NotImplemented
         shift = shift % length if length else 0
         x = torch.cat([x.narrow(dim, length - shift, shift), x.narrow(dim, 0, length - shift)], dim)
     return x
@@ -168,6 +180,8 @@ def _copy(into: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
 
 
 def _select_scatter(x: Tensor, source: Tensor, dim: int, index: int) -> Any:
+    if _is_rows(x.size(dim)):
+        return NotImplemented
     start = index % x.size(dim)
     return _slice_scatter(x, source.unsqueeze(dim), dim, start, start + 1)
 
@@ -175,9 +189,11 @@ def _select_scatter(x: Tensor, source: Tensor, dim: int, index: int) -> Any:
 def _slice_scatter(
     x: Tensor, source: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Any:
-    if not start and (end is None or end >= sys.maxsize) and step == 1:
+    if start in (None, 0) and end in (None, sys.maxsize) and step == 1:
         return source.expand(x.shape)  # as in x[:, k] = y of the rows, however many there are
     length = x.size(dim)
+    if any(map(_is_rows, (length, start, end))):
+        return NotImplemented
     places = range(*slice(start, end, step).indices(length))
     if step != 1:
         if length > MOST_PARTS:
