@@ -19,6 +19,11 @@ from mpnn.reduce import along, check_entries, count_rows, scatter, scatter_rows,
 __all__ = ["AGGREGATORS", "Aggr", "Aggregator", "Reduction", "apply", "resolve", "scatter", "softmax"]
 
 
+def numbers(messages: Tensor) -> Tensor:
+    """Truth values as 0 and 1, of which there is a mean: a sum of truth values is one itself, in PyTorch."""
+    return messages.to(torch.get_default_dtype()) if messages.dtype == torch.bool else messages
+
+
 class Reduction(NamedTuple):
     """One primitive reduction over the messages that enter a node: what a fused kernel does in one pass.
 
@@ -111,6 +116,10 @@ class Mean(Sum):
 
     name = "mean"
 
+    def split(self, messages: Tensor) -> list[Reduction]:
+        """The sum; of truth values, how many are true."""
+        return [Reduction("sum", numbers(messages))]
+
     def merge(self, reduced: list[Tensor], count: Tensor) -> Tensor:
         """The sum over the count."""
         return reduced[0] / count
@@ -154,6 +163,7 @@ class Var(Aggregator):
 
     def split(self, messages: Tensor) -> list[Reduction]:
         """The first two moments."""
+        messages = numbers(messages)
         return [Reduction("sum", messages), Reduction("sum", messages * messages)]
 
     def merge(self, reduced: list[Tensor], count: Tensor) -> Tensor:

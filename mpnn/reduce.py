@@ -58,6 +58,10 @@ def softmax(score: Tensor, index: Tensor, num_rows: int, dim: int = 0) -> Tensor
 def scatter_rows(values: Tensor, index: Tensor, num_rows: int, reduce: str, dim: int) -> Tensor:
     """`scatter` with arguments that are known to be good."""
     shape = [*values.shape[:dim], num_rows, *values.shape[dim + 1 :]]
+    if values.dtype == torch.bool and reduce in ("mean", "max", "min"):  # the share of the true, any, all
+        wide = values.to(torch.get_default_dtype() if reduce == "mean" else torch.uint8)
+        found = scatter_rows(wide, index, num_rows, reduce, dim)
+        return found if reduce == "mean" else found.to(torch.bool)
     if reduce in ("sum", "mean"):
         # In bfloat16 256 + 1 = 256: sums of half precision run in float32.
         wide = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values

@@ -65,7 +65,7 @@ C = {
     "ge": "({0} >= {1})",
     "lt": "({0} < {1})",
     "le": "({0} <= {1})",
-    "eq": "(ROUND({0}) == ROUND({1}))",
+    "eq": "({0} == {1})",
     "ne": "({0} != {1})",
     "isnan": "({0} != {0})",
     "isinf": "(R(fabs)({0}) == INFINITY)",
@@ -73,13 +73,15 @@ C = {
     "logical_or": "({0} || {1})",
     "logical_xor": "(!{0} != !{1})",
     "logical_not": "(!{0})",
-    "bitwise_and": "({0} & {1})",
-    "bitwise_or": "({0} | {1})",
-    "bitwise_xor": "({0} ^ {1})",
+    "bitwise_and": "({0} && {1})",
+    "bitwise_or": "({0} || {1})",
+    "bitwise_xor": "(!{0} != !{1})",
     "bitwise_not": "(!{0})",
+    "bfloat16": "from_bfloat16(to_bfloat16((float){0}))",
+    "float16": "(real)(_Float16){0}",
 }
 
-# A name without `tl.` is a function of the prelude; REAL is the compute type, and ROUND() as in C.
+# A name without `tl.` is a function of the prelude; REAL is the compute type.
 TRITON = {
     "add": "{0} + {1}",
     "sub": "{0} - {1}",
@@ -139,7 +141,7 @@ TRITON = {
     "ge": "{0} >= {1}",
     "lt": "{0} < {1}",
     "le": "{0} <= {1}",
-    "eq": "ROUND({0}) == ROUND({1})",
+    "eq": "{0} == {1}",
     "ne": "{0} != {1}",
     "isnan": "{0} != {0}",
     "isinf": 'tl.abs({0}) == float("inf")',
@@ -151,4 +153,6 @@ TRITON = {
     "bitwise_or": "{0} | {1}",
     "bitwise_xor": "{0} ^ {1}",
     "bitwise_not": "{0} == 0",
+    "bfloat16": "{0}.to(tl.bfloat16).to(REAL)",
+    "float16": "{0}.to(tl.float16).to(REAL)",
 }

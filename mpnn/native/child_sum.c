@@ -22,10 +22,10 @@ static inline real expm1_of(real x)
     for (int k = DOUBLE ? 13 : 7; k > 0; k--) p = p * r + (real)(1 / factorial[k]);
     real scale;
     if (DOUBLE) {
-        const int64_t bits = ((int64_t)(n == n ? n : 0) + 1023) << 52;
+        const uint64_t bits = (uint64_t)((int64_t)(n == n ? n : 0) + 1023) << 52;
         memcpy(&scale, &bits, sizeof(real));
     } else {
-        const int32_t bits = ((int32_t)(n == n ? n : 0) + 127) << 23;
+        const uint32_t bits = (uint32_t)((int32_t)(n == n ? n : 0) + 127) << 23;
         memcpy(&scale, &bits, sizeof(real));
     }
     return scale * (p * r) + (scale - 1);

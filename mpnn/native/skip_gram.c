@@ -66,7 +66,7 @@ static inline float sigmoid(float z)
 {
     float t = z * -1.44269504f;
     t = t < -30 ? -30 : t > 30 ? 30 : t;
-    const float whole = (float)(int32_t)(t + (t < 0 ? -0.5f : 0.5f)), x = (t - whole) * 0.693147181f;
+    const float whole = (float)(int32_t)(t == t ? t + (t < 0 ? -0.5f : 0.5f) : 0), x = (t - whole) * 0.693147181f;
     const float series =
         1 + x * (1 + x * (0.5f + x * (1 / 6.f + x * (1 / 24.f + x * (1 / 120.f + x * (1 / 720.f))))));
     union { int32_t bits; float power; } two = {.bits = ((int32_t)whole + 127) << 23};

@@ -48,8 +48,9 @@ void walk_first_order(
                 const uint64_t place = (mix(key[k] + (uint64_t)step * GOLDEN) >> 32) * degree;
                 slot[k] = degree ? begin + (int64_t)(place >> 32) : -1;
                 fraction[k] = (uint32_t)place;
-                if (aliases) __builtin_prefetch(aliases + slot[k]);
-                else __builtin_prefetch(indices + slot[k]);
+                const int64_t ahead = degree ? slot[k] : 0; /* of a graph without edges there is no address */
+                if (aliases) __builtin_prefetch(aliases + ahead);
+                else __builtin_prefetch(indices + ahead);
             }
             for (int k = 0; k < lanes; k++) {
                 if (slot[k] >= 0) {

@@ -6,10 +6,11 @@ messages that depends on that edge and on a few numbers per node only:
     sum       g_i
     mean      g_i / (how many messages there are)
     max, min  g_i / (how many messages tie) where m = a_i, else 0
-    softmax   α g_i to the value, α (g_i · value - g_i · a_i) to the score, with α = exp(score - top_i) / total_i
+    softmax   α g_i to the value, α (g_i · value - g_i · a_i) to the score,
+              with α = exp(score - top_i) / total_i
 
-The top and the total of a softmax are kept apart: their logarithm in one, top + log(total), has no digits left
-for the total where scores are large, and three equal scores of 1e8 would weigh 1 each.
+The top and the total of a softmax are kept apart: their logarithm in one, top + log(total), has no digits
+left for the total where scores are large, and three equal scores of 1e8 would weigh 1 each.
 
 From there PyTorch's own derivative of the message function leads to its inputs. All of it is traced as one
 per-edge program, whose results are summed over the edges that leave a node (for what the message read at its
@@ -35,8 +36,8 @@ def message_gradients(kind: str, value: Tensor, score: Tensor | None, node: Sequ
     """The gradient at a value and its score, from `node`: gradient, aggregate, saved numbers, lifted.
 
     For a mean these are the gradient and the reciprocal of how many messages there are; for a maximum
-    what each of the messages that tie gets of the gradient, and the aggregate. A softmax has saved the highest
-    score and the reciprocal of Σ exp(score - highest), which is 0 where no edge weighs anything.
+    what each of the messages that tie gets of the gradient, and the aggregate. A softmax has saved the
+    highest score and the reciprocal of Σ exp(score - highest), which is 0 where no edge weighs anything.
     """
     gradient = node[0]
     if kind == "sum":

@@ -126,7 +126,7 @@ POINT = frozenset([
     "acosh", "atanh", "erf", "erfc", "hypot", "floor", "ceil", "round", "trunc", "sign", "sgn",
     "copysign", "pow", "maximum", "minimum", "fmax", "fmin", "where", "masked_fill", "float", "gt",
     "ge", "lt", "le", "eq", "ne", "isnan", "isinf", "logical_and", "logical_or", "logical_xor",
-    "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not",
+    "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "bfloat16", "float16",
 ])  # fmt: skip
 # Those of ATen: besides the above what becomes one or several of them, or nothing.
 POINTWISE = POINT | frozenset([

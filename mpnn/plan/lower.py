@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf, prod
+from math import inf, nan, prod
 from typing import Any
 
 import numpy as np
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from mpnn.plan.homes import (
     COPIES,
     POINTWISE,
+    VIEWS,
     Home,
     args_of,
     feature_shape,
@@ -26,6 +27,16 @@ from mpnn.plan.ir import Input, Value, view_expand, view_reshape
 from mpnn.plan.rows import ROWS, NotFusableError
 
 Shape = tuple[int, ...]
+# Which operands of an operation are truth values; all others are numbers.
+TRUTHS: dict[str, tuple[int, ...]] = {
+    "where": (0,), "masked_fill": (1,),
+    **dict.fromkeys(("logical_and", "logical_or", "logical_xor", "logical_not"), (0, 1)),
+    **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not"), (0, 1)),
+}  # fmt: skip
+# What gives whole numbers and has a kernel: how many of some truth values hold, constants, views of these.
+WHOLE = VIEWS | frozenset(["sum", "full", "zeros", "ones", "scalar_tensor", "getitem", "cat"])
+COMPARISONS = frozenset(["gt", "ge", "lt", "le", "eq", "ne"])
+HALF = {torch.bfloat16: "bfloat16", torch.float16: "float16"}  # the operation that rounds to it
 # A kernel reads the weights again for every edge; more of them than this are better read for many at once.
 MOST_WEIGHTS = 1 << 16
 
@@ -58,6 +69,8 @@ class Lowering:
         name = op_name(node)
         if node.meta["turned"]:
             raise NotFusableError(f"{name} has no kernel where edges are not the first dimension")
+        if _is_whole(node) and name not in WHOLE:
+            raise NotFusableError(f"{name} of whole numbers has no kernel")
         handler = _HANDLERS.get(name)
         if handler is not None:
             return handler(self, node)
@@ -84,24 +97,22 @@ class Lowering:
         if name == "pow":
             return self._power(node)
         values = [self.operand(a, node) for a in args]
+        truths = TRUTHS.get(name, ())
+        values = [truth(v) if k in truths else number(v) for k, v in enumerate(values)]
         if alpha != 1:
             assert isinstance(alpha, int | float)
             values[1] = point("mul", [values[1], constant(alpha)])
+        if name in COMPARISONS:
+            values = [_as_stored(v, a, args) for v, a in zip(values, args, strict=True)]
         value = point(name, values)
-        if node.meta["val"].dtype == torch.bool and not value.boolean:  # a product or a choice of truths
-            value = point("ne", [value, constant(0.0)])
+        if node.meta["val"].dtype == torch.bool:  # a product or a choice of truths
+            value = truth(value)
         return self._shaped(value, node)
 
     def _copied(self, node: fx.Node) -> Value:
         value = self._aligned(node.args[0], node)
         target = node.meta["val"].dtype
-        if value.boolean and target.is_floating_point:
-            return point("float", [value])
-        if not value.boolean and target == torch.bool:
-            return point("ne", [value, constant(0.0)])
-        if not (target.is_floating_point or target == torch.bool):
-            raise NotFusableError(f"a conversion to {target} has no kernel")
-        return value
+        return truth(value) if target == torch.bool else number(value)
 
     def _clamp(self, node: fx.Node, name: str) -> Value:
         args = dict(zip(("value", "low", "high"), node.args, strict=False)) | {
@@ -117,9 +128,9 @@ class Lowering:
 
     def _power(self, node: fx.Node) -> Value:
         base, exponent = args_of(node)
+        value = number(self.operand(base, node))
         if not isinstance(exponent, int | float):
-            return point("pow", [self.operand(base, node), self.operand(exponent, node)])
-        value = self.operand(base, node)
+            return point("pow", [value, number(self.operand(exponent, node))])
         match exponent:
             case 0:
                 return constant(1.0, value.shape)
@@ -265,15 +276,17 @@ class Lowering:
     def _reduced(self, node: fx.Node) -> Value:
         source = _source(node)
         dims = [self._feature_dim(source, d)[0] for d in reduced_dims(node)]
-        value = self(source)
+        value = number(self(source))
         if op_name(node) == "any":
-            number = value if not value.boolean else point("float", [value])
-            some = reduced("max", point("ne", [number, constant(0.0)]), dims)
-            return view_reshape(point("ne", [some, constant(0.0)]), feature_shape(node))
+            if value.size == 0:
+                return truth(constant(0.0, feature_shape(node)))
+            return view_reshape(truth(reduced("max", number(truth(value)), dims)), feature_shape(node))
         kind = {"sum": "sum", "mean": "sum", "amax": "max", "amin": "min"}[op_name(node)]
         out = reduced(kind, value, dims)
         if op_name(node) == "mean":
-            out = point("mul", [out, constant(out.size / value.size)])
+            out = point("mul", [out, constant(out.size / value.size if value.size else nan)])
+        if node.meta["val"].dtype == torch.bool:
+            out = truth(out)
         return view_reshape(out, feature_shape(node))
 
     def _norm(self, node: fx.Node) -> Value:
@@ -337,6 +350,41 @@ def constant(number: Any, shape: Shape = ()) -> Value:
     return Value("const", (), shape, "", number, Home.SHARED, isinstance(number, bool))
 
 
+def truth(value: Value) -> Value:
+    """Whether each number is another than 0, as a truth value."""
+    return value if value.boolean and value.op != "const" else point("ne", [number(value), constant(0.0)])
+
+
+def number(value: Value) -> Value:
+    """A truth value as the number 0 or 1, which is what PyTorch computes with."""
+    if value.op == "const":
+        return constant(float(value.detail), value.shape)
+    return point("float", [value]) if value.boolean else value
+
+
+def _as_stored(value: Value, argument: Any, others: Sequence[Any]) -> Value:
+    """A number as a tensor of its type would hold it: what PyTorch compares in half precision was stored."""
+    if isinstance(argument, fx.Node):
+        name = HALF.get(argument.meta["val"].dtype)
+        return value if name is None or _base(value).op in ("load", "const") else point(name, [value])
+    types = {o.meta["val"].dtype for o in others if isinstance(o, fx.Node)}
+    if types and types <= HALF.keys() and value.op == "const":
+        return constant(torch.tensor(float(value.detail), dtype=max(types, key=str)).item(), value.shape)
+    return value
+
+
+def _base(value: Value) -> Value:
+    while value.op == "view":
+        value = value.args[0]
+    return value
+
+
+def _is_whole(node: fx.Node) -> bool:
+    """Whether a node gives whole numbers, with which PyTorch computes otherwise than with others."""
+    value = node.meta["val"]
+    return isinstance(value, Tensor) and not (value.dtype.is_floating_point or value.dtype == torch.bool)
+
+
 def point(name: str, args: Sequence[Value]) -> Value:
     """Element-by-element arithmetic on broadcast operands."""
     shape = np.broadcast_shapes(*(a.shape for a in args))
@@ -363,7 +411,11 @@ def spread(value: Value, dim: int, step: int, length: int) -> Value:
 
 def joined(values: Sequence[Value], where: Sequence[Shape], shape: Shape) -> Value:
     """Values side by side in a larger one that is zero elsewhere."""
-    return Value("join", tuple(values), shape, "", tuple(where), _home(values))
+    parts = [(value, at) for value, at in zip(values, where, strict=True) if value.size]
+    if not parts:
+        return constant(0.0, shape)
+    values, where = zip(*parts, strict=True)
+    return Value("join", values, shape, "", where, _home(values))
 
 
 def reduced(kind: str, value: Value, dims: Sequence[int]) -> Value:
@@ -371,6 +423,10 @@ def reduced(kind: str, value: Value, dims: Sequence[int]) -> Value:
     if all(value.shape[d] == 1 for d in dims):
         return value
     shape = tuple(1 if d in dims else n for d, n in enumerate(value.shape))
+    if value.size == 0:  # a loop over nothing is none: the printers meet no dimension of length 0
+        if kind != "sum" and prod(shape):
+            raise NotFusableError(f"the {kind}imum of no numbers is none")
+        return constant(0.0, shape)
     return Value("reduce", (value,), shape, kind, tuple(sorted(dims)), value.home)
 
 

@@ -371,9 +371,9 @@ def _program(hoisted: Hoisted, reductions: Sequence[_Reduced]) -> Program:
 
 def _dtype(hoisted: Hoisted) -> torch.dtype:
     """The floating type of a program: half precision is only for storage, so it may stand beside float32."""
-    types = {n.meta["val"].dtype for n in (*hoisted.inputs, *hoisted.outputs)}
-    floating = {t for t in types if t.is_floating_point}
-    others = types - floating - {torch.bool}
+    given, made = ({n.meta["val"].dtype for n in nodes} for nodes in (hoisted.inputs, hoisted.outputs))
+    floating = {t for t in given | made if t.is_floating_point}
+    others = (given - {torch.bool} | made) - floating
     if others:
         raise NotFusableError(f"values of type {others.pop()} have no kernel")
     if not floating or (len(floating) > 1 and torch.float64 in floating):

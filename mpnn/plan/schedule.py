@@ -103,12 +103,14 @@ def make_schedule(program: Program) -> Schedule:
             place[value] = (last_join.get(value, -1), False)
             stored.add(value)
     for k, output in enumerate(program.outputs):
-        if output.kind == "softmax":
-            assert output.score is not None
+        if output.score is not None:
+            if output.score.size == 0:
+                continue
             weights[k] = Item("weight", output.score.shape, (output.score,), output=k)
             weight_place[k] = add(weights[k])
-            add(Item("weighted", output.value.shape, (output.value,), output=k))
-        else:
+            if output.value.size:
+                add(Item("weighted", output.value.shape, (output.value,), output=k))
+        elif output.value.size:
             add(Item(output.kind, output.value.shape, (output.value,), output=k))
     for nest, item in readers:
         for read in item.reads:
@@ -156,4 +158,5 @@ def _in_order(program: Program) -> Iterator[Value]:
 
 
 def _roots(output: Output) -> list[Value]:
-    return [output.value] if output.score is None else [output.score, output.value]
+    """What an output reads; of no numbers nothing is computed, so that no loop runs over a length of 0."""
+    return [value for value in (output.score, output.value) if value is not None and value.size]

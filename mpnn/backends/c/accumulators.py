@@ -54,7 +54,7 @@ class Accumulators:
         """How a row that has seen all of its edges is written."""
         lines = []
         for k, output in enumerate(self.program.outputs):
-            if output.kind in ("edge", "all"):
+            if output.kind in ("edge", "all") or (output.score or output.value).size == 0:
                 continue
             size, storage = output.value.size, STORAGE[output.dtype]
             value = f"s->a{k}[i]"
@@ -63,7 +63,7 @@ class Accumulators:
             if output.kind == "mean":
                 value = f"({value} * (count ? (real)1 / count : 0))"
             if output.score is not None:
-                total = f"s->total{k}[i / {size // max(output.score.size, 1)}]"
+                total = f"s->total{k}[i / {max(size // output.score.size, 1)}]"
                 value = f"({total} == 0 ? 0 : {value} / {total})"  # no edge, or none with a weight
             lines.append(
                 f"    {storage} *restrict o{k} = ({storage} *)a->out[{self.program.tensor_of(k)}] + (size_t)row * {size};"

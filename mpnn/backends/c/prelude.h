@@ -51,7 +51,7 @@ static inline float exp_float(float x)
     p = p * r + 1.0f;
     /* The scale in two factors reaches the subnormal numbers and overflows to infinity. */
     const int32_t whole = (int32_t)(n == n ? n : 0), half = whole >> 1;
-    const int32_t first = (half + 127) << 23, second = (whole - half + 127) << 23;
+    const uint32_t first = (uint32_t)(half + 127) << 23, second = (uint32_t)(whole - half + 127) << 23;
     float a, b;
     memcpy(&a, &first, 4);
     memcpy(&b, &second, 4);
@@ -79,7 +79,7 @@ static inline double exp_double(double x)
     p = p * r + 1.0;
     p = p * r + 1.0;
     const int64_t whole = (int64_t)(n == n ? n : 0), half = whole >> 1;
-    const int64_t first = (half + 1023) << 52, second = (whole - half + 1023) << 52;
+    const uint64_t first = (uint64_t)(half + 1023) << 52, second = (uint64_t)(whole - half + 1023) << 52;
     double a, b;
     memcpy(&a, &first, 8);
     memcpy(&b, &second, 8);

@@ -117,7 +117,7 @@ class _Printer:
                     )
                 elif given.home is Home.SHARED:
                     lines.append(f"    const {STORAGE[given.dtype]} *restrict in{k} = base{k};")
-        simple = len(self.schedule.nests) == 1
+        simple = len(self.schedule.nests) == 1 and not self.schedule.weights
         body = self._one_by_one() if simple else self._in_blocks()
         return (
             "/* the edges of one row, from slot `begin` to slot `end` */\n"

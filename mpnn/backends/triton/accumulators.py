@@ -136,7 +136,8 @@ class Softmax(Accumulator):
         return [
             f"higher{k} = tl.where(valid & ({score} > top{k}), {score}, top{k})",
             f"down{k} = rescale(top{k}, higher{k})",
-            f'weight{k} = tl.where(valid & ({score} != float("-inf")), tl.exp({score} - higher{k}) * share, 0.0)',
+            f'counts{k} = valid & ({score} != float("-inf"))',
+            f"weight{k} = tl.where(counts{k}, tl.exp({score} - higher{k}) * share, 0.0)",
             f"total{k} = total{k} * down{k} + weight{k}",
             f"sum{k} = sum{k} * down{k} + tl.where(valid, weight{k} * {value}, 0.0)",
             f"top{k} = higher{k}",

@@ -50,19 +50,20 @@ class _Printer:
         made = {
             k: KINDS[o.kind](k, o, self.places[k], self.values.rounded("{0}"), save)
             for k, o in enumerate(program.outputs)
-            if o.kind != "edge"
+            if o.kind != "edge" and (o.score or o.value).size
         }
         self.gathered = [a for a in made.values() if a.output.kind != "all"]
         self.totals = [a for a in made.values() if a.output.kind == "all"]
         self.state = sum(prod(f.shape) for a in self.gathered for f in a.fields)
         self.num_totals = sum(a.output.value.size for a in self.totals)
-        for k in range(len(program.outputs)):
-            self._each_edge(k, made.get(k))
+        for k, output in enumerate(program.outputs):
+            if output.value.size or k in made:  # of no numbers, nothing is written
+                self._each_edge(k, made.get(k))
 
     def _each_edge(self, k: int, gathers: Accumulator | None) -> None:
         """What output k does with an edge."""
         output, at = self.program.outputs[k], self.places[k]
-        value = self.values.tensor(output.value, at)
+        value = self.values.tensor(output.value, at) if output.value.size else self.values.zero()
         if gathers is None:
             place = Field(value, "", output.value.shape, at)
             self.values.inside.append(self._store(f"out{self.program.tensor_of(k)}", "edge", place, "valid"))

@@ -28,7 +28,8 @@ IDENTITY = {"sum": "0.0", "max": 'float("-inf")', "min": 'float("inf")'}
 TYPED_BY = {"where": (1, 2), "masked_fill": (0, 2)}
 # Others write a method of an operand, or call a function of the prelude that does.
 LITERALS_FIT = frozenset([
-    "add", "sub", "mul", "div", "maximum", "minimum", "where", "masked_fill", "gt", "ge", "lt", "le", "ne",
+    "add", "sub", "mul", "div", "maximum", "minimum", "where", "masked_fill",
+    "gt", "ge", "lt", "le", "eq", "ne",
 ])  # fmt: skip
 PAIRS = "PAIRS"  # a tensor with an axis in pairs, written out likewise
 ONES = "[ONES]"  # the shape of one number per tile; how many axes there are is known when all is printed
@@ -120,6 +121,10 @@ class Values:
         """The entry `at` of a value, as the text of a tensor."""
         return self._tensor(self._value(value, at, ()))
 
+    def zero(self) -> str:
+        """The number 0, in place of a value that has none."""
+        return self._tensor(Term("0.0", frozenset(), literal=True))
+
     def rounded(self, text: str) -> str:
         """A number as it is after being stored: a maximum is recognised by it in the backward pass."""
         storage = STORAGE.get(self.program.dtype)
@@ -180,7 +185,7 @@ class Values:
         if value.name not in LITERALS_FIT or all(t.literal for t in typed_by):
             texts = [self._tensor(t) for t in terms]
         text = point.TRITON[value.name].replace("REAL", self.real)
-        text = re.sub(r"ROUND\((\{\d\})\)", lambda m: self.rounded(m[1]), text).format(*texts)
+        text = text.format(*texts)
         return self._name(value, text, frozenset[int]().union(*(t.axes for t in terms)))
 
     def _kept(self, value: Value, at: Indices) -> Term:
@@ -219,7 +224,7 @@ class Values:
         return self._name(value, f"{text} * {repeats}.0" if repeats > 1 else text, axes)
 
     def _summed_in_order(self, value: Value, text: str, axes: frozenset[int], axis: int) -> str:
-        """A sum along an axis whose bits depend on nothing else: of pairs of neighbours, of pairs of these, ...
+        """A sum along an axis, of pairs of neighbours, of pairs of these, and so on: always the same bits.
 
         `tl.sum` adds in an order that follows from the tile and from what Triton makes of it, which differ
         between the forward and the backward kernel; of two numbers there is one sum.
