@@ -2,8 +2,10 @@
 
 The cache is keyed by content: the source, the compiler and its flags, and the processor, so that a home
 folder shared between machines never serves a kernel to a processor that it was not made for. A library is
-written
-under a temporary name and renamed, so processes that compile the same kernel at once do not meet.
+written under a temporary name and renamed, so processes that compile the same kernel at once do not meet;
+one that was cut off or changed since is made again.
+
+`$CC` names the compiler. `$MPNN_CFLAGS` are flags for it besides our own, as `make asan` has them.
 """
 
 from __future__ import annotations
@@ -14,39 +16,52 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import stat
-import subprocess
 import tempfile
 import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-FLAGS = (
-    "-std=gnu11", "-O3", "-fPIC", "-w",
-    "-fno-math-errno", "-fno-trapping-math",
-    # These turn a choice between two numbers into a branch, and a loop with a branch is not vectorised:
-    # the gradient of relu(x_i - x_j) ran ten times slower with them.
+from mpnn.native import command, whole
+
+FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-w", "-fno-math-errno", "-fno-trapping-math")
+# GCC's alone. These turn a choice between two numbers into a branch, and a loop with a branch is not
+# vectorised: the gradient of relu(x_i - x_j) ran ten times slower with them.
+WISHES = (
     "-fno-thread-jumps", "-fno-ssa-phiopt", "-fno-tree-pre", "-fno-code-hoisting", "-fno-tree-sink",
 )  # fmt: skip
 # From the best that the processor offers down to what every processor of its kind has.
 TARGETS = (("-march=native",), ())
 SELF_TEST = """
 #include <stdint.h>
+#include <stdio.h>
 float a[1024], b[1024];
 int main(int argc, char **argv) {
     for (int i = 0; i < 1024; i++) b[i] = argc * i;
     for (int i = 0; i < 1024; i++) a[i] = b[i] * 2.0f + a[i];
-    return a[3] == 6.0f * argc ? 0 : 1;
+    return puts(a[3] == 6.0f * argc ? "right" : "wrong") < 0;
 }
 """
+PATIENCE = 120.0  # seconds for a kernel
+SHORT_PATIENCE = 30.0  # for what takes a moment
 
 
 class CompilerError(RuntimeError):
     """No kernel can be made here; the text says why."""
 
 
-def load(source: str, *, exact: bool = False) -> ctypes.CDLL:
+class Library(ctypes.CDLL):
+    """The functions of a compiled source."""
+
+    @property
+    def path(self) -> Path:
+        """The file; what is found out about it can be kept under the same name with another ending."""
+        return Path(self._name)
+
+
+def load(source: str, *, exact: bool = False) -> Library:
     """The library of a source, compiled unless it is in the cache.
 
     `exact` keeps a multiplication and an addition two operations, each rounded: the same formula then gives
@@ -57,7 +72,7 @@ def load(source: str, *, exact: bool = False) -> ctypes.CDLL:
     """
     tools = toolchain()
     tools = tools._replace(flags=(*tools.flags, f"-ffp-contract={'off' if exact else 'fast'}"))
-    identity = "\n".join([source, tools.compiler, tools.version, *tools.flags, processor()])
+    identity = "\n".join([source, tools.compiler, tools.version, *tools.flags, *tools.more, processor()])
     key = hashlib.sha256(identity.encode()).hexdigest()[:32]
     last: Exception | None = None
     for find_folder in (cache_folder, session_folder):
@@ -66,13 +81,11 @@ def load(source: str, *, exact: bool = False) -> ctypes.CDLL:
             continue
         path = folder / f"{key}.so"
         try:
-            if not path.exists():
+            if not whole.is_whole(path):
                 _compile(source, path, tools)
-            return ctypes.CDLL(str(path))
-        except OSError as error:  # a full or read-only disk, or a damaged file: try the next place
+            return Library(str(path))
+        except OSError as error:  # a full disk, or one that programs may not be on: try the next place
             last = error
-            with contextlib.suppress(OSError):
-                path.unlink()
     raise CompilerError(f"no folder can hold a compiled kernel: {last}")
 
 
@@ -81,22 +94,25 @@ def _compile(source: str, path: Path, tools: Toolchain) -> None:
         text, made, library = (Path(build) / name for name in ("kernel.c", "kernel.o", "kernel.so"))
         text.write_text(source)
         # Linked without naming an OpenMP library: the symbols are those of PyTorch's own, already loaded.
-        _run([tools.compiler, *tools.flags, "-c", str(text), "-o", str(made)])
-        _run([tools.compiler, "-shared", str(made), "-o", str(library), "-lm"])
+        _run([tools.compiler, *tools.flags, *tools.more, "-c", str(text), "-o", str(made)])
+        _run([tools.compiler, "-shared", *tools.more, str(made), "-o", str(library), "-lm"])
         text.replace(path.with_suffix(".c"))  # for a reader; never read again
-        library.replace(path)
+        whole.put(library, path)
 
 
-def _run(command: list[str]) -> None:
+def _run(words: list[str]) -> None:
+    """Compile; the last word but for libraries is what is made."""
     try:
-        english = {**os.environ, "LC_ALL": "C"}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=english)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CompilerError(f"{command[0]} cannot be run: {error}") from error
-    if done.returncode:
-        if "No space left" in done.stderr:
-            raise OSError(done.stderr)
-        raise CompilerError(f"{command[0]} failed: {done.stderr.strip()[-2000:]}")
+        done = command.run(words, PATIENCE)
+    except TimeoutError as error:
+        raise CompilerError(str(error)) from error
+    except OSError as error:
+        raise CompilerError(f"{words[0]} cannot be run: {error}") from error
+    made = Path(words[words.index("-o") + 1])
+    if done.code or not made.exists():
+        if "No space left" in done.complaint:
+            raise OSError(done.complaint)
+        raise CompilerError(f"{words[0]} failed: {done.complaint.strip()[-2000:] or 'it made nothing'}")
 
 
 class Toolchain(NamedTuple):
@@ -105,44 +121,63 @@ class Toolchain(NamedTuple):
     compiler: str
     version: str
     flags: tuple[str, ...]
+    more: tuple[str, ...] = ()  # for the linker too
 
 
-@functools.lru_cache(maxsize=1)
 def toolchain() -> Toolchain:
     """The compiler, and the flags whose code runs on this processor.
 
     Raises:
         CompilerError: there is no C compiler, or none of its programs runs.
     """
+    found = _find_toolchain()
+    if isinstance(found, str):
+        raise CompilerError(found)
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _find_toolchain() -> Toolchain | str:
+    """The same, or why there is none: looked for once."""
     wanted = os.environ.get("CC")
     name = next(filter(None, map(shutil.which, [wanted] if wanted else ["cc", "gcc", "clang"])), None)
     if name is None:
-        raise CompilerError(f"no C compiler was found ({wanted or 'cc, gcc, clang'})")
-    version = _first_line([name, "--version"])
-    threads = ("-fopenmp",) if share_threads() and "clang" not in version else ("-fopenmp-simd",)
-    for target in TARGETS:
-        if _self_test(name, (*FLAGS, *target)):
-            return Toolchain(name, version, (*FLAGS, *target, *threads))
-    raise CompilerError(f"{name} makes no program that runs here")
-
-
-def _self_test(compiler: str, flags: tuple[str, ...]) -> bool:
-    """Whether a vectorised program made with these flags runs; in a process of its own, for it may crash."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, program = Path(folder) / "test.c", Path(folder) / "test"
-        source.write_text(SELF_TEST)
-        try:
-            _run([compiler, *flags, str(source), "-o", str(program)])
-            return subprocess.run([str(program)], timeout=30, check=False).returncode == 0
-        except (CompilerError, OSError, subprocess.TimeoutExpired):
-            return False
-
-
-def _first_line(command: list[str]) -> str:
+        return f"no C compiler was found ({wanted or 'cc, gcc, clang'})"
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")[0]
-    except OSError:
-        return ""
+        version = command.run([name, "--version"], SHORT_PATIENCE).output.split("\n")[0]
+        more = tuple(shlex.split(os.environ.get("MPNN_CFLAGS", "")))
+    except OSError as error:  # it hangs, or is none
+        return f"{name} --version says nothing: {error}"
+    except ValueError as error:
+        return f"MPNN_CFLAGS is {os.environ['MPNN_CFLAGS']!r}, which is no list of flags: {error}"
+    threads = ("-fopenmp",) if share_threads() and "clang" not in version else ("-fopenmp-simd",)
+    complaint = ""
+    for target in TARGETS:
+        wishes = WISHES
+        for _ in range(2):
+            flags = (*FLAGS, *wishes, *target)
+            complaint = _self_test(name, (*flags, *more))
+            if not complaint:
+                return Toolchain(name, version, (*flags, *threads), more)
+            wishes = tuple([flag for flag in wishes if flag not in complaint])  # those that it did not refuse
+            if wishes == WISHES:
+                break
+    return f"{name} makes no program that runs here: {complaint}"
+
+
+def _self_test(compiler: str, flags: tuple[str, ...]) -> str:
+    """What is wrong with a vectorised program made with these flags, run by itself, for it may crash."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            source, program = Path(folder) / "test.c", Path(folder) / "test"
+            source.write_text(SELF_TEST)
+            _run([compiler, *flags, str(source), "-o", str(program)])
+            done = command.run([str(program)], SHORT_PATIENCE)
+    except (CompilerError, OSError) as error:
+        return str(error)
+    if done.output != "right\n":
+        return f"a program ended with {done.code} and said {(done.output + done.complaint).strip()[-500:]!r}"
+    return ""
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,0 +1,1 @@
+"""`make asan`: every C function under AddressSanitizer and UndefinedBehaviorSanitizer."""

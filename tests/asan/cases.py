@@ -1,0 +1,163 @@
+"""What runs under the sanitizers: all layers, random messages, odd graphs, and each C file of `mpnn/native`."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+import mpnn
+from mpnn import Graph, models
+from mpnn.backends.c import kernel
+
+from mpnn.native import child_sum, dropout, pool, products, skip_gram, sort, walks
+from mpnn.native.compiler import load
+from mpnn.native.gate import address
+from tests import laws
+from tests.asan.messages import WIDTHS, Random
+
+Case = tuple[str, Callable[[], None]]
+
+kernel.SMALL = child_sum.SMALL = dropout.SMALL = skip_gram.SMALL = sort.SMALL = walks.SMALL = 0  # two threads
+pool.leave_to_malloc()  # whose memory the sanitizers know the ends of
+
+ODD: dict[str, tuple[int, list[tuple[int, int]]]] = {
+    "no nodes": (0, []),
+    "no edges": (4, []),
+    "one node": (1, []),
+    "one node, one loop": (1, [(0, 0)]),
+    "one edge, many times": (3, [(0, 1)] * 40),
+    "a hub": (9, [(k % 8, 8) for k in range(kernel.HEAVY_DEGREE + 5)] + [(8, 0)]),
+    "isolated nodes between": (9, [(0, 4), (4, 4), (8, 0), (4, 8)]),
+}
+
+
+def odd_graphs() -> Iterator[Graph]:
+    """Each of them, anew."""
+    for num_nodes, pairs in ODD.values():
+        yield Graph(torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T, num_nodes)
+
+
+def trained(out: Tensor) -> None:
+    """The way back."""
+    if out.requires_grad:
+        out.float().square().sum().backward()
+
+
+def layer(name: str, dtype: torch.dtype) -> None:
+    """A layer on every graph, there and back."""
+    subject = laws.layer(name)
+    module = subject.make(dtype)
+    for graph in (laws.sample().graph, *odd_graphs()):
+        assert isinstance(graph, Graph)
+        for mode in (True, False):
+            data = laws.carrying(graph, dtype)
+            data.x.requires_grad_(mode)
+            trained(subject.call(module.train(mode), data))
+
+
+def message(seed: int) -> None:
+    """A random message on every graph, there and back."""
+    torch.manual_seed(seed)
+    width, dtype = WIDTHS[seed % len(WIDTHS)], (torch.float32, torch.float64, torch.bfloat16)[seed // 5 % 3]
+    drawn = Random(seed, width).to(dtype)
+    for graph in odd_graphs():
+        x = torch.randn(graph.num_nodes, width, dtype=dtype, requires_grad=True)
+        e = torch.randn(graph.num_edges, width, dtype=dtype, requires_grad=True)
+        trained(drawn(x, e, graph))
+
+
+def blocks() -> None:
+    """Linear maps in blocks of rows, and their gradients."""
+    torch.manual_seed(0)
+    graph = Graph(torch.randint(20_000, (2, 60_000)), 20_000)
+    for make in (partial(models.GATConv, heads=2), models.EdgeConv, models.SAGEConv):
+        mlp = torch.nn.Sequential(torch.nn.Linear(32, 16), torch.nn.ReLU(), torch.nn.Linear(16, 8))
+        module = make(mlp) if make is models.EdgeConv else make(16, 24)  # type: ignore[operator]
+        trained(module(torch.randn(20_000, 16, requires_grad=True), graph))
+
+
+def functions() -> None:
+    """The C files: sums of products, dropout, sorting."""
+    torch.manual_seed(0)
+    for p, q in ((1, 1), (7, 33), (64, 96), (5, 257)):
+        products.gram(torch.randn(70_001, p), torch.randn(70_001, q))
+        products.gram(torch.randn(70_001, p, dtype=torch.float64), torch.randn(70_001, q, dtype=torch.float64))
+    for size in (1, 7, 100_003):
+        trained(dropout.dropout(torch.randn(size, requires_grad=True), 0.3))
+    for num_rows, number in ((1, 0), (1, 1), (3, 70_001), (70_001, 5)):
+        rows = torch.randint(num_rows, (number,))
+        for index_type in (torch.int32, torch.int64):
+            sort.sort_edges(rows, rows.flip(0), num_rows, index_type)
+
+
+def random_walks() -> None:
+    """Walks of both orders, with and without weights, and training by skip-gram on them."""
+    for graph in (*odd_graphs(), Graph(torch.randint(300, (2, 900)), 300)):
+        weight = torch.rand(graph.num_edges) + 0.1
+        for given in (None, weight):
+            for p, q in ((1.0, 1.0), (0.3, 4.0), (100.0, 0.5)):
+                mpnn.random_walk(graph, length=12, p=p, q=q, weight=given, seed=1)
+        if graph.num_nodes > 1:
+            for channels in (1, 8, 19):
+                models.Node2Vec(graph, channels, rounds=2, length=8, window=3)
+
+
+def trees() -> None:
+    """An LSTM on forests, level by level."""
+    torch.manual_seed(0)
+    for parent in ([], [-1], [-1, 0, 0, 1, 1, 2, -1], [-1] + [0] * 70):
+        edge_index = torch.tensor([(k, p) for k, p in enumerate(parent) if p >= 0], dtype=torch.int64)
+        graph = Graph(edge_index.reshape(-1, 2).T, len(parent))
+        for width in (1, 5, 16):
+            lstm = models.LSTM(3, width)
+            out, _ = lstm(torch.randn(len(parent), 3, requires_grad=True), graph=graph)
+            trained(out)
+
+
+def cases(messages: int) -> Iterator[Case]:
+    """All of them."""
+    yield "blocks of rows", blocks
+    yield "C functions", functions
+    yield "walks", random_walks
+    yield "trees", trees
+    for name in models.CONVS:
+        yield f"layer {name}", partial(layer, name, torch.float32)
+    for seed in range(messages):
+        yield f"message {seed}", partial(message, seed)
+
+
+# Errors on purpose --------------------------------------------------------------------------------------
+
+BROKEN = """
+#include <stdint.h>
+double last(const double *x, int64_t n, int by) { return x[n - 1 + by]; }
+int32_t shifted(int32_t by) { return 1 << by; }
+int32_t whole(double x) { return (int32_t)x; }
+"""
+
+
+def _beyond() -> None:
+    """A read of the number behind a tensor's last."""
+    read = load(BROKEN).last
+    read.restype = ctypes.c_double
+    read.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int]
+    x = torch.ones(8, dtype=torch.float64)
+    assert read(address(x, torch.float64, 8), 8, 0) == 1
+    read(address(x, torch.float64, 8), 8, 1)
+
+
+def _shift() -> None:
+    load(BROKEN).shifted(40)
+
+
+def _cast() -> None:
+    function = load(BROKEN).whole
+    function.argtypes = [ctypes.c_double]
+    function(float("nan"))
+
+
+CANARIES: list[Case] = [("a read beyond", _beyond), ("a shift too far", _shift), ("NaN as an integer", _cast)]
