@@ -52,6 +52,13 @@ class CompilerError(RuntimeError):
     """No kernel can be made here; the text says why."""
 
 
+class HangsError(CompilerError):
+    """The compiler does not end."""
+
+
+_hung: list[str] = []  # how often that was so: the second time is the last
+
+
 class Library(ctypes.CDLL):
     """The functions of a compiled source."""
 
@@ -71,6 +78,8 @@ def load(source: str, *, exact: bool = False) -> Library:
         CompilerError: there is no compiler, or it fails, or nothing can be written anywhere.
     """
     tools = toolchain()
+    if len(_hung) > 1:
+        raise HangsError(_hung[-1])
     tools = tools._replace(flags=(*tools.flags, f"-ffp-contract={'off' if exact else 'fast'}"))
     identity = "\n".join([source, tools.compiler, tools.version, *tools.flags, *tools.more, processor()])
     key = hashlib.sha256(identity.encode()).hexdigest()[:32]
@@ -100,12 +109,13 @@ def _compile(source: str, path: Path, tools: Toolchain) -> None:
         whole.put(library, path)
 
 
-def _run(words: list[str]) -> None:
-    """Compile; the last word but for libraries is what is made."""
+def _run(words: list[str], seconds: float | None = None) -> None:
+    """Let a compiler make what it is told to."""
     try:
-        done = command.run(words, PATIENCE)
+        done = command.run(words, PATIENCE if seconds is None else seconds)
     except TimeoutError as error:
-        raise CompilerError(str(error)) from error
+        _hung.append(str(error))
+        raise HangsError(str(error)) from error
     except OSError as error:
         raise CompilerError(f"{words[0]} cannot be run: {error}") from error
     made = Path(words[words.index("-o") + 1])
@@ -159,6 +169,8 @@ def _find_toolchain() -> Toolchain | str:
             complaint = _self_test(name, (*flags, *more))
             if not complaint:
                 return Toolchain(name, version, (*flags, *threads), more)
+            if _hung:
+                return complaint
             wishes = tuple([flag for flag in wishes if flag not in complaint])  # those that it did not refuse
             if wishes == WISHES:
                 break
@@ -167,17 +179,24 @@ def _find_toolchain() -> Toolchain | str:
 
 def _self_test(compiler: str, flags: tuple[str, ...]) -> str:
     """What is wrong with a vectorised program made with these flags, run by itself, for it may crash."""
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            source, program = Path(folder) / "test.c", Path(folder) / "test"
-            source.write_text(SELF_TEST)
-            _run([compiler, *flags, str(source), "-o", str(program)])
-            done = command.run([str(program)], SHORT_PATIENCE)
-    except (CompilerError, OSError) as error:
-        return str(error)
-    if done.output != "right\n":
-        return f"a program ended with {done.code} and said {(done.output + done.complaint).strip()[-500:]!r}"
-    return ""
+    complaint = ""
+    for folder in (cache_folder(), None):  # one may be full, or none that programs may run from
+        try:
+            with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as build:
+                source, program = Path(build) / "test.c", Path(build) / "test"
+                source.write_text(SELF_TEST)
+                _run([compiler, *flags, str(source), "-o", str(program)], SHORT_PATIENCE)
+                done = command.run([str(program)], SHORT_PATIENCE)
+        except CompilerError as error:
+            return str(error)
+        except OSError as error:
+            complaint = complaint or str(error)
+            continue
+        if done.output == "right\n":
+            return ""
+        said = (done.output + done.complaint).strip()[-500:]
+        return f"a program ended with {done.code}" + (f" and said {said!r}" if said else "")
+    return complaint
 
 
 @functools.lru_cache(maxsize=1)

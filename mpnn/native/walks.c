@@ -46,7 +46,8 @@ void walk_first_order(
                 const int64_t begin = indptr[node[k]];
                 const uint64_t degree = (uint64_t)(indptr[node[k] + 1] - begin);
                 const uint64_t place = (mix(key[k] + (uint64_t)step * GOLDEN) >> 32) * degree;
-                slot[k] = degree ? begin + (int64_t)(place >> 32) : -1;
+                const int64_t at = begin + (int64_t)(place >> 32); /* of an empty row, where it would begin */
+                slot[k] = degree ? at : -1;
                 fraction[k] = (uint32_t)place;
                 const int64_t ahead = degree ? slot[k] : 0; /* of a graph without edges there is no address */
                 if (aliases) __builtin_prefetch(aliases + ahead);

@@ -12,10 +12,11 @@ ENDING = ".sum"
 
 def is_whole(path: Path) -> bool:
     """Whether a file is as it was when `put` put it there."""
+    summed = path.with_suffix(ENDING)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would have us wait for ever
+        if not all(stat.S_ISREG(file.stat().st_mode) for file in (path, summed)):  # a pipe is waited for
             return False
-        return path.with_suffix(ENDING).read_text() == _sum(path.read_bytes())
+        return summed.read_bytes() == _sum(path.read_bytes())
     except FileNotFoundError:
         return False
 
@@ -27,7 +28,7 @@ def put(made: Path, path: Path) -> None:
     other's file, it is not whole, and is made again.
     """
     summed = made.with_suffix(ENDING)
-    summed.write_text(_sum(made.read_bytes()))
+    summed.write_bytes(_sum(made.read_bytes()))
     for written in (made, summed):
         with written.open("rb") as file:
             os.fsync(file.fileno())
@@ -35,5 +36,5 @@ def put(made: Path, path: Path) -> None:
     made.replace(path)
 
 
-def _sum(content: bytes) -> str:
-    return f"{len(content)} {hashlib.sha256(content).hexdigest()}\n"
+def _sum(content: bytes) -> bytes:
+    return f"{len(content)} {hashlib.sha256(content).hexdigest()}\n".encode()

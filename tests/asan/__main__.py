@@ -1,9 +1,9 @@
-"""Start the cases where the sanitizers watch; fail if they find anything, or do not find what is wrong on purpose.
+"""Run the cases where the sanitizers watch; fail if they find anything, or miss what is wrong on purpose.
 
     python -m tests.asan [--messages 200] [--only WORD]
 
-The process is started again with the sanitizers' library loaded first, so that PyTorch's memory is theirs, and
-with flags for `mpnn.native.compiler`. Each case runs in a child, which a finding ends; the next goes on.
+They run in a process that has the sanitizers' library loaded first, so that PyTorch's memory is theirs, and
+flags for `mpnn.native.compiler`. A finding ends it; the next process goes on with the next case.
 """
 
 from __future__ import annotations
@@ -14,97 +14,102 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 FLAGS = "-fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -g1 -O1"
-FOUND = 99  # what a child that the sanitizers end exits with
 WORDS = ("ERROR: AddressSanitizer", "runtime error:")
-STARTED = "MPNN_UNDER_SANITIZERS"
+NOTES = "MPNN_SANITIZED"  # the file in which the watched process notes how far it is
 
 
 def main() -> int:
-    """The exit status: 0 if nothing was found."""
-    parser = argparse.ArgumentParser(prog="python -m tests.asan", description=__doc__.split("\n")[0])
+    """The exit status: 0 if nothing was found but what is wrong on purpose."""
+    parser = argparse.ArgumentParser(prog="python -m tests.asan", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--messages", type=int, default=200, help="how many random messages")
     parser.add_argument("--only", default="", help="cases with this in their name")
+    parser.add_argument("--begin", type=int, default=0, help="with which case")
     asked = parser.parse_args()
-    if STARTED not in os.environ:
-        return subprocess.run([sys.executable, "-m", "tests.asan", *sys.argv[1:]], env=_watched(), check=False).returncode
-    from tests.asan.cases import CANARIES, cases
+    if NOTES in os.environ:
+        return _watched(asked, Path(os.environ[NOTES]))
+    with tempfile.TemporaryDirectory() as folder:
+        return _watching(asked, Path(folder) / "notes", _environment())
 
-    for name, canary in CANARIES:
-        if not run([(name, canary)], quiet=True):
-            print(f"{name}: is wrong on purpose, and was not found")
+
+def _watching(asked: argparse.Namespace, notes: Path, environment: Mapping[str, str]) -> int:
+    """Run all cases, however many processes that takes."""
+    begin, found, missed = asked.begin, 0, 0
+    while True:
+        words = ["--messages", str(asked.messages), "--only", asked.only, "--begin", str(begin)]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.asan", *words],
+            env={**environment, NOTES: str(notes)},
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        report = done.stderr.decode(errors="replace")
+        if not notes.exists():
+            print(f"nothing could be run under the sanitizers: {report[-2000:]}")
             return 2
-    chosen = [(name, case) for name, case in cases(asked.messages) if asked.only in name]
-    findings = run(chosen)
-    print(f"{len(chosen)} cases, {findings} findings; {len(CANARIES)} errors made on purpose were found")
-    return 1 if findings else 0
+        number, kind, name = notes.read_text().splitlines()[-1].split(" ", 2)
+        if kind == "end":
+            missed += done.returncode
+            print(f"{name}; {found} findings, {missed} errors on purpose that were not found")
+            return 1 if found or missed else 0
+        begin = int(number) + 1
+        if kind == "case":
+            found += 1
+            print(f"FOUND in {name}, exit {done.returncode}:\n{_essence(report)}", flush=True)
+        elif not any(word in report for word in WORDS):
+            missed += 1
+            print(f"{name} ended the process, but not by a finding: {report[-2000:]}", flush=True)
 
 
-def _watched() -> dict[str, str]:
-    """The environment in which the sanitizers see the kernels and PyTorch's memory."""
+def _watched(asked: argparse.Namespace, notes: Path) -> int:
+    """In the process that is watched: the cases from one on; how many errors on purpose went by."""
+    from tests.asan.cases import ON_PURPOSE, cases
+
+    chosen = [("purpose", *one) for one in ON_PURPOSE]
+    chosen += [("case", *one) for one in cases(asked.messages) if asked.only in one[0]]
+    missed = 0
+    for k, (kind, name, case) in enumerate(chosen[asked.begin :], asked.begin):
+        with notes.open("a") as file:
+            file.write(f"{k} {kind} {name}\n")
+        try:
+            case()
+            missed += kind == "purpose"
+        except Exception:  # other tests are for these
+            print(f"raised in {name}: {traceback.format_exc().splitlines()[-1]}", flush=True)
+    with notes.open("a") as file:
+        file.write(f"{len(chosen)} end {len(chosen) - len(ON_PURPOSE)} cases ran\n")
+    return missed
+
+
+def _environment() -> dict[str, str]:
+    """In which the sanitizers see the kernels and PyTorch's memory."""
     compiler = os.environ.get("CC", "gcc")
-    libraries = [
-        subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
-        for name in ("libasan.so", "libstdc++.so.6")  # the second: ASan asks for its functions at once
-    ]
-    missing = [name for name in libraries if not Path(name).is_absolute()]
-    if missing:
-        sys.exit(f"{compiler} has no {', '.join(missing)}: make asan needs GCC with its sanitizers.")
+    libraries = []
+    for name in ("libasan.so", "libstdc++.so.6"):  # the second: the first asks for its functions at once
+        asked = [compiler, f"-print-file-name={name}"]
+        path = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        if not Path(path).is_absolute():
+            sys.exit(f"{compiler} has no {name}: make asan needs GCC with its sanitizers.")
+        libraries.append(path)
     return {
         **os.environ,
-        STARTED: "1",
         "CC": compiler,
         "LD_PRELOAD": " ".join(libraries),
         "MPNN_CFLAGS": FLAGS,
-        # What Python and PyTorch keep until the end is no leak.
-        "ASAN_OPTIONS": f"detect_leaks=0:exitcode={FOUND}:allocator_may_return_null=1",
-        "UBSAN_OPTIONS": f"print_stacktrace=1:halt_on_error=1:exitcode={FOUND}",
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # what Python keeps until the end
+        "UBSAN_OPTIONS": "print_stacktrace=1",
         "OMP_NUM_THREADS": "2",
     }
 
 
-def run(chosen: Sequence[tuple[str, Callable[[], None]]], quiet: bool = False) -> int:
-    """Run cases one after the other; how many ended their process."""
-    findings, next_case = 0, 0
-    with tempfile.TemporaryDirectory() as folder:
-        log, progress = Path(folder) / "log", Path(folder) / "progress"
-        while next_case < len(chosen):
-            child = os.fork()
-            if child == 0:
-                _run_from(next_case, chosen, log, progress)
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            at = int(progress.read_text())
-            if status == 0:
-                break
-            findings += 1
-            next_case = at + 1
-            if not quiet:
-                print(f"FOUND in {chosen[at][0]}, exit {status}:\n{_essence(log.read_text(errors='replace'))}", flush=True)
-        if not quiet:
-            print((Path(folder) / "progress.raised").read_text() if (Path(folder) / "progress.raised").exists() else "")
-    return findings
-
-
-def _run_from(first: int, chosen: Sequence[tuple[str, Callable[[], None]]], log: Path, progress: Path) -> None:
-    """In a child: the cases from one on; does not return."""
-    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-    for k in range(first, len(chosen)):
-        progress.write_text(str(k))
-        try:
-            chosen[k][1]()
-        except Exception:  # other tests are for these
-            with progress.with_suffix(".raised").open("a") as file:
-                file.write(f"raised in {chosen[k][0]}: {traceback.format_exc().splitlines()[-1]}\n")
-    os._exit(0)
-
-
-def _essence(log: str) -> str:
-    """The part of a report that tells where and why."""
-    lines = log.splitlines()
-    first = next((k for k, line in enumerate(lines) if any(word in line for word in WORDS)), max(0, len(lines) - 12))
+def _essence(report: str) -> str:
+    """The part of a report that tells what, where and why."""
+    lines = report.splitlines()
+    telling = (k for k, line in enumerate(lines) if any(word in line for word in WORDS))
+    first = next(telling, max(0, len(lines) - 12))
     return "\n".join("    " + line for line in lines[first : first + 12])
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 import mpnn
 from mpnn import Graph, models
 from mpnn.backends.c import kernel
-
 from mpnn.native import child_sum, dropout, pool, products, skip_gram, sort, walks
 from mpnn.native.compiler import load
 from mpnn.native.gate import address
@@ -85,7 +84,9 @@ def functions() -> None:
     torch.manual_seed(0)
     for p, q in ((1, 1), (7, 33), (64, 96), (5, 257)):
         products.gram(torch.randn(70_001, p), torch.randn(70_001, q))
-        products.gram(torch.randn(70_001, p, dtype=torch.float64), torch.randn(70_001, q, dtype=torch.float64))
+        products.gram(
+            torch.randn(70_001, p, dtype=torch.float64), torch.randn(70_001, q, dtype=torch.float64)
+        )
     for size in (1, 7, 100_003):
         trained(dropout.dropout(torch.randn(size, requires_grad=True), 0.3))
     for num_rows, number in ((1, 0), (1, 1), (3, 70_001), (70_001, 5)):
@@ -100,10 +101,10 @@ def random_walks() -> None:
         weight = torch.rand(graph.num_edges) + 0.1
         for given in (None, weight):
             for p, q in ((1.0, 1.0), (0.3, 4.0), (100.0, 0.5)):
-                mpnn.random_walk(graph, length=12, p=p, q=q, weight=given, seed=1)
+                mpnn.random_walks(graph, None, 12, p=p, q=q, weight=given, seed=1)
         if graph.num_nodes > 1:
             for channels in (1, 8, 19):
-                models.Node2Vec(graph, channels, rounds=2, length=8, window=3)
+                models.SkipGram(graph, channels, rounds=2, length=8, window=3).fit()
 
 
 def trees() -> None:
@@ -160,4 +161,8 @@ def _cast() -> None:
     function(float("nan"))
 
 
-CANARIES: list[Case] = [("a read beyond", _beyond), ("a shift too far", _shift), ("NaN as an integer", _cast)]
+ON_PURPOSE: list[Case] = [
+    ("a read beyond", _beyond),
+    ("a shift too far", _shift),
+    ("NaN as an integer", _cast),
+]

@@ -64,7 +64,9 @@ class Random(MessagePassing):
                 return self.maps[tree[1]](value(tree[2]))
             if tree[0] == "cat":
                 return torch.cat([value(tree[1]), value(tree[2])], -1)
-            return UNARY[tree[0]](value(tree[1])) if len(tree) == 2 else BINARY[tree[0]](*map(value, tree[1:]))
+            return (
+                UNARY[tree[0]](value(tree[1])) if len(tree) == 2 else BINARY[tree[0]](*map(value, tree[1:]))
+            )
 
         return value(self.tree)
 

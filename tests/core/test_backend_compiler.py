@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     forget()
     monkeypatch.setattr(fused, "_warned", False)
+    monkeypatch.setattr(compiler, "_hung", [])
     monkeypatch.setenv("MPNN_CACHE", str(tmp_path / "cache"))
     yield tmp_path / "cache"
     monkeypatch.undo()
@@ -115,6 +117,58 @@ def test_a_damaged_library_is_made_again(fresh: Path) -> None:
     # What is loaded stays loaded: another process finds the damage.
     done = run_elsewhere({"MPNN_CACHE": str(fresh)})
     assert done.returncode == 0, done.stderr
+
+
+def cut(content: bytes, part: float) -> bytes:
+    return content[: int(len(content) * part)]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut to a tenth": lambda content: cut(content, 0.1),
+    "cut in half": lambda content: cut(content, 0.5),
+    "its end is zeros": lambda content: cut(content, 0.5) + bytes(len(content) - len(content) // 2),
+    "one bit is another": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    "empty": lambda content: b"",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_library_that_is_not_whole_is_made_again(fresh: Path, damage: str) -> None:
+    (path,) = {compiler.load("int seven(void) { return 7; }").path}
+    content = path.read_bytes()
+    path.unlink()  # what is loaded stays as it is
+    path.write_bytes(DAMAGES[damage](content))
+    assert compiler.load("int seven(void) { return 7; }").seven() == 7
+    assert path.read_bytes() == content
+
+
+def test_a_library_without_its_sum_or_with_a_pipe_in_its_place_is_made_again(fresh: Path) -> None:
+    source = "int eight(void) { return 8; }"
+    path = compiler.load(source).path
+    assert path.parent == fresh
+    for file in (path, path.with_suffix(".sum")):
+        file.unlink()
+        assert compiler.load(source).eight() == 8
+        file.unlink()
+        os.mkfifo(file)
+        assert compiler.load(source).eight() == 8
+    path.with_suffix(".sum").write_bytes(b"\xff\xfe")
+    assert compiler.load(source).eight() == 8 and compiler.whole.is_whole(path)
+
+
+def test_a_good_library_that_cannot_be_loaded_now_is_kept(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "int nine(void) { return 9; }"
+    path = compiler.load(source).path
+    monkeypatch.setattr(compiler, "Library", _no_descriptors)
+    with pytest.raises(compiler.CompilerError, match="Too many open files"):
+        compiler.load(source)
+    assert compiler.whole.is_whole(path)
+
+
+def _no_descriptors(path: str) -> compiler.Library:
+    raise OSError(24, "Too many open files", path)
 
 
 def test_a_home_that_does_not_exist_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,10 +233,10 @@ def test_a_full_disk_sends_kernels_elsewhere(fresh: Path, monkeypatch: pytest.Mo
 def test_a_disk_that_fills_while_compiling_too(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = compiler._run
 
-    def full(command: list[str]) -> None:
+    def full(command: list[str], *patience: float) -> None:
         if str(fresh) in command[-1] or any(str(fresh) in word for word in command):
             raise OSError("fatal error: error writing to kernel.o: No space left on device")
-        run(command)
+        run(command, *patience)
 
     monkeypatch.setattr(compiler, "_run", full)
     assert ways(step) == [KERNEL]
@@ -224,6 +278,77 @@ def test_instructions_that_crash_are_not_used(monkeypatch: pytest.MonkeyPatch) -
     assert not any(flag.startswith("-march") for flag in compiler.toolchain().flags)
     assert ways(step) == [KERNEL]
     assert_right()
+
+
+def script(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A compiler that is a shell script."""
+    path = folder / "a-compiler"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o700)
+    monkeypatch.setenv("CC", str(path))
+    monkeypatch.setattr(compiler, "SHORT_PATIENCE", 0.5)
+    monkeypatch.setattr(compiler, "PATIENCE", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sleep 1000", r"--version says nothing: .*a-compiler has not ended after 0.5 seconds"),
+        ('[ "$1" = --version ] || sleep 1000 & wait', "a-compiler has not ended after 0.5 seconds"),
+        ("printf '\\344\\377 no' >&2; exit 1", "a-compiler failed: \ufffd\ufffd no"),
+        ("exit 0", "a-compiler failed: it made nothing"),
+    ],
+)
+def test_a_compiler_that_hangs_or_cannot_be_read_or_makes_nothing_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str
+) -> None:
+    script(tmp_path, monkeypatch, text)
+    with pytest.warns(RuntimeWarning, match=words):
+        step()
+    assert ways(step) == [CHUNKS]
+
+
+def test_a_compiler_that_hangs_later_is_waited_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler.toolchain()
+    monkeypatch.setattr(compiler, "PATIENCE", 0.0)
+    for _ in range(3):
+        with pytest.raises(compiler.HangsError):
+            compiler.load("int ten(void) { return 10; }")
+    assert len(compiler._hung) == 2
+
+
+def test_flags_that_only_some_compilers_know_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "WISHES", ("-fno-such-wish", *compiler.WISHES))
+    assert "-fno-such-wish" not in compiler.toolchain().flags
+    assert (
+        set(compiler.WISHES[1:]) <= set(compiler.toolchain().flags) or "clang" in compiler.toolchain().version
+    )
+    assert ways(step) == [KERNEL]
+    assert_right()
+
+
+def test_more_flags_make_other_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "int answer(void) { return ANSWER; }"
+    for answer in (41, 42):
+        monkeypatch.setenv("MPNN_CFLAGS", f"-DANSWER={answer} '-DWORDS=two words'")
+        compiler._find_toolchain.cache_clear()
+        assert compiler.load(source).answer() == answer
+    monkeypatch.setenv("MPNN_CFLAGS", "'")
+    compiler._find_toolchain.cache_clear()
+    with pytest.raises(compiler.CompilerError, match='MPNN_CFLAGS is "\'", which is no list of flags'):
+        compiler.load(source)
+
+
+def test_a_crash_is_seen_where_the_parent_ignores_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr(compiler, "SELF_TEST", compiler.SELF_TEST.replace("int main", CRASH + "int main"))
+        assert not any(flag.startswith("-march") for flag in compiler.toolchain().flags)
+        assert_right()
+        with pytest.raises(compiler.CompilerError, match="a-compiler|gcc|cc"):
+            compiler.load("this is no C")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 # A program that dies where the processor's best instructions are asked for.
