@@ -3,7 +3,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-gpu fuzz results lint types imports unit clean
+.PHONY: demo test test-gpu fuzz asan results lint types imports unit clean
 
 demo: $(READY)   ## set up, then train a GNN on a real graph and draw what it learned
 	$(BIN)/mpnn train node --dataset karate
@@ -36,6 +36,9 @@ GPU_TESTS := $(addprefix tests/,core/test_triton.py core/test_autocast.py core/t
 
 test-gpu: $(READY)   ## what concerns a GPU, on one where there is one
 	$(BIN)/python -m pytest -q $(GPU_TESTS)
+
+asan: $(READY)   ## every C function under AddressSanitizer and UBSan, with GCC; half an hour
+	$(BIN)/python -m tests.asan
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("mpnn needs Python 3.11 or newer, \

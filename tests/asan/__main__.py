@@ -27,6 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.asan", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--messages", type=int, default=200, help="how many random messages")
     parser.add_argument("--only", default="", help="cases with this in their name")
+    parser.add_argument("--broken", action="store_true", help="take what is wrong on purpose for the cases")
     parser.add_argument("--begin", type=int, default=0, help="with which case")
     asked = parser.parse_args()
     if NOTES in os.environ:
@@ -40,6 +41,7 @@ def _watching(asked: argparse.Namespace, notes: Path, environment: Mapping[str, 
     begin, found, missed = asked.begin, 0, 0
     while True:
         words = ["--messages", str(asked.messages), "--only", asked.only, "--begin", str(begin)]
+        words += ["--broken"] if asked.broken else []
         done = subprocess.run(
             [sys.executable, "-m", "tests.asan", *words],
             env={**environment, NOTES: str(notes)},
@@ -68,8 +70,9 @@ def _watched(asked: argparse.Namespace, notes: Path) -> int:
     """In the process that is watched: the cases from one on; how many errors on purpose went by."""
     from tests.asan.cases import ON_PURPOSE, cases
 
-    chosen = [("purpose", *one) for one in ON_PURPOSE]
-    chosen += [("case", *one) for one in cases(asked.messages) if asked.only in one[0]]
+    on_purpose, others = ([], ON_PURPOSE) if asked.broken else (ON_PURPOSE, cases(asked.messages))
+    chosen = [("purpose", *one) for one in on_purpose]
+    chosen += [("case", *one) for one in others if asked.only in one[0]]
     missed = 0
     for k, (kind, name, case) in enumerate(chosen[asked.begin :], asked.begin):
         with notes.open("a") as file:
@@ -80,7 +83,7 @@ def _watched(asked: argparse.Namespace, notes: Path) -> int:
         except Exception:  # other tests are for these
             print(f"raised in {name}: {traceback.format_exc().splitlines()[-1]}", flush=True)
     with notes.open("a") as file:
-        file.write(f"{len(chosen)} end {len(chosen) - len(ON_PURPOSE)} cases ran\n")
+        file.write(f"{len(chosen)} end {len(chosen) - len(on_purpose)} cases ran\n")
     return missed
 
 

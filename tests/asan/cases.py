@@ -1,4 +1,4 @@
-"""What runs under the sanitizers: all layers, random messages, odd graphs, and each C file of `mpnn/native`."""
+"""What runs under the sanitizers: layers, random messages, odd graphs, and each C file of `mpnn/native`."""
 
 from __future__ import annotations
 

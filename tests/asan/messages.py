@@ -1,4 +1,4 @@
-"""Random messages: trees of ordinary operations over the ends of an edge, its own features and a parameter."""
+"""Random messages: trees of ordinary operations over both ends of an edge, its features, a parameter."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ WIDTHS = (0, 1, 3, 16, 17)
 AGGREGATORS = ("sum", "mean", "max", "min", "std", ["mean", "max"], "mul")
 UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "exp": torch.exp, "abs": torch.abs,
-    "softmax": lambda x: x.softmax(-1), "sum": lambda x: x.sum(-1, keepdim=True), "flip": lambda x: x.flip(-1),
-    "first": lambda x: x[:, :1], "every other": lambda x: x[:, ::2], "elu": F.elu,
-    "norm": lambda x: F.layer_norm(x, x.shape[1:]), "logsumexp": lambda x: x.logsumexp(-1, keepdim=True),
+    "softmax": lambda x: x.softmax(-1), "sum": lambda x: x.sum(-1, keepdim=True),
+    "flip": lambda x: x.flip(-1), "first": lambda x: x[:, :1], "every other": lambda x: x[:, ::2],
+    "elu": F.elu, "norm": lambda x: F.layer_norm(x, x.shape[1:]),
+    "logsumexp": lambda x: x.logsumexp(-1, keepdim=True),
 }  # fmt: skip
 BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": lambda a, b: a / (1 + b * b),

@@ -320,9 +320,8 @@ def test_a_compiler_that_hangs_later_is_waited_for_twice(monkeypatch: pytest.Mon
 def test_flags_that_only_some_compilers_know_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler, "WISHES", ("-fno-such-wish", *compiler.WISHES))
     assert "-fno-such-wish" not in compiler.toolchain().flags
-    assert (
-        set(compiler.WISHES[1:]) <= set(compiler.toolchain().flags) or "clang" in compiler.toolchain().version
-    )
+    if "clang" not in compiler.toolchain().version:
+        assert set(compiler.WISHES[1:]) <= set(compiler.toolchain().flags)
     assert ways(step) == [KERNEL]
     assert_right()
 
@@ -345,7 +344,7 @@ def test_a_crash_is_seen_where_the_parent_ignores_children(monkeypatch: pytest.M
         monkeypatch.setattr(compiler, "SELF_TEST", compiler.SELF_TEST.replace("int main", CRASH + "int main"))
         assert not any(flag.startswith("-march") for flag in compiler.toolchain().flags)
         assert_right()
-        with pytest.raises(compiler.CompilerError, match="a-compiler|gcc|cc"):
+        with pytest.raises(compiler.CompilerError, match=r"failed: .*error"):
             compiler.load("this is no C")
     finally:
         signal.signal(signal.SIGCHLD, before)
