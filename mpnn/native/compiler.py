@@ -29,7 +29,7 @@ from mpnn.native import command, whole
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-w", "-fno-math-errno", "-fno-trapping-math")
 # GCC's alone. These turn a choice between two numbers into a branch, and a loop with a branch is not
 # vectorised: the gradient of relu(x_i - x_j) ran ten times slower with them.
-WISHES = (
+WISHES: tuple[str, ...] = (
     "-fno-thread-jumps", "-fno-ssa-phiopt", "-fno-tree-pre", "-fno-code-hoisting", "-fno-tree-sink",
 )  # fmt: skip
 # From the best that the processor offers down to what every processor of its kind has.
