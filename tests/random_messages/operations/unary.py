@@ -140,3 +140,26 @@ def jump(d: Draft) -> Value | None:
     return d.emit(
         _fill(JUMPS[name], v), v, size=max(v.size, 3) + 1, error=0.0 if name != "fmod" else 1, whole=whole
     )
+
+
+EDGES = (
+    *(
+        "{}.abs().sqrt()",
+        "{}.relu().sqrt()",
+        "{}.abs().log()",
+        "1 / {}",
+        "{} / {}.abs()",
+        "torch.rsqrt({}.abs())",
+    ),
+    *("{}.abs() ** 0.5", "torch.sqrt({})", "{}.log()", "torch.asin({})", "torch.special.xlogy({}, {})"),
+)
+
+
+@rule("function at its edge", 0.6, anywhere=True)
+def edge(d: Draft) -> Value | None:
+    """What is infinite, or nothing, or infinitely steep, at some numbers."""
+    v = d.number(lambda v: v.error == 0 and v.rows)
+    if v is None:
+        return None
+    # Little may be made of it: an infinity has no rounding that could be bounded.
+    return d.emit(_fill(d.choice(EDGES), v), v, size=max(v.size, 10), error=d.limits.error / 2, whole=False)
