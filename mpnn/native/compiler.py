@@ -163,7 +163,7 @@ def _find_toolchain() -> Toolchain | str:
     threads = ("-fopenmp",) if share_threads() and "clang" not in version else ("-fopenmp-simd",)
     complaint = ""
     for target in TARGETS:
-        wishes = WISHES
+        wishes: tuple[str, ...] = WISHES
         for _ in range(2):
             flags = (*FLAGS, *wishes, *target)
             complaint = _self_test(name, (*flags, *more))

@@ -1,4 +1,4 @@
-"""The one gate to C: what a compiled function is told of a tensor is where its numbers are, and they are there.
+"""The one gate to C: a compiled function is told of a tensor where its numbers are, and they are there.
 
 PyTorch's tensors need not be numbers in memory: there are fake ones and those of the `meta` device, batches
 that stand for one of their rows, subclasses that answer operations themselves, conjugates and negatives that
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 class NotOrdinaryError(RuntimeError):
-    """A tensor is not ordinary data in this machine's memory: PyTorch's own operations must compute with it."""
+    """A tensor is no ordinary data in this machine's memory: PyTorch's own operations must compute with it."""
 
 
 class MisfitError(ValueError):
@@ -66,14 +66,14 @@ def address(tensor: Tensor, dtype: torch.dtype, length: int) -> int:
     """
     # Of PyTorch's own kinds the rest of what is not data has no pointer, or none but null.
     kind = type(tensor)
-    if (kind is Tensor or kind is Parameter) and tensor.is_cpu and not tensor.is_neg():
-        if tensor.dtype is dtype and tensor.numel() == length and tensor.is_contiguous():
-            try:
-                place = tensor.data_ptr()
-            except RuntimeError:  # a batch, or a tensor under a transform
-                place = 0
-            if place and not (place & 7 and place % dtype.itemsize):  # a buffer may begin anywhere
-                return place
+    is_here = (kind is Tensor or kind is Parameter) and tensor.is_cpu and not tensor.is_neg()
+    if is_here and tensor.dtype is dtype and tensor.numel() == length and tensor.is_contiguous():
+        try:
+            place = tensor.data_ptr()
+        except RuntimeError:  # a batch, or a tensor under a transform
+            place = 0
+        if place and not (place & 7 and place % dtype.itemsize):  # a buffer may begin anywhere
+            return place
     return _looked_at(tensor, dtype, length)
 
 
@@ -98,8 +98,8 @@ def _refusal(tensor: Tensor, dtype: torch.dtype, length: int) -> Exception:
         )
     order = "one behind the other" if tensor.is_contiguous() else f"with strides {tensor.stride()}"
     return MisfitError(
-        f"a compiled function needs {length} numbers of {dtype}, one behind the other, got {tensor.numel()} of "
-        f"{tensor.dtype}, {order}, in a tensor of shape {list(tensor.shape)}."
+        f"a compiled function needs {length} numbers of {dtype}, one behind the other, got {tensor.numel()} "
+        f"of {tensor.dtype}, {order}, in a tensor of shape {list(tensor.shape)}."
     )
 
 

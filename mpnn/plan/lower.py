@@ -422,7 +422,7 @@ def reduced(kind: str, value: Value, dims: Sequence[int]) -> Value:
     """A reduction over feature dimensions, which keep length one."""
     if all(value.shape[d] == 1 for d in dims):
         return value
-    shape = tuple(1 if d in dims else n for d, n in enumerate(value.shape))
+    shape: Shape = tuple(1 if d in dims else n for d, n in enumerate(value.shape))
     if value.size == 0:  # a loop over nothing is none: the printers meet no dimension of length 0
         if kind != "sum" and prod(shape):
             raise NotFusableError(f"the {kind}imum of no numbers is none")
