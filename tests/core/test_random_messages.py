@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.random_messages import Case, RefusedError, check, random_case
+from tests.random_messages import Case, RefusedError, blocks, check, random_case
 from tests.random_messages.check import compare, outcome, program
 from tests.random_messages.draft import RULES
 from tests.random_messages.graphs import KINDS
@@ -61,12 +61,18 @@ def assert_pass(seeds: range, backend: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def features() -> Counter[str]:
-    """How often everything occurs in many programs."""
-    return Counter(feature for seed in range(MANY) for feature in random_case(seed).features)
+def said() -> Counter[str]:
+    """How often everything occurs in many programs: what they are made of, and the examples."""
+    found: Counter[str] = Counter()
+    for seed in range(MANY):
+        case = random_case(seed)
+        text = str(case)
+        found.update(case.features)
+        found.update(example for example in EXAMPLES if example in text)
+    return found
 
 
-def test_every_part_of_the_grammar_is_said_often_enough(features: Counter[str]) -> None:
+def test_every_part_of_the_grammar_is_said_often_enough(said: Counter[str]) -> None:
     wanted = [
         *(f"operation: {name}" for name in RULES),
         *(f"graph: {kind}" for kind in KINDS),
@@ -85,7 +91,7 @@ def test_every_part_of_the_grammar_is_said_often_enough(features: Counter[str]) 
         *("flow: source_to_target", "flow: target_to_source"),
         *("node_dim: -2", "node_dim: -2 with a dimension before it"),
     ]
-    assert [feature for feature in wanted if features[feature] < 20] == []
+    assert [feature for feature in wanted if said[feature] < 20] == []
 
 
 # What the known faults were found with. A text of the program, and how often it must be there.
@@ -100,12 +106,8 @@ EXAMPLES = (
 )
 
 
-def test_every_example_of_a_known_fault_is_said() -> None:
-    found: Counter[str] = Counter()
-    for seed in range(MANY):
-        text = str(random_case(seed))
-        found.update(example for example in EXAMPLES if example in text)
-    assert [example for example in EXAMPLES if found[example] < 3] == []
+def test_every_example_of_a_known_fault_is_said(said: Counter[str]) -> None:
+    assert [example for example in EXAMPLES if said[example] < 3] == []
 
 
 def test_eager_refuses_few_programs() -> None:
@@ -178,3 +180,36 @@ def test_a_failing_program_is_made_short() -> None:
     short, _ = shrink(case, "auto", "output differs: it has tanh", fails_with_tanh)
     assert len(short.live) == 1
     assert sum(len(graph.pairs) for graph in short.graphs) <= 1
+
+
+# Many seeds ----------------------------------------------------------------------------------------------
+
+CRASHES = """
+import json, os, signal, sys
+first, end = map(int, sys.argv[sys.argv.index("--block") + 1].split(":"))
+for seed in range(first, end):
+    print(json.dumps([seed, "began", ""]), flush=True)
+    if seed == 3:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    verdict = ["failed", "it differs"] if seed == 5 else ["passed", ""]
+    print(json.dumps([seed, *verdict]), flush=True)
+"""
+
+
+def test_a_crash_ends_no_more_than_its_own_case(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(blocks, "COMMAND", [sys.executable, "-c", CRASHES])
+    report = tmp_path / "report"
+    summary = blocks.run_seeds(range(8), 2, "auto", (), report)
+    assert summary.passed == 6
+    assert summary.failed[3].startswith("the process ended by SIGSEGV")
+    assert str(random_case(3)) in report.read_text()
+    assert summary.failed[5] == "it differs"
+    assert str(summary).splitlines()[-1].startswith("6 passed, 2 failed")
+
+
+def test_a_process_that_does_not_begin_is_an_error_and_not_a_failing_seed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blocks, "COMMAND", [sys.executable, "-c", "raise SystemExit('no such module')"])
+    with pytest.raises(RuntimeError, match="no such module"):
+        blocks.run_seeds(range(8), 1, "auto")

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import Signals
+from signal import SIGKILL, Signals
 
 HOME = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "tests.random_messages"]
 BLOCK = 100
 PATIENCE = 300.0  # seconds that one case may take
 
@@ -78,35 +79,35 @@ def _block(seeds: range, options: list[str], folder: str) -> Iterator[tuple[int,
 
 def _process(seeds: range, options: list[str], folder: str) -> Iterator[tuple[int, str, str]]:
     """What a process says of its seeds; its end without a word is a failure of the seed that it was at."""
-    with tempfile.TemporaryDirectory(dir=folder) as cache:
-        command = [sys.executable, "-m", "tests.random_messages", "--block", f"{seeds.start}:{seeds.stop}"]
+    with tempfile.TemporaryDirectory(dir=folder) as cache, tempfile.TemporaryFile() as errors:
         # Its kernels are of no use to anybody else.
         environment = {"MPNN_STRICT": "1", "OMP_NUM_THREADS": "1", **os.environ, "MPNN_CACHE": cache}
         if "triton" in options:
             environment.setdefault("TRITON_INTERPRET", "1")
-        with (
-            tempfile.TemporaryFile() as errors,
-            subprocess.Popen(
-                [*command, *options],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=environment,
-                cwd=HOME,
-            ) as child,
-        ):
-            seed, open_case = seeds.start, True
+        child = subprocess.Popen(
+            [*COMMAND, "--block", f"{seeds.start}:{seeds.stop}", *options],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+            cwd=HOME,
+        )
+        with child:
+            seed, verdict = -1, ""
             for line in _lines(child):
                 seed, verdict, text = json.loads(line)
-                open_case = verdict == "began"
                 yield seed, verdict, text
             code = child.wait()
-            if code == 0:
-                return
-            errors.seek(0)
-            said = errors.read().decode(errors="replace").strip().splitlines()[-1:]
-            if not open_case:
-                seed += 1
-            yield seed, "crashed", f"the process ended ({_how(code)}): {' '.join(said)}\n\n{_text(seed)}"
+        if code == 0:
+            return
+        errors.seek(0)
+        said = errors.read().decode(errors="replace").strip()
+        if verdict != "began":  # it is not the fault of a message
+            raise RuntimeError(f"a process for seeds {seeds.start} to {seeds.stop} {_how(code)}: {said}")
+        yield (
+            seed,
+            "crashed",
+            f"the process {_how(code)}: {' '.join(said.splitlines()[-1:])}\n\n{_text(seed)}",
+        )
 
 
 def _text(seed: int) -> str:
@@ -116,7 +117,9 @@ def _text(seed: int) -> str:
 
 
 def _how(code: int) -> str:
-    return f"by {Signals(-code).name}" if code < 0 else f"with {code}"
+    if code == -SIGKILL:
+        return f"was ended: no answer in {PATIENCE:.0f} s, or no memory"
+    return f"ended by {Signals(-code).name}" if code < 0 else f"ended with {code}"
 
 
 def _lines(child: subprocess.Popen[bytes]) -> Iterator[bytes]:
