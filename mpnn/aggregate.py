@@ -232,6 +232,8 @@ class Softmax(Aggregator):
         if not (isinstance(self.t, float) and self.t == 1.0):
             score = score * self.t
         broadcast_score(score, value)  # for its error
+        while 1 < score.dim() <= value.dim() and score.size(-1) == 1 != value.size(score.dim() - 1):
+            score = score.squeeze(-1)  # one weight for all that follows, in the form that kernels know
         return [Reduction("softmax", value, score.detach() if self.semi_grad else score)]
 
 

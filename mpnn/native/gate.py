@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 class NotOrdinaryError(RuntimeError):
-    """A tensor is no ordinary data in this machine's memory: PyTorch's own operations must compute with it."""
+    """A tensor is no ordinary data in memory here: PyTorch's own operations must compute with it."""
 
 
 class MisfitError(ValueError):

@@ -424,7 +424,7 @@ def reduced(kind: str, value: Value, dims: Sequence[int]) -> Value:
         return value
     shape: Shape = tuple(1 if d in dims else n for d, n in enumerate(value.shape))
     if value.size == 0:  # a loop over nothing is none: the printers meet no dimension of length 0
-        if kind != "sum" and prod(shape):
+        if kind != "sum" and 0 not in shape:
             raise NotFusableError(f"the {kind}imum of no numbers is none")
         return constant(0.0, shape)
     return Value("reduce", (value,), shape, kind, tuple(sorted(dims)), value.home)

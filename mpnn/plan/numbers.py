@@ -2,9 +2,9 @@
 
 A temperature that is annealed is another number in each step, and a plan for each would be traced and
 compiled anew. So where a second step is like a known one but for some numbers that its message or its
-aggregator reaches by itself (`self.temperature`, a variable of the enclosing scope, an argument), these become
-tensors of one number, inputs like any other. A message that needs such a number as a number, say for a branch,
-has a plan for each, up to a few, and then none.
+aggregator reaches by itself (`self.temperature`, a variable of the enclosing scope, an argument), these
+become tensors of one number, inputs like any other. A message that needs such a number as a number, say for
+a branch, has a plan for each, up to a few, and then none.
 """
 
 from __future__ import annotations
