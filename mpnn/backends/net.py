@@ -5,7 +5,6 @@ With the environment variable `MPNN_STRICT=1` it is raised instead, as in every 
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,16 +13,12 @@ import torch
 from torch import nn
 
 from mpnn.step import Recurrence, Step
+from mpnn.strict import is_strict
 
 What = Step | Recurrence | Callable[..., Any]
 
 # What another way would meet as well, or make worse.
 NOT_OURS = (MemoryError, torch.OutOfMemoryError, RecursionError)
-
-
-def is_strict() -> bool:
-    """Whether faults of this package are raised instead of worked around."""
-    return os.environ.get("MPNN_STRICT", "0") not in ("", "0")
 
 
 def title(what: What) -> str:

@@ -24,7 +24,7 @@ from torch import Tensor, fx, nn
 
 from mpnn.backends import eager
 from mpnn.backends.autocast import casting
-from mpnn.backends.net import is_strict, title
+from mpnn.backends.net import title
 from mpnn.backends.plans import Fused
 from mpnn.backends.record import unseen
 from mpnn.fields import Argument, Mapped
@@ -37,6 +37,7 @@ from mpnn.plan.hoist import Hoisted
 from mpnn.plan.homes import Home, shape_of
 from mpnn.plan.rows import NotFusableError
 from mpnn.step import Step
+from mpnn.strict import is_strict
 
 Compute = Callable[[Step, Fused], Tensor]
 # Of which of a kernel's inputs a gradient is asked for; None where there is no way back; and with "chunks"

@@ -20,6 +20,7 @@ from mpnn.aggregate import Aggregator, Mean
 from mpnn.fields import Deferred, Mapped
 from mpnn.parameters import TOPOLOGY_NAMES, Residency
 from mpnn.plan.capture import SCALARS, Path, fetch, find, fingerprint, same_tensor
+from mpnn.plan.checker import check
 from mpnn.plan.homes import Home, annotate, has_rows
 from mpnn.plan.row_softmax import NumRows, calls_softmax
 from mpnn.plan.rows import NotFusableError, RowsMode
@@ -137,7 +138,9 @@ def read_function(
         # What lives at a node is lifted to the edges, a copy that is the function's own.
         copies = [home in (Home.SRC, Home.DST) for home, _ in examples]
         module = trace(function, inputs, mode, composites=True, copies=copies)
+    check(module.graph, mode, "tracing")
     captured = _lift_captured(module, reaches, aggregator)
+    check(module.graph, mode, "lifting what was captured")
     homes = (*[home for home, _ in examples], *[Home.SHARED] * len(captured.each))
     return Traced(module, mode, homes, captured)
 

@@ -15,6 +15,7 @@ from mpnn.aggregate import Aggregator, Reduction
 from mpnn.graph import Graph
 from mpnn.plan.adjoint import READ, SAVED, adjoint
 from mpnn.plan.capture import Path
+from mpnn.plan.checker import check
 from mpnn.plan.decompositions import COMPOSITES
 from mpnn.plan.dropout import Seed, seeded
 from mpnn.plan.front import (
@@ -252,7 +253,9 @@ def make_plan(
     traced = read_function(reduced, placed, message, aggregator, autocast)
     with traced.mode:
         kinds, shapes = _weigh(traced.graph, kinds)
+        check(traced.graph, traced.mode, "finding a softmax over edges")
         split_linear_maps(traced.graph, traced.placed)
+        check(traced.graph, traced.mode, "splitting linear maps", homes=True)
     traced.require_rows()
     outputs, module = traced.outputs, traced.module
     hoisted = hoist(module, outputs)
@@ -409,6 +412,7 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
     function = adjoint(lambda t: plan.per_edge(t, mode.rows), plan.kinds, wanted)
     module = trace(function, fakes, mode, message=False)
     graph = module.graph
+    check(graph, mode, "deriving")
     placeholders = placeholders_of(graph)
     placed = {n.name: home for n, home in zip(placeholders, homes, strict=True)}
     annotate(graph, placed, allow_totals=True)

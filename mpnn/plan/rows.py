@@ -141,7 +141,7 @@ def write_rows(graph: fx.Graph, mode: RowsMode) -> None:
             continue
         taken = [n for n in node.all_input_nodes if _is_size(n)]
         if node.op == "call_function" and (taken or _holds_symbols(node)):
-            for value in _outside_sizes(node):
+            for value in outside_sizes(node):
                 if any(map(_is_number_of_rows, _leaves(value))):
                     name = str(node.target).partition(".default")[0]
                     raise NotFusableError(f"the message computes with the number of edges ({name})")
@@ -176,7 +176,7 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _outside_sizes(node: fx.Node) -> Iterator[Any]:
+def outside_sizes(node: fx.Node) -> Iterator[Any]:
     """The arguments of an operation that are no sizes by its schema."""
     schema = getattr(node.target, "_schema", None)
     if schema is None:
