@@ -51,8 +51,9 @@ def accelerate(module: M) -> M:
     for layer in layers:
         if isinstance(layer, Accelerated) or _obstacle(layer):
             continue
+        kind = subclass(type(layer), _may_wait(layer))
         vars(layer)[KNOWN] = Known(recent)
-        layer.__class__ = subclass(type(layer), _may_wait(layer))
+        layer.__class__ = kind
     return module
 
 
@@ -113,7 +114,13 @@ def _obstacle(layer: Any) -> str:
         parameters_of(layer.message), parameters_of(layer.update, skip=1)
     except TypeError as error:
         return str(error)
-    return "" if translated(layer.aggr_module) else f"its aggregator {layer.aggr_module} has no kernel"
+    if translated(layer.aggr_module) is None:
+        return f"its aggregator {layer.aggr_module} has no kernel"
+    try:
+        subclass(kind, _may_wait(layer))
+    except Exception as error:  # whatever its class does with subclasses
+        return f"its class allows no subclass: {error}"
+    return ""
 
 
 def _may_wait(layer: Any) -> bool:
