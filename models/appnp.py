@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn.adjacency import Topology
+from mpnn.models.checks import check_count, check_probability
 from mpnn.models.weighted import Normalized
 
 
@@ -42,6 +43,9 @@ class APPNP(Normalized):
         normalize: bool = True,
         **kwargs: Any,
     ) -> None:
+        check_count("K", K, 0)
+        check_probability("alpha", alpha)
+        check_probability("dropout", dropout)
         super().__init__(cached=cached, add_self_loops=add_self_loops, normalize=normalize, **kwargs)
         self.K, self.alpha, self.dropout = K, alpha, dropout
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mpnn import Graph, softmax
 from mpnn.adjacency import Topology
 from mpnn.fields import Mapped
+from mpnn.models.checks import check_count, check_probability
 from mpnn.models.layer import Layer, Widths, pair
 from mpnn.models.linear import Linear, mapped, see, zeros_
 from mpnn.models.self_loops import FILL_VALUES, FillValue, with_new_self_loops
@@ -37,6 +38,11 @@ class Attention(Layer):
     ) -> None:
         if kwargs.pop("aggr", "sum") not in ("sum", "add"):
             raise ValueError(f"{self._name} sums by its attention weights: leave out aggr.")
+        for width in pair(in_channels):
+            check_count("in_channels", width, 1, may_be_open=True)
+        check_count("out_channels", out_channels, 0)
+        check_count("heads", heads, 1)
+        check_probability("dropout", dropout)
         super().__init__("softmax", **kwargs)
         self.in_channels, self.out_channels, self.heads = in_channels, out_channels, heads
         self.concat, self.dropout, self.edge_dim = concat, dropout, edge_dim

@@ -39,7 +39,7 @@ class Cache:
             return compute()
         stamp = [(value, _held(value) if isinstance(value, Tensor) else 0) for value in inputs]
         if not self._knows(stamp):
-            self._stamp, self._result = stamp, compute()
+            self._stamp, self._result = stamp, _ordinary(compute)
         result: T = self._result
         return result
 
@@ -56,3 +56,11 @@ def _held(tensor: Tensor) -> Hashable:
     # To read features takes as long as what is done with them here, to read edges and weights does not.
     is_features = tensor.dim() > 1 and tensor.is_floating_point()
     return tensor._version if is_features else contents(tensor)
+
+
+def _ordinary(compute: Callable[[], T]) -> T:
+    """What comes out of inference mode could not be trained with."""
+    if not torch.is_inference_mode_enabled():
+        return compute()
+    with torch.inference_mode(False), torch.no_grad():
+        return compute()

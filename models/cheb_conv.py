@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mpnn import Graph
 from mpnn.adjacency import Topology
+from mpnn.models.checks import check_count
 from mpnn.models.linear import Linear, reset, zeros_
 from mpnn.models.normalize import scaled_laplacian
 from mpnn.models.weighted import Weighted
@@ -45,8 +46,7 @@ class ChebConv(Weighted):
         bias: bool = True,
         **kwargs: Any,
     ) -> None:
-        if K < 1:
-            raise ValueError(f"K must be at least 1, got {K}.")
+        check_count("K", K, 1)
         if normalization not in (None, "sym", "rw"):
             raise ValueError(f"normalization is {normalization!r}, but must be None, 'sym' or 'rw'.")
         super().__init__(**kwargs)

@@ -67,7 +67,7 @@ class GATConv(LoopedAttention):
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim,
             fill_value, bias, residual, **kwargs,
         )  # fmt: skip
-        if isinstance(in_channels, int):
+        if not isinstance(in_channels, tuple | list):
             self.lin = Linear(in_channels, heads * out_channels, bias=False, init="glorot")
         else:
             self.lin_src = Linear(in_channels[0], heads * out_channels, bias=False, init="glorot")
@@ -112,7 +112,7 @@ class GATConv(LoopedAttention):
 
     def _transform(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None, Pair]:
         """W h at the sources and the destinations, and the parts that both have in a score."""
-        one = isinstance(self.in_channels, int)
+        one = not isinstance(self.in_channels, tuple | list)
         lin_src = self.lin if one else self.lin_src
         if one and x_dst is x_src:
             h_src, (score_src, score_dst) = self._heads(lin_src, x_src, self.att_src, self.att_dst)
@@ -162,5 +162,7 @@ def _rows(*attentions: Tensor) -> Tensor:
     """
     vectors = torch.cat(attentions)
     count, heads, channels = vectors.shape
+    if heads == 1:  # a gradient through the blocks would have other strides than the vectors
+        return vectors.view(count, channels)
     blocks = torch.diag_embed(vectors.transpose(1, 2), dim1=1, dim2=2)  # count, heads, heads, channels
     return blocks.view(count * heads, heads * channels)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn.adjacency import Topology
+from mpnn.models.checks import check_count
 from mpnn.models.linear import uniform_
 from mpnn.models.weighted import Weighted
 from mpnn.native.products import matmul
@@ -34,6 +35,8 @@ class GatedGraphConv(Weighted):
     def __init__(
         self, out_channels: int, num_layers: int, aggr: str = "sum", bias: bool = True, **kwargs: Any
     ) -> None:
+        check_count("out_channels", out_channels, 1)
+        check_count("num_layers", num_layers, 0)
         super().__init__(aggr, **kwargs)
         self.out_channels, self.num_layers = out_channels, num_layers
         self.weight = nn.Parameter(torch.empty(num_layers, out_channels, out_channels))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mpnn import Graph, as_graph
 from mpnn.adjacency import Topology
 from mpnn.models.activation import Activation, activation
+from mpnn.models.checks import check_count, check_probability
 from mpnn.models.convs import CONVS, edge_inputs, resolve
 from mpnn.models.jumping_knowledge import JumpingKnowledge
 from mpnn.models.linear import Linear, reset
@@ -68,8 +69,10 @@ class GNN(nn.Module):
         **conv_kwargs: Any,
     ) -> None:
         super().__init__()
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1, got {num_layers}.")
+        check_count("num_layers", num_layers, 1)
+        check_count("hidden_channels", hidden_channels, 1)
+        check_count("out_channels", out_channels, 1)
+        check_probability("dropout", dropout)
         if virtual_node and num_layers < 2:
             raise ValueError("virtual_node speaks between two layers, but num_layers is 1.")
         build = resolve(conv)

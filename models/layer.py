@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any, cast
 
 import torch
@@ -155,8 +156,10 @@ class Layer(MessagePassing):
 
     # Edges --------------------------------------------------------------------------------------------
 
-    def read_edge_weight(self, edge_weight: Tensor | None, graph: Graph) -> Tensor | None:
-        """One number for each edge, `[num_edges]`."""
+    def read_edge_weight(
+        self, edge_weight: Tensor | None, graph: Graph, dtype: torch.dtype | None = None
+    ) -> Tensor | None:
+        """One number for each edge, `[num_edges]`, of the type of x, which is that of the weights."""
         if edge_weight is None:
             return None
         if edge_weight.dim() == 2 and edge_weight.size(1) == 1:
@@ -166,7 +169,7 @@ class Layer(MessagePassing):
                 f"{self._name} needs edge_weight [num_edges], one number per edge, got shape "
                 f"{list(edge_weight.shape)}."
             )
-        return self._check_edges("edge_weight", edge_weight, graph)
+        return self._check_edges("edge_weight", edge_weight, graph, dtype)
 
     def read_edge_attr(self, edge_attr: Tensor | None, graph: Graph, edge_dim: int | None) -> Tensor | None:
         """Features of the edges, `[num_edges, edge_dim]`."""
@@ -192,13 +195,21 @@ class Layer(MessagePassing):
             raise ValueError(f"{self._name} needs edge_attr, the features of the edges, but got none.")
         return edge_attr
 
-    def _check_edges(self, name: str, values: Tensor, graph: Graph) -> Tensor:
+    def _check_edges(
+        self, name: str, values: Tensor, graph: Graph, dtype: torch.dtype | None = None
+    ) -> Tensor:
         if values.size(0) != graph.num_edges:
             raise ValueError(
                 f"{self._name} got {name} for {values.size(0)} edges, but the graph has {graph.num_edges}."
             )
         if not values.is_floating_point():
             raise TypeError(f"{self._name} needs {name} of floating point, got {values.dtype}.")
+        if dtype is None and (weight := _first_parameter(self)) is not None:
+            dtype = weight.dtype
+        if dtype not in (None, values.dtype) and not torch.is_autocast_enabled(values.device.type):
+            raise TypeError(
+                f"{self._name} got {name} of {values.dtype} beside x of {dtype}: convert one of them."
+            )
         if values.device != graph.device:
             raise ValueError(f"{name} is on {values.device}, but the graph is on {graph.device}.")
         return values
@@ -214,5 +225,19 @@ def _first_parameter(module: nn.Module) -> nn.Parameter | None:
 
 
 def pair(widths: Widths) -> tuple[int, int]:
-    """The widths of sources and destinations; one number stands for both."""
-    return (widths, widths) if isinstance(widths, int) else widths
+    """The widths of sources and destinations; one number stands for both.
+
+    Raises:
+        TypeError: they are neither one number nor two.
+    """
+    if isinstance(widths, int):
+        return widths, widths
+    return _pair(widths)
+
+
+def _pair(widths: Any) -> tuple[int, int]:
+    if isinstance(widths, Integral):
+        return int(widths), int(widths)
+    if not isinstance(widths, tuple | list) or len(widths) != 2:
+        raise TypeError(f"in_channels must be a whole number, or a pair of them, got {widths!r}.")
+    return widths[0], widths[1]

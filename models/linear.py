@@ -11,6 +11,7 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from mpnn import Graph
 from mpnn.fields import Mapped
+from mpnn.models.checks import check_count
 from mpnn.native.products import linear
 from mpnn.native.reach import in_reach, only_autograd_follows
 from mpnn.plain import is_plain, linear_map, weights_of
@@ -38,10 +39,8 @@ class Linear(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True, init: Init = "torch") -> None:
         super().__init__()
-        if in_channels < 1 and in_channels != -1:
-            raise ValueError(
-                f"in_channels must be at least 1, or -1 for the first input's, got {in_channels}."
-            )
+        check_count("in_channels", in_channels, 1, may_be_open=True)
+        check_count("out_channels", out_channels, 0)
         self.in_channels, self.out_channels, self.init = in_channels, out_channels, init
         self.weight: nn.Parameter | UninitializedParameter
         if in_channels == -1:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mpnn.adjacency import Topology
 from mpnn.aggregate import Aggr
+from mpnn.models.checks import check_count
 from mpnn.models.layer import Layer
 from mpnn.models.linear import reset
 from mpnn.models.mlp import Joint, mlp
@@ -59,6 +60,8 @@ class MPNNConv(Layer):
         edge: Function | None = None,
         **kwargs: Any,
     ) -> None:
+        check_count("in_channels", in_channels, 1)
+        check_count("out_channels", out_channels, 1)
         super().__init__(aggr, **kwargs)
         self.in_channels, self.out_channels, self.edge_dim = in_channels, out_channels, edge_dim
         edge_width = edge_dim or 0

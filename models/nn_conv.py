@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mpnn.adjacency import Topology
 from mpnn.graph import Size
+from mpnn.models.checks import check_count
 from mpnn.models.layer import Features, Layer, Widths, pair
 from mpnn.models.linear import Linear, reset, zeros_
 
@@ -44,6 +45,9 @@ class NNConv(Layer):
         bias: bool = True,
         **kwargs: Any,
     ) -> None:
+        for width in pair(in_channels):
+            check_count("in_channels", width, 1, may_be_open=True)
+        check_count("out_channels", out_channels, 0)
         super().__init__(aggr, **kwargs)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.nn = nn

@@ -12,6 +12,7 @@ from mpnn.adjacency import Topology
 from mpnn.aggregate import Aggregator, Several
 from mpnn.models.activation import Activation, activation
 from mpnn.models.by_rows import by_rows
+from mpnn.models.checks import check_count
 from mpnn.models.degree_scaler import DegreeScaler, degree_histogram
 from mpnn.models.layer import Layer
 from mpnn.models.linear import Linear, reset, see
@@ -65,6 +66,14 @@ class PNAConv(Layer):
         train_norm: bool = False,
         **kwargs: Any,
     ) -> None:
+        for name, count in {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "towers": towers,
+        }.items():
+            check_count(name, count, 1)
+        check_count("pre_layers", pre_layers, 1)
+        check_count("post_layers", post_layers, 1)
         super().__init__(_Unmerged(aggregators, scalers, deg, train_norm), **kwargs)
         if out_channels % towers or (divide_input and in_channels % towers):
             raise ValueError(f"towers={towers} must divide {'in_channels and ' * divide_input}out_channels.")

@@ -11,6 +11,7 @@ from mpnn import Graph, as_graph
 from mpnn.adjacency import Topology
 from mpnn.aggregate import Mean, Mul, Sum
 from mpnn.models.cache import Cache
+from mpnn.models.checks import check_count
 from mpnn.models.layer import Layer, Widths, pair
 from mpnn.models.linear import glorot_, zeros_
 from mpnn.models.relations import TypedEdges, add_transformed
@@ -71,10 +72,17 @@ class RGCNConv(Layer):
         bias: bool = True,
         **kwargs: Any,
     ) -> None:
+        src_channels, dst_channels = pair(in_channels)
+        check_count("in_channels", src_channels, 0)
+        check_count("in_channels", dst_channels, 0)
+        check_count("out_channels", out_channels, 0)
+        check_count("num_relations", num_relations, 1)
+        for name, count in (("num_bases", num_bases), ("num_blocks", num_blocks)):
+            if count is not None:
+                check_count(name, count, 1)
         super().__init__(aggr, **kwargs)
         self.in_channels, self.out_channels, self.num_relations = in_channels, out_channels, num_relations
         self.num_bases, self.num_blocks, self.is_sorted = num_bases, num_blocks, is_sorted
-        src_channels, dst_channels = pair(in_channels)
         shape: tuple[int, ...] = (num_bases or num_relations, src_channels, out_channels)
         if num_blocks is not None:
             if num_bases is not None:

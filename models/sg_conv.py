@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mpnn.adjacency import Topology
 from mpnn.models.cache import Cache
+from mpnn.models.checks import check_count
 from mpnn.models.linear import Linear
 from mpnn.models.weighted import Normalized
 
@@ -42,6 +43,7 @@ class SGConv(Normalized):
         bias: bool = True,
         **kwargs: Any,
     ) -> None:
+        check_count("K", K, 0)
         super().__init__(cached=cached, add_self_loops=add_self_loops, **kwargs)
         self.in_channels, self.out_channels, self.K = in_channels, out_channels, K
         self.lin = Linear(in_channels, out_channels, bias)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.adjacency import Topology
+from mpnn.models.checks import check_count
 from mpnn.models.linear import Linear, reset, zeros_
 from mpnn.models.weighted import Normalized
 
@@ -39,6 +40,7 @@ class TAGConv(Normalized):
         normalize: bool = True,
         **kwargs: Any,
     ) -> None:
+        check_count("K", K, 0)
         super().__init__(normalize=normalize, add_self_loops=False, **kwargs)
         self.in_channels, self.out_channels, self.K = in_channels, out_channels, K
         self.lins = nn.ModuleList(Linear(in_channels, out_channels, bias=False) for _ in range(K + 1))

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn import Graph
+from mpnn.models.checks import check_probability
 from mpnn.models.linear import Linear, reset
 from mpnn.models.pooling import GlobalPool
 from mpnn.reduce import pick_rows
@@ -36,6 +37,7 @@ class VirtualNode(nn.Module):
     """
 
     def __init__(self, channels: int, num_layers: int, dropout: float = 0.0) -> None:
+        check_probability("dropout", dropout)
         super().__init__()
         self.channels, self.dropout = channels, dropout
         self.first = nn.Parameter(torch.zeros(1, channels))

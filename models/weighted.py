@@ -57,7 +57,7 @@ class Normalized(Weighted):
 
         Without edge weights they follow from the graph alone, which keeps them; see `gcn_norm`.
         """
-        edge_weight = self.read_edge_weight(edge_weight, graph)
+        edge_weight = self.read_edge_weight(edge_weight, graph, dtype)
         if not self.normalize:
             return graph, edge_weight
 
