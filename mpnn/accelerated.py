@@ -93,18 +93,10 @@ class Signature:
         return self._of_edges
 
 
-_NOTHING: frozenset[str] = frozenset()
-
-
-def known_of(layer: Any) -> Known:
-    """What is kept in a layer."""
-    known: Known = vars(layer)[KNOWN]
-    return known
-
-
 def signature_of(layer: Any) -> Signature:
     """What the layer's functions ask for."""
-    known, kind, own = known_of(layer), type(layer), vars(layer)
+    own, kind = layer.__dict__, type(layer)
+    known: Known = own[KNOWN]
     functions = (kind.message, kind.update, kind.edge_update)
     if not own.keys().isdisjoint(FUNCTIONS):
         functions = tuple([own.get(name, f) for name, f in zip(FUNCTIONS, functions, strict=True)])
@@ -116,11 +108,12 @@ def signature_of(layer: Any) -> Signature:
 
 def aggregator_of(layer: Any) -> Aggregator | None:
     """Our aggregator in place of the layer's own, which a replica has another of."""
-    known, module = known_of(layer), layer.aggr_module
-    of, aggregator = known.aggregator
+    own = layer.__dict__
+    known: Known = own[KNOWN]
+    module, (of, aggregator) = own["_modules"].get("aggr_module"), known.aggregator
     if of is not module:
         aggregator = translated(module)
-        if not getattr(layer, "_is_replica", False):  # whose modules live for one call
+        if "_is_replica" not in own:  # whose modules live for one call
             known.aggregator = (module, aggregator)
     return aggregator
 
@@ -147,7 +140,7 @@ class Accelerated(_Base):  # type: ignore[misc]
             if isinstance(value, EdgeValue) and value.origin is not None and name in signature.as_they_are
         }
         given = {name: settled(value) for name, value in fields.items() if name not in waiting}
-        asked = signature.asked_without(frozenset(waiting) if waiting else _NOTHING)
+        asked = signature.asked_without(frozenset(waiting))
         taken = aggregator is not None and _applies(self, edge_index)
         kept = _bind(self, edge_index, size, given, asked) if taken else None
         if kept is None or any(value.origin[0].original is not kept.original for value in waiting.values()):
@@ -289,7 +282,7 @@ def _written_by(
 
 def _applies(layer: Any, edge_index: Any) -> bool:
     """Whether calls on such edges are answered here."""
-    own = vars(layer)
+    own = layer.__dict__
     return (
         type(edge_index) is Tensor  # and no `EdgeIndex`
         and edge_index.layout == torch.strided
@@ -310,7 +303,9 @@ def _bind(layer: Any, edge_index: Tensor, size: Any, fields: dict[str, Any], ask
         return None
     size = None if size is None else (int(size[0]), int(size[1]))
     try:
-        return Fields(edge_index, size, fields, asked, node_dim, layer.flow, known_of(layer).recent.graph)
+        return Fields(
+            edge_index, size, fields, asked, node_dim, layer.flow, layer.__dict__[KNOWN].recent.graph
+        )
     except (TypeError, ValueError, IndexError):
         return None  # an input that the layer's own code either takes or names in its own words
 
