@@ -35,6 +35,7 @@ from mpnn.aggregate import Aggregator
 from mpnn.edge_value import EdgeValue, settled
 from mpnn.fields import PAIR, Argument, Fields
 from mpnn.parameters import Asked, Parameter, parameters_of
+from mpnn.plain import is_watched
 from mpnn.plan.composed import Composed, written
 from mpnn.pyg_aggregators import translated
 from mpnn.recent import Recent
@@ -107,7 +108,7 @@ def signature_of(layer: Any) -> Signature:
 
 
 def aggregator_of(layer: Any) -> Aggregator | None:
-    """Our aggregator in place of the layer's own, which a replica has another of."""
+    """Our aggregator for the layer's own, which a replica has another of; None where that must be called."""
     own = layer.__dict__
     known: Known = own[KNOWN]
     module, (of, aggregator) = own["_modules"].get("aggr_module"), known.aggregator
@@ -115,7 +116,13 @@ def aggregator_of(layer: Any) -> Aggregator | None:
         aggregator = translated(module)
         if "_is_replica" not in own:  # whose modules live for one call
             known.aggregator = (module, aggregator)
-    return aggregator
+    return None if aggregator is None or _is_watched_inside(module) else aggregator
+
+
+def _is_watched_inside(module: nn.Module) -> bool:
+    return is_watched(module) or any(
+        map(_is_watched_inside, filter(None, module.__dict__["_modules"].values()))
+    )
 
 
 if TYPE_CHECKING:
@@ -302,10 +309,9 @@ def _bind(layer: Any, edge_index: Tensor, size: Any, fields: dict[str, Any], ask
     if node_dim is None or (size is not None and None in size):
         return None
     size = None if size is None else (int(size[0]), int(size[1]))
+    recent: Recent = layer.__dict__[KNOWN].recent
     try:
-        return Fields(
-            edge_index, size, fields, asked, node_dim, layer.flow, layer.__dict__[KNOWN].recent.graph
-        )
+        return Fields(edge_index, size, fields, asked, node_dim, layer.flow, recent.graph)
     except (TypeError, ValueError, IndexError):
         return None  # an input that the layer's own code either takes or names in its own words
 

@@ -308,6 +308,31 @@ def test_another_aggregator_is_seen() -> None:
         assert_same(ours, plain, (x, edge_index))
 
 
+@pytest.mark.parametrize("aggr", ["mean", ["mean", "max"]])
+def test_a_hook_on_an_aggregator_is_called(aggr: Any) -> None:
+    plain = conv.SAGEConv(IN, OUT, aggr=aggr).double()
+    ours = mpnn.accelerate(copy.deepcopy(plain))
+    ours(x, edge_index)
+    for one in (plain, ours):
+        module = one.aggr_module if aggr == "mean" else one.aggr_module.aggrs[1]
+        module.register_forward_hook(lambda m, given, out: 2 * out)
+    assert_same(ours, plain, (x, edge_index))
+
+
+@pytest.mark.parametrize("watch", ["a hook", "a parametrization"])
+def test_a_module_with_hooks_in_a_message_is_called(watch: str) -> None:
+    plain = conv.CGConv(IN, EDGE).double()
+    ours = mpnn.accelerate(copy.deepcopy(plain))
+    assert_same(ours, plain, attributed)
+    for one in (plain, ours):
+        if watch == "a hook":
+            one.lin_f.register_forward_hook(lambda m, given, out: 2 * out)
+        else:
+            torch.manual_seed(1)
+            torch.nn.utils.parametrizations.spectral_norm(one.lin_f)
+    assert_same(ours, plain, attributed)
+
+
 def test_an_aggregate_of_its_own_is_obeyed() -> None:
     plain = conv.SAGEConv(IN, OUT).double()
     ours = mpnn.accelerate(copy.deepcopy(plain))
