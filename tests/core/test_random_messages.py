@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.core.running import KERNEL, ways
 from tests.random_messages import Case, RefusedError, blocks, check, random_case
 from tests.random_messages.check import compare, outcome, program
 from tests.random_messages.draft import RULES
@@ -122,6 +123,21 @@ def is_refused(case: Case) -> bool:
     except Exception:
         return True
     return False
+
+
+def test_most_messages_run_on_a_kernel() -> None:
+    """Where eager is compared with eager, nothing is tested."""
+    ran = [runs_on_a_kernel(random_case(seed)) for seed in range(100, 140)]
+    assert sum(ran) > 0.4 * len(ran)
+
+
+def runs_on_a_kernel(case: Case) -> bool:
+    """Whether all steps of it do."""
+    given = program(case, 0)
+    try:
+        return set(ways(lambda: given["run"](given["graph"], **given["fields"]))) == {KERNEL}
+    except Exception:  # that is for the comparison to say
+        return False
 
 
 def test_a_seed_gives_the_same_program_in_another_process() -> None:
