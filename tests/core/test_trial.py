@@ -65,9 +65,7 @@ def _wrong_product(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_kernel_with_wrong_results_is_not_believed(monkeypatch: pytest.MonkeyPatch, lenient: None) -> None:
     _wrong_product(monkeypatch)
     layer = Product()
-    with pytest.warns(
-        RuntimeWarning, match=r"without a kernel for Product.message\(\), which failed"
-    ):
+    with pytest.warns(RuntimeWarning, match=r"without a kernel for Product.message\(\), which failed"):
         out = layer(x, graph)
     assert torch.equal(out, _eager(layer)(x, graph))
     assert_same(lambda x: layer(x, graph), lambda x: _eager(layer)(x, graph), [x])  # and is said once
