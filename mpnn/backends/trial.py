@@ -123,7 +123,9 @@ def _fault(step: Step, fused: Fused, compute: Compute) -> str:
             except (NotFusableError, CompilerError):
                 return ""  # the step itself goes another way, too
             wanted = _numbers(trial, _plainly(fused, compute), fused)
-        faults = "; ".join(filter(None, map(_difference, *zip(*found, strict=True), (w for _, w in wanted))))
+        size = max([1.0, *(_size(t) for _, t in _sources(trial, fused))])
+        differences = [_difference(*ours, w, size) for ours, (_, w) in zip(found, wanted, strict=True)]
+        faults = "; ".join(filter(None, differences))
         if not faults:
             return ""
     return faults
@@ -170,18 +172,25 @@ def _sources(step: Step, fused: Fused) -> list[tuple[str, Tensor]]:
     return found + [(".".join(path), t) for (path, *_), t in zip(captured.each, tensors, strict=True)]
 
 
-def _difference(name: str, found: Tensor, wanted: Tensor) -> str:
-    """In words, or ""."""
+def _size(tensor: Tensor) -> float:
+    """Of its largest number."""
+    finite = tensor.detach().double().nan_to_num(0.0, 0.0, 0.0)
+    return float(finite.abs().max()) if tensor.is_floating_point() and tensor.numel() else 0.0
+
+
+def _difference(name: str, found: Tensor, wanted: Tensor, size: float) -> str:
+    """In words, or ""; what is 0 but for rounding, as a variance of equal numbers of that size, differs."""
     if found.shape != wanted.shape or found.dtype != wanted.dtype:
         form = f"{found.dtype} {list(found.shape)}, not {wanted.dtype} {list(wanted.shape)}"
         return f"{name} is {form}"
     tolerance = _TOLERANCE.get(found.dtype, _IN_HALF)
     a, b = found.double(), wanted.double()
+    rounding = 64 * torch.finfo(found.dtype).eps * size**2 if found.is_floating_point() else 0.0
     finite = a.isfinite() & b.isfinite()
     same = torch.where(finite, True, (a == b) | (a.isnan() & b.isnan()))
     scale = torch.where(finite, b, 0.0).abs().max() if b.numel() else 0.0
     off = torch.where(finite, (a - b).abs(), 0.0)
-    if bool(same.all()) and (not b.numel() or bool(off.max() <= tolerance * scale + 1e-30)):
+    if bool(same.all()) and (not b.numel() or bool(off.max() <= tolerance * scale + rounding)):
         return ""
     return (
         f"{name} is off by {float(off.max()):.3g}" if bool(same.all()) else f"{name} is not finite elsewhere"

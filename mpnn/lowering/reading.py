@@ -87,7 +87,7 @@ def read(step: Step) -> Reading:
     traced.annotate()
     traced.require_rows()
     outputs = traced.outputs
-    hoisted = hoist(traced.module, outputs)
+    hoisted = hoist(traced.module, outputs, differentiated=True)
     given = tuple(
         Given(
             k,

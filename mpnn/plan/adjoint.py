@@ -46,7 +46,10 @@ def message_gradients(kind: str, value: Tensor, score: Tensor | None, node: Sequ
         return [gradient * node[1].reshape(-1, *[1] * (gradient.dim() - 1))]
     aggregate = node[1]
     if kind in ("max", "min"):
-        return [torch.where(value == aggregate, gradient, 0.0)]
+        lost = torch.where(
+            aggregate != aggregate, aggregate, 0.0
+        )  # where the maximum is no number, neither is it
+        return [torch.where(value == aggregate, gradient, lost)]
     assert score is not None
     top, share = node[2:]
     weight = torch.exp(score - top) * share

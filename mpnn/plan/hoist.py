@@ -197,12 +197,14 @@ def hoist(
     *,
     scaling: bool = True,
     again: AbstractSet[fx.Node] = frozenset(),
+    differentiated: bool = False,
 ) -> Hoisted:
     """Cut the operations that live at one end of the edges, or are shared, out of the per-edge program.
 
     `extra` are shared values that `before` must give besides what the core needs. Without `scaling`, the
     product of a node's row with one number stays per edge: that is cheaper than a tensor of such products.
-    What is in `again` stays per edge as well: another kernel did so, and the same bits are to come out.
+    What is in `again` stays per edge as well: another kernel did so, and the same bits are to come out. So
+    does, where PyTorch differentiates `before`, what has infinite slopes: see `_steep`.
 
     Raises:
         NotFusableError: a value is in `extra` and in `again`.
@@ -216,6 +218,9 @@ def hoist(
     # Views cost nothing in a kernel; they move to the nodes only when real work there needs them.
     work = [n for n in operations if n.meta["home"] is not Home.EDGE and _is_work(n)]
     work = [n for n in work if n not in again and (scaling or not _scales(n))]
+    if differentiated:
+        steep = _steep(operations)
+        work = [n for n in work if n not in steep]
     at_nodes = ancestors([*work, *extra])
     moved = [n for n in operations if n in at_nodes]
     core = [n for n in operations if n not in at_nodes or n in again]
@@ -223,6 +228,37 @@ def hoist(
     given = {n for n in graph.nodes if n.op in ("placeholder", "get_attr")}
     inputs = [n for n in graph.nodes if n in used and (n in given or n in at_nodes - again)]
     return Hoisted(evaluator(module, moved, inputs), inputs, core, list(outputs), moved)
+
+
+# Functions with an infinite slope somewhere, or that overflow.
+STEEP = frozenset([
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "pow", "sinh",
+    "cosh", "tan", "asin", "acos", "acosh", "atanh", "atan2", "hypot", "xlogy", "logit", "special_xlog1py", "erfinv",
+    "lgamma", "digamma", "mvlgamma", "polygamma", "fmod", "remainder",
+])  # fmt: skip
+
+
+def _steep(operations: Sequence[fx.Node]) -> set[fx.Node]:
+    """What must not be computed once per node: at a node that no edge reads the gradient is 0 · ∞.
+
+    That is a number that is none, at the node and in all weights before it; per edge there is no such row.
+    """
+    found: set[fx.Node] = set()
+    for node in operations:
+        if node.meta["home"] in (Home.SRC, Home.DST) and (
+            _is_steep(node) or not found.isdisjoint(node.all_input_nodes)
+        ):
+            found.add(node)
+    return found
+
+
+def _is_steep(node: fx.Node) -> bool:
+    name, args = op_name(node), args_of(node)
+    if name == "pow":
+        return not (isinstance(args[1], int | float) and args[1] in (0, 1, 2, 3))
+    if name == "div":
+        return isinstance(args[1], fx.Node) and has_rows(args[1])
+    return name in STEEP
 
 
 def _scales(node: fx.Node) -> bool:
@@ -291,7 +327,7 @@ class Evaluator:
         for node in reversed(operations):
             if node not in needed:
                 continue  # what only a faster way to the same would have read
-            target, args = node.target if node.kwargs else _FASTER.get(node.target, node.target), node.args
+            target, args = node.target if node.kwargs else _INSTEAD.get(node.target, node.target), node.args
             with_rows = mentions_rows([node.args, node.kwargs])
             if (product := _summed_product(node, results)) is not None:
                 target, args, with_rows = sum_of_product, (*product.args, *node.args[1:]), False
@@ -322,7 +358,13 @@ def _affine(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     return linear(x, weight.t(), bias) if bias.dim() == 1 else torch.addmm(bias, x, weight)
 
 
-_FASTER: dict[Any, Callable[..., Tensor]] = {aten.mm.default: matmul, aten.addmm.default: _affine}
+# What runs in the place of an operation of the trace: it is faster, or takes what is not contiguous, too.
+_INSTEAD: dict[Any, Callable[..., Tensor]] = {
+    aten.mm.default: matmul,
+    aten.addmm.default: _affine,
+    aten.view.default: aten.reshape.default,
+    aten._unsafe_view.default: aten.reshape.default,
+}
 
 
 ROWS_AT_ONCE = 8192

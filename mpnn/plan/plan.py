@@ -258,7 +258,7 @@ def make_plan(
         check(traced.graph, traced.mode, "splitting linear maps", homes=True)
     traced.require_rows()
     outputs, module = traced.outputs, traced.module
-    hoisted = hoist(module, outputs)
+    hoisted = hoist(module, outputs, differentiated=True)
     reductions, shares = _distinct(kinds, outputs)
     core_outputs = [n for _, value, score in reductions for n in (value, score) if n is not None]
     core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
