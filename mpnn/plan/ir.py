@@ -82,9 +82,9 @@ class Program:
     outputs: tuple[Output, ...]
     by: Home
     dtype: torch.dtype  # to which those of the inputs and outputs are promoted
-    exact: bool = (
-        False  # whether the same number must come out bit by bit of another kernel, as a maximum's does
-    )
+    # Whether the same numbers must come out of another kernel bit by bit. The gradient of a maximum goes to the
+    # message that equals it; that of a softmax is exp(score - top), where the last bit of a large score counts.
+    exact: bool = False
 
     def tensor_of(self, k: int) -> int:
         """Which of the tensors that a kernel writes is output k; what it saves, if anything, comes next."""

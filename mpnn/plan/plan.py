@@ -365,11 +365,12 @@ def _program(hoisted: Hoisted, reductions: Sequence[_Reduced]) -> Program:
             stored = torch.promote_types(stored, score.meta["val"].dtype)
         outputs.append(Output(kind, lowering(value), stored, None if score is None else lowering(score)))
     program_type = _dtype(hoisted)
-    exact = [output for output in outputs if output.kind in ("max", "min")]
-    if any(output.dtype != program_type for output in exact):
-        raise NotFusableError(f"a {exact[0].kind} in {exact[0].dtype} is mixed with {program_type}")
+    best = [output for output in outputs if output.kind in ("max", "min")]
+    if any(output.dtype != program_type for output in best):
+        raise NotFusableError(f"a {best[0].kind} in {best[0].dtype} is mixed with {program_type}")
+    exact = bool(best) or any(output.score is not None for output in outputs)
     inputs = tuple(map(input_of, hoisted.inputs))
-    return Program(inputs, tuple(outputs), Home.DST, program_type, exact=bool(exact))
+    return Program(inputs, tuple(outputs), Home.DST, program_type, exact)
 
 
 def _dtype(hoisted: Hoisted) -> torch.dtype:
