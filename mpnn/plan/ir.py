@@ -82,8 +82,8 @@ class Program:
     outputs: tuple[Output, ...]
     by: Home
     dtype: torch.dtype  # to which those of the inputs and outputs are promoted
-    # Whether the same numbers must come out of another kernel bit by bit. The gradient of a maximum goes to the
-    # message that equals it; that of a softmax is exp(score - top), where the last bit of a large score counts.
+    # Whether the same numbers must come out of another kernel bit by bit. The gradient of a maximum goes to
+    # the message that equals it; a softmax weighs by exp(score - top), where a large score's last bit counts.
     exact: bool = False
 
     def tensor_of(self, k: int) -> int:

@@ -64,16 +64,16 @@ def test_values_near_the_largest_float_have_a_mean_over_the_parts_of_a_hub(
     monkeypatch.setattr(tiles, "HUB", 128)
     hub = Graph(torch.tensor([[0] * 300, [1] * 300]), 2)
     out, *_ = run("triton", torch.zeros(300), torch.full((300, 3), 1e38), hub)
-    assert_close(out[1].cpu() / 1e38, torch.ones(3), 1e-6)
+    assert_close(out[1].cpu() / 1e38, torch.ones(3), 1e-5)
 
 
-@pytest.mark.parametrize("aggr", ["softmax"])
-def test_so_it_does_where_a_hub_is_shared_out_in_c(aggr: str) -> None:
+def test_so_they_have_over_the_parts_of_a_hub_in_c() -> None:
     hub = Graph(torch.stack([torch.zeros(20_000, dtype=torch.int64)] * 2), 1)
     score, value = torch.full((20_000,), 1e8), torch.full((20_000, 2), 1e38)
     out, _, gradient = run("cpu", score, value, hub)
-    assert_close(out[0] / 1e38, torch.ones(2), 1e-5)
-    assert_close(gradient * 20_000, torch.ones(20_000, 2), 1e-5)
+    # Thousands of equal numbers added one by one: each addition rounds, and to the same side.
+    assert_close(out[0] / 1e38, torch.ones(2), 1e-4)
+    assert_close(gradient * 20_000, torch.ones(20_000, 2), 1e-4)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -94,20 +94,45 @@ def test_a_score_of_minus_infinity_among_others_weighs_nothing(backend: str) -> 
     assert bool(of_score.isfinite().all()) and bool((of_value[0] == 0).all())
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_attention_over_large_features_has_the_gradient_of_plain_pytorch(seed: int) -> None:
-    torch.manual_seed(seed)
-    graph = Graph(torch.randperm(2500)[:300].unsqueeze(0).repeat(2, 1) // torch.tensor([[50], [1]]) % 50, 50)
-    layer = mpnn.models.TransformerConv(32, 16, heads=2)
-    x = torch.randn(50, 32) * 300
+@pytest.mark.parametrize("scale", [1, 30, 300])
+def test_attention_over_large_features_is_as_exact_as_plain_pytorch(scale: float) -> None:
+    def error(backend: str, seed: int) -> float:
+        """How far the gradient in float32 is from that in float64."""
+        torch.manual_seed(seed)
+        pairs = torch.randperm(2500)[:300]
+        graph = Graph(torch.stack([pairs // 50, pairs % 50]), 50)
+        layer, x = mpnn.models.TransformerConv(32, 16, heads=2), torch.randn(50, 32) * scale
 
-    def gradient(backend: str) -> Tensor:
-        own = x.clone().requires_grad_()
-        with mpnn.backend(backend):
-            return torch.autograd.grad(layer(own, graph).square().sum(), own)[0]
+        def gradient(backend: str, dtype: torch.dtype) -> Tensor:
+            own = x.to(dtype).requires_grad_()
+            with mpnn.backend(backend):
+                return torch.autograd.grad(layer.to(dtype)(own, graph).square().sum(), own)[0].double()
 
-    ours, theirs = gradient("cpu"), gradient("eager")
-    assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
+        right = gradient("eager", torch.float64)
+        return float((gradient(backend, torch.float32) - right).norm() / right.norm())
+
+    for seed in range(4):
+        assert error("cpu", seed) < 3 * error("eager", seed) + 1e-6
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("width", [3, 16, 17, 64])
+def test_scores_that_are_large_sums_weigh_the_same_on_the_way_back(width: int, backend: str) -> None:
+    # The last digit of such a score is worth exp(8): the weights, which the gradient at the values adds up to
+    # one, must be of the very same scores.
+    place = device_of(backend)
+    graph = random_graph(9, 30).to(place)
+    x = (torch.randn(9, width, generator=generator) * 1e4).to(place)
+    value = torch.randn(30, 1, generator=generator).to(place).requires_grad_()
+
+    def message(x_i: Tensor, x_j: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        return (x_i * x_j).sum(-1), value
+
+    with mpnn.backend(backend):
+        out = propagate(graph, message, "softmax", x=x, value=value)
+    (gradient,) = torch.autograd.grad(out.sum(), value)
+    total = torch.zeros(9, 1, device=place).index_add(0, graph.dst, gradient)
+    assert_close(total, (graph.in_degree > 0).float()[:, None], 1e-5)
 
 
 @pytest.mark.parametrize("heads", [(), (2,), (2, 3)])

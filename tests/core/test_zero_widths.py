@@ -56,7 +56,7 @@ MESSAGES: dict[str, tuple[Callable[..., Any], Fields]] = {
     "bmm": (lambda x_i, x_j: torch.bmm(x_i, x_j.transpose(1, 2)), {"x": nodes(0, 3)}),
     "a slice": (lambda x_i, x_j, e: (x_i * x_j)[:, 1:1] * e, {"x": nodes(3), "e": edges(1)}),
     "sum": (lambda x_i, x_j, e: (x_i * x_j).sum(-1, keepdim=True) + e, {"x": nodes(0), "e": edges(2)}),
-    "2-norm": (lambda x_i, x_j, e: (x_i * x_j).norm(dim=-1, keepdim=True) + e, {"x": nodes(0), "e": edges(2)}),
+    "2-norm": (lambda x_i, x_j, e: (x_i * x_j).norm(2, -1, keepdim=True) + e, {"x": nodes(0), "e": edges(2)}),
     "1-norm": (lambda x_i, x_j, e: (x_i - x_j).norm(1, -1, keepdim=True) + e, {"x": nodes(0), "e": edges(2)}),
     "logsumexp": (
         lambda x_i, x_j, e: torch.where((x_i * x_j).logsumexp(-1, keepdim=True) < 0, e, -e),

@@ -323,13 +323,12 @@ class _Printer:
         whole = all(i.kind != "reduce" or i.value is None or i.value.name == "sum" for i in nest.items)
         pragma = ["#pragma omp simd"] if whole else []
         lines: list[str] = []
-        if length >= parts:
-            step = [
-                *pragma,
-                f"for (int lane = 0; lane < {parts}; lane++) {{",
-                *_indent([f"const int i{d} = first{d} + lane;", *statements]),
-                "}",
-            ]
+        each = f"for (int lane = 0; lane < {parts}; lane++) {{"
+        if length == parts:
+            lines += [*pragma, each, *_indent([f"const int i{d} = lane;", *statements]), "}"]
+        elif length > parts:
+            start = f"const int i{d} = first{d} + lane;"
+            step = [*pragma, each, *_indent([start, *statements]), "}"]
             head = f"for (int first{d} = 0; first{d} < {length - length % parts}; first{d} += {parts}) {{"
             lines += [head, *_indent(step), "}"]
         if length % parts:
