@@ -59,13 +59,17 @@ def layer(name: str, dtype: torch.dtype) -> None:
 
 
 def message(seed: int) -> None:
-    """A random message on every graph, there and back."""
+    """A random message on every graph, there and back; every seventh also of numbers that are none."""
     torch.manual_seed(seed)
     width, dtype = WIDTHS[seed % len(WIDTHS)], (torch.float32, torch.float64, torch.bfloat16)[seed // 5 % 3]
     drawn = Random(seed, width).to(dtype)
     for graph in odd_graphs():
         x = torch.randn(graph.num_nodes, width, dtype=dtype, requires_grad=True)
         e = torch.randn(graph.num_edges, width, dtype=dtype, requires_grad=True)
+        if seed % 7 == 0:
+            strange = torch.tensor([float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 0.0], dtype=dtype)
+            for values in (x.data, e.data):
+                values.flatten().copy_(strange.repeat(values.numel() // 6 + 1)[: values.numel()])
         trained(drawn(x, e, graph))
 
 
@@ -107,6 +111,11 @@ def random_walks() -> None:
                 models.SkipGram(graph, channels, rounds=2, length=8, window=3).fit()
 
 
+def divergence() -> None:
+    """Skip-gram at a rate at which its vectors become no numbers."""
+    models.SkipGram(Graph(torch.randint(50, (2, 300)), 50), 8, rounds=3, length=8, window=3, lr=1e30).fit()
+
+
 def trees() -> None:
     """An LSTM on forests, level by level."""
     torch.manual_seed(0)
@@ -124,6 +133,7 @@ def cases(messages: int) -> Iterator[Case]:
     yield "blocks of rows", blocks
     yield "C functions", functions
     yield "walks", random_walks
+    yield "divergence", divergence
     yield "trees", trees
     for name in models.CONVS:
         yield f"layer {name}", partial(layer, name, torch.float32)
