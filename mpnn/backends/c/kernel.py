@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from math import prod
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -185,7 +185,10 @@ class Kernel:
             ins[k] = address(inputs[k], dtype, length)
         for k, dtype, length in writes:
             outs[k] = address(outputs[k], dtype, length)
-        self._runner(tasks, seed, tasks.num_parts, len(tasks.tasks))(tasks, ins, outs)
+        kernel, state_bytes = self._library(tasks.csr.indptr.dtype)
+        scratch = self._scratch(state_bytes, tasks.num_parts, len(tasks.tasks))
+        threads = self._threads(tasks.counts)
+        kernel(ins, outs, tasks.at, scratch.parts, scratch.total, int(seed), threads)
         return outputs
 
     def blocks(
@@ -211,7 +214,8 @@ class Kernel:
             for k in (self.program.tensor_of(k) for k, o in enumerate(outputs) if o.kind == "all")
         }
         num_parts, num_tasks = max(b.num_parts for b in blocks), max(len(b.tasks) for b in blocks)
-        run = self._runner(blocks[0], seed, num_parts, num_tasks)
+        kernel, state_bytes = self._library(blocks[0].csr.indptr.dtype)
+        scratch, threads = self._scratch(state_bytes, num_parts, num_tasks), self._threads(counts)
         given = [t if isinstance(t, MappedRows) or t.is_contiguous() else t.contiguous() for t in inputs]
         reads, _ = self._numbers(counts)
         writes = self._outputs.numbers(counts[Home.EDGE], lengths)
@@ -231,7 +235,7 @@ class Kernel:
             for k, place in places:
                 row_bytes = prod(made[k].shape[1:]) * made[k].itemsize
                 outs[k] = place - first * row_bytes if partly[k] else place
-            run(block, ins, outs)
+            kernel(ins, outs, block.at, scratch.parts, scratch.total, int(seed), threads)
             del here  # before the next rows are made
             found = [t[:length] if part else t for t, part in zip(made, partly, strict=True)]
             for k, total in totals.items():
@@ -252,23 +256,25 @@ class Kernel:
             self._known = counts, reads, writes
         return reads, writes
 
-    def _runner(
-        self, tasks: Tasks, seed: Seed, num_parts: int, num_tasks: int
-    ) -> Callable[[Tasks, ctypes.Array[Any], ctypes.Array[Any]], None]:
-        """What runs tasks, of at most so many and with as many parts of rows, from places and to places."""
-        kernel, state_bytes = self._library(tasks.csr.indptr.dtype)
-        parts_at = total_at = NOTHING
-        parts = total = None
-        if num_parts:
-            parts = buffer(num_parts * state_bytes, torch.uint8)
-            parts_at = address(parts, torch.uint8, num_parts * state_bytes)
-        if self._all:
-            total = buffer(max(1, num_tasks) * self._all, self._real)
-            total_at = address(total, self._real, max(1, num_tasks) * self._all)
-        threads = 1 if tasks.counts[Home.EDGE] * self._work < SMALL else torch.get_num_threads()
+    def _threads(self, counts: dict[Home, int]) -> int:
+        return 1 if counts[Home.EDGE] * self._work < SMALL else torch.get_num_threads()
 
-        def run(block: Tasks, ins: ctypes.Array[Any], outs: ctypes.Array[Any]) -> None:
-            kernel(ins, outs, block.at, parts_at, total_at, int(seed), threads)
-            _ = parts, total  # which live until here
+    def _scratch(self, state_bytes: int, num_parts: int, num_tasks: int) -> _Scratch:
+        """Room for at most so many parts of rows and for the sums of so many tasks."""
+        if not num_parts and not self._all:
+            return _NO_SCRATCH
+        parts, sums = num_parts * state_bytes, max(1, num_tasks) * self._all
+        kept = buffer(parts, torch.uint8), buffer(sums, self._real)
+        places = address(kept[0], torch.uint8, parts), address(kept[1], self._real, sums)
+        return _Scratch(places[0] or NOTHING, places[1] or NOTHING, kept)
 
-        return run
+
+class _Scratch(NamedTuple):
+    """Where a kernel keeps what it has not finished, and the tensors whose memory that is."""
+
+    parts: int
+    total: int
+    kept: tuple[Tensor, ...]
+
+
+_NO_SCRATCH = _Scratch(NOTHING, NOTHING, ())
