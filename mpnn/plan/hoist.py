@@ -233,8 +233,8 @@ def hoist(
 # Functions with an infinite slope somewhere, or that overflow.
 STEEP = frozenset([
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "pow", "sinh",
-    "cosh", "tan", "asin", "acos", "acosh", "atanh", "atan2", "hypot", "xlogy", "logit", "special_xlog1py", "erfinv",
-    "lgamma", "digamma", "mvlgamma", "polygamma", "fmod", "remainder",
+    "cosh", "tan", "asin", "acos", "acosh", "atanh", "atan2", "hypot", "xlogy", "logit", "special_xlog1py",
+    "erfinv", "lgamma", "digamma", "mvlgamma", "polygamma", "fmod", "remainder",
 ])  # fmt: skip
 
 
