@@ -13,11 +13,11 @@ import contextlib
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from threading import RLock
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -123,8 +123,8 @@ def _fault(step: Step, fused: Fused, compute: Compute) -> str:
             except (NotFusableError, CompilerError):
                 return ""  # the step itself goes another way, too
             wanted = _numbers(trial, _plainly(fused, compute), fused)
-        size = max([1.0, *(_size(t) for _, t in _sources(trial, fused))])
-        differences = [_difference(*ours, w, size) for ours, (_, w) in zip(found, wanted, strict=True)]
+        scale = _scale([t for _, t in (*_sources(trial, fused), *wanted)], fused.autocast)
+        differences = [_difference(*ours, w, scale) for ours, (_, w) in zip(found, wanted, strict=True)]
         faults = "; ".join(filter(None, differences))
         if not faults:
             return ""
@@ -149,14 +149,14 @@ def _numbers(step: Step, run: Callable[[Step], Tensor], fused: Fused) -> list[tu
     finally:
         torch.random.set_rng_state(torch_state)
     named = [("the result", out)]
-    if out.requires_grad:
+    if torch.is_grad_enabled():
         sources = {f"the gradient at {name}": t for name, t in _sources(step, fused) if t.requires_grad}
-        cotangent = torch.linspace(0.5, 1.5, out.numel(), dtype=torch.float64).view(out.shape).to(out)
-        gradients = torch.autograd.grad(out, list(sources.values()), cotangent, allow_unused=True)
-        zeros = (
-            torch.zeros_like(t) if g is None else g for g, t in zip(gradients, sources.values(), strict=True)
-        )
-        named += zip(sources, zeros, strict=True)
+        gradients: Sequence[Tensor | None] = [None] * len(sources)
+        if out.requires_grad:
+            cotangent = torch.linspace(0.5, 1.5, out.numel(), dtype=torch.float64).view(out.shape).to(out)
+            gradients = torch.autograd.grad(out, list(sources.values()), cotangent, allow_unused=True)
+        for (name, source), gradient in zip(sources.items(), gradients, strict=True):
+            named.append((name, torch.zeros_like(source) if gradient is None else gradient))
     return [(name, t.detach()) for name, t in named]
 
 
@@ -172,29 +172,38 @@ def _sources(step: Step, fused: Fused) -> list[tuple[str, Tensor]]:
     return found + [(".".join(path), t) for (path, *_), t in zip(captured.each, tensors, strict=True)]
 
 
-def _size(tensor: Tensor) -> float:
-    """Of its largest number."""
-    finite = tensor.detach().double().nan_to_num(0.0, 0.0, 0.0)
-    return float(finite.abs().max()) if tensor.is_floating_point() and tensor.numel() else 0.0
+class _Scale(NamedTuple):
+    """How far numbers may be apart: of themselves, and of what is 0 but for rounding."""
+
+    relative: float
+    absolute: float
 
 
-def _difference(name: str, found: Tensor, wanted: Tensor, size: float) -> str:
-    """In words, or ""; what is 0 but for rounding, as a variance of equal numbers of that size, differs."""
+def _scale(tensors: Sequence[Tensor], autocast: torch.dtype | None) -> _Scale:
+    """By the coarsest type in which a step computes, and its largest number.
+
+    A variance of equal numbers is 0 but for the rounding of their squares.
+    """
+    floating = [t.detach() for t in tensors if t.is_floating_point()]
+    types = {t.dtype for t in floating} | ({autocast} if autocast is not None else set())
+    coarsest = max(types, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float64)
+    sizes = [float(t.double().nan_to_num(0.0, 0.0, 0.0).abs().max()) for t in floating if t.numel()]
+    largest = max([1.0, *sizes])
+    return _Scale(_TOLERANCE.get(coarsest, _IN_HALF), 64 * torch.finfo(coarsest).eps * largest**2)
+
+
+def _difference(name: str, found: Tensor, wanted: Tensor, scale: _Scale) -> str:
+    """In words, or ""."""
     if found.shape != wanted.shape or found.dtype != wanted.dtype:
         form = f"{found.dtype} {list(found.shape)}, not {wanted.dtype} {list(wanted.shape)}"
         return f"{name} is {form}"
-    tolerance = _TOLERANCE.get(found.dtype, _IN_HALF)
     a, b = found.double(), wanted.double()
-    rounding = 64 * torch.finfo(found.dtype).eps * size**2 if found.is_floating_point() else 0.0
     finite = a.isfinite() & b.isfinite()
     same = torch.where(finite, True, (a == b) | (a.isnan() & b.isnan()))
-    scale = torch.where(finite, b, 0.0).abs().max() if b.numel() else 0.0
-    off = torch.where(finite, (a - b).abs(), 0.0)
-    if bool(same.all()) and (not b.numel() or bool(off.max() <= tolerance * scale + rounding)):
-        return ""
-    return (
-        f"{name} is off by {float(off.max()):.3g}" if bool(same.all()) else f"{name} is not finite elsewhere"
-    )
+    if not same.all():
+        return f"{name} is not finite elsewhere"
+    off, size = ((torch.where(finite, t, 0.0)).abs().amax() if t.numel() else 0.0 for t in (a - b, b))
+    return f"{name} is off by {float(off):.3g}" if off > scale.relative * size + scale.absolute else ""
 
 
 # On a small graph ---------------------------------------------------------------------------------------
