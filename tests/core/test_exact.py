@@ -63,8 +63,9 @@ def test_the_winner_of_a_reduction_of_any_width_gets_the_gradient(name: str, agg
 
 @pytest.mark.parametrize("name", ["1-norm", "softmax"])
 def test_so_it_does_in_float32(name: str) -> None:
-    given = fields(max(WIDTHS), torch.float32)
-    assert_like_eager(graph, of_widths(REDUCTIONS[name], WIDTHS), "max", given, atol=2e-5)
+    widths = (*FEW, 16, 31, 33)
+    given = fields(max(widths), torch.float32)
+    assert_like_eager(graph, of_widths(REDUCTIONS[name], widths), "max", given, atol=2e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
