@@ -92,7 +92,8 @@ class SkipGram(nn.Module):
         self.lr, self.seed = lr, as_int("seed", seed)
         nodes, device = self.graph.num_nodes, self.graph.device
         generator = torch.Generator().manual_seed(self.seed)
-        start = (torch.rand(nodes, channels, generator=generator) - 0.5) / channels  # as word2vec
+        drawn = torch.rand(nodes, channels, generator=generator, device="cpu")
+        start = (drawn - 0.5) / channels  # as word2vec
         self.register_buffer("embedding", start.to(device))
         self.register_buffer("contexts", torch.zeros(nodes, channels, device=device))
         self.register_buffer("rounds_done", torch.zeros((), dtype=torch.int64))
@@ -124,7 +125,7 @@ class SkipGram(nn.Module):
         """Do one round; return the mean loss of its pairs, over a sample of them."""
         number, nodes = self.done, self.graph.num_nodes
         key = mix_int(self.seed + (number + 1) * GOLDEN)
-        order = torch.randperm(nodes, generator=torch.Generator().manual_seed(key >> 1))
+        order = torch.randperm(nodes, generator=torch.Generator().manual_seed(key >> 1), device="cpu")
         chunks = torch.split(order, max(1, MOST_PAIRS // (self.length * (self.window + 1))))
         losses = []
         for k, start in enumerate(chunks):
@@ -146,9 +147,9 @@ class SkipGram(nn.Module):
         met = torch.zeros(nodes, dtype=torch.int64, device=self.graph.device)
         for number in range(min(COUNTED, self.rounds)):
             met += self._walk(None, mix_int(self.seed - number)).flatten().bincount(minlength=nodes)
-        part = torch.arange(nodes) % parts
+        part = torch.arange(nodes, device="cpu") % parts
         order = torch.sort(part, stable=True).indices
-        part_ptr = torch.zeros(parts + 1, dtype=torch.int64)
+        part_ptr = torch.zeros(parts + 1, dtype=torch.int64, device="cpu")
         torch.cumsum(part.bincount(minlength=parts), 0, out=part_ptr[1:])
         rows = CSR(part_ptr.int(), order.int(), order.int())
         return part_ptr, alias_table(rows, met.cpu()[order].double() ** POWER)

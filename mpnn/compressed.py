@@ -29,7 +29,8 @@ class Compressed(Graph):
     def __init__(self, indptr: Tensor, indices: Tensor, num_src: int) -> None:
         # Not Graph.__init__, which checks an edge_index: there is none.
         self._edge_index, self._facts = None, Facts((num_src, indptr.numel() - 1), bipartite=True)
-        self._rows = CSR(indptr, indices, torch.arange(indices.numel(), dtype=indptr.dtype))
+        edge_ids = torch.arange(indices.numel(), dtype=indptr.dtype, device=indptr.device)
+        self._rows = CSR(indptr, indices, edge_ids)
         self._memo = {}
 
     @property

@@ -23,6 +23,7 @@ from mpnn.graph_checks import (
     checked_positions,
     checked_size,
 )
+from mpnn.native.gate import has_data
 from mpnn.native.gpu import sent
 from mpnn.native.reach import traced
 
@@ -226,7 +227,8 @@ class Graph:
             degree: Tensor = torch.ops.mpnn.degree(self.edge_index, *self.size, leaving)
             return degree
         rows = "by_src" if leaving else "by_dst"
-        if rows in self._memo or self.device.type != "cpu":  # to count has the host wait for a GPU
+        waits = self.device.type != "cpu"  # to count has the host wait for a GPU
+        if rows in self._memo or waits or not has_data(self.edge_index):
             return cast(CSR, getattr(self, rows)).indptr.diff().long()
         if leaving:
             return torch.bincount(self.src, minlength=self.num_src)

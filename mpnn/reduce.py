@@ -79,7 +79,8 @@ def scatter_rows(values: Tensor, index: Tensor, num_rows: int, reduce: str, dim:
         out = values.new_full(shape, start).scatter_reduce(
             dim, places, values, f"a{reduce}", include_self=False
         )
-        reached = index.new_zeros(num_rows, dtype=torch.bool).index_fill(0, index, True)
+        # 1, not True, which torch.jit.trace has no way to write down.
+        reached = index.new_zeros(num_rows, dtype=torch.bool).index_fill(0, index, 1)
         return out.masked_fill(~along(reached, dim, values), 0)
     if reduce == "mul":
         return values.new_ones(shape).scatter_reduce(dim, places, values, "prod")

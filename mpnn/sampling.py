@@ -74,7 +74,7 @@ def sample_neighbors(
 def _sample(graph: Graph, nodes: Tensor, fanouts: Sequence[int], seed: int | None) -> Sample:
     known = _Numbers(nodes)
     if seed is None:
-        seed = int(torch.randint(2**63 - 1, ()))
+        seed = int(torch.randint(2**63 - 1, (), device="cpu"))
     rows, frontier, edges = graph.by_dst, nodes, [nodes.new_empty(0)]
     for hop, fanout in enumerate(fanouts):
         slots = _all_slots(rows, frontier) if fanout < 0 else _slots(rows, frontier, fanout, seed + hop)

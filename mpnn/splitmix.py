@@ -21,7 +21,7 @@ def mix(z: Tensor) -> Tensor:
 
 def mix_int(z: int) -> int:
     """The same of one number, 0 .. 2⁶⁴ - 1."""
-    return int(mix(torch.tensor(signed(z % 2**64)))) % 2**64
+    return int(mix(torch.tensor(signed(z % 2**64), device="cpu"))) % 2**64
 
 
 def shift(z: Tensor, bits: int) -> Tensor:

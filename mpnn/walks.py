@@ -89,7 +89,7 @@ def random_walks(
     if on_gpu:
         return _walk_on_gpu(rows, aliases, start, length, seed, bias)
     if seed is None:
-        seed = int(torch.randint(2**63 - 1, ()))
+        seed = int(torch.randint(2**63 - 1, (), device="cpu"))
     key = mix_int(seed + GOLDEN)
     if rows.indptr.device.type == "cpu":
         links = None if first_order else graph.memo("links", partial(compiled.make_links, *_two(rows)))
@@ -349,4 +349,4 @@ def _make_aliases(indptr: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
             share[more] -= 1 - share[less]
             if share[more] < 1:
                 small.append(large.pop())
-    return torch.tensor(table, dtype=indptr.dtype).reshape(-1, 3)
+    return torch.tensor(table, dtype=indptr.dtype, device=indptr.device).reshape(-1, 3)

@@ -17,7 +17,7 @@ from mpnn.plan.dropout import Seed
 from mpnn.plan.ir import Program
 from mpnn.plan.stems import MappedRows
 
-UNREAD = torch.empty(0)
+UNREAD = torch.empty(0, device="cpu")
 
 
 def gathered(program: Program, inputs: Sequence[Tensor | MappedRows]) -> list[MappedRows]:

@@ -20,6 +20,7 @@ from mpnn.graph import Graph
 from mpnn.lowering.cell import Cell
 from mpnn.lowering.match import POLYNOMIAL, PROBES, same
 from mpnn.lowering.rule import NoMatchError
+from mpnn.native.gate import CPU
 from mpnn.plan.capture import Path
 from mpnn.topology import Chain
 
@@ -119,16 +120,16 @@ class Packing:
     @classmethod
     def of(cls, graph: Chain, device: torch.device) -> Packing:
         """Lay out the sequences of a chain, from their first node to their last."""
-        lengths = torch.tensor(graph.lengths)
+        lengths = torch.tensor(graph.lengths, device=CPU)
         by_length = torch.argsort(lengths, descending=True, stable=True)
-        order = torch.empty_like(by_length).scatter_(0, by_length, torch.arange(len(lengths)))
+        order = torch.empty_like(by_length).scatter_(0, by_length, torch.arange(len(lengths), device=CPU))
         sequence = torch.repeat_interleave(lengths)
-        step = torch.arange(graph.num_nodes) - (lengths.cumsum(0) - lengths)[sequence]
+        step = torch.arange(graph.num_nodes, device=CPU) - (lengths.cumsum(0) - lengths)[sequence]
         if graph.is_reversed:
             step = lengths[sequence] - 1 - step
-        batch_sizes = (lengths[:, None] > torch.arange(int(lengths.max()))).sum(0)
+        batch_sizes = (lengths[:, None] > torch.arange(int(lengths.max()), device=CPU)).sum(0)
         places = (batch_sizes.cumsum(0) - batch_sizes)[step] + order[sequence]
-        rows = torch.empty_like(places).scatter_(0, places, torch.arange(graph.num_nodes))
+        rows = torch.empty_like(places).scatter_(0, places, torch.arange(graph.num_nodes, device=CPU))
         return cls(rows.to(device), places.to(device), batch_sizes, order.to(device))
 
 

@@ -1,8 +1,8 @@
-"""The one gate to C: a compiled function is told of a tensor where its numbers are, and they are there.
+"""The one gate to C, which is told where a tensor's numbers are once they are sure to be there.
 
 PyTorch's tensors need not be numbers in memory: there are fake ones and those of the `meta` device, batches
-that stand for one of their rows, subclasses that answer operations themselves, conjugates and negatives that
-are made when they are read, sparse ones, and ones whose memory has been freed. C reads whatever is there.
+that look like one of their rows, subclasses that answer operations themselves, negatives that become so when
+they are read, sparse ones, and ones whose memory has been freed. C would read whatever is there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 class NotOrdinaryError(RuntimeError):
-    """A tensor is no ordinary data in memory here: PyTorch's own operations must compute with it."""
+    """A tensor is not ordinary data in memory: PyTorch's own operations must compute with it."""
 
 
 class MisfitError(ValueError):
@@ -66,10 +66,16 @@ def address(tensor: Tensor, dtype: torch.dtype, length: int) -> int:
     """
     # Of PyTorch's own kinds the rest of what is not data has no pointer, or none but null.
     kind = type(tensor)
-    is_here = (kind is Tensor or kind is Parameter) and tensor.is_cpu and not tensor.is_neg()
-    if is_here and tensor.dtype is dtype and tensor.numel() == length and tensor.is_contiguous():
+    if (
+        (kind is Tensor or kind is Parameter)
+        and tensor.is_cpu
+        and not tensor.is_neg()
+        and not tensor.is_nested
+        and tensor.dtype is dtype
+        and tensor.numel() == length
+    ):
         try:
-            place = tensor.data_ptr()
+            place = tensor.data_ptr() if tensor.is_contiguous() else 0
         except RuntimeError:  # a batch, or a tensor under a transform
             place = 0
         if place and not (place & 7 and place % dtype.itemsize):  # a buffer may begin anywhere
@@ -79,28 +85,20 @@ def address(tensor: Tensor, dtype: torch.dtype, length: int) -> int:
 
 def _looked_at(tensor: Tensor, dtype: torch.dtype, length: int) -> int:
     """The same of a tensor that is empty, of a subclass, or no data."""
-    if is_ordinary(tensor) and tensor.dtype is dtype and tensor.numel() == length and tensor.is_contiguous():
-        place = tensor.data_ptr()
-        if (place or not length) and not place % dtype.itemsize:
-            return place
-    raise _refusal(tensor, dtype, length)
-
-
-def _refusal(tensor: Tensor, dtype: torch.dtype, length: int) -> Exception:
     if not is_ordinary(tensor):
-        kind = type(tensor).__name__
-        return NotOrdinaryError(
-            f"a {kind} on {tensor.device} ({_keys(tensor)}) is not ordinary data in memory"
+        kind, keys = type(tensor).__name__, _keys(tensor)
+        raise NotOrdinaryError(f"a {kind} on {tensor.device} is not ordinary data in memory ({keys})")
+    if tensor.dtype is not dtype or tensor.numel() != length or not tensor.is_contiguous():
+        order = "one behind the other" if tensor.is_contiguous() else f"with strides {tensor.stride()}"
+        raise MisfitError(
+            f"A compiled function needs {length} numbers of {dtype}, one behind the other, but got "
+            f"{tensor.numel()} of {tensor.dtype}, {order}, in a tensor of shape {list(tensor.shape)}."
         )
-    if (tensor.dtype, tensor.numel(), tensor.is_contiguous()) == (dtype, length, True):
-        return NotOrdinaryError(
-            f"a tensor of shape {list(tensor.shape)} has no memory, or not at an even place"
-        )
-    order = "one behind the other" if tensor.is_contiguous() else f"with strides {tensor.stride()}"
-    return MisfitError(
-        f"a compiled function needs {length} numbers of {dtype}, one behind the other, got {tensor.numel()} "
-        f"of {tensor.dtype}, {order}, in a tensor of shape {list(tensor.shape)}."
-    )
+    place = tensor.data_ptr()
+    if (length and not place) or place % dtype.itemsize:
+        shape = list(tensor.shape)
+        raise NotOrdinaryError(f"the memory of a tensor of shape {shape} is freed, or begins at an odd place")
+    return place
 
 
 def buffer(length: int, dtype: torch.dtype) -> Tensor:

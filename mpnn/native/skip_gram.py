@@ -68,9 +68,8 @@ def train(
     tables = [address(t, torch.float32, nodes.numel()) for t in (nodes, contexts)]
     loss = library.train(
         pairs_at, address(bounds, torch.int64, blocks + 1), parts,
-        address(part_ptr, torch.int64, parts + 1),
-        address(aliases, aliases.dtype, aliases.numel()), negatives,
-        *tables, *rates, seed, ctypes.byref(sampled), threads,
+        address(part_ptr, torch.int64, parts + 1), address(aliases, torch.int32, 3 * nodes.size(0)),
+        negatives, *tables, *rates, seed, ctypes.byref(sampled), threads,
     )  # fmt: skip
     if loss < 0:
         raise MemoryError("training by skip-gram found no memory for its losses")
