@@ -71,7 +71,7 @@ def _count(number: SupportsIndex) -> int:
     """A count as an int (numpy has its own), -1 for what is none."""
     if isinstance(number, bool | np.bool_):
         return -1
-    if isinstance(number, torch.SymInt):
+    if isinstance(number, int | torch.SymInt):  # a symbol of PyTorch's compiler must not become a number
         return number  # type: ignore[return-value]
     try:
         return operator.index(number)

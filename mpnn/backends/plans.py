@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Protocol, cast
@@ -14,14 +14,14 @@ from torch import Tensor
 from mpnn.aggregate import Aggregator, Custom, Several
 from mpnn.backends.autocast import autocast_type, without_autocast
 from mpnn.backends.net import caught
-from mpnn.fields import Deferred, Mapped
+from mpnn.fields import Argument, Deferred, Mapped
 from mpnn.graph import Graph
 from mpnn.parameters import Residency
 from mpnn.plan.capture import Path
 from mpnn.plan.dropout import Seed
 from mpnn.plan.front import arguments_of, key_of
 from mpnn.plan.ir import Program
-from mpnn.plan.numbers import MOST_ALIKE, Family, masked, numbers_of
+from mpnn.plan.numbers import MOST_ALIKE, Family, masked, numbers_of, sentinels, with_numbers
 from mpnn.plan.plan import Backward, Plan, make_plan
 from mpnn.plan.rows import NotFusableError
 from mpnn.plan.stems import MappedRows
@@ -167,8 +167,10 @@ def _among_alike(key: Hashable, step: Step) -> tuple[Hashable, tuple[Path, ...]]
         while len(_families) > MOST_PLANS:
             _families.popitem(last=False)
         return key, ()
-    if not family.by_value and family.see(values, reached):
-        kept = tuple([None if k in family.places else v for k, v in enumerate(values)])
+    family.see(reached)
+    places = set() if family.by_value else _places(step, family.paths, reached)
+    if places and family.changed(values) <= places:
+        kept = tuple([None if k in places else v for k, v in enumerate(values)])
         paths = tuple(sorted(family.paths))
         changing = (alike, kept, paths)
         if not isinstance(_plans.get(changing), str):
@@ -180,6 +182,19 @@ def _among_alike(key: Hashable, step: Step) -> tuple[Hashable, tuple[Path, ...]]
             "the message reads a number that is another in each step, and needs it as a number"
         )
     return key, ()
+
+
+def _places(step: Step, paths: frozenset[Path], reached: Mapping[Path, float]) -> set[int]:
+    """Where in the key of a step the numbers stand that are reached by some paths."""
+    others = sentinels(paths, reached)
+    message, aggregator = with_numbers(step.message, cast(Aggregator, step.aggregator), others)
+    arguments = {
+        name: Argument(residency, others.get(("argument", name), value))
+        for name, (residency, value) in step.arguments.items()
+    }
+    values: list[Any] = []
+    masked(_key(step._replace(message=message, aggregator=aggregator, arguments=arguments)), values)
+    return {k for k, value in enumerate(values) if value in others.values()}
 
 
 def _rank(step: Step) -> int:

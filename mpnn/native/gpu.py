@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,8 +26,9 @@ def sent(numbers: Sequence[Any], device: torch.device, dtype: torch.dtype = torc
     tensor([1, 2])
     """
     pinned = device.type == "cuda" and torch.cuda.is_available()
-    here = torch.tensor(numbers, dtype=dtype, pin_memory=pinned, device="cpu")
-    return here.to(device, non_blocking=True)
+    # NumPy's memory is this machine's, whatever PyTorch's default device is.
+    here = torch.from_numpy(np.asarray(numbers)).to(dtype)
+    return (here.pin_memory() if pinned else here).to(device, non_blocking=True)
 
 
 def interprets() -> bool:

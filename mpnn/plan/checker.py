@@ -53,7 +53,7 @@ def _fault(node: fx.Node, mode: RowsMode, homes: bool) -> str:
     shape = shape_of(node)
     if shape != sizes_of(value if isinstance(value, Tensor) else value[0]):
         return f"has another shape than its value, {shape}"
-    if sum(type(n) is Rows for n in shape) > 1:
+    if homes and sum(type(n) is Rows for n in shape) > 1:
         return f"has rows in several dimensions, {shape}"
     if homes and not isinstance(node.meta.get("home"), Home):
         return "has no home"

@@ -180,6 +180,8 @@ def annotate(graph: fx.Graph, placeholders: dict[str, Home], *, allow_totals: bo
         elif node.op == "get_attr":
             node.meta["home"] = Home.SHARED
         elif node.op == "call_function":
+            if sum(type(n) is Rows for n in shape_of(node)) > 1:
+                raise NotFusableError(f"{op_name(node)} makes as many features as there are edges")
             if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
                 raise NotFusableError(
                     f"{op_name(node)} draws random numbers that a second pass would not see"

@@ -33,8 +33,9 @@ TRUTHS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("logical_and", "logical_or", "logical_xor", "logical_not"), (0, 1)),
     **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not"), (0, 1)),
 }  # fmt: skip
-# What gives whole numbers and has a kernel: how many of some truth values hold, constants, views of these.
-WHOLE = VIEWS | frozenset(["sum", "full", "zeros", "ones", "scalar_tensor", "getitem", "cat"])
+# What gives whole numbers and has a kernel: how many of some truth values hold, constants, looks at these and
+# choices between them.
+WHOLE = VIEWS | frozenset(["sum", "full", "zeros", "ones", "scalar_tensor", "getitem", "cat", "where"])
 COMPARISONS = frozenset(["gt", "ge", "lt", "le", "eq", "ne"])
 HALF = {torch.bfloat16: "bfloat16", torch.float16: "float16"}  # the operation that rounds to it
 # A kernel reads the weights again for every edge; more of them than this are better read for many at once.

@@ -10,7 +10,7 @@ a branch, has a plan for each, up to a few, and then none.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
@@ -41,22 +41,22 @@ class Family:
 
     values: list[Any]  # of the first of them, by place in its key
     reached: dict[Path, float]  # of the first of them, by path
-    places: set[int] = field(default_factory=set)  # of those that have changed
-    paths: set[Path] = field(default_factory=set)  # by which these are reached
+    paths: frozenset[Path] = frozenset()  # of those that have changed
     known: int = 1  # plans
     by_value: bool = False  # whether a number is needed as a number
 
-    def see(self, values: Sequence[Any], reached: Mapping[Path, float]) -> bool:
-        """Note what has changed; whether all of that can be an argument."""
-        pairs = zip(self.values, values, strict=True)
-        places = {k for k, (old, new) in enumerate(pairs) if old != new}
-        paths = {path for path, old in self.reached.items() if reached.get(path) != old}
-        changes = {(old, reached.get(path)) for path, old in self.reached.items() if path in paths}
-        if not all((self.values[k], values[k]) in changes for k in places):
-            return False
-        self.places |= places
-        self.paths |= paths
-        return True
+    def changed(self, values: Sequence[Any]) -> set[int]:
+        """The places of the numbers that are others than the first time."""
+        return {k for k, (old, new) in enumerate(zip(self.values, values, strict=True)) if old != new}
+
+    def see(self, reached: Mapping[Path, float]) -> None:
+        """Note which of the numbers that are reached have changed."""
+        self.paths |= {path for path, old in self.reached.items() if reached.get(path) != old}
+
+
+def sentinels(paths: frozenset[Path], reached: Mapping[Path, float]) -> dict[Path, float]:
+    """Numbers that stand nowhere else, by which the places that a path leads to are found in a key."""
+    return {path: type(reached[path])(2.0**80 + k * 2.0**40) for k, path in enumerate(sorted(paths), start=1)}
 
 
 def numbers_of(

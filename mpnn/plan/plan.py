@@ -234,7 +234,8 @@ def make_plan(
     number_type = type_beside([t for _, t in examples]) if numbers else None
     if numbers and number_type is None:
         raise NotFusableError("a number that changes stands beside whole numbers")
-    scalars = [(Home.SHARED, torch.empty((), dtype=number_type, device=t.device)) for _, t in examples[:1]]
+    like = [t for _, t in examples[:1] if numbers]
+    scalars = [(Home.SHARED, torch.empty((), dtype=number_type, device=t.device)) for t in like]
 
     def reduced(*tensors: Tensor) -> list[Tensor]:
         kinds.clear()

@@ -15,9 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._dynamo.source import ConstantSource
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
 
 class NotFusableError(Exception):
@@ -50,6 +48,10 @@ class RowsMode(FakeTensorMode):  # type: ignore[no-untyped-call]
     """
 
     def __init__(self, example: int = _EXAMPLE) -> None:
+        # These take a second to import, and only a first trace needs them.
+        from torch._dynamo.source import ConstantSource
+        from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
+
         self._environment = environment = ShapeEnv(duck_shape=False)
         super().__init__(allow_non_fake_inputs=True, shape_env=environment)
         source = ConstantSource("rows")

@@ -47,7 +47,7 @@ NUMBERS: dict[str, Message] = {
     "a branch for no edges": lambda x_j: 5 * x_j if len(x_j) == 0 else x_j,
     "as many features": lambda x_j: x_j.new_ones(x_j.size(0), x_j.size(0)) @ x_j,
 }
-SMALL = ("a branch for one edge", "a branch for no edges")  # where no plan runs
+SMALL = ("a branch for one edge",)  # where no plan runs
 LITERALS: dict[str, Message] = {
     "a factor": lambda x_j: x_j * 10007,
     "a remainder": lambda x_j: x_j % 10007,
