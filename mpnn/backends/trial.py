@@ -116,9 +116,10 @@ def _fault(step: Step, fused: Fused, compute: Compute) -> str:
     faults = ""
     # Where the messages of two edges tie, their bits decide who gets the gradient: those of a product of
     # matrices in PyTorch may depend on the row. So a fault counts if it is there without ties, too.
+    graded = torch.is_grad_enabled()  # leaving inference mode turns gradients on
     for ties in (True, False):
         trial = _on_small_graph(step, ties)
-        with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
+        with torch.inference_mode(False), torch.set_grad_enabled(graded):
             try:
                 found = _numbers(trial, lambda one: compute(one, fused), fused)
             except (NotFusableError, CompilerError):

@@ -46,10 +46,8 @@ def message_gradients(kind: str, value: Tensor, score: Tensor | None, node: Sequ
         return [gradient * node[1].reshape(-1, *[1] * (gradient.dim() - 1))]
     aggregate = node[1]
     if kind in ("max", "min"):
-        lost = torch.where(
-            aggregate != aggregate, aggregate, 0.0
-        )  # where the maximum is no number, neither is it
-        return [torch.where(value == aggregate, gradient, lost)]
+        # A product: a maximum that is NaN has NaN ties, and all of its messages get that.
+        return [gradient * (value == aggregate)]
     assert score is not None
     top, share = node[2:]
     weight = torch.exp(score - top) * share

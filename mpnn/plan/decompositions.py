@@ -243,12 +243,16 @@ def _logit_backward(gradient: Tensor, x: Tensor, eps: float | None = None) -> Te
     return torch.where((x < low) | (x > 1 - low), beyond, gradient / (x * (1 - x)).abs())
 
 
-_OURS: dict[Any, Callable[..., Any]] = {
+# Of operations that PyTorch does for a known number of rows only; none returns a part of what it is given.
+FRESH: dict[Any, Callable[..., Any]] = {
     aten.softshrink_backward.default: _shrink_backward,
     aten.hardshrink_backward.default: _shrink_backward,
     aten.smooth_l1_loss_backward.default: _smooth_l1_backward,
     aten.soft_margin_loss_backward.default: _soft_margin_backward,
     aten.logit_backward.default: _logit_backward,
+}
+_OURS: dict[Any, Callable[..., Any]] = {
+    **FRESH,
     aten.var_mean.correction: _moments,
     aten.var.correction: _var,
     aten.std.correction: _std,

@@ -15,7 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes as _without_modes
 
-from mpnn.plan.decompositions import but_for_composites, decompositions
+from mpnn.plan.decompositions import FRESH, but_for_composites, decompositions
 from mpnn.plan.dropout import CountedDropout
 from mpnn.plan.homes import op_name, shape_of, sizes_of
 from mpnn.plan.rows import NotFusableError, RowsMode, replaced, write_rows
@@ -166,9 +166,9 @@ def _functional(
     copies: Sequence[bool],
 ) -> fx.GraphModule:
     """The trace of a function that writes into tensors, by operations that do not."""
-    # First without decompositions, which may return a part of what they are given: what is written into it
-    # would be lost, or stand where it should not.
-    plain = _made(function, inputs, {})
+    # First without decompositions that may return a part of what they are given: what is written into it would
+    # be lost, or stand where it should not.
+    plain = _made(function, inputs, FRESH)
     if message:
         check_writes(plain.graph, copies)
     module = _made(torch.func.functionalize(plain, remove="mutations"), inputs, table)

@@ -73,7 +73,9 @@ class Accumulators:
                 lines.append(
                     f"    real *restrict t{k} = (real *)a->out[{self.program.tensor_of(k) + 1}] + (size_t)row * {size};"
                 )
-                lines.append(f"    for (int i = 0; i < {size}; i++) t{k}[i] = count ? s->n{k}[i] : 1;")
+                lines.append(
+                    f"    for (int i = 0; i < {size}; i++) t{k}[i] = !count ? 1 : s->a{k}[i] == s->a{k}[i] ? s->n{k}[i] : NAN;"
+                )
             if self.save and output.score is not None:
                 heads, tensor = output.score.size, self.program.tensor_of(k)
                 lines += [

@@ -107,7 +107,8 @@ class Extremum(Accumulator):
     def results(self) -> list[str]:
         """An empty neighbourhood gives 0."""
         k = self.k
-        ties = [f"tl.where(count > 0, ties{k}, 1.0)"] if self.save else []
+        known = f"tl.where(best{k} == best{k}, ties{k}, float('nan'))"
+        ties = [f"tl.where(count > 0, {known}, 1.0)"] if self.save else []
         return [f"tl.where(count > 0, best{k}, 0.0)", *ties]
 
 
