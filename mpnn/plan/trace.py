@@ -166,8 +166,8 @@ def _functional(
     copies: Sequence[bool],
 ) -> fx.GraphModule:
     """The trace of a function that writes into tensors, by operations that do not."""
-    # First without decompositions that may return a part of what they are given: what is written into it would
-    # be lost, or stand where it should not.
+    # First without decompositions that may return a part of what they are given: what is written into it
+    # would be lost, or stand where it should not.
     plain = _made(function, inputs, FRESH)
     if message:
         check_writes(plain.graph, copies)
