@@ -176,8 +176,9 @@ def _among_alike(key: Hashable, step: Step) -> tuple[Hashable, tuple[Path, ...]]
         if not isinstance(_plans.get(changing), str):
             return changing, paths
         family.by_value = True  # a message that needs them as numbers
-    family.known += 1
-    if family.known > MOST_ALIKE:
+    family.by_itself.add(tuple(values))
+    if len(family.by_itself) > MOST_ALIKE:
+        family.by_itself.remove(tuple(values))
         raise NotFusableError(
             "the message reads a number that is another in each step, and needs it as a number"
         )

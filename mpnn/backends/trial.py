@@ -89,7 +89,8 @@ def believe(step: Step, fused: Fused, way: Way, compute: Compute) -> None:
                     fault = _fault(step, fused, compute)
             finally:
                 _on_trial.reset(token)
-            verdict.write(fault)
+            if fault is not None:
+                verdict.write(fault)
         if fault:
             raise DistrustedError(_distrusted(step, fault))
         fused.believed.add(way)
@@ -111,8 +112,8 @@ def _distrusted(step: Step, fault: str) -> str:
 # The trial ----------------------------------------------------------------------------------------------
 
 
-def _fault(step: Step, fused: Fused, compute: Compute) -> str:
-    """How the numbers of a plan differ from those of `eager`, or ""."""
+def _fault(step: Step, fused: Fused, compute: Compute) -> str | None:
+    """How the numbers of a plan differ from those of `eager`, or ""; None if its kernels cannot be made."""
     faults = ""
     # Where the messages of two edges tie, their bits decide who gets the gradient: those of a product of
     # matrices in PyTorch may depend on the row. So a fault counts if it is there without ties, too.
@@ -123,7 +124,7 @@ def _fault(step: Step, fused: Fused, compute: Compute) -> str:
             try:
                 found = _numbers(trial, lambda one: compute(one, fused), fused)
             except (NotFusableError, CompilerError):
-                return ""  # the step itself goes another way, too
+                return None  # the step itself goes another way, too
             wanted = _numbers(trial, _plainly(fused, compute), fused)
         scale = _scale([t for _, t in (*_sources(trial, fused), *wanted)], fused.autocast)
         differences = [_difference(*ours, w, scale) for ours, (_, w) in zip(found, wanted, strict=True)]

@@ -10,7 +10,7 @@ a branch, has a plan for each, up to a few, and then none.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
@@ -42,7 +42,7 @@ class Family:
     values: list[Any]  # of the first of them, by place in its key
     reached: dict[Path, float]  # of the first of them, by path
     paths: frozenset[Path] = frozenset()  # of those that have changed
-    known: int = 1  # plans
+    by_itself: set[tuple[Any, ...]] = field(default_factory=set)  # numbers that have a plan of their own
     by_value: bool = False  # whether a number is needed as a number
 
     def changed(self, values: Sequence[Any]) -> set[int]:
