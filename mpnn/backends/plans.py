@@ -14,7 +14,7 @@ from torch import Tensor
 from mpnn.aggregate import Aggregator, Custom, Several
 from mpnn.backends.autocast import autocast_type, without_autocast
 from mpnn.backends.net import caught
-from mpnn.fields import Argument, Deferred, Mapped
+from mpnn.fields import Argument, Mapped
 from mpnn.graph import Graph
 from mpnn.parameters import Residency
 from mpnn.plan.capture import Path
@@ -231,8 +231,6 @@ def fusible(aggregator: Any) -> bool:
 
 
 def _key(step: Step) -> Hashable:
-    if any(isinstance(value, Deferred) for _, value in step.arguments.values()):
-        raise NotFusableError("the types of the edges are known to the dense kernel of a grid alone")
     return (key_of(step), autocast_type(step.fields.graph))
 
 

@@ -100,7 +100,7 @@ def _find(step: Step) -> Match:
         raise NoMatchError("the graph has no edges")
     try:
         # The number of types is part of a convolution's message, the rest of a grid is not.
-        key = (type(graph), graph.num_edge_types, key_of(step))
+        key = (type(graph), graph.num_edge_types, key_of(step, types_known=True))
     except NotFusableError as error:
         raise NoMatchError(str(error)) from None
     known = _known.get(key)

@@ -239,8 +239,12 @@ def arguments_of(step: Step) -> Arguments:
     return Arguments(tuple(names), tuple(placed), fixed, mapped)
 
 
-def key_of(step: Step) -> Hashable:
+def key_of(step: Step, *, types_known: bool = False) -> Hashable:
     """What two steps share if one trace serves both: all but the numbers of nodes and edges, and in tensors.
+
+    Args:
+        step: what is to be computed.
+        types_known: whether the types of a regular topology's edges need no tensor.
 
     Raises:
         NotFusableError: an argument, or what the message reads besides, cannot be compared.
@@ -262,6 +266,8 @@ def key_of(step: Step) -> Hashable:
             one = (value.shape, x.shape[1:], x.dtype, weight.shape, weight.dtype, value.bias is None)
             arguments.append((name, residency, one, x.device))
         elif isinstance(value, Deferred):
+            if not types_known:
+                raise NotFusableError("the types of the edges are known to the dense kernel of a grid alone")
             arguments.append((name, Deferred))
         elif is_count(step, name, value):
             arguments.append((name, NumRows))

@@ -209,6 +209,7 @@ def hoist(
     Raises:
         NotFusableError: a value is in `extra` and in `again`.
     """
+    again = {n for n in again if not _turns_weight(n)}  # which changes no bit
     if not again.isdisjoint(extra):
         raise NotFusableError("a maximum is found by a value that the gradient of a shared tensor reads")
     graph = module.graph
@@ -271,11 +272,14 @@ def _scales(node: fx.Node) -> bool:
 def _is_work(node: fx.Node) -> bool:
     if not node.all_input_nodes:
         return op_name(node) == "arange"  # others are tensors of one number
-    # A transposed weight is worth a copy: the kernel then reads it along its rows.
-    turned_weight = node.meta["home"] is Home.SHARED and op_name(node) in ("permute", "t", "transpose")
     # A kernel has its rows in front: where they come back there, it is done before.
     turned_rows = any(n.meta["turned"] for n in node.all_input_nodes)
-    return turned_weight or turned_rows or not is_view(node)
+    return _turns_weight(node) or turned_rows or not is_view(node)
+
+
+def _turns_weight(node: fx.Node) -> bool:
+    """Whether a node is a transposed weight, worth a copy: the kernel then reads it along its rows."""
+    return node.meta["home"] is Home.SHARED and op_name(node) in ("permute", "t", "transpose")
 
 
 def ancestors(nodes: Sequence[fx.Node]) -> set[fx.Node]:
