@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.adjacency import Topology
+from mpnn.functional import matmul
 from mpnn.models.language_model import LanguageModel
 from mpnn.models.transformer import TransformerEncoder, TransformerEncoderLayer
-from mpnn.native.products import matmul
 
 
 class CausalTransformer(LanguageModel):

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn.adjacency import Topology
+from mpnn.functional import matmul
 from mpnn.models.checks import check_count
 from mpnn.models.linear import uniform_
 from mpnn.models.weighted import Weighted
-from mpnn.native.products import matmul
 
 
 class GatedGraphConv(Weighted):

@@ -11,8 +11,8 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from mpnn import Graph
 from mpnn.fields import Mapped
+from mpnn.functional import linear
 from mpnn.models.checks import check_count
-from mpnn.native.products import linear
 from mpnn.native.reach import in_reach, only_autograd_follows
 from mpnn.plain import is_plain, linear_map, weights_of
 from mpnn.row_blocks import has_several

@@ -14,9 +14,9 @@ from mpnn import Graph, MessagePassing, as_graph, softmax
 from mpnn.adjacency import Topology
 from mpnn.aggregate import Softmax
 from mpnn.backends import straight
+from mpnn.functional import linear
 from mpnn.models.attention_masks import additive, edge_bias, edge_weights, joined_bias
 from mpnn.models.dense import goes_dense
-from mpnn.native.products import linear
 from mpnn.topology import Causal, Complete, CompleteBipartite, causal, complete, complete_bipartite
 
 

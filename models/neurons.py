@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing
 from mpnn.backends import straight
+from mpnn.functional import linear
 from mpnn.models.dense import goes_dense
-from mpnn.native.products import linear
 from mpnn.topology import complete_bipartite
 
 Device = torch.device | str | None

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from mpnn.adjacency import Topology
 from mpnn.aggregate import Aggregator, Several
+from mpnn.functional import linear
 from mpnn.models.activation import Activation, activation
 from mpnn.models.by_rows import by_rows
 from mpnn.models.checks import check_count
 from mpnn.models.degree_scaler import DegreeScaler, degree_histogram
 from mpnn.models.layer import Layer
 from mpnn.models.linear import Linear, reset, see
-from mpnn.native.products import linear
 from mpnn.plain import Weights, is_plain, weights_of
 
 

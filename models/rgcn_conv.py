@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from mpnn import Graph, as_graph
 from mpnn.adjacency import Topology
 from mpnn.aggregate import Mean, Mul, Sum
+from mpnn.functional import linear
 from mpnn.models.cache import Cache
 from mpnn.models.checks import check_count
 from mpnn.models.layer import Layer, Widths, pair
 from mpnn.models.linear import glorot_, zeros_
 from mpnn.models.relations import TypedEdges, add_transformed
-from mpnn.native.products import linear
 from mpnn.native.reach import only_autograd_follows
 from mpnn.recent import Seen
 from mpnn.reduce import pick_rows

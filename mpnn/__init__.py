@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from mpnn import topology
+from mpnn import functional, topology
 from mpnn.accelerate import accelerate, acceleration
 from mpnn.adjacency import as_graph
 from mpnn.aggregate import Aggregator, scatter, softmax
@@ -32,6 +32,7 @@ __all__ = [
     "as_graph",
     "backend",
     "explain",
+    "functional",
     "keep_freed_memory",
     "propagate",
     "random_walks",
