@@ -204,7 +204,7 @@ def hoist(
     `extra` are shared values that `before` must give besides what the core needs. Without `scaling`, the
     product of a node's row with one number stays per edge: that is cheaper than a tensor of such products.
     What is in `again` stays per edge as well: another kernel did so, and the same bits are to come out. So
-    does, where PyTorch differentiates `before`, what has infinite slopes: see `_steep`.
+    does, where PyTorch differentiates `before`, what has infinite slopes: see `_is_steep`.
 
     Raises:
         NotFusableError: a value is in `extra` and in `again`.
@@ -218,10 +218,11 @@ def hoist(
     operations = [n for n in operations if n in needed]
     # Views cost nothing in a kernel; they move to the nodes only when real work there needs them.
     work = [n for n in operations if n.meta["home"] is not Home.EDGE and _is_work(n)]
-    work = [n for n in work if n not in again and (scaling or not _scales(n))]
+    held = _after(operations, again)
     if differentiated:
-        steep = _steep(operations)
-        work = [n for n in work if n not in steep]
+        at_one_end = [n for n in operations if n.meta["home"] in (Home.SRC, Home.DST)]
+        held |= _after(at_one_end, set(filter(_is_steep, at_one_end)))
+    work = [n for n in work if n not in held and (scaling or not _scales(n))]
     at_nodes = ancestors([*work, *extra])
     moved = [n for n in operations if n in at_nodes]
     core = [n for n in operations if n not in at_nodes or n in again]
@@ -239,21 +240,21 @@ STEEP = frozenset([
 ])  # fmt: skip
 
 
-def _steep(operations: Sequence[fx.Node]) -> set[fx.Node]:
-    """What must not be computed once per node: at a node that no edge reads the gradient is 0 · ∞.
-
-    That is a number that is none, at the node and in all weights before it; per edge there is no such row.
-    """
+def _after(operations: Sequence[fx.Node], first: AbstractSet[fx.Node]) -> set[fx.Node]:
+    """These operations, and those that are computed from them."""
     found: set[fx.Node] = set()
     for node in operations:
-        if node.meta["home"] in (Home.SRC, Home.DST) and (
-            _is_steep(node) or not found.isdisjoint(node.all_input_nodes)
-        ):
+        if node in first or not found.isdisjoint(node.all_input_nodes):
             found.add(node)
     return found
 
 
 def _is_steep(node: fx.Node) -> bool:
+    """Whether an operation must not be done once per node where PyTorch differentiates it.
+
+    At a node that no edge reads its gradient is 0 · ∞, which is no number, there and in all weights before.
+    Per edge there is no such row.
+    """
     name, args = op_name(node), args_of(node)
     if name == "pow":
         return not (isinstance(args[1], int | float) and args[1] in (0, 1, 2, 3))
