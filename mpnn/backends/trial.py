@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
+from math import isfinite
 from threading import RLock
 from typing import Any, NamedTuple, cast
 
@@ -144,13 +145,13 @@ def _plainly(fused: Fused, compute: Compute) -> Callable[[Step], Tensor]:
 
 def _numbers(step: Step, run: Callable[[Step], Tensor], fused: Fused) -> list[tuple[str, Tensor]]:
     """What a step gives, and its gradients, by name."""
-    torch_state = torch.random.get_rng_state()
-    torch.manual_seed(0)
-    try:
-        with casting(step.fields.graph, fused.autocast):
+    graph = step.fields.graph
+    with torch.random.fork_rng([graph.device] if graph.device.type == "cuda" else []):
+        torch.default_generator.manual_seed(0)
+        if graph.device.type == "cuda":
+            torch.cuda.manual_seed(0)
+        with casting(graph, fused.autocast):
             made: Any = run(step)
-    finally:
-        torch.random.set_rng_state(torch_state)
     outs: list[Tensor] = list(made) if isinstance(made, list | tuple) else [made]
     named = [("the result", out) for out in outs]
     if torch.is_grad_enabled():
@@ -194,8 +195,8 @@ def _scale(tensors: Sequence[Tensor], autocast: torch.dtype | None) -> _Scale:
     floating = [t.detach() for t in tensors if t.is_floating_point()]
     types = {t.dtype for t in floating} | ({autocast} if autocast is not None else set())
     coarsest = max(types, key=lambda dtype: torch.finfo(dtype).eps, default=torch.float64)
-    sizes = [float(t.double().nan_to_num(0.0, 0.0, 0.0).abs().max()) for t in floating if t.numel()]
-    largest = max([1.0, *sizes])
+    sizes = [abs(float(end)) for t in floating if t.numel() for end in t.aminmax()]
+    largest = max([1.0, *filter(isfinite, sizes)])
     return _Scale(_TOLERANCE.get(coarsest, _IN_HALF), 64 * torch.finfo(coarsest).eps * largest**2)
 
 
@@ -204,7 +205,7 @@ def _difference(name: str, found: Tensor, wanted: Tensor, scale: _Scale) -> str:
     if found.shape != wanted.shape or found.dtype != wanted.dtype:
         form = f"{found.dtype} {list(found.shape)}, not {wanted.dtype} {list(wanted.shape)}"
         return f"{name} is {form}"
-    a, b = found.double(), wanted.double()
+    a, b = (t.float() if t.itemsize < 4 else t for t in (found, wanted))
     finite = a.isfinite() & b.isfinite()
     same = torch.where(finite, True, (a == b) | (a.isnan() & b.isnan()))
     if not same.all():
