@@ -125,7 +125,7 @@ def compare(ours: Found, theirs: Found, exact: Found, tolerance: float) -> str:
 
 
 def _largest(values: Tensor) -> float:
-    finite = values[values.isfinite()].abs()
+    finite = values[values.isfinite()].to(torch.float64).abs()
     return float(finite.max()) if finite.numel() else 0.0
 
 
