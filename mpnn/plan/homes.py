@@ -191,6 +191,10 @@ def annotate(graph: fx.Graph, placeholders: dict[str, Home], *, allow_totals: bo
                 node.meta["home"] = Home.EDGE  # a mask of its own for each edge, whatever it multiplies
                 continue
             if node.meta["home"] is Home.SHARED:
+                if any(type(n) is Rows for n in shape_of(node)[1:]):
+                    raise NotFusableError(
+                        f"{op_name(node)} repeats a shared tensor behind its first dimension"
+                    )
                 continue
             if node.meta["late"]:
                 raise NotFusableError(f"{op_name(node)} joins a sum over all edges with a value per edge")

@@ -106,6 +106,13 @@ def test_no_number_stands_for_the_number_of_edges(name: str) -> None:
         )
 
 
+def test_a_shared_tensor_may_be_repeated_in_any_way() -> None:
+    def message(x_j: Tensor, p: Tensor) -> Tensor:
+        return x_j + p.repeat_interleave(x_j.size(0), 0)
+
+    assert_like_eager(_graph(12), message, "sum", _given(message, 12), way=EAGER)
+
+
 def test_features_may_be_as_wide_as_any_number() -> None:
     x = torch.randn(6, 10007, dtype=torch.float64)
     assert_like_eager(_graph(12), lambda x_i, x_j: (x_i - x_j).relu(), "sum", {"x": x})
