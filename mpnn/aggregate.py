@@ -44,8 +44,12 @@ class Reduction(NamedTuple):
         """Do it in plain PyTorch."""
         if self.score is None:
             return scatter_rows(self.value, index, num_rows, self.kind, dim)
-        weight = softmax_rows(self.score, index, num_rows, dim)
-        return scatter_rows(broadcast_score(weight, self.value) * self.value, index, num_rows, "sum", dim)
+        weight = broadcast_score(softmax_rows(self.score, index, num_rows, dim), self.value)
+        # Where all scores are -inf no value counts, be it infinite.
+        highest = scatter_rows(self.score.detach(), index, num_rows, "max", dim).index_select(dim, index)
+        ignored = broadcast_score(highest == -torch.inf, self.value)
+        weighted = weight * self.value.masked_fill(ignored, 0)
+        return scatter_rows(weighted, index, num_rows, "sum", dim)
 
 
 class Aggregator(nn.Module):

@@ -60,8 +60,8 @@ def message_gradients(kind: str, value: Tensor, score: Tensor | None, node: Sequ
         wide = None if top.dtype == gradient.dtype else top.dtype
         slope = (gradient * value).sum(extra, dtype=wide) - (gradient * aggregate).sum(extra, dtype=wide)
     # Where one message has all the weight, its value is the aggregate: the difference is 0, and nothing but
-    # rounding is left of it, which large features would blow up.
-    slope = torch.where(weight < 1, slope, 0.0)
+    # rounding is left of it, which large features would blow up; NaN stays NaN.
+    slope = torch.where(weight < 1, slope, slope * 0.0)
     return [weight_wide * gradient, weight * slope]
 
 
