@@ -109,11 +109,12 @@ def compare(ours: Found, theirs: Found, exact: Found, tolerance: float) -> str:
         a, b, best = (found.get(name, torch.zeros_like(some)) for found in (ours, theirs, exact))
         if a.shape != b.shape or a.dtype != b.dtype:
             return f"{name} is {a.dtype} {list(a.shape)}, eager's {b.dtype} {list(b.shape)}"
+        rounding = 16 * torch.finfo(a.dtype).eps if a.is_floating_point() else 0.0  # of counts, in float32
         a, b, best = a.to(torch.float64), b.to(torch.float64), best.to(torch.float64)
         difference = _apart(a, b)
         if not difference.numel():
             continue
-        allowed = tolerance * max(1.0, _largest(b), output)
+        allowed = max(tolerance, rounding) * max(1.0, _largest(b), output)
         if best is not b:
             allowed += EAGERS_OWN * float(_apart(b, best).nan_to_num(nan=0, posinf=0).max())
         if not bool((difference <= allowed).all()):
