@@ -454,6 +454,9 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
         value = lowering.outer(total) if total.meta["total"] == "outer" else lowering.summed(total)
         by[side].append((-1 - k, Output("all", value, total.meta["val"].dtype)))
     program_inputs = tuple(map(input_of, hoisted.inputs))
+    for given in program_inputs:
+        if not given.dtype.is_floating_point and given.dtype != torch.bool:
+            raise NotFusableError(f"a gradient that reads {given.dtype} has no kernel")
     programs = tuple(
         Program(
             program_inputs,

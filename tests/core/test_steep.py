@@ -80,3 +80,10 @@ def test_a_maximum_that_is_no_number_has_no_gradient_that_is_one() -> None:
     x = _features()
     x[1, 0] = torch.nan
     assert_like_eager(lonely, lambda x_j: x_j * 1.0, "max", {"x": x}, way=KERNEL)
+
+
+def test_a_gradient_that_reads_a_count_runs_without_a_kernel() -> None:
+    def message(x_j: Tensor) -> Tensor:
+        return lin(((x_j.abs() + 0.5) ** 1.5).amax(dim=-1, keepdim=True).expand(-1, 3))
+
+    assert_like_eager(lonely, message, "sum", {"x": _features()}, way=None)
