@@ -209,7 +209,8 @@ def hoist(
     Raises:
         NotFusableError: a value is in `extra` and in `again`.
     """
-    again = {n for n in again if not _turns_weight(n)}  # which changes no bit
+    # Of what is shared a kernel only ever looks at parts, or turns them, which changes no bit.
+    again = {n for n in again if n.meta["home"] is not Home.SHARED}
     if not again.isdisjoint(extra):
         raise NotFusableError("a maximum is found by a value that the gradient of a shared tensor reads")
     graph = module.graph
