@@ -30,7 +30,7 @@ class Table:
 
     @property
     def nameless(self) -> bool:
-        """Whether the first column is one to which nobody gave a name, as the index of a pandas table."""
+        """Whether the first column is one without a name, as the index of a pandas table."""
         return re.fullmatch(r"(Unnamed: \d+)?", self.header[0]) is not None
 
     def place(self, row: int) -> str:

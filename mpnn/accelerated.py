@@ -303,7 +303,7 @@ def _applies(layer: Any, edge_index: Any) -> bool:
 
 def _bind(layer: Any, edge_index: Tensor, size: Any, fields: dict[str, Any], asked: Asked) -> Fields | None:
     """The fields of a call, or None where only the layer's own code can tell what they mean."""
-    # PyTorch Geometric lets a field pass that nobody asks for.
+    # PyTorch Geometric lets a field pass that no function asks for.
     fields = {name: value for name, value in fields.items() if name in asked.fields}
     node_dim = _node_dim(layer.node_dim, asked.lifted, fields)
     if node_dim is None or (size is not None and None in size):

@@ -434,7 +434,7 @@ class Graph:
             batch=None if facts.batch is None else facts.batch.to(target),
             loopless=loopless,
         )
-        if facts.fleeting and away and self.device.type == "cpu":  # where nobody waits for that
+        if facts.fleeting and away and self.device.type == "cpu":  # where no GPU is waited for
             moved._memo["number of loops"] = int((self.src == self.dst).sum())
         return moved
 

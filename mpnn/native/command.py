@@ -13,7 +13,7 @@ class Done(NamedTuple):
     """How a command ended.
 
     `code` is 0 also for one that failed where the process ignores SIGCHLD, as its parent may have told it to:
-    then nobody can know. What a command was to make is looked for as well.
+    then the code is lost. What a command was to make is looked for as well.
     """
 
     code: int

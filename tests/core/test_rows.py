@@ -92,7 +92,9 @@ def test_a_message_that_computes_with_the_number_of_edges_is_right(
     name: str, num_edges: int, aggr: str
 ) -> None:
     if num_edges == 0 and name in ("divided by the length", "times its logarithm"):
-        return  # an error by Python's rules
+        with pytest.raises((ZeroDivisionError, ValueError), match=r"division by zero|math domain"):
+            mpnn.propagate(_graph(0), NUMBERS[name], aggr, x=_fields(0)["x"])
+        return
     message = NUMBERS[name]
     way = KERNEL if name in SMALL and num_edges > 1 else EAGER
     assert_like_eager(_graph(num_edges), message, aggr, _given(message, num_edges), way=way)

@@ -244,7 +244,7 @@ class Kernel:
             yield block.rows, found
 
     def _numbers(self, counts: dict[Home, int]) -> tuple[list[Numbers], list[Numbers]]:
-        """What a kernel reads and writes of its tensors, for a graph with so many nodes and edges."""
+        """What a kernel reads and writes of its tensors, on a graph with these counts of nodes and edges."""
         known, reads, writes = self._known
         if known is not counts:
             reads = [
@@ -260,7 +260,7 @@ class Kernel:
         return 1 if counts[Home.EDGE] * self._work < SMALL else torch.get_num_threads()
 
     def _scratch(self, state_bytes: int, num_parts: int, num_tasks: int) -> _Scratch:
-        """Room for at most so many parts of rows and for the sums of so many tasks."""
+        """Room for the parts of heavy rows, `num_parts` of them, and for the sums of `num_tasks` tasks."""
         if not num_parts and not self._all:
             return _NO_SCRATCH
         parts, sums = num_parts * state_bytes, max(1, num_tasks) * self._all
