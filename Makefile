@@ -31,8 +31,9 @@ FUZZ_SEEDS ?= 0:10000
 fuzz: $(READY)   ## 10,000 random messages on the default backend against eager, an hour on two cores
 	$(BIN)/python -m tests.random_messages --seeds $(FUZZ_SEEDS) --jobs 2
 
-GPU_TESTS := $(addprefix tests/,core/test_triton.py core/test_autocast.py core/test_no_waiting.py \
-	core/test_padded_sample.py core/test_walks.py core/test_gpu_choice.py models/test_triton.py test_gpu_benchmark.py)
+GPU_TESTS := $(addprefix tests/,core/backends/test_triton.py core/backends/test_autocast.py \
+	core/backends/test_no_waiting.py core/backends/test_gpu_choice.py core/sampling/test_padded_sample.py \
+	core/sampling/test_walks.py models/test_triton.py test_gpu_benchmark.py)
 
 test-gpu: $(READY)   ## what concerns a GPU, on one where there is one
 	$(BIN)/python -m pytest -q $(GPU_TESTS)

@@ -30,7 +30,7 @@ class Row(NamedTuple):
     """One architecture."""
 
     name: str
-    links: str  # classes, and the file that has them: "models/conv.py Conv1d Conv2d"
+    links: str  # classes, and the file of `models/` that has them: "dense/convolution Conv1d Conv2d"
     topology: str
     message: str
     aggregate: str
@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 ANY = "any graph"
 PARALLEL = "parallel"
-TOPOLOGICAL = "[topological](../mpnn/schedule.py)"
+TOPOLOGICAL = "[topological](../mpnn/layer/schedule.py)"
 NONE = "none: a [loop in C](../mpnn/backends/cpu.py)"
 SOFTMAX = "softmax"
 
@@ -390,15 +390,15 @@ def graph_layer(
     name: str, file: str, message: str, aggregate: str, equation: str, cases: Any, schedule: str = PARALLEL
 ) -> Row:
     oracle = "loop over nodes" if cases in (gnn_loop, mpnn_loop) else f"PyG's `{name}`"
-    link = f"models/{file}.py {name}"
+    link = f"conv/{file} {name}"
     return Row(name, link, ANY, message, aggregate, schedule, NONE, equation, oracle, cases)
 
 
 SDPA = kernel_of("attention", "`scaled_dot_product_attention`")
 DOT = "(q_i·k_j / √d, v_j)"
 ATTENTION = "W_o Σ_j softmax_j(q_i·k_j / √d) v_j"
-HEADS = "models/multihead_attention.py MultiheadAttention"
-LINKS = "models/recurrent.py "
+HEADS = "dense/multihead_attention MultiheadAttention"
+LINKS = "dense/recurrent "
 MASKED = "`torch.nn.MultiheadAttention` with a mask"
 RELATIONAL = "W[type of j→i] x_j"
 
@@ -447,34 +447,34 @@ ROWS = [
     graph_layer("MPNNConv", "mpnn_conv", "f(h_i, h_j, e_ij)", "sum",
                 "m_i = Σ_j f(h_i, h_j, e_ij), h_i' = g(h_i, m_i), e_ij' = u(h_i, m_i, h_j, m_j, e_ij)",
                 mpnn_loop),
-    Row("linear layer", "models/neurons.py Linear", topology_of("complete bipartite") + " graph of neurons",
+    Row("linear layer", "dense/neurons Linear", topology_of("complete bipartite") + " graph of neurons",
         "w_ij x_j", "sum", PARALLEL, kernel_of("linear", "matrix product"), "Σ_j w_ij x_j + b_i",
         "`torch.nn.Linear`", linear),
-    Row("perceptron of two layers", "models/neurons.py Linear", topology_of("complete bipartite") + ", twice",
+    Row("perceptron of two layers", "dense/neurons Linear", topology_of("complete bipartite") + ", twice",
         "w_ij x_j", "sum", "parallel, layer by layer", kernel_of("linear", "matrix products"),
         "V tanh(W x + b) + c", "`torch.nn.Linear`, twice", perceptron),
-    Row("pruned linear layer", "models/neurons.py Linear", "any bipartite graph", "w_ij x_j", "sum", PARALLEL,
+    Row("pruned linear layer", "dense/neurons Linear", "any bipartite graph", "w_ij x_j", "sum", PARALLEL,
         NONE, "Σ_{j→i} w_ij x_j + b_i", "matrix with zeros", pruned),
-    Row("convolution", "models/conv.py Conv1d Conv2d Conv3d", grid_of(""), RELATIONAL, "sum", PARALLEL,
+    Row("convolution", "dense/convolution Conv1d Conv2d Conv3d", grid_of(""), RELATIONAL, "sum", PARALLEL,
         kernel_of("convolution", "`conv1d`, `conv2d`, `conv3d`"), "Σ_j W[type of j→i] x_j + b",
         "`torch.nn.Conv1d`, `2d`, `3d`", convolution),
-    Row("grouped, depthwise, dilated, pointwise convolution", "models/conv.py Conv2d", grid_of(""),
+    Row("grouped, depthwise, dilated, pointwise convolution", "dense/convolution Conv2d", grid_of(""),
         RELATIONAL + ", W in blocks", "sum", PARALLEL, kernel_of("convolution", "`conv2d`"),
         "Σ_j W[type of j→i] x_j + b", "`torch.nn.Conv2d`", grouped),
-    Row("transposed convolution", "models/conv.py ConvTranspose1d ConvTranspose2d ConvTranspose3d",
+    Row("transposed convolution", "dense/convolution ConvTranspose1d ConvTranspose2d ConvTranspose3d",
         grid_of(", reversed"), RELATIONAL, "sum", PARALLEL,
         kernel_of("convolution", "`conv_transpose1d`, `2d`, `3d`"), "Σ_j W[type of j→i] x_j + b",
         "`torch.nn.ConvTranspose1d`, `2d`, `3d`", transposed),
-    Row("convolution with holes", "models/conv.py Conv2d", "part of a grid", RELATIONAL, "sum", PARALLEL,
-        "none: a matrix product [per type](../mpnn/typed.py)", "Σ_j W[type of j→i] x_j + b",
+    Row("convolution with holes", "dense/convolution Conv2d", "part of a grid", RELATIONAL, "sum", PARALLEL,
+        "none: a matrix product [per type](../mpnn/plan/typed.py)", "Σ_j W[type of j→i] x_j + b",
         "`torch.nn.Conv2d`, zeros in the holes", holes),
-    Row("max pooling", "models/pooling_grid.py MaxPool1d MaxPool2d MaxPool3d", grid_of(""), "x_j", "max",
+    Row("max pooling", "dense/pooling_grid MaxPool1d MaxPool2d MaxPool3d", grid_of(""), "x_j", "max",
         PARALLEL, kernel_of("pooling", "`max_pool1d`, `2d`, `3d`"), "max_j x_j",
         "`torch.nn.MaxPool1d`, `2d`, `3d`", pooling("MaxPool")),
-    Row("average pooling", "models/pooling_grid.py AvgPool1d AvgPool2d AvgPool3d", grid_of(""), "x_j", "mean",
+    Row("average pooling", "dense/pooling_grid AvgPool1d AvgPool2d AvgPool3d", grid_of(""), "x_j", "mean",
         PARALLEL, kernel_of("pooling", "`avg_pool1d`, `2d`, `3d`"), "mean_j x_j",
         "`torch.nn.AvgPool1d`, `2d`, `3d`", pooling("AvgPool")),
-    Row("adaptive pooling", "models/pooling_grid.py AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d",
+    Row("adaptive pooling", "dense/pooling_grid AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d",
         "[adaptive grid](../mpnn/topology/adaptive.py)", "x_j", "mean", PARALLEL,
         kernel_of("pooling", "`adaptive_avg_pool1d`, `2d`, `3d`"), "mean_j x_j",
         "`torch.nn.AdaptiveAvgPool1d`, `2d`, `3d`", adaptive),
@@ -502,7 +502,7 @@ ROWS = [
         ATTENTION, MASKED, window),
     Row("attention on a sparse graph", HEADS, ANY, DOT, SOFTMAX, PARALLEL, NONE, ATTENTION, MASKED,
         sparse_attention),
-    Row("Transformer's encoder layer", "models/transformer.py TransformerEncoderLayer",
+    Row("Transformer's encoder layer", "dense/transformer TransformerEncoderLayer",
         topology_of("complete"), DOT, SOFTMAX, PARALLEL, SDPA, "y = norm(x + attention(x)), norm(y + f(y))",
         "`torch.nn.TransformerEncoderLayer`", encoder_layer),
 ]  # fmt: skip

@@ -29,10 +29,10 @@ from torch_geometric.utils import to_torch_csr_tensor
 
 from mpnn.datasets import GraphDataset, NodeDataset, load
 from mpnn.train import Settings, preset
-from mpnn.train.build import build_model
-from mpnn.train.kinds import make_task
-from mpnn.train.optimizer import build_optimizer
-from mpnn.train.task import SupervisedTask
+from mpnn.train.fitting.optimizer import build_optimizer
+from mpnn.train.runs.build import build_model
+from mpnn.train.runs.kinds import make_task
+from mpnn.train.tasks.task import SupervisedTask
 
 warnings.filterwarnings("ignore")
 DATASETS = {"cora": "node", "nci1": "graph", "coauthor-cs": "node"}

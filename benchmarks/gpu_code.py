@@ -20,7 +20,7 @@ from gpu import LAYERS, Case, row, table
 
 import mpnn
 import mpnn.models
-from mpnn.backends.record import recording
+from mpnn.backends.run.record import recording
 from mpnn.backends.triton.ahead import compiled
 from mpnn.backends.triton.kernel import Kernel
 

@@ -18,7 +18,7 @@ import torch
 from graphs import SHAPES, make
 
 import mpnn
-from mpnn.csr import compress
+from mpnn.graph.csr import compress
 
 warnings.filterwarnings("ignore")
 WIDTH = 64

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpnn.train.cli import main as mpnn
-from mpnn.train.folder import CONFIG, RESULTS
+from mpnn.train.command.cli import main as mpnn
+from mpnn.train.runs.folder import CONFIG, RESULTS
 
 HOME = Path(__file__).parents[1]
 PAGE = HOME / "docs" / "results.md"

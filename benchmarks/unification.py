@@ -67,7 +67,7 @@ def shown(number: float) -> str:
 def linked(row: Row) -> str:
     """The row's name and its classes, each with a link to its file."""
     file, *classes = row.links.split()
-    links = ", ".join(f"[`{name}`](../{file})" for name in classes)
+    links = ", ".join(f"[`{name}`](../models/{file}.py)" for name in classes)
     return links if row.name in classes else f"{row.name}: {links}"
 
 

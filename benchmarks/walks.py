@@ -21,7 +21,7 @@ from torch import Tensor
 
 import mpnn
 from mpnn.native.compiler import load
-from mpnn.walks import sorted_rows
+from mpnn.sampling.walks import sorted_rows
 
 BIASES = ((1.0, 1.0), (0.25, 0.25), (4.0, 0.5), (0.25, 4.0))
 REST = 0.02  # seconds after which threads of the contender before no longer spin

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mpnn.datasets.record import DataError, check_features, check_target, wanted
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -6,7 +6,7 @@ import networkx as nx
 import torch
 
 from mpnn.datasets.record import NodeDataset
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 
 INSTRUCTOR, PRESIDENT = 0, 33
 CLUBS = ("Mr. Hi", "Officer")

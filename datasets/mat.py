@@ -15,8 +15,8 @@ from mpnn.datasets.features import degree_one_hot
 from mpnn.datasets.files import VARIABLE, data_folder, published
 from mpnn.datasets.planetoid_npz import DAMAGE
 from mpnn.datasets.record import DataError, NodeDataset, in_a_line
-from mpnn.graph import Graph
-from mpnn.matrix import check_matrix
+from mpnn.graph.graph import Graph
+from mpnn.graph.matrix import check_matrix
 
 FILES = {"blogcatalog": "blogcatalog.mat", "ppi": "Homo_sapiens.mat"}
 

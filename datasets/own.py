@@ -22,9 +22,9 @@ from mpnn.datasets.record import DataError, NodeDataset, in_a_line
 from mpnn.datasets.tables import Answers, Table, answers, label_columns, numbers, read_table
 from mpnn.datasets.text import read_numbers
 from mpnn.datasets.tu import read_tu
-from mpnn.distinct import first_of_each
-from mpnn.graph import Graph
-from mpnn.matrix import check_matrix
+from mpnn.graph.distinct import first_of_each
+from mpnn.graph.graph import Graph
+from mpnn.graph.matrix import check_matrix
 
 ENTRY = "value"  # what the entries of a matrix are called
 

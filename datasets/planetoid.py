@@ -10,7 +10,7 @@ from mpnn.datasets.checksums import SHA256
 from mpnn.datasets.files import VARIABLE, cache_folder, data_folder, read_verified
 from mpnn.datasets.planetoid_npz import read_npz
 from mpnn.datasets.record import DataError, NodeDataset, row_normalise
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 
 FOLDERS = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}
 

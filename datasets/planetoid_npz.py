@@ -13,8 +13,8 @@ from scipy.sparse import csr_matrix
 
 from mpnn.datasets.files import compare_content
 from mpnn.datasets.record import DataError, NodeDataset, in_a_line, row_normalise
-from mpnn.graph import Graph
-from mpnn.matrix import check_matrix
+from mpnn.graph.graph import Graph
+from mpnn.graph.matrix import check_matrix
 
 DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile, zlib.error)
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpnn.convert import pyg
 from mpnn.datasets.features import degree_one_hot
 from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.record import MASKS, DataError, NodeDataset, in_a_line, kind_of
-from mpnn.graph import Graph
+from mpnn.graph.convert import pyg
+from mpnn.graph.graph import Graph
 
 PARTS = ("train", "val", "test")
 MOST_DENSE = 1 << 30  # numbers: 4 GB of float32

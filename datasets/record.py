@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 
 MASKS = ("train_mask", "val_mask", "test_mask")
 

@@ -13,8 +13,8 @@ from scipy.sparse import csr_matrix
 from mpnn.datasets.files import VARIABLE, compare_content, data_folder
 from mpnn.datasets.planetoid_npz import DAMAGE
 from mpnn.datasets.record import DataError, NodeDataset, in_a_line
-from mpnn.graph import Graph
-from mpnn.matrix import check_matrix
+from mpnn.graph.graph import Graph
+from mpnn.graph.matrix import check_matrix
 
 FILES = {
     "amazon-computers": "amazon_electronics_computers.npz",

@@ -10,8 +10,8 @@ from torch import Tensor
 from mpnn.datasets.features import degree_one_hot
 from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.record import NodeDataset
-from mpnn.graph import Graph
-from mpnn.graph_checks import as_int
+from mpnn.graph.checks import as_int
+from mpnn.graph.graph import Graph
 
 
 def load_sbm(

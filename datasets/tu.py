@@ -16,8 +16,8 @@ from mpnn.datasets.files import VARIABLE, cache_folder, compare_content, data_fo
 from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.record import DataError
 from mpnn.datasets.text import read_numbers
-from mpnn.distinct import first_of_each
-from mpnn.graph import Graph
+from mpnn.graph.distinct import first_of_each
+from mpnn.graph.graph import Graph
 
 Array = np.ndarray[Any, Any]
 

@@ -1,10 +1,27 @@
 """Layers and models: PyTorch Geometric's names, arguments and state_dicts on the one message-passing core."""
 
-from mpnn.models.appnp import APPNP
-from mpnn.models.autoencoder import GAE, VGAE, DotProduct, PairMLP
-from mpnn.models.causal_transformer import CausalTransformer
-from mpnn.models.cheb_conv import ChebConv
-from mpnn.models.conv import (
+from mpnn.models.conv.appnp import APPNP
+from mpnn.models.conv.cheb_conv import ChebConv
+from mpnn.models.conv.degree_scaler import DegreeScaler, degree_histogram
+from mpnn.models.conv.edge_conv import EdgeConv
+from mpnn.models.conv.gat_conv import GATConv
+from mpnn.models.conv.gated_graph_conv import GatedGraphConv
+from mpnn.models.conv.gatv2_conv import GATv2Conv
+from mpnn.models.conv.gcn_conv import GCNConv
+from mpnn.models.conv.gin_conv import GINConv, GINEConv
+from mpnn.models.conv.gnn_conv import GNNConv
+from mpnn.models.conv.graph_conv import GraphConv
+from mpnn.models.conv.mpnn_conv import MPNNConv
+from mpnn.models.conv.nn_conv import NNConv
+from mpnn.models.conv.normalize import gcn_norm, scaled_laplacian
+from mpnn.models.conv.pna_conv import PNAConv
+from mpnn.models.conv.registry import CONVS, Conv
+from mpnn.models.conv.rgcn_conv import RGCNConv
+from mpnn.models.conv.sage_conv import SAGEConv
+from mpnn.models.conv.sg_conv import SGConv
+from mpnn.models.conv.tag_conv import TAGConv
+from mpnn.models.conv.transformer_conv import TransformerConv
+from mpnn.models.dense.convolution import (
     Conv1d,
     Conv2d,
     Conv3d,
@@ -12,37 +29,9 @@ from mpnn.models.conv import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
-from mpnn.models.convs import CONVS, Conv
-from mpnn.models.degree_scaler import DegreeScaler, degree_histogram
-from mpnn.models.edge_conv import EdgeConv
-from mpnn.models.gat_conv import GATConv
-from mpnn.models.gated_graph_conv import GatedGraphConv
-from mpnn.models.gatv2_conv import GATv2Conv
-from mpnn.models.gcn_conv import GCNConv
-from mpnn.models.gin_conv import GINConv, GINEConv
-from mpnn.models.gnn import GNN
-from mpnn.models.gnn_conv import GNNConv
-from mpnn.models.graph_classifier import GIN, GraphClassifier
-from mpnn.models.graph_conv import GraphConv
-from mpnn.models.jumping_knowledge import JumpingKnowledge
-from mpnn.models.language_model import LanguageModel
-from mpnn.models.lenet import LeNet
-from mpnn.models.mpnn_conv import MPNNConv
-from mpnn.models.multihead_attention import MultiheadAttention
-from mpnn.models.neurons import Linear
-from mpnn.models.nn_conv import NNConv
-from mpnn.models.node2vec import Node2Vec
-from mpnn.models.normalize import gcn_norm, scaled_laplacian
-from mpnn.models.norms import NORMS, BatchNorm, GraphNorm, LayerNorm, PairNorm
-from mpnn.models.pna_conv import PNAConv
-from mpnn.models.pooling import (
-    AttentionalAggregation,
-    GlobalPool,
-    global_add_pool,
-    global_max_pool,
-    global_mean_pool,
-)
-from mpnn.models.pooling_grid import (
+from mpnn.models.dense.multihead_attention import MultiheadAttention
+from mpnn.models.dense.neurons import Linear
+from mpnn.models.dense.pooling_grid import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
     AdaptiveAvgPool3d,
@@ -53,15 +42,8 @@ from mpnn.models.pooling_grid import (
     MaxPool2d,
     MaxPool3d,
 )
-from mpnn.models.recurrent import GRU, LSTM, RNN
-from mpnn.models.recurrent_lm import RecurrentLM
-from mpnn.models.rgcn_conv import RGCNConv
-from mpnn.models.sage_conv import SAGEConv
-from mpnn.models.sg_conv import SGConv
-from mpnn.models.skip_gram import SkipGram
-from mpnn.models.tag_conv import TAGConv
-from mpnn.models.topk_pooling import TopKPooling
-from mpnn.models.transformer import (
+from mpnn.models.dense.recurrent import GRU, LSTM, RNN
+from mpnn.models.dense.transformer import (
     PositionalEncoding,
     Transformer,
     TransformerDecoder,
@@ -69,8 +51,26 @@ from mpnn.models.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
-from mpnn.models.transformer_conv import TransformerConv
-from mpnn.models.virtual_node import VirtualNode
+from mpnn.models.embedding.node2vec import Node2Vec
+from mpnn.models.embedding.skip_gram import SkipGram
+from mpnn.models.networks.autoencoder import GAE, VGAE, DotProduct, PairMLP
+from mpnn.models.networks.causal_transformer import CausalTransformer
+from mpnn.models.networks.gnn import GNN
+from mpnn.models.networks.graph_classifier import GIN, GraphClassifier
+from mpnn.models.networks.jumping_knowledge import JumpingKnowledge
+from mpnn.models.networks.language_model import LanguageModel
+from mpnn.models.networks.lenet import LeNet
+from mpnn.models.networks.norms import NORMS, BatchNorm, GraphNorm, LayerNorm, PairNorm
+from mpnn.models.networks.pooling import (
+    AttentionalAggregation,
+    GlobalPool,
+    global_add_pool,
+    global_max_pool,
+    global_mean_pool,
+)
+from mpnn.models.networks.recurrent_lm import RecurrentLM
+from mpnn.models.networks.topk_pooling import TopKPooling
+from mpnn.models.networks.virtual_node import VirtualNode
 
 __all__ = [
     "APPNP",

@@ -6,19 +6,19 @@ import importlib
 from types import ModuleType
 
 from mpnn import functional, topology
-from mpnn.accelerate import accelerate, acceleration
-from mpnn.adjacency import as_graph
-from mpnn.aggregate import Aggregator, scatter, softmax
+from mpnn.aggregate.aggregators import Aggregator, scatter, softmax
 from mpnn.backends import backend
-from mpnn.csr import CSR
 from mpnn.explain import explain
-from mpnn.graph import Graph
-from mpnn.message_passing import MessagePassing, propagate
+from mpnn.graph.adjacency import as_graph
+from mpnn.graph.csr import CSR
+from mpnn.graph.graph import Graph
+from mpnn.interop.accelerate import accelerate, acceleration
+from mpnn.layer.message_passing import MessagePassing, propagate
 from mpnn.native.memory import keep_freed_memory
 from mpnn.native.pool import release_kept_memory
-from mpnn.sample import Sample
-from mpnn.sampling import NeighborLoader, sample_neighbors
-from mpnn.walks import random_walks
+from mpnn.sampling.neighbors import NeighborLoader, sample_neighbors
+from mpnn.sampling.sample import Sample
+from mpnn.sampling.walks import random_walks
 
 __all__ = [
     "CSR",

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import fx
 
-from mpnn.backends.net import title
-from mpnn.backends.plans import trace_count
-from mpnn.backends.record import Ran, recording
-from mpnn.graph import Graph
+from mpnn.backends.run.net import title
+from mpnn.backends.run.plans import trace_count
+from mpnn.backends.run.record import Ran, recording
+from mpnn.graph.graph import Graph
 from mpnn.lowering import explain as why_not_dense
 from mpnn.plan.front import arguments_of
 from mpnn.plan.homes import VIEWS, Home, feature_shape, has_rows, op_name, row_size
 from mpnn.plan.ir import Program
 from mpnn.plan.plan import Plan
-from mpnn.step import Recurrence, Step
+from mpnn.step.step import Recurrence, Step
 from mpnn.topology import Implicit
 
 INFIX = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from mpnn.backends import compiled
+from mpnn.backends.run import under_compile as compiled
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.elsewhere import by_plan, elsewhere
 from tests.models.graphs import EDGE_WIDTH, RELATIONS, WIDTH, edge_input, edges, features
 
 OUT = 4
-EDGE_INPUTS = models.convs.EDGE_INPUTS
+EDGE_INPUTS = models.conv.registry.EDGE_INPUTS
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import results
 
-from mpnn.train import cli, preset
-from mpnn.train.display import Display
-from mpnn.train.embed_settings import embed_preset
+from mpnn.train import preset
+from mpnn.train.command import cli
+from mpnn.train.command.display import Display
+from mpnn.train.runs.embed_settings import embed_preset
 
 HOME = Path(__file__).parents[1]
 PAGE = (HOME / "docs" / "results.md").read_text()

@@ -12,7 +12,7 @@ import unification
 from architectures import NONE
 
 import mpnn
-from mpnn.backends.record import recording
+from mpnn.backends.run.record import recording
 
 HOME = Path(__file__).parents[1]
 PAGE = (HOME / "docs" / "unification.md").read_text()

@@ -1,47 +1,47 @@
 """Training: tasks, the loop, run folders, pictures, and the command `mpnn`."""
 
-from mpnn.train.answer_pictures import (
-    confusion_picture,
-    graph_picture,
-    images_picture,
-    roc_picture,
-)
-from mpnn.train.attention import Attended, attention_picture, attention_weights
-from mpnn.train.build import build_model, models
-from mpnn.train.communities import COMMUNITIES, communities, modularity, nmi
-from mpnn.train.diagnosis_pictures import smoothing_picture, squashing_picture
-from mpnn.train.edge_task import EdgeTask, LinkTask
-from mpnn.train.embed_run import EmbedReport, embed
-from mpnn.train.embed_settings import EmbedSettings, embed_preset
-from mpnn.train.errors import RunError
-from mpnn.train.graph_task import GraphTask
-from mpnn.train.image_task import ImageTask
-from mpnn.train.linear_probe import linear_probe
-from mpnn.train.look import save_picture
-from mpnn.train.loop import Result, fit
-from mpnn.train.metrics import METRICS, Metric
-from mpnn.train.node_task import InductiveNodeTask, InputDropout, NodeTask
-from mpnn.train.objective import Objective, objective
-from mpnn.train.pictures import embedding_picture, loss_curve, training_curves
-from mpnn.train.presets import PRESETS, preset
-from mpnn.train.run import Listener, Report, load_model, train
-from mpnn.train.settings import Recipe, Settings
-from mpnn.train.smoothing import (
+from mpnn.train.analysis.communities import COMMUNITIES, communities, modularity, nmi
+from mpnn.train.analysis.linear_probe import linear_probe
+from mpnn.train.analysis.smoothing import (
     Smoothness,
     dirichlet_energy,
     layer_states,
     mean_average_distance,
     over_smoothing,
 )
-from mpnn.train.split import Split
-from mpnn.train.squashing import (
+from mpnn.train.analysis.squashing import (
     balanced_forman_curvature,
     distances_to,
     influence_by_distance,
     jacobian_norms,
 )
-from mpnn.train.task import SupervisedTask, Task
-from mpnn.train.text_task import TextTask
+from mpnn.train.errors import RunError
+from mpnn.train.fitting.loop import Result, fit
+from mpnn.train.pictures.answers import (
+    confusion_picture,
+    graph_picture,
+    images_picture,
+    roc_picture,
+)
+from mpnn.train.pictures.attention import Attended, attention_picture, attention_weights
+from mpnn.train.pictures.curves import embedding_picture, loss_curve, training_curves
+from mpnn.train.pictures.diagnosis import smoothing_picture, squashing_picture
+from mpnn.train.pictures.style import save_picture
+from mpnn.train.runs.build import build_model, models
+from mpnn.train.runs.embed_run import EmbedReport, embed
+from mpnn.train.runs.embed_settings import EmbedSettings, embed_preset
+from mpnn.train.runs.presets import PRESETS, preset
+from mpnn.train.runs.run import Listener, Report, load_model, train
+from mpnn.train.settings import Recipe, Settings
+from mpnn.train.tasks.edge_task import EdgeTask, LinkTask
+from mpnn.train.tasks.graph_task import GraphTask
+from mpnn.train.tasks.image_task import ImageTask
+from mpnn.train.tasks.metrics import METRICS, Metric
+from mpnn.train.tasks.node_task import InductiveNodeTask, InputDropout, NodeTask
+from mpnn.train.tasks.objective import Objective, objective
+from mpnn.train.tasks.split import Split
+from mpnn.train.tasks.task import SupervisedTask, Task
+from mpnn.train.tasks.text_task import TextTask
 
 __all__ = [
     "COMMUNITIES",

@@ -9,9 +9,9 @@ from typing import Any, Self
 
 from mpnn.datasets import Columns
 from mpnn.train.errors import RunError
-from mpnn.train.features import FEATURES
-from mpnn.train.metrics import METRICS
-from mpnn.train.objective import LOSSES
+from mpnn.train.inputs.features import FEATURES
+from mpnn.train.tasks.metrics import METRICS
+from mpnn.train.tasks.objective import LOSSES
 
 TASKS = ("node", "edge", "graph", "image", "text")
 ON_GRAPHS = ("node", "edge", "graph")
@@ -136,7 +136,7 @@ class Settings(Recipe):
             edge_type, edge_weight, ignore, directed.
         largest_component: drop the nodes that no path joins to the largest part of the graph; node and edge
             tasks only.
-        features: what is made of the node features, see `mpnn.train.features`.
+        features: what is made of the node features, see `mpnn.train.inputs.features`.
         model: name of the model, or of the convolution that it is a stack of, see `mpnn.models`.
         hidden: channels of a hidden layer; of each head, where there are heads.
         layers: number of layers.
@@ -153,8 +153,8 @@ class Settings(Recipe):
         dropout: probability, on the input of every layer and on attention weights.
         attention_dropout: of attention weights, where it is another.
         act: activation between the layers.
-        loss, class_weights: see `mpnn.train.objective`.
-        known_counts: tell so many labels of each node or graph as it truly has, see `mpnn.train.objective`.
+        loss, class_weights: see `tasks/objective.py`.
+        known_counts: tell so many labels of each node or graph as it truly has, see `tasks/objective.py`.
         batch_size: graphs, images or pieces of text in a batch; of node tasks, if there are several graphs.
         context: characters that a piece of text has; text tasks only.
         steps: batches in an epoch; text tasks only.

@@ -2,6 +2,6 @@
 
 from mpnn.backends.choice import backend, current, recur, wants_dense
 from mpnn.backends.dense import straight
-from mpnn.step import Step
+from mpnn.step.step import Step
 
 __all__ = ["Step", "backend", "current", "recur", "straight", "wants_dense"]

@@ -9,9 +9,9 @@ from contextvars import ContextVar
 from torch import Tensor
 
 from mpnn.backends import cpu, dense, eager, triton
-from mpnn.backends.record import Ran, listener
+from mpnn.backends.run.record import Ran, listener
 from mpnn.lowering import explain
-from mpnn.step import Recurrence, Step
+from mpnn.step.step import Recurrence, Step
 
 Backend = Callable[[Step], Tensor]
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpnn.backends import compiled, eager
+from mpnn.backends import eager
 from mpnn.backends.c.kernel import Kernel
-from mpnn.backends.fused import run as run_fused
+from mpnn.backends.run import under_compile as compiled
+from mpnn.backends.run.fused import run as run_fused
 from mpnn.native.compiler import has_compiler
 from mpnn.native.gate import NotOrdinaryError
 from mpnn.native.reach import traced, transformed
 from mpnn.plan.rows import NotFusableError
-from mpnn.step import Step
+from mpnn.step.step import Step
 
 
 def run(step: Step) -> Tensor:

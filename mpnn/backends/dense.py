@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from mpnn.backends.net import caught
-from mpnn.backends.record import Ran, listener
-from mpnn.backends.work import Work
+from mpnn.backends.run.net import caught
+from mpnn.backends.run.record import Ran, listener
+from mpnn.backends.run.work import Work
 from mpnn.lowering import RULES, NoMatchError, explain, lower, lower_recurrence
 from mpnn.native.reach import traced
-from mpnn.step import Recurrence, Step
+from mpnn.step.step import Recurrence, Step
 from mpnn.topology import Implicit
 
 What = TypeVar("What", Step, Recurrence)

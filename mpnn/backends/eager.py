@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mpnn.backends.record import Ran, listener
-from mpnn.backends.work import Work
-from mpnn.step import Step
+from mpnn.backends.run.record import Ran, listener
+from mpnn.backends.run.work import Work
+from mpnn.step.step import Step
 
 
 def run(step: Step, reason: str = "it was asked for") -> Tensor:

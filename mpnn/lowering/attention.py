@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 from mpnn.lowering.banded import Blocks, banded_attention
 from mpnn.lowering.batch import Batch
 from mpnn.lowering.flexible import Window, flexible_attention, suits

@@ -9,15 +9,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx
 
-from mpnn.aggregate import Aggregator
+from mpnn.aggregate.aggregators import Aggregator
 from mpnn.lowering.match import PROBES
-from mpnn.parameters import Residency, parameters_of
 from mpnn.plan.capture import Path, fetch, fingerprint
 from mpnn.plan.front import read_function
 from mpnn.plan.hoist import Evaluator
 from mpnn.plan.homes import Home, op_name, shape_of
 from mpnn.plan.rows import ROWS, NotFusableError
-from mpnn.step import Recurrence
+from mpnn.step.parameters import Residency, parameters_of
+from mpnn.step.step import Recurrence
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mpnn.csr import compress
-from mpnn.graph import Graph
-from mpnn.levels import topological_levels
+from mpnn.aggregate.reduce import add_rows, pick_rows
+from mpnn.graph.csr import compress
+from mpnn.graph.graph import Graph
 from mpnn.lowering.cell import Cell
 from mpnn.lowering.recurrence import LSTM, Recurrent, States, find_roles
 from mpnn.lowering.rule import NoMatchError
@@ -29,7 +29,7 @@ from mpnn.native.child_sum import Kernel, functions
 from mpnn.native.products import gram, linear, matmul, multiply
 from mpnn.native.reach import in_reach
 from mpnn.plan.capture import Path
-from mpnn.reduce import add_rows, pick_rows
+from mpnn.topology.levels import topological_levels
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 from mpnn.lowering.images import common_padding, padded, to_image, to_rows
 from mpnn.lowering.match import foreign, probe, typed_matrices
 from mpnn.lowering.reading import Reading

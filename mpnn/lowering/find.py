@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from mpnn.aggregate import Aggregator, Custom, Several, Sum
+from mpnn.aggregate.aggregators import Aggregator, Custom, Several, Sum
 from mpnn.lowering import cell as cells
 from mpnn.lowering.child_sum import ChildSum
 from mpnn.lowering.reading import Reading, read
@@ -20,7 +20,7 @@ from mpnn.lowering.rule import Lowered, NoMatchError, Rule
 from mpnn.lowering.rules import RULES
 from mpnn.plan.front import key_of
 from mpnn.plan.rows import NotFusableError
-from mpnn.step import Recurrence, Step
+from mpnn.step.step import Recurrence, Step
 from mpnn.topology import Implicit
 
 MOST_MATCHES = 1024

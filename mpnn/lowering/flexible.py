@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 from mpnn.native.gpu import has_triton, sent
 from mpnn.topology import Band, Causal, Complete
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 from mpnn.lowering.attention import fits_attention, lengths_of
 from mpnn.lowering.match import fit, foreign, probe
 from mpnn.lowering.reading import Given, Reading

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 from mpnn.lowering.images import common_padding, padded, refuse_reversed, to_image, to_rows
 from mpnn.lowering.match import foreign, is_source_field, probe
 from mpnn.lowering.reading import Reading

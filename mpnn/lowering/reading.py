@@ -9,11 +9,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from mpnn.aggregate import Aggregator
+from mpnn.aggregate.aggregators import Aggregator
 from mpnn.plan.front import Captured, arguments_of, read_function
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist
 from mpnn.plan.homes import Home, feature_shape, op_name
-from mpnn.step import Step
+from mpnn.step.step import Step
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import _VF, Tensor
 
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 from mpnn.lowering.cell import Cell
 from mpnn.lowering.match import POLYNOMIAL, PROBES, same
 from mpnn.lowering.rule import NoMatchError

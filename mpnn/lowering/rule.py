@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 
 # A recognised message: computes the reductions from the graph and the values of the reading.
 Lowered = Callable[[Graph, Sequence[Tensor]], list[Tensor]]

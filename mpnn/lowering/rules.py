@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn import topology
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 from mpnn.lowering.attention import fits_attention, match_attention
 from mpnn.lowering.child_sum import fits_child_sum, match_child_sum
 from mpnn.lowering.convolution import fits_convolution, match_convolution

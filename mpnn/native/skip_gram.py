@@ -47,7 +47,7 @@ def train(
 ) -> float | None:
     """Change both tables, float32 `[num_nodes, channels]`, by all pairs of the walks; return the mean loss.
 
-    None, and nothing is changed, where there is no compiler. See `mpnn.models.skip_gram`.
+    None, and nothing is changed, where there is no compiler. See `mpnn.models.embedding.skip_gram`.
     """
     library = _library(nodes.size(1))
     if library is None:

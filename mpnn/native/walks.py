@@ -51,7 +51,7 @@ def walk(
     bias: Bias | None,
     links: Tensor | None,
 ) -> Tensor | None:
-    """Walks `[num_walks, length + 1]` on the CPU; None where there is no compiler. See `mpnn.walks`."""
+    """Walks `[num_walks, length + 1]` on the CPU, or None without a compiler. See `mpnn.random_walks`."""
     library = _library(indptr.dtype)
     if library is None or (bias is not None and links is None) or not is_ordinary(start):
         return None

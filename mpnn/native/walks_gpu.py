@@ -19,7 +19,7 @@ def _numbers(values, device):
 
 
 def launch(indptr, indices, aliases, start, length, key, bias):
-    """Walks `[num_walks, length + 1]`; see `mpnn.walks`. `key` is a tensor of one number."""
+    """Walks `[num_walks, length + 1]`; see `mpnn.random_walks`. `key` is a tensor of one number."""
     start = start.contiguous()
     walks = torch.empty(start.numel(), length + 1, dtype=torch.int64, device=start.device)
     if walks.numel():

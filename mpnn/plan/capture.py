@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from mpnn.aggregate import Max, Mean, Min, Mul, Softmax, Std, Sum, Var
-from mpnn.plain import has_hooks
+from mpnn.aggregate.aggregators import Max, Mean, Min, Mul, Softmax, Std, Sum, Var
 from mpnn.plan.composed import Composed
 from mpnn.plan.functions import (
     all_names,
@@ -28,6 +27,7 @@ from mpnn.plan.functions import (
     written_names,
 )
 from mpnn.plan.rows import NotFusableError
+from mpnn.step.plain import has_hooks
 
 SCALARS = (bool, int, float, str, type(None))
 _SCALARS = frozenset(SCALARS)

@@ -16,16 +16,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 
-from mpnn.aggregate import Aggregator, Mean
-from mpnn.fields import Deferred, Mapped
-from mpnn.parameters import TOPOLOGY_NAMES, Residency
+from mpnn.aggregate.aggregators import Aggregator, Mean
 from mpnn.plan.capture import SCALARS, Path, fetch, find, fingerprint, same_tensor
 from mpnn.plan.checker import check
 from mpnn.plan.homes import Home, annotate, has_rows
 from mpnn.plan.row_softmax import NumRows, calls_softmax
 from mpnn.plan.rows import NotFusableError, RowsMode
 from mpnn.plan.trace import trace
-from mpnn.step import Step
+from mpnn.step.fields import Deferred, Mapped
+from mpnn.step.parameters import TOPOLOGY_NAMES, Residency
+from mpnn.step.step import Step
 
 MAPPED = ("x", "weight", "bias")  # of a linear map, behind the name of the parameter that gets it
 Placed = tuple[Home, Tensor]  # a tensor and where its rows live

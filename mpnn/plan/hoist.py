@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from mpnn.native.products import linear, matmul
+from mpnn.native.row_blocks import rows_at_a_time
 from mpnn.plan.homes import (
     COPIES,
     Home,
@@ -30,7 +31,6 @@ from mpnn.plan.homes import (
 )
 from mpnn.plan.picked import picked, product_with_picked
 from mpnn.plan.rows import ROWS, NotFusableError, mentions_rows, replaced
-from mpnn.row_blocks import rows_at_a_time
 
 aten = torch.ops.aten
 

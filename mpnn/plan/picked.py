@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from mpnn.plan.homes import Home, args_of, op_name, shape_of
 from mpnn.plan.rows import ROWS
-from mpnn.typed import typed_linear
+from mpnn.plan.typed import typed_linear
 
 FEW = 16  # edges for each matrix: for fewer, a call for each matrix costs more than it saves
 SMALL = 1 << 22  # numbers, as many as a chunk of edges may have

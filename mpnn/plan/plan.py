@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from mpnn.aggregate import Aggregator, Reduction
-from mpnn.graph import Graph
+from mpnn.aggregate.aggregators import Aggregator, Reduction
+from mpnn.aggregate.reduce import pick_rows
+from mpnn.graph.graph import Graph
 from mpnn.plan.adjoint import READ, SAVED, adjoint
 from mpnn.plan.capture import Path
 from mpnn.plan.checker import check
@@ -36,7 +37,6 @@ from mpnn.plan.row_softmax import traceable, weighted
 from mpnn.plan.rows import ROWS, NotFusableError, RowsMode
 from mpnn.plan.stems import Inputs, Stems, before_maps, whole
 from mpnn.plan.trace import TRACING, trace
-from mpnn.reduce import pick_rows
 
 
 @dataclass(frozen=True)

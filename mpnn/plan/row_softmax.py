@@ -22,7 +22,7 @@ from mpnn.plan.rows import ROWS, NotFusableError, Shape
 aten = torch.ops.aten
 
 # Where functions come from that compute exp(score_e) / Σ exp(score_e') from (score, index, ...).
-SOFTMAXES = (("torch_geometric.utils._softmax", "softmax"), ("mpnn.reduce", "softmax"))
+SOFTMAXES = (("torch_geometric.utils._softmax", "softmax"), ("mpnn.aggregate.reduce", "softmax"))
 INDICES = ("index", "edge_index_i")  # under which names a message gets the destination of every edge
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mpnn.aggregate import Aggregator, Reduction
+from mpnn.aggregate.aggregators import Aggregator, Reduction
 from mpnn.plan.homes import Home, feature_shape, has_rows, shape_of
 from mpnn.plan.plan import Plan, make_plan
 from mpnn.plan.rows import NotFusableError, Rows, replaced

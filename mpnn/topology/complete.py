@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 from mpnn.topology.arguments import Lengths, as_lengths
 from mpnn.topology.ragged import Ragged, Sequences
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, NoReturn, Self
 import torch
 from torch import Tensor
 
-from mpnn.batch import Batch
-from mpnn.csr import CSR, smallest_type
-from mpnn.distinct import INT64_MAX
-from mpnn.facts import Facts, check_restored
-from mpnn.graph import Graph, Size
-from mpnn.graph_checks import checked_size
+from mpnn.graph.batch import Batch
+from mpnn.graph.checks import checked_size
+from mpnn.graph.csr import CSR, smallest_type
+from mpnn.graph.distinct import INT64_MAX
+from mpnn.graph.facts import Facts, check_restored
+from mpnn.graph.graph import Graph, Size
 
 # What a reversed graph may take over from the memo of the graph it was made of, and under which name.
 REVERSED_NAMES = {

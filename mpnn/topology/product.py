@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 from mpnn.topology.implicit import Implicit
 
 

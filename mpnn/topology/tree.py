@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mpnn.graph_checks import INTEGER_TYPES
+from mpnn.graph.checks import INTEGER_TYPES
 from mpnn.topology.cycle import show_cycle
 from mpnn.topology.implicit import Implicit
 

@@ -19,13 +19,13 @@ from torch.nn import functional as F
 from triton.compiler import ASTSource
 
 import mpnn
-from mpnn.backends.record import recording
+from mpnn.backends.run.record import recording
 from mpnn.backends.triton.ahead import HOPPER, compiled
 from mpnn.backends.triton.kernel import Kernel
 from mpnn.native import walks_gpu
 from mpnn.plan.plan import Plan
+from tests.core.backends.test_backend_messages import MESSAGES, NUM_EDGES, NUM_NODES, graph
 from tests.core.running import KERNEL
-from tests.core.test_backend_messages import MESSAGES, NUM_EDGES, NUM_NODES, graph
 
 TYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 
 from mpnn import Graph
-from mpnn.graph import Size
+from mpnn.graph.graph import Size
 
 GENERATOR_SEED = 7
 

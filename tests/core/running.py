@@ -9,7 +9,7 @@ from torch import Tensor
 
 import mpnn
 from mpnn import Graph
-from mpnn.backends.record import recording
+from mpnn.backends.run.record import recording
 from tests.compare import assert_same
 
 KERNEL, CHUNKS, EAGER = "kernel", "chunks", "eager"

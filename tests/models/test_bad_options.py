@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mpnn import Graph, models
-from mpnn.models.linear import Linear
+from mpnn.models.parts.linear import Linear
 
 X = torch.ones(4, 6)
 GRAPH, WEIGHT = Graph.from_scipy(scipy.sparse.coo_array((np.ones(3), ([0, 1, 2], [1, 2, 3])), shape=(4, 4)))

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from mpnn import models
 from mpnn.native import products
 from tests.compare import assert_close
+from tests.models.conv.test_equals_pyg import CASES, Case, inputs
 from tests.models.graphs import GRAPHS, edge_input, features
-from tests.models.test_equals_pyg import CASES, Case, inputs
 
 GRAPH = GRAPHS["plain"]
 CACHED = {

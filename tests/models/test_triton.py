@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import mpnn
 from mpnn import models
-from mpnn.backends import fused
+from mpnn.backends.run import fused
 from mpnn.backends.triton import has_triton
 from tests.compare import assert_close
 from tests.core.running import ways

@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 
 from mpnn.backends.c.printer import numbers_of_a_row, print_kernel
-from mpnn.backends.outputs import Numbers, Outputs
-from mpnn.csr import CSR
-from mpnn.graph import Graph
+from mpnn.backends.run.outputs import Numbers, Outputs
+from mpnn.graph.csr import CSR
+from mpnn.graph.graph import Graph
 from mpnn.native.compiler import load, processor, toolchain
 from mpnn.native.gate import address, buffer
+from mpnn.native.row_blocks import row_blocks
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import Home
 from mpnn.plan.ir import Program, compute_type
 from mpnn.plan.rows import NotFusableError
 from mpnn.plan.stems import MappedRows
-from mpnn.row_blocks import row_blocks
 
 MOST_NUMBERS = 1 << 17  # of a row: 1 MB of a stack, of which a thread has 2 MB at least
 HEAVY_DEGREE = 8192  # a row with more edges is split, so that a hub does not leave the other cores idle

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mpnn.backends import compiled, eager
-from mpnn.backends.fused import run as run_fused
-from mpnn.backends.plans import MakeKernel
+from mpnn.backends import eager
+from mpnn.backends.run import under_compile as compiled
+from mpnn.backends.run.fused import run as run_fused
+from mpnn.backends.run.plans import MakeKernel
 from mpnn.native.gpu import has_triton, interprets
 from mpnn.native.reach import transformed
 from mpnn.plan.rows import NotFusableError
-from mpnn.step import Step
+from mpnn.step.step import Step
 
 __all__ = ["has_triton", "interprets", "make_kernel", "run", "run_if_it_can"]
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpnn.backends.outputs import Outputs
+from mpnn.backends.run.outputs import Outputs
 from mpnn.backends.triton import source
 from mpnn.backends.triton.printer import Printed, print_kernel
 from mpnn.backends.triton.tiles import MOST_NUMBERS, Division, division_of, tile_of
-from mpnn.graph import Graph
+from mpnn.graph.graph import Graph
 from mpnn.plan.dropout import Seed
 from mpnn.plan.ir import Program, compute_type
 from mpnn.plan.rows import NotFusableError

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mpnn.csr import CSR
-from mpnn.graph import Graph
+from mpnn.graph.csr import CSR
+from mpnn.graph.graph import Graph
 from mpnn.native.gpu import sent
 from mpnn.plan.homes import Home
 

@@ -1,0 +1,138 @@
+"""The graph isomorphism network's layer, and its form with edge features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mpnn.aggregate.aggregators import Sum
+from mpnn.graph.adjacency import Topology
+from mpnn.graph.graph import Graph, Size
+from mpnn.models.conv.layer import Features, Layer
+from mpnn.models.parts.linear import Linear, reset, through
+from mpnn.native.reach import transformed
+from mpnn.topology import Implicit
+
+
+class GINConv(Layer):
+    """h_i' = f((1 + ε) h_i + Σ_{j→i} h_j)   (Xu et al., 2019, eq. 4.1).
+
+    Args:
+        nn: f, a network from `[*, in_channels]` to `[*, out_channels]`.
+        eps: ε at the beginning.
+        train_eps: whether ε is learned.
+        **kwargs: `aggr`, `flow`, `node_dim` of `MessagePassing`.
+
+    Shapes: x `[num_nodes, in_channels]`, or a pair of equal widths ->`[num_dst, out_channels]`.
+
+    >>> layer = GINConv(torch.nn.Linear(3, 2))
+    >>> layer(torch.ones(4, 3), torch.tensor([[0, 1, 2], [1, 2, 3]])).shape
+    torch.Size([4, 2])
+    """
+
+    eps: Tensor
+
+    def __init__(self, nn: nn.Module, eps: float = 0.0, train_eps: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.nn = nn
+        self.initial_eps = eps
+        value = torch.full((1,), eps)
+        if train_eps:
+            self.eps = torch.nn.Parameter(value)
+        else:
+            self.register_buffer("eps", value)
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew, those of `nn` too."""
+        super().reset_parameters()
+        reset(self.nn)
+        with torch.no_grad():
+            self.eps.fill_(self.initial_eps)
+
+    def forward(self, x: Features, graph: Topology, size: Size | None = None) -> Tensor:
+        x_src, x_dst, graph = self.read(x, graph, size)
+        if x_src is x_dst and self._counts_itself_once(graph):
+            return through(self.nn, self.propagate(graph.with_self_loops(), x=x_src))
+        return self.combine(x_dst, self.propagate(graph, x=(x_src, x_dst)))
+
+    def _counts_itself_once(self, graph: Graph) -> bool:
+        """Whether h_i' = f(Σ h_j) over the neighbours and the node itself: a sum on one graph with loops.
+
+        That saves two passes over all features. ε is a tensor, and on a GPU would have to be waited for.
+        """
+        is_sum = type(self.aggr_module) is Sum and self.is_by(GINConv)
+        if not is_sum or graph.is_typed or isinstance(graph, Implicit) or self.eps.requires_grad:
+            return False
+        eps = self.eps
+        readable = type(eps) is Tensor and eps.device.type == "cpu"
+        seen = torch.compiler.is_compiling() or transformed()
+        return readable and not seen and eps.tolist() in (0, [0])  # a list takes no operation of PyTorch
+
+    def combine(self, x_dst: Tensor | None, received: Tensor) -> Tensor:
+        """f((1 + ε) h_i + what was received)."""
+        if x_dst is not None:
+            received = torch.addcmul(received, x_dst, 1 + self.eps)
+        return through(self.nn, received)
+
+
+class GINEConv(GINConv):
+    """h_i' = f((1 + ε) h_i + Σ_{j→i} relu(h_j + W e_ij))   (Hu et al., 2020, eq. A.1).
+
+    Args:
+        nn: f, a network from `[*, in_channels]` to `[*, out_channels]`.
+        eps: ε at the beginning.
+        train_eps: whether ε is learned.
+        edge_dim: width of the edge features; None if it is that of the nodes, then there is no W. The width
+            of W's output is read off the first layer of `nn`.
+        **kwargs: `aggr`, `flow`, `node_dim` of `MessagePassing`.
+
+    Shapes: x `[num_nodes, in_channels]`, or a pair of equal widths, edge_attr `[num_edges, edge_dim]` ->
+    `[num_dst, out_channels]`.
+
+    >>> layer = GINEConv(torch.nn.Linear(3, 2), edge_dim=5)
+    >>> layer(torch.ones(4, 3), torch.tensor([[0, 1, 2], [1, 2, 3]]), torch.ones(3, 5)).shape
+    torch.Size([4, 2])
+    """
+
+    def __init__(
+        self,
+        nn: nn.Module,
+        eps: float = 0.0,
+        train_eps: bool = False,
+        edge_dim: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(nn, eps, train_eps, **kwargs)
+        self.edge_dim = edge_dim
+        self.lin = None if edge_dim is None else Linear(edge_dim, _in_channels(nn))
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew, those of `nn` too."""
+        super().reset_parameters()
+        if self.lin is not None:
+            self.lin.reset_parameters()
+
+    def forward(  # type: ignore[override]  # edge features come third, as in PyG
+        self, x: Features, graph: Topology, edge_attr: Tensor | None = None, size: Size | None = None
+    ) -> Tensor:
+        x_src, x_dst, graph = self.read(x, graph, size)
+        edge_attr = self.need_edge_attr(edge_attr)
+        width = x_src.size(-1) if self.edge_dim is None else self.edge_dim
+        edge_attr = self.read_edge_attr(edge_attr, graph, width)
+        return self.combine(x_dst, self.propagate(graph, x=(x_src, x_dst), edge_attr=edge_attr))
+
+    def message(self, x_j: Tensor, edge_attr: Tensor) -> Tensor:  # type: ignore[override]
+        """relu(h_j + W e_ij)."""
+        return (x_j + (edge_attr if self.lin is None else self.lin(edge_attr))).relu()
+
+
+def _in_channels(network: nn.Module) -> int:
+    first = network[0] if isinstance(network, nn.Sequential) else network
+    for name in ("in_features", "in_channels"):
+        if isinstance(width := getattr(first, name, None), int):
+            return width
+    raise ValueError(
+        f"GINEConv with edge_dim needs an nn whose first layer has in_features or in_channels, got {first}."
+    )

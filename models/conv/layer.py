@@ -1,0 +1,243 @@
+"""What every layer does before its equation: read its inputs, and refuse what it cannot use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from mpnn import Graph, MessagePassing, as_graph
+from mpnn.aggregate.aggregators import Aggr, Sum
+from mpnn.graph.adjacency import Topology
+from mpnn.graph.graph import Size
+from mpnn.native.products import added, linear
+from mpnn.step.plain import Weights, is_plain, weights_of
+
+Pair = tuple[Tensor, Tensor | None]
+Features = Tensor | Pair  # of all nodes `[num_nodes, channels]`, or of sources and destinations apart
+Widths = int | tuple[int, int]
+
+
+class Layer(MessagePassing):
+    """A `MessagePassing` layer on node features `[num_nodes, channels]`.
+
+    With `node_dim=-2` they may be `[..., num_nodes, channels]`: several sets of features on one graph.
+    """
+
+    in_channels: Widths
+
+    def __init__(self, aggr: Aggr | None = "sum", *, node_dim: int = 0, **kwargs: Any) -> None:
+        super().__init__(aggr, node_dim=node_dim, **kwargs)
+
+    # Nodes --------------------------------------------------------------------------------------------
+
+    def read(
+        self, x: Features, graph: Topology, size: Size | None = None
+    ) -> tuple[Tensor, Tensor | None, Graph]:
+        """Features of the sources, those of the destinations (None if not given), and the graph.
+
+        Raises:
+            ValueError: features with another width than `in_channels`, or another number of rows than the
+                graph has nodes.
+            TypeError: features of another type than the weights.
+        """
+        if isinstance(x, Tensor):
+            self._check_nodes("x", x, side=0)
+            num_nodes = x.size(self.node_dim)
+            if size is not None and tuple(size) != (num_nodes, num_nodes):
+                raise ValueError(
+                    f"size is {tuple(size)}, but x has {num_nodes} rows for sources and destinations."
+                )
+            return x, x, as_graph(graph, num_nodes)
+        if not isinstance(x, tuple | list) or len(x) != 2:
+            raise TypeError(f"{self._name} needs x, a tensor or a pair of tensors, got {type(x).__name__}.")
+        x_src, x_dst = x
+        if self.flow != "source_to_target":
+            raise ValueError(
+                f"{self._name} got a pair of features, which flow={self.flow!r} cannot tell apart."
+            )
+        for side, features in enumerate(x):
+            if features is not None:
+                self._check_nodes(f"x[{side}]", features, side)
+        num_src = x_src.size(self.node_dim)
+        if size is None:
+            known = graph.num_dst if isinstance(graph, Graph) else num_src
+            size = (num_src, known if x_dst is None else x_dst.size(self.node_dim))
+        return x_src, x_dst, as_graph(graph, size)
+
+    def read_nodes(self, x: Tensor, graph: Topology) -> tuple[Tensor, Graph]:
+        """Features and graph of a layer with one set of nodes."""
+        if not isinstance(x, Tensor):
+            raise ValueError(
+                f"{self._name} got a pair of features, but has one set of nodes: give one tensor, or take "
+                "SAGEConv or GraphConv."
+            )
+        features, _, graph = self.read(x, graph)
+        return features, graph
+
+    def propagate_through(
+        self,
+        lin: nn.Module,
+        root: nn.Module | None,
+        graph: Graph,
+        x: Pair,
+        by: type[Layer],
+        **edges: Any,
+    ) -> Tensor:
+        """A linear map of the aggregate of x, or the aggregate of what it makes of x where that is narrower.
+
+        A sum or a mean of messages that are linear in x_j commutes with the map.
+
+        Args:
+            lin: the map.
+            root: the map, without a bias, of what a node has itself, which is added; if there is one, and x
+                has the features of destinations.
+            graph, x, edges: what `propagate` takes.
+            by: the layer whose message is linear in x_j; a subclass may have another one.
+        """
+        x_dst, known = x[1], weights_of(lin)
+        first = known is not None and self._commutes(known.weight, by)
+        if root is None or x_dst is None:
+            return self._mapped(lin, known if first else None, graph, x, edges)
+        own = weights_of(root)
+        if own is None or own.bias is not None or x_dst.dim() != 2:
+            received = self._mapped(lin, known if first else None, graph, x, edges)
+            return received + cast(Tensor, root(x_dst))
+        if first or known is None:
+            out = self._mapped(lin, known, graph, x, edges)
+            return added(out, x_dst, own.weight.t(), into=known is not None)
+        # First the node's own, so that its gradient comes last, when there is room for it again.
+        out = linear(x_dst, own.weight, known.bias)
+        return added(out, self.propagate(graph, x=x, **edges), known.weight.t(), into=True)
+
+    def _mapped(
+        self, lin: nn.Module, first: Weights | None, graph: Graph, x: Pair, edges: Mapping[str, Any]
+    ) -> Tensor:
+        if first is None:
+            return cast(Tensor, lin(self.propagate(graph, x=x, **edges)))
+        h = linear(x[0], first.weight)
+        out: Tensor = self.propagate(graph, x=(h, h if x[1] is x[0] else x[1]), **edges)
+        return out if first.bias is None else out + first.bias
+
+    def _commutes(self, weight: Tensor, by: type[Layer]) -> bool:
+        """Whether a linear map may come before the aggregate, and makes it narrower."""
+        linear_sum = self.is_by(by) and is_plain(cast(nn.Module, self.aggr_module), Sum)
+        return linear_sum and 0 < weight.size(0) < weight.size(1)
+
+    def is_by(self, layer: type[Layer]) -> bool:
+        """Whether message, aggregate and update are those of a layer; a subclass of it may have others."""
+        return all(
+            getattr(type(self), name) is getattr(layer, name) for name in ("message", "aggregate", "update")
+        )
+
+    def _check_nodes(self, name: str, x: Tensor, side: int) -> None:
+        if x.dim() < 2 or (self.node_dim == 0 and x.dim() > 2):
+            raise ValueError(
+                f"{self._name} needs {name} [num_nodes, channels], or with node_dim=-2 several of them, got "
+                f"shape {list(x.shape)}."
+            )
+        if pair(getattr(self, "in_channels", -1))[side] not in (-1, x.size(-1)):
+            raise ValueError(
+                f"{self._name} got {name} of width {x.size(-1)} but was built with "
+                f"in_channels={self.in_channels}."
+            )
+        weight = _first_parameter(self)
+        if weight is not None and x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(
+                f"{self._name} has weights of {weight.dtype}, but {name} is {x.dtype}: convert one of them."
+            )
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    # Edges --------------------------------------------------------------------------------------------
+
+    def read_edge_weight(
+        self, edge_weight: Tensor | None, graph: Graph, dtype: torch.dtype | None = None
+    ) -> Tensor | None:
+        """One number for each edge, `[num_edges]`, of the type of x, which is that of the weights."""
+        if edge_weight is None:
+            return None
+        if edge_weight.dim() == 2 and edge_weight.size(1) == 1:
+            edge_weight = edge_weight.squeeze(1)
+        if edge_weight.dim() != 1:
+            raise ValueError(
+                f"{self._name} needs edge_weight [num_edges], one number per edge, got shape "
+                f"{list(edge_weight.shape)}."
+            )
+        return self._check_edges("edge_weight", edge_weight, graph, dtype)
+
+    def read_edge_attr(self, edge_attr: Tensor | None, graph: Graph, edge_dim: int | None) -> Tensor | None:
+        """Features of the edges, `[num_edges, edge_dim]`."""
+        if edge_attr is None:
+            return None
+        if edge_attr.dim() == 1:
+            edge_attr = edge_attr.unsqueeze(1)
+        width = edge_attr.size(-1)
+        if edge_dim is None:
+            raise ValueError(
+                f"{self._name} got edge_attr of width {width} but was built with edge_dim=None: pass "
+                f"edge_dim={width}, or no edge_attr."
+            )
+        if edge_dim not in (-1, width):
+            raise ValueError(
+                f"{self._name} got edge_attr of width {width} but was built with edge_dim={edge_dim}."
+            )
+        return self._check_edges("edge_attr", edge_attr, graph)
+
+    def need_edge_attr(self, edge_attr: Tensor | None) -> Tensor:
+        """`edge_attr`, which this layer cannot do without."""
+        if edge_attr is None:
+            raise ValueError(f"{self._name} needs edge_attr, the features of the edges, but got none.")
+        return edge_attr
+
+    def _check_edges(
+        self, name: str, values: Tensor, graph: Graph, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        if values.size(0) != graph.num_edges:
+            raise ValueError(
+                f"{self._name} got {name} for {values.size(0)} edges, but the graph has {graph.num_edges}."
+            )
+        if not values.is_floating_point():
+            raise TypeError(f"{self._name} needs {name} of floating point, got {values.dtype}.")
+        if dtype is None and (weight := _first_parameter(self)) is not None:
+            dtype = weight.dtype
+        if dtype not in (None, values.dtype) and not torch.is_autocast_enabled(values.device.type):
+            raise TypeError(
+                f"{self._name} got {name} of {values.dtype} beside x of {dtype}: convert one of them."
+            )
+        if values.device != graph.device:
+            raise ValueError(f"{name} is on {values.device}, but the graph is on {graph.device}.")
+        return values
+
+
+def _first_parameter(module: nn.Module) -> nn.Parameter | None:
+    """The first of `module.parameters()`, in a tenth of its time."""
+    for parameter in module._parameters.values():
+        if parameter is not None:
+            return parameter
+    found = (_first_parameter(child) for child in module._modules.values() if child is not None)
+    return next((parameter for parameter in found if parameter is not None), None)
+
+
+def pair(widths: Widths) -> tuple[int, int]:
+    """The widths of sources and destinations; one number stands for both.
+
+    Raises:
+        TypeError: they are neither one number nor two.
+    """
+    if isinstance(widths, int):
+        return widths, widths
+    return _pair(widths)
+
+
+def _pair(widths: Any) -> tuple[int, int]:
+    if isinstance(widths, Integral):
+        return int(widths), int(widths)
+    if not isinstance(widths, tuple | list) or len(widths) != 2:
+        raise TypeError(f"in_channels must be a whole number, or a pair of them, got {widths!r}.")
+    return widths[0], widths[1]

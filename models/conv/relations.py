@@ -1,0 +1,312 @@
+"""Message passing by the type of an edge: who hears by which relation, and what of it goes into a sum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from mpnn import Graph, propagate
+from mpnn.graph.compressed import Compressed
+from mpnn.graph.csr import CSR, compress
+from mpnn.graph.distinct import distinct_rows
+from mpnn.native.pool import empty
+from mpnn.native.products import gram, multiply
+from mpnn.native.reach import is_single, only_autograd_follows
+from mpnn.native.row_blocks import rows_at_a_time
+from mpnn.plan.typed import grouped_linear
+
+MANY = 1 << 22  # numbers, 16 MB of float32: if one message for each edge had as many, few are there at once
+PAIRS_AT_ONCE = 1 << 13
+SENDERS_AT_ONCE = 1 << 14
+WITHOUT_A_LOOK = 1 << 26  # numbers, 256 MB of float32: as many may all pairs hear on a GPU, known or not
+
+
+class Relations(NamedTuple):
+    """Message passing by type, in two rounds over all types: edges to pairs (type, node), pairs to nodes.
+
+    Only the pairs that an edge enters count, ordered by type.
+    """
+
+    heard: Graph  # from the nodes to the pairs; or from a table with a row for every type and node
+    joined: Graph  # from the pairs to their nodes
+    counts: list[int]  # pairs of each type
+
+    @classmethod
+    def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool, table: bool) -> Relations:
+        """Those of a graph, whose edges carry messages forward or backward, maybe from a table."""
+        (senders, receivers), (num_senders, num_receivers) = _by_direction(graph, forward)
+        (type_of_pair, of_pair), pair_of_edge = distinct_rows((types, receivers), (num_types, num_receivers))
+        counts = torch.bincount(type_of_pair, minlength=num_types).tolist()
+        num_pairs = of_pair.numel()
+        if table:
+            senders, num_senders = types * num_senders + senders, num_types * num_senders
+        if forward:
+            heard = Graph(torch.stack([senders, pair_of_edge]), (num_senders, num_pairs))
+        else:
+            heard = Graph(torch.stack([pair_of_edge, senders]), (num_pairs, num_senders))
+        everyone = torch.arange(num_pairs, device=of_pair.device)
+        return cls(
+            heard,
+            Graph(torch.stack([everyone, of_pair]), (num_pairs, num_receivers)),
+            counts,
+        )
+
+    def total(self, heard: Tensor) -> Tensor:
+        """What all pairs `[num_pairs, ...]` of a node heard, summed: `[num_receivers, ...]`."""
+        return joined_sum(heard, self)
+
+    def transformed(self, heard: Tensor, weight: Tensor) -> Tensor:
+        """The same after a map for each type: `[num_types, in, out]`, or `[num_types, blocks, in, out]`."""
+        if weight.dim() == 4:
+            heard = heard.view(heard.size(0), weight.size(1), weight.size(2))
+        product = grouped_linear(heard, weight, self.counts)
+        return self.total(product.flatten(1))
+
+
+class AllPairs(NamedTuple):
+    """The same with all pairs, of every node and type, ordered by node, whether an edge enters them or not.
+
+    How many there are is known without a look at the edges: nobody waits for a GPU, and what a compiled
+    function does is the same for all graphs.
+    """
+
+    heard: Graph  # from the nodes to the pairs; or from a table with a row for every type and node
+    num_receivers: int
+    num_types: int
+
+    @classmethod
+    def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool, table: bool) -> AllPairs:
+        """Those of a graph, whose edges carry messages forward or backward, maybe from a table."""
+        (senders, receivers), (num_senders, num_receivers) = _by_direction(graph, forward)
+        pair_of_edge, num_pairs = receivers * num_types + types, num_receivers * num_types
+        if table:
+            senders, num_senders = types * num_senders + senders, num_types * num_senders
+        if forward:
+            ends, size = (senders, pair_of_edge), (num_senders, num_pairs)
+        else:
+            ends, size = (pair_of_edge, senders), (num_pairs, num_senders)
+        return cls(graph._bipartite_with(torch.stack(ends), size), num_receivers, num_types)
+
+    def total(self, heard: Tensor) -> Tensor:
+        """See `Relations.total`."""
+        return heard.reshape(self.num_receivers, self.num_types, heard.size(1)).sum(1)
+
+    def transformed(self, heard: Tensor, weight: Tensor) -> Tensor:
+        """See `Relations.transformed`; one product sums over the types as well."""
+        blocks = weight if weight.dim() == 4 else weight.unsqueeze(1)
+        heard = heard.reshape(self.num_receivers, *blocks.shape[:3])
+        return torch.einsum("nrbi,rbio->nbo", heard, blocks).flatten(1)
+
+
+def _by_direction(graph: Graph, forward: bool) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    """Who sends and who receives, `[num_edges]` each, and of how many."""
+    ends, size = (graph.src, graph.dst), graph.size
+    return (ends, size) if forward else (ends[::-1], size[::-1])
+
+
+class Part(NamedTuple):
+    """`Relations` of some of the receivers, and only of them."""
+
+    receivers: slice
+    heard: Compressed  # from all nodes to the pairs
+    joined: Compressed  # from the pairs to the receivers
+    receiver_of_pair: Tensor  # `[num_pairs]`, counted from the first of them
+    counts: list[int]  # pairs of each type
+    back: list[tuple[slice, Compressed]]  # from the pairs to the senders, and to some of these at a time
+
+    @classmethod
+    def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool) -> list[Part]:
+        """All of them in order: in each about as many pairs hear something as there are receivers."""
+        (senders, receivers), (num_senders, num_receivers) = _by_direction(graph, forward)
+        (of_pair, type_of_pair), pair_of_edge = distinct_rows((receivers, types), (num_receivers, num_types))
+        num_pairs = of_pair.numel()
+        first_pair = torch.zeros(num_receivers + 1, dtype=torch.int64)
+        torch.cumsum(torch.bincount(of_pair, minlength=num_receivers), 0, out=first_pair[1:])
+        count = max(1, round(num_pairs / num_receivers))
+        cuts = torch.searchsorted(first_pair, torch.tensor([k * num_pairs // count for k in range(1, count)]))
+        found = []
+        for first, last in pairwise(sorted({0, *cuts.tolist(), num_receivers})):
+            begin, end = first_pair[[first, last]].tolist()
+            here = (pair_of_edge >= begin) & (pair_of_edge < end)
+            order = torch.argsort(type_of_pair[begin:end], stable=True)
+            place = torch.empty_like(order)
+            place[order] = torch.arange(end - begin)
+            sent, entered = senders[here], place[pair_of_edge[here] - begin]
+            rows = compress(entered, sent, end - begin, num_senders)
+            kind = rows.indptr.dtype
+            found.append(
+                cls(
+                    slice(first, last),
+                    Compressed(rows.indptr, rows.indices, num_senders),
+                    Compressed((first_pair[first : last + 1] - begin).to(kind), place.to(kind), end - begin),
+                    (of_pair[begin:end][order] - first).to(kind),
+                    torch.bincount(type_of_pair[begin:end], minlength=num_types).tolist(),
+                    _some_rows(compress(sent, entered, num_senders, end - begin), end - begin),
+                )
+            )
+        return found
+
+
+def _some_rows(csr: CSR, num_columns: int) -> list[tuple[slice, Compressed]]:
+    """Rows, some at a time, as graphs."""
+    found = []
+    for rows in rows_at_a_time(csr.num_rows, SENDERS_AT_ONCE):
+        indptr = csr.indptr[rows.start : rows.stop + 1]
+        begin, end = int(indptr[0]), int(indptr[-1])
+        found.append((rows, Compressed(indptr - begin, csr.indices[begin:end], num_columns)))
+    return found
+
+
+@dataclass(frozen=True)
+class TypedEdges:
+    """The edges of a graph with the type of each, and whether messages go forward along them or backward."""
+
+    graph: Graph
+    types: Tensor  # `[num_edges]`
+    num_types: int
+    forward: bool
+
+    everywhere: bool = False  # whether a pair that no edge enters counts, as where it hears a product: 1
+
+    def relations(self, channels: int, *, table: bool = False) -> Relations | AllPairs:
+        """Who hears so many channels by which type, maybe from a table with a row for every type and node."""
+        kind: type[AllPairs | Relations] = AllPairs if self._are_all_pairs(channels) else Relations
+        key = (kind, self.num_types, self.forward, table)
+        given = (self.graph, self.types, self.num_types, self.forward)
+        return self.graph.memo(key, lambda: kind.of(*given, table))
+
+    def _are_all_pairs(self, channels: int) -> bool:
+        """Whether not to look which pairs an edge enters: that takes time for one step only, but no room."""
+        if torch.compiler.is_compiling() or self.everywhere:
+            return True
+        if self.graph.device.type == "cpu" or not self.graph.is_fleeting:
+            return False
+        pairs = self.num_types * self.graph.size[self.forward]
+        return pairs * channels <= WITHOUT_A_LOOK or pairs <= 2 * self.graph.num_edges
+
+    def parts(self) -> list[Part]:
+        """`Relations`, some of the receivers at a time."""
+        key = ("parts of relations", self.num_types, self.forward)
+        given = (self.graph, self.types, self.num_types, self.forward)
+        return self.graph.memo(key, lambda: Part.of(*given))
+
+
+def add_transformed(
+    out: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    listen: Callable[[Graph, Tensor], Tensor],
+    simple: str | None,
+    edges: TypedEdges,
+) -> Tensor:
+    """`out` plus Σ_r W_r of what every node hears by relation r; nobody else has `out`, which may become it.
+
+    Aggregating before multiplying takes one small product for each node and relation that hears anything, not
+    one for each edge.
+
+    Args:
+        out: `[num_receivers, out]`.
+        x: `[num_senders, in]`.
+        weight: `[num_relations, in, out]`.
+        listen: from x to what the pairs of relation and node hear, `[num_pairs, in]`.
+        simple: "sum" or "mean" if that is what `listen` does with x_j.
+        edges: who hears whom by which relation.
+
+    Returns:
+        `[num_receivers, out]`.
+    """
+
+    def at_once(x: Tensor, weight: Tensor) -> Tensor:
+        relations = edges.relations(x.size(1))
+        return relations.transformed(listen(relations.heard, x), weight)
+
+    exact = x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64)  # added up in parts
+    many = x.is_cpu and edges.graph.num_edges * x.size(1) >= MANY
+    if simple is not None and exact and many and only_autograd_follows(x):
+        return cast(Tensor, _AddInParts.apply(out, x, weight, simple, edges.parts(), at_once))  # type: ignore[no-untyped-call]
+    total = at_once(x, weight)
+    return out.add_(total) if only_autograd_follows(out) else out + total
+
+
+def joined_sum(heard: Tensor, relations: Relations | Part) -> Tensor:
+    """What all pairs `[num_pairs, ...]` of a node heard, summed: `[num_receivers, ...]`."""
+    return _aggregate(relations.joined, heard)
+
+
+def _aggregate(graph: Graph, h: Tensor, aggr: str = "sum") -> Tensor:
+    out: Tensor = propagate(graph, lambda h_j: h_j, aggr, h=h)
+    return out
+
+
+class _AddInParts(torch.autograd.Function):
+    """The same for some receivers at a time; what they hear is not kept: the way back listens again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        out: Tensor,
+        x: Tensor,
+        weight: Tensor,
+        aggr: str,
+        parts: list[Part],
+        at_once: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.aggr, ctx.parts, ctx.at_once = aggr, parts, at_once
+        ctx.mark_dirty(out)
+        for part in parts:
+            heard = _aggregate(part.heard, x, aggr)
+            product = (
+                heard if weight.size(1) == weight.size(2) else heard.new_empty(len(heard), weight.size(2))
+            )
+            for k, rows in _pieces(part):
+                multiply(heard[rows], weight[k], product[rows])
+            out[part.receivers].add_(joined_sum(product, part))
+            del heard, product
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        (gradient,), (x, weight) = gradients, ctx.saved_tensors
+        want_x, want_weight = ctx.needs_input_grad[1:3]
+        again = torch.is_grad_enabled()
+        if again or not is_single(gradient):  # to be differentiated again, or several gradients at once
+            with torch.enable_grad():
+                x = x.view_as(x)
+                out = ctx.at_once(x, weight)
+            asked = [t for t, want in ((x, want_x), (weight, want_weight)) if want]
+            each = iter(torch.autograd.grad(out, asked, gradient, create_graph=again))
+            found = [next(each) if want else None for want in (want_x, want_weight)]
+            return gradient, *found, None, None, None
+        of_x = empty(x.shape, x.dtype) if want_x else None
+        of_weight = torch.zeros_like(weight, memory_format=torch.contiguous_format)
+        for part in ctx.parts:
+            # The gradient of what a relation's pairs heard takes the place of what they heard.
+            place, received = _aggregate(part.heard, x, ctx.aggr), gradient[part.receivers]
+            for k, rows in _pieces(part):
+                sent = received.index_select(0, part.receiver_of_pair[rows])
+                if want_weight:
+                    of_weight[k] += gram(place[rows], sent)
+                if of_x is not None:
+                    multiply(sent, weight[k].t(), place[rows])
+                    if ctx.aggr == "mean":
+                        place[rows].div_(part.heard.in_degree[rows].unsqueeze(1))
+                del sent
+            if of_x is not None:
+                for senders, graph in part.back:
+                    sums = _aggregate(graph, place)
+                    of_x[senders].copy_(sums) if part is ctx.parts[0] else of_x[senders].add_(sums)
+            del place
+        return gradient, of_x, of_weight if want_weight else None, None, None, None
+
+
+def _pieces(part: Part) -> Iterator[tuple[int, slice]]:
+    """Pairs of one relation each, as many as a cache holds, with the number of the relation."""
+    for k, (end, count) in enumerate(zip(accumulate(part.counts), part.counts, strict=True)):
+        for start in range(end - count, end, PAIRS_AT_ONCE):
+            yield k, slice(start, min(start + PAIRS_AT_ONCE, end))

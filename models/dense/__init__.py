@@ -1,0 +1,1 @@
+"""Layers on grids, chains and complete graphs, by torch.nn's names."""

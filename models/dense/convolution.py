@@ -1,0 +1,232 @@
+"""Convolution: a matrix for every offset of the kernel, as messages on a grid.
+
+Each class takes torch.nn's arguments, tensors and state_dict, and, given a `graph` whose edges have kernel
+offsets for types, features of its nodes: of a grid with holes, of scattered pixels, of any graph (an R-GCN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from math import prod
+from typing import Any, cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mpnn import Graph, MessagePassing
+from mpnn.backends import straight
+from mpnn.lowering.images import to_image, to_rows
+from mpnn.models.dense.shortcut import goes_dense
+from mpnn.plan.typed import typed_linear
+from mpnn.topology import Grid, grid
+
+Shape = tuple[int, ...]
+
+# The same grid serves every call with tensors of one shape.
+_grid: Callable[..., Grid] = lru_cache(maxsize=64)(grid)
+
+
+class Convolution(MessagePassing):
+    """h_i = Σ_{j→i} W[type of j→i] x_j + b, what all convolutions say.
+
+    A type is the place in the kernel, row-major; groups of channels are blocks of W.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    in_channels: int
+    out_channels: int
+    groups: int
+    kernel_size: Shape
+    stride: Shape
+    dilation: Shape
+    transposed: bool
+    _reversed_padding_repeated_twice: list[int]
+
+    def message(self, x_j: Tensor, edge_type: Tensor) -> Tensor:  # type: ignore[override]
+        return typed_linear(x_j, self.matrices(), edge_type)
+
+    def update(self, inputs: Tensor) -> Tensor:
+        out = inputs.flatten(1)
+        return out if self.bias is None else out + self.bias
+
+    def matrices(self) -> Tensor:
+        """`[num_types, groups, in, out]`: the weight of every place in the kernel."""
+        weight = self.weight.flatten(2)
+        blocks = weight.reshape(self.groups, -1, *weight.shape[1:])
+        return blocks.permute(3, 0, 1, 2) if self.transposed else blocks.permute(3, 0, 2, 1)
+
+    def on_nodes(self, x: Tensor, graph: Graph) -> Tensor:
+        """`[num_src, in_channels]` -> `[num_dst, out_channels]`.
+
+        Raises:
+            ValueError: edges without types, or with more types than the kernel has places.
+        """
+        name, places = type(self).__name__, prod(self.kernel_size)
+        if x.dim() != 2 or x.size(1) != self.in_channels:
+            raise ValueError(
+                f"{name} with a graph needs nodes [num_nodes, {self.in_channels}], got shape {list(x.shape)}."
+            )
+        if not isinstance(graph, Graph) or not graph.is_typed:
+            raise ValueError(f"{name} needs a Graph whose edges have types, the places in the kernel.")
+        if graph.num_edge_types > places:
+            raise ValueError(
+                f"the graph has {graph.num_edge_types} edge types, but the kernel {list(self.kernel_size)} "
+                f"has {places} places."
+            )
+        out: Tensor = self.propagate(
+            graph, x=(x.reshape(x.size(0), self.groups, self.in_channels // self.groups), None)
+        )
+        return out
+
+    def _border(self) -> tuple[tuple[int, int], ...]:
+        """Padding in front and behind, per dimension."""
+        pairs = self._reversed_padding_repeated_twice
+        return tuple((pairs[k], pairs[k + 1]) for k in range(len(pairs) - 2, -1, -2))
+
+
+def _convolve(layer: Any, x: Tensor, graph: Graph | None) -> Tensor:
+    if graph is not None:
+        return cast(Tensor, layer.on_nodes(x, graph))
+    batch = _as_batch(layer, x)
+    mode, border = layer.padding_mode, layer._border()
+    if mode in ("reflect", "replicate"):
+        batch = F.pad(batch, layer._reversed_padding_repeated_twice, mode=mode)
+        border = ((0, 0),) * len(border)
+    shape = tuple(batch.shape[2:])
+    topology = _grid(
+        shape,
+        tuple(layer.kernel_size),
+        tuple(layer.stride),
+        border,
+        tuple(layer.dilation),
+        batch=batch.size(0),
+        periodic=mode == "circular",
+        device=x.device,
+    )
+    out = to_image(layer.on_nodes(to_rows(batch), topology), topology.dst_shape)
+    return out if batch.dim() == x.dim() else out.squeeze(0)
+
+
+def _convolve_transposed(layer: Any, x: Tensor, output_size: list[int] | None, graph: Graph | None) -> Tensor:
+    if graph is not None:
+        if output_size is not None:
+            raise ValueError("output_size has no meaning with a graph, whose nodes are the output.")
+        return cast(Tensor, layer.on_nodes(x, graph))
+    batch = _as_batch(layer, x)
+    dimensions = len(layer.kernel_size)
+    extra = layer._output_padding(
+        x, output_size, layer.stride, layer.padding, layer.kernel_size, dimensions, layer.dilation
+    )
+    for more, stride, gap in zip(extra, layer.stride, layer.dilation, strict=True):
+        if more >= max(stride, gap):
+            raise ValueError(
+                f"output_padding is {more}, but must be below the stride, {stride}, or the dilation, {gap}."
+            )
+    shape = tuple(
+        (extent - 1) * stride - 2 * border + gap * (kernel - 1) + more + 1
+        for extent, stride, border, gap, kernel, more in zip(
+            batch.shape[2:],
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            layer.kernel_size,
+            extra,
+            strict=True,
+        )
+    )
+    forward = _grid(
+        shape,
+        tuple(layer.kernel_size),
+        tuple(layer.stride),
+        tuple((border, border) for border in layer.padding),
+        tuple(layer.dilation),
+        batch=batch.size(0),
+        device=x.device,
+    )
+    # Where the output is padded by more than a stride, the grid has senders behind the image: they send zero.
+    sides: list[int] = []
+    for wanted, extent in zip(forward.out_shape, batch.shape[2:], strict=True):
+        sides = [0, wanted - extent, *sides]
+    out = layer.on_nodes(to_rows(F.pad(batch, sides)), forward.reverse())
+    image = to_image(out, shape)
+    return image if batch.dim() == x.dim() else image.squeeze(0)
+
+
+def _as_batch(layer: Any, x: Tensor) -> Tensor:
+    dimensions = len(layer.kernel_size)
+    if x.dim() not in (dimensions + 1, dimensions + 2) or x.size(-dimensions - 1) != layer.in_channels:
+        raise ValueError(
+            f"{type(layer).__name__} needs [batch, {layer.in_channels}{', *' * dimensions}] or one such "
+            f"image, got shape {list(x.shape)}."
+        )
+    return x.unsqueeze(0) if x.dim() == dimensions + 1 else x
+
+
+class Conv1d(nn.Conv1d, Convolution):
+    """`torch.nn.Conv1d`, on sequences and on graphs."""
+
+    def forward(self, input: Tensor, *, graph: Graph | None = None) -> Tensor:
+        if graph is None and goes_dense(self, Convolution):
+            return straight(self, "convolution", super().forward, input)
+        return _convolve(self, input, graph)
+
+
+class Conv2d(nn.Conv2d, Convolution):
+    """`torch.nn.Conv2d`, on images and on graphs.
+
+    >>> conv = Conv2d(3, 8, kernel_size=3)
+    >>> conv(torch.randn(2, 3, 5, 5)).shape
+    torch.Size([2, 8, 3, 3])
+    >>> grid = mpnn.topology.grid((5, 5), 3)
+    >>> conv(torch.randn(25, 3), graph=grid).shape
+    torch.Size([9, 8])
+    """
+
+    def forward(self, input: Tensor, *, graph: Graph | None = None) -> Tensor:
+        if graph is None and goes_dense(self, Convolution):
+            return straight(self, "convolution", super().forward, input)
+        return _convolve(self, input, graph)
+
+
+class Conv3d(nn.Conv3d, Convolution):
+    """`torch.nn.Conv3d`, on volumes and on graphs."""
+
+    def forward(self, input: Tensor, *, graph: Graph | None = None) -> Tensor:
+        if graph is None and goes_dense(self, Convolution):
+            return straight(self, "convolution", super().forward, input)
+        return _convolve(self, input, graph)
+
+
+class ConvTranspose1d(nn.ConvTranspose1d, Convolution):
+    """`torch.nn.ConvTranspose1d`: messages against the edges of a grid."""
+
+    def forward(
+        self, input: Tensor, output_size: list[int] | None = None, *, graph: Graph | None = None
+    ) -> Tensor:
+        if graph is None and goes_dense(self, Convolution):
+            return straight(self, "convolution", super().forward, input, output_size)
+        return _convolve_transposed(self, input, output_size, graph)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d, Convolution):
+    """`torch.nn.ConvTranspose2d`: messages against the edges of a grid."""
+
+    def forward(
+        self, input: Tensor, output_size: list[int] | None = None, *, graph: Graph | None = None
+    ) -> Tensor:
+        if graph is None and goes_dense(self, Convolution):
+            return straight(self, "convolution", super().forward, input, output_size)
+        return _convolve_transposed(self, input, output_size, graph)
+
+
+class ConvTranspose3d(nn.ConvTranspose3d, Convolution):
+    """`torch.nn.ConvTranspose3d`: messages against the edges of a grid."""
+
+    def forward(
+        self, input: Tensor, output_size: list[int] | None = None, *, graph: Graph | None = None
+    ) -> Tensor:
+        if graph is None and goes_dense(self, Convolution):
+            return straight(self, "convolution", super().forward, input, output_size)
+        return _convolve_transposed(self, input, output_size, graph)

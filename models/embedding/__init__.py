@@ -1,0 +1,1 @@
+"""Vectors of nodes, learned from walks."""

@@ -1,0 +1,80 @@
+"""A causal Transformer: a language model on the graph in which each token hears those before it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mpnn.functional import matmul
+from mpnn.graph.adjacency import Topology
+from mpnn.models.dense.transformer import TransformerEncoder, TransformerEncoderLayer
+from mpnn.models.networks.language_model import LanguageModel
+
+
+class CausalTransformer(LanguageModel):
+    """GPT-2 (Radford et al., 2019) in small: what is embedded also reads out, normalisation comes first.
+
+    Given a `graph`, its tokens `[num_nodes]` hear their neighbours instead of all before them, and the logits
+    are `[num_nodes, num_tokens]`: windowed attention is `topology.band(num_nodes, window, causal=True)`.
+
+    Raises:
+        ValueError: channels that the heads cannot share; more tokens than the context holds; a state, of
+            which there is none.
+
+    >>> model = CausalTransformer(num_tokens=65, channels=16, heads=2, num_layers=2, context=32)
+    >>> logits, _ = model(torch.randint(65, (4, 32)))
+    >>> logits.shape
+    torch.Size([4, 32, 65])
+    >>> window = mpnn.topology.band(32, 8, causal=True)
+    >>> model(torch.randint(65, (32,)), graph=window)[0].shape
+    torch.Size([32, 65])
+    """
+
+    remembers = False
+    context: int
+
+    def __init__(
+        self,
+        num_tokens: int,
+        channels: int = 128,
+        heads: int = 4,
+        num_layers: int = 4,
+        context: int = 64,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"channels is {channels}, but should be a multiple of heads, {heads}")
+        self.num_tokens, self.context = num_tokens, context
+        self.embed, self.place = nn.Embedding(num_tokens, channels), nn.Embedding(context, channels)
+        self.dropout = nn.Dropout(dropout)
+        layer = TransformerEncoderLayer(
+            channels, heads, 4 * channels, dropout, "gelu", batch_first=True, norm_first=True
+        )
+        self.layers = TransformerEncoder(layer, num_layers, nn.LayerNorm(channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights as GPT-2 does: 0.02, and less for what is added to the residual stream."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() > 1:
+                added = name.endswith(("out_proj.weight", "linear2.weight"))
+                depth = 2 * len(self.layers.layers) if added else 1
+                nn.init.normal_(parameter, std=0.02 / math.sqrt(depth))
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+
+    def forward(
+        self, tokens: Tensor, state: None = None, *, graph: Topology | None = None
+    ) -> tuple[Tensor, None]:
+        if state is not None:
+            raise ValueError(f"state is a {type(state).__name__}, but this model has none: pass None")
+        length = tokens.size(-1)
+        if length > self.context:
+            raise ValueError(f"tokens are {length} in a row, but context is {self.context}")
+        places = torch.arange(length, device=tokens.device)
+        x = self.dropout(self.embed(tokens) + self.place(places))
+        x = self.layers(x, is_causal=True) if graph is None else self.layers(x, graph=graph)
+        return matmul(x, self.embed.weight.T), None

@@ -1,0 +1,1 @@
+"""How the kernels of a backend are made and called, whatever their language."""

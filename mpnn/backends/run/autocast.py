@@ -1,0 +1,33 @@
+"""Plans under `torch.autocast`: its casts are operations of the plan, so it is off where a plan runs."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from mpnn.graph.graph import Graph
+
+_AS_IT_IS = nullcontext()
+
+
+def autocast_type(graph: Graph) -> torch.dtype | None:
+    """In which type `torch.autocast` computes on the graph's device, None where it is off."""
+    device = graph.device.type
+    return torch.get_autocast_dtype(device) if _is_on(device) else None
+
+
+def without_autocast(graph: Graph) -> AbstractContextManager[Any]:
+    """A block in which it is off."""
+    device = graph.device.type
+    return torch.autocast(device, enabled=False) if _is_on(device) else _AS_IT_IS
+
+
+def _is_on(device: str) -> bool:
+    return device != "meta" and torch.is_autocast_enabled(device)  # which knows no such device
+
+
+def casting(graph: Graph, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+    """A block in which it is on, in a type; as it is where there is none."""
+    return _AS_IT_IS if dtype is None else torch.autocast(graph.device.type, dtype)

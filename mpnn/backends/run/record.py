@@ -1,0 +1,53 @@
+"""What ran, for `mpnn.explain`: nobody listens otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import torch
+
+from mpnn.backends.run.work import Work
+from mpnn.step.step import Recurrence, Step
+
+
+class Ran(NamedTuple):
+    """Something that was computed."""
+
+    what: Step | Recurrence | str  # a string names a layer that called its kernel itself
+    how: str  # "plan", "eager", "dense", or "levels", whose steps follow
+    reason: str = ""  # why it is not a plan, or which rule it follows
+    work: Work | None = None  # counted while it ran
+    fused: Any = None  # its plan and kernels
+    wanted: tuple[bool, ...] = ()  # which of the plan's inputs a gradient is asked for
+
+
+_listener: ContextVar[list[Ran] | None] = ContextVar("mpnn_record", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[list[Ran]]:
+    """The list to which every step of the block, in this thread, is added."""
+    ran: list[Ran] = []
+    token = _listener.set(ran)
+    try:
+        yield ran
+    finally:
+        _listener.reset(token)
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """What runs in the block, in this thread, is not reported."""
+    token = _listener.set(None)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def listener() -> list[Ran] | None:
+    """Where to report what ran, if anywhere; a compiled function does not."""
+    return None if torch.compiler.is_compiling() else _listener.get()

@@ -1,0 +1,90 @@
+"""Whether a tensor holds what it held before, in whatever way somebody may have written into it."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from mpnn.graph.edges import lasting, outliving
+from mpnn.native.checksum import checksum
+
+T = TypeVar("T")
+
+PLAIN = (Tensor, torch.nn.Parameter)
+
+SMALL = 1 << 12  # bytes: as many are kept as they are
+MOST_COPIED = 1 << 24  # bytes: 16 MB, the edges of a graph with a million of them
+
+
+def contents(tensor: Tensor) -> Hashable:
+    """What is the same as long as a tensor holds the same, and another thing afterwards.
+
+    Writes through `tensor.data`, or through numpy where that shares the memory, raise no version: all bytes
+    count, the few of a small tensor as they are, the others by their sum (64 bits). The edges of a graph with
+    170,000 nodes and 1.2 million edges, 19 MB, cost half a millisecond, a hundredth of a step of GCN with 16
+    channels, both on one thread.
+    To look at another device's memory the host would have to wait: there a version, an address and a shape
+    stand for it, and only `tensor.data[...] = v` goes unseen.
+    """
+    if not _in_memory(tensor):
+        place = tensor.data_ptr() if tensor.is_cuda and type(tensor) in PLAIN else 0
+        return tensor._version, place, tensor.shape, tensor.stride()
+    held = tensor
+    if not tensor.is_contiguous() and not (tensor.dim() == 2 and tensor.t().is_contiguous()):
+        held = tensor.detach().contiguous()
+    size = held.nbytes
+    held_bytes = ctypes.string_at(held.data_ptr(), size) if size <= SMALL else checksum(held)
+    return tensor.shape, tensor.stride(), tensor.dtype, held_bytes
+
+
+def _in_memory(tensor: Tensor) -> bool:
+    return (
+        type(tensor) in PLAIN
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and (tensor.data_ptr() != 0 or not tensor.numel())
+    )
+
+
+class OfTensors(Generic[T]):
+    """What was made of tensors, each as long as its tensor lives and holds what it held then."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[Tensor], Hashable, T]] = {}
+
+    def get(self, tensor: Tensor) -> T | None:
+        """What was kept for the tensor, None if nothing was or somebody wrote into the tensor since."""
+        found = self._known.get(id(tensor))
+        if found is None or found[0]() is not tensor or found[1] != contents(tensor):
+            return None
+        return found[2]
+
+    def keep(self, tensor: Tensor, value: T) -> T:
+        """Keep a value for a tensor as it is now."""
+        key, known = id(tensor), self._known
+
+        def forget(reference: weakref.ref[Tensor]) -> None:
+            if key in known and known[key][0] is reference:
+                del known[key]
+
+        known[key] = weakref.ref(tensor, forget), contents(tensor), value
+        return value
+
+
+def taken(index: Tensor) -> tuple[Tensor, Hashable | None]:
+    """What a graph keeps of a tensor that its maker may still write into: a copy, and None.
+
+    Of a large one the tensor itself, and its contents, by which the graph finds out.
+    """
+    if torch.compiler.is_compiling() or index.is_meta or type(index) not in PLAIN or index.is_inference():
+        return lasting(index), None
+    if index.nbytes > MOST_COPIED:
+        return index, contents(index)
+    with outliving(index):
+        return index.clone(memory_format=torch.contiguous_format), None

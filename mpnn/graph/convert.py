@@ -1,0 +1,222 @@
+"""Graphs from and to networkx, scipy.sparse and PyTorch Geometric, both ways without loss."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from typing import TYPE_CHECKING, Any, cast
+
+import networkx
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from mpnn.graph.graph import Graph, Size
+from mpnn.graph.matrix import check_matrix
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data, HeteroData
+
+# A networkx graph iterates its edges by source and knows nothing of two node sets or of batches: these
+# attributes, of edges, nodes and the whole graph, carry what would be lost.
+EDGE_ID, EDGE_TYPE = "edge_id", "edge_type"
+SIZE, NUM_EDGE_TYPES, GRAPH_SIZES = "bipartite_size", "num_edge_types", "graph_sizes"
+SIDE, GRAPH_ID = (
+    "bipartite",
+    "graph_id",
+)  # of nodes: 0 sends and 1 receives, as networkx has it; graph of a batch
+NUM_RELATIONS = "num_relations"  # of PyG's Data, which computes a num_edge_types of its own
+
+
+def from_networkx(graph: networkx.Graph) -> Graph:
+    """A `Graph` with nodes numbered in networkx's node order.
+
+    An undirected edge becomes two directed ones (a self loop one). Edge attributes `edge_type` (on all edges
+    or none) and `edge_id` (the position, as `to_networkx` writes it) are read, and the graph attributes that
+    `to_networkx` writes; everything else is a feature and stays with the caller. Of a bipartite graph
+    or a batch, the nodes that `to_networkx` wrote say on which side and in which graph they are: a subgraph
+    is bipartite or a batch too, with its nodes in networkx's order within each side, or graph.
+
+    >>> Graph.from_networkx(networkx.karate_club_graph())
+    Graph(num_nodes=34, num_edges=156)
+    """
+    if not isinstance(graph, networkx.Graph):
+        raise TypeError(f"graph must be a networkx graph, got {type(graph).__name__}.")
+    facts = graph.graph
+    # Side, then graph: what networkx makes of a subgraph keeps no order, and the numbers of the whole graph.
+    side = _told(graph, SIDE) if SIZE in facts else None
+    owner = _told(graph, GRAPH_ID) if GRAPH_SIZES in facts else None
+    order = [part for part in (side, owner) if part is not None]
+    nodes = sorted(graph.nodes, key=lambda node: [part[node] for part in order])
+    number = {node: k for k, node in enumerate(nodes)}
+    edges = [(number[u], number[v], attributes) for u, v, attributes in graph.edges(data=True)]
+    if edges and all(EDGE_ID in attributes for *_, attributes in edges):
+        edges.sort(key=lambda edge: cast(int, edge[2][EDGE_ID]))
+    if not graph.is_directed():
+        edges = [
+            turned for u, v, a in edges for turned in ([(u, v, a)] if u == v else [(u, v, a), (v, u, a)])
+        ]
+    ends = torch.tensor([(u, v) for u, v, _ in edges], dtype=torch.int64).reshape(-1, 2).t().contiguous()
+    num_nodes: int | Size = len(number)
+    if SIZE in facts:
+        num_nodes = num_src, num_dst = tuple(facts[SIZE])
+        if side is not None:
+            num_dst = sum(side.values())
+            num_nodes = num_src, num_dst = len(side) - num_dst, num_dst
+        if num_src + num_dst != len(number):
+            raise ValueError(f"{SIZE} is {facts[SIZE]}, but the networkx graph has {len(number)} nodes.")
+        ends[1] -= num_src
+    edge_type = _edge_types([a for *_, a in edges], typed=NUM_EDGE_TYPES in facts)
+    out = Graph(ends, num_nodes, edge_type, num_edge_types=facts.get(NUM_EDGE_TYPES))
+    if GRAPH_SIZES not in facts:
+        return out
+    sizes: list[Size] = facts[GRAPH_SIZES]
+    if owner is not None and (side is not None or SIZE not in facts):
+        count = Counter((0 if side is None else side[node], k) for node, k in owner.items())
+        sizes = [(count[0, k], count[int(side is not None), k]) for k in range(len(sizes))]
+    return out.as_batch(sizes)
+
+
+def _told(graph: networkx.Graph, name: str) -> dict[Any, int] | None:
+    """An attribute that every node has as a count; None if one has not."""
+    told = dict(graph.nodes(data=name))
+    return told if all(isinstance(k, int) and k >= 0 for k in told.values()) else None
+
+
+def _edge_types(attributes: list[dict[str, Any]], typed: bool) -> Tensor | None:
+    types = [a[EDGE_TYPE] for a in attributes if EDGE_TYPE in a]
+    if not types and not (typed and not attributes):
+        return None
+    if len(types) != len(attributes):
+        raise ValueError(
+            f"{len(types)} of {len(attributes)} edges have an {EDGE_TYPE}: give one to all or none."
+        )
+    for one in types:
+        if not isinstance(one, int | np.integer):
+            raise TypeError(f"{EDGE_TYPE} must be an integer on every edge, got {one!r}.")
+    return torch.tensor(types, dtype=torch.int64)
+
+
+def to_networkx(graph: Graph) -> networkx.DiGraph | networkx.MultiDiGraph:
+    """A `networkx.DiGraph`, or a `MultiDiGraph` when edges repeat, with `edge_id` and `edge_type` attributes.
+
+    The destinations of a bipartite graph are numbered behind its sources.
+    """
+    sources, destinations = graph.edge_index.tolist()
+    repeated = len(set(zip(sources, destinations, strict=True))) < graph.num_edges
+    out = networkx.MultiDiGraph() if repeated else networkx.DiGraph()
+    if graph.is_bipartite:
+        out.graph[SIZE] = graph.size
+        out.add_nodes_from(range(graph.num_src), **{SIDE: 0})
+        out.add_nodes_from(range(graph.num_src, sum(graph.size)), **{SIDE: 1})
+        destinations = [graph.num_src + i for i in destinations]
+    else:
+        out.add_nodes_from(range(graph.num_nodes))
+    if graph.edge_type is not None:
+        out.graph[NUM_EDGE_TYPES] = graph.num_edge_types
+    if graph.num_graphs > 1:
+        out.graph[GRAPH_SIZES] = sizes = graph.graph_sizes
+        sides = (0, 1) if graph.is_bipartite else (0,)
+        owners = [k for side in sides for k, size in enumerate(sizes) for _ in range(size[side])]
+        networkx.set_node_attributes(out, dict(enumerate(owners)), GRAPH_ID)
+    attributes = [{EDGE_ID: e} for e in range(graph.num_edges)]
+    if graph.edge_type is not None:
+        attributes = [a | {EDGE_TYPE: t} for a, t in zip(attributes, graph.edge_type.tolist(), strict=True)]
+    out.add_edges_from(zip(sources, destinations, attributes, strict=True))
+    return out
+
+
+def from_scipy(matrix: scipy.sparse.sparray) -> tuple[Graph, Tensor]:
+    """A `Graph` and its edge values `[num_edges]` from a sparse matrix with entry `[source, destination]`.
+
+    A square matrix gives an ordinary graph, any other a bipartite one. Stored zeros are edges, and entries
+    stored twice are two edges.
+
+    Raises:
+        TypeError: no sparse matrix of two dimensions.
+        ValueError: pointers or indices of the matrix contradict each other.
+    """
+    check_matrix(matrix)
+    coo = matrix.tocoo()
+    edge_index = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
+    num_src, num_dst = coo.shape
+    graph = Graph(edge_index, num_src if num_src == num_dst else (num_src, num_dst))
+    return graph, torch.from_numpy(np.array(coo.data))
+
+
+def to_scipy(graph: Graph, values: Tensor | None = None) -> scipy.sparse.coo_array:
+    """A `scipy.sparse.coo_array` with entry `[source, destination]`, edges in their order.
+
+    Args:
+        graph: any graph.
+        values: `[num_edges]`, what to store; by default the edge types, or ones where there are none.
+    """
+    if values is None:
+        values = torch.ones(graph.num_edges) if graph.edge_type is None else graph.edge_type
+    if values.shape != (graph.num_edges,):
+        raise ValueError(f"values must have shape [{graph.num_edges}], got {list(values.shape)}.")
+    sources, destinations = graph.edge_index.cpu().numpy()
+    return scipy.sparse.coo_array((values.detach().cpu().numpy(), (sources, destinations)), shape=graph.size)
+
+
+def pyg() -> Any:
+    """`torch_geometric.data`, which takes seconds to import and warns of what it does on the way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import torch_geometric.data
+    return torch_geometric.data
+
+
+def from_pyg(data: Data | HeteroData) -> Graph:
+    """A `Graph` from PyG's `Data`, `Batch`, or a `HeteroData` with one edge type, bipartite if that has two
+    node types.
+
+    Only the topology is taken: `edge_index`, `num_nodes`, `edge_type` and where a batch's graphs begin.
+    """
+    if not isinstance(data, pyg().Data | pyg().HeteroData):
+        raise TypeError(f"data must be PyG's Data or HeteroData, got {type(data).__name__}.")
+    pointers = (data, data)
+    num_nodes: int | Size | None
+    if isinstance(data, pyg().HeteroData):
+        if len(data.edge_types) != 1:
+            raise ValueError(f"data has edge types {data.edge_types}: a Graph holds exactly one of them.")
+        source, _, destination = data.edge_types[0]
+        store, pointers = data[data.edge_types[0]], (data[source], data[destination])
+        if source == destination:
+            num_nodes = data[source].num_nodes
+        else:
+            num_nodes = (data[source].num_nodes, data[destination].num_nodes)
+    else:
+        store, num_nodes = data, data.num_nodes
+    edge_index = store.get("edge_index")
+    if edge_index is None:
+        raise ValueError("data has no edge_index.")
+    edge_type, relations = store.get(EDGE_TYPE), store.get(NUM_RELATIONS)
+    if relations is not None:
+        relations = int(torch.as_tensor(relations).max())  # a batch has one entry per graph
+    graph = Graph(edge_index, num_nodes, edge_type, num_edge_types=relations)
+    if not isinstance(data, pyg().Batch):
+        return graph
+    return graph.as_batch(list(zip(*(end.ptr.diff().tolist() for end in pointers), strict=True)))
+
+
+def to_pyg(graph: Graph) -> Data | HeteroData:
+    """PyG's `Data`; its `Batch` for a batch of graphs; a `HeteroData` from "src" to "dst" when bipartite.
+
+    A typed graph's number of relations is kept as `num_relations`.
+    """
+    if graph.num_graphs > 1:
+        return pyg().Batch.from_data_list([to_pyg(one) for one in graph.unbatch()])
+    types = {}
+    if graph.edge_type is not None:
+        types = {EDGE_TYPE: graph.edge_type, NUM_RELATIONS: graph.num_edge_types}
+    if not graph.is_bipartite:
+        return pyg().Data(edge_index=graph.edge_index, num_nodes=graph.num_nodes, **types)
+    data = pyg().HeteroData()
+    data["src"].num_nodes, data["dst"].num_nodes = graph.size
+    store = data["src", "to", "dst"]
+    store.edge_index = graph.edge_index
+    for name, value in types.items():
+        store[name] = value
+    return data

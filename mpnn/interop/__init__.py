@@ -1,0 +1,1 @@
+"""PyTorch Geometric's own layers on these kernels."""

@@ -1,0 +1,362 @@
+"""What an accelerated PyTorch Geometric layer does in its own way: three methods of a subclass of its class.
+
+`accelerate` makes the subclass, under the same name, and lets the layer be of it. The methods look everything
+up in the layer that is called, so that copies and replicas use their own weights. A layer's states:
+
+                      accelerate()
+      GATConv  ------------------------->  GATConv (Accelerated, GATConv)
+         ^                                      |         |          |
+         |  under torch.compile, in             | copy,   | pickle,  | replicas of DataParallel
+         |  TorchScript, in an explainer,       | deepcopy| package  |
+         |  with hooks on messages, ...         v         v          v
+         +---- its own code runs ----      another of the same class, with its own tensors
+
+A pickle holds the layer's own class by name, and that it was accelerated; the subclass is made anew where it
+is read. What stands in the layer besides is one `Known`: nothing in it belongs to one layer alone, or it is
+checked at each call.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import inspect
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from functools import partial, wraps
+from operator import itemgetter
+from types import MethodType
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from mpnn import backends
+from mpnn.aggregate.aggregators import Aggregator
+from mpnn.graph.recent import Recent
+from mpnn.interop.edge_value import EdgeValue, settled
+from mpnn.interop.pyg_aggregators import translated
+from mpnn.plan.composed import Composed, written
+from mpnn.step.fields import PAIR, Argument, Fields
+from mpnn.step.parameters import Asked, Parameter, parameters_of
+from mpnn.step.plain import is_watched
+from mpnn.step.step import Step
+
+HOOKS = (
+    "_propagate_forward_pre_hooks", "_propagate_forward_hooks", "_message_forward_pre_hooks",
+    "_message_forward_hooks", "_aggregate_forward_pre_hooks", "_aggregate_forward_hooks",
+    "_edge_update_forward_pre_hooks", "_edge_update_forward_hooks",
+)  # fmt: skip
+_hooks_of = itemgetter(*HOOKS)
+FUNCTIONS = ("message", "update", "edge_update")
+KNOWN = "_accelerated"
+WEIGHTS = "return_attention_weights"
+
+# The layer whose `forward` is running, unless it is asked for what it computes on the edges.
+_running: ContextVar[Any] = ContextVar("mpnn_accelerated_layer", default=None)
+
+
+class Known:
+    """What is found out once about a layer, and kept in it."""
+
+    def __init__(self, recent: Recent) -> None:
+        self.recent = recent
+        self.signature: Signature | None = None
+        self.aggregator: tuple[Any, Aggregator | None] = (None, None)
+
+    def __reduce__(self) -> tuple[type[Known], tuple[Recent]]:
+        return Known, (self.recent,)
+
+
+class Signature:
+    """What the functions of a layer ask for: known for as long as it has the same ones."""
+
+    def __init__(self, layer: Any, functions: tuple[Any, ...]) -> None:
+        self.functions = functions
+        self._message, self._update = parameters_of(layer.message), parameters_of(layer.update, skip=1)
+        self._of_edges: Asked | None = None
+        self._asked: dict[frozenset[str], Asked] = {}
+        fields = [p.field for p in (*self._message, *self._update)]
+        # What the message alone asks for, under its own name only.
+        self.as_they_are = frozenset(p.name for p in self._message if fields.count(p.name) == 1)
+        self.writes = written(layer.message)
+
+    def asked_without(self, waiting: frozenset[str]) -> Asked:
+        """What message and update ask for besides some fields."""
+        if waiting not in self._asked:
+            some = tuple([p for p in self._message if p.field not in waiting])
+            self._asked[waiting] = Asked({"message": some, "update": self._update})
+        return self._asked[waiting]
+
+    def of_edges(self, layer: Any) -> Asked:
+        """What `edge_update` asks for."""
+        if self._of_edges is None:
+            self._of_edges = Asked({"edge_update": parameters_of(layer.edge_update)})
+        return self._of_edges
+
+
+def signature_of(layer: Any) -> Signature:
+    """What the layer's functions ask for."""
+    own, kind = layer.__dict__, type(layer)
+    known: Known = own[KNOWN]
+    functions = (kind.message, kind.update, kind.edge_update)
+    if not own.keys().isdisjoint(FUNCTIONS):
+        functions = tuple([own.get(name, f) for name, f in zip(FUNCTIONS, functions, strict=True)])
+    signature = known.signature
+    if signature is None or signature.functions != functions:
+        signature = known.signature = Signature(layer, functions)
+    return signature
+
+
+def aggregator_of(layer: Any) -> Aggregator | None:
+    """Our aggregator for the layer's own, which a replica has another of; None where that must be called."""
+    own = layer.__dict__
+    known: Known = own[KNOWN]
+    module, (of, aggregator) = own["_modules"].get("aggr_module"), known.aggregator
+    if of is not module:
+        aggregator = translated(module)
+        if "_is_replica" not in own:  # whose modules live for one call
+            known.aggregator = (module, aggregator)
+    return None if aggregator is None or _is_watched_inside(module) else aggregator
+
+
+def _is_watched_inside(module: nn.Module) -> bool:
+    return is_watched(module) or any(
+        map(_is_watched_inside, filter(None, module.__dict__["_modules"].values()))
+    )
+
+
+if TYPE_CHECKING:
+    _Base = Any
+else:
+    _Base = object
+
+
+class Accelerated(_Base):  # type: ignore[misc]
+    """Put before the class of a layer: its `propagate`."""
+
+    _plain: type[nn.Module]  # the class of the layer
+
+    def propagate(self, edge_index: Any, size: Any = None, **fields: Any) -> Any:
+        """As PyTorch Geometric's."""
+        if torch.compiler.is_compiling():
+            return super().propagate(edge_index, size=size, **fields)
+        signature, aggregator = signature_of(self), aggregator_of(self)
+        waiting = {
+            name: value
+            for name, value in fields.items()
+            if isinstance(value, EdgeValue) and value.origin is not None and name in signature.as_they_are
+        }
+        given = {name: settled(value) for name, value in fields.items() if name not in waiting}
+        asked = signature.asked_without(frozenset(waiting))
+        taken = aggregator is not None and _applies(self, edge_index)
+        kept = _bind(self, edge_index, size, given, asked) if taken else None
+        if kept is None or any(value.origin[0].original is not kept.original for value in waiting.values()):
+            fields = {name: settled(value) for name, value in fields.items()}
+            if waiting:
+                return self.propagate(edge_index, size, **fields)
+            return super().propagate(edge_index, size=size, **fields)
+        return _propagated(self, kept, asked, signature, cast(Aggregator, aggregator), waiting)
+
+    @property
+    def explain(self) -> Any:
+        """As PyTorch Geometric's."""
+        return self._explain
+
+    @explain.setter
+    def explain(self, explain: Any) -> None:
+        super(Accelerated, type(self)).explain.fset(self, explain)
+        # For an explainer the layer gets a `propagate` of its own, and back the one of its own class.
+        if not explain and self.decomposed_layers == 1:
+            self.__dict__.pop("propagate", None)
+
+    # Copies -------------------------------------------------------------------------------------------
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        found = super().__reduce_ex__(max(int(protocol), 2))
+        if isinstance(found, str) or found[0] is not copyreg.__newobj__:  # type: ignore[attr-defined]
+            return found
+        return (empty, (self._plain, isinstance(self, AcceleratedEdges)), *found[2:])
+
+    def __setstate__(self, state: Any) -> None:
+        # PyTorch Geometric's looks at, and may change, the class of the layer.
+        kind = type(self)
+        self.__class__ = self._plain  # type: ignore[assignment]
+        try:
+            self.__setstate__(state)
+        finally:
+            self.__class__ = kind
+
+    def __prepare_scriptable__(self) -> Any:
+        """The layer as it was, for TorchScript."""
+        plain: Any = object.__new__(self._plain)
+        vars(plain).update({name: value for name, value in vars(self).items() if name != KNOWN})
+        return plain
+
+
+class AcceleratedEdges(Accelerated):
+    """The same where something of the edges can wait until it is looked at."""
+
+    def edge_updater(self, edge_index: Any, size: Any = None, **fields: Any) -> Any:
+        """As PyTorch Geometric's."""
+        kept = None
+        if not torch.compiler.is_compiling() and _running.get() is self and _applies(self, edge_index):
+            asked = signature_of(self).of_edges(self)
+            kept = _bind(self, edge_index, size, fields, asked)
+        if kept is None:
+            return super().edge_updater(edge_index, size=size, **fields)
+        arguments = kept.bind(asked.functions["edge_update"])
+        return EdgeValue.of(lambda: kept.call(self.edge_update, arguments), (kept, arguments))
+
+
+def run_forward(
+    layer: Any, plain: Callable[..., Any], weights_at: int | None, args: Any, kwargs: dict[str, Any]
+) -> Any:
+    """The `forward` of a layer: what it leaves or gives to others is computed when it ends."""
+    given = args[weights_at] if weights_at is not None and len(args) > weights_at else kwargs.get(WEIGHTS)
+    if given is not None:
+        return plain(layer, *args, **kwargs)
+    token = _running.set(layer)
+    try:
+        return _settled(plain(layer, *args, **kwargs))
+    finally:
+        _running.reset(token)
+        own = vars(layer)
+        for name in signature_of(layer).writes:
+            if isinstance(own.get(name), EdgeValue):
+                own[name] = settled(own[name])
+
+
+def _settled(out: Any) -> Any:
+    if isinstance(out, tuple | list) and type(out) in (tuple, list):
+        return type(out)(map(_settled, out))
+    if type(out) is dict:
+        return {key: _settled(value) for key, value in out.items()}
+    return settled(out)
+
+
+def _propagated(
+    layer: Any,
+    kept: Fields,
+    asked: Asked,
+    signature: Signature,
+    aggregator: Aggregator,
+    waiting: dict[str, EdgeValue],
+) -> Any:
+    """A call on our kernels."""
+    writes = _writes(layer, signature)
+    message, arguments = layer.message, kept.bind(asked.functions["message"])
+    if waiting or writes:
+        message = Composed(layer.message, dict.fromkeys(waiting, layer.edge_update))
+        for name, value in waiting.items():
+            arguments |= {f"{name}.{key}": argument for key, argument in value.origin[1].items()}
+    for name in writes:
+        vars(layer)[name] = settled(vars(layer)[name])
+    before = {name: vars(layer)[name] for name in writes}
+    out = backends.current()(
+        Step(
+            kept,
+            message,
+            arguments,
+            aggregate=lambda m: layer.aggregate(m, kept.graph.dst, None, kept.graph.num_dst),
+            aggregator=aggregator,
+        )
+    )
+    for name, value in before.items():
+        # Where a kernel ran, the message itself did not, and what it would write waits for a reader.
+        if vars(layer)[name] is value:
+            vars(layer)[name] = EdgeValue.of(partial(_written_by, message, name, before, kept, arguments))
+    return layer.update(out, **kept.lifted(asked.functions["update"]))
+
+
+def _writes(layer: Any, signature: Signature) -> list[str]:
+    """Which tensors of the layer its messages may write, if somebody looks after these meanwhile."""
+    names = signature.writes
+    if not names or _running.get() is not layer:
+        return []
+    own = vars(layer)
+    return names if all(name in own and isinstance(own[name], Tensor | None) for name in names) else []
+
+
+def _written_by(
+    message: Composed, name: str, before: dict[str, Any], kept: Fields, arguments: dict[str, Argument]
+) -> Any:
+    """What an attribute of its layer is after a message, called on all edges at once."""
+    copy = object.__new__(type(message.__self__))
+    vars(copy).update({**vars(message.__self__), **before})
+    kept.call(message.rebound(lambda f: MethodType(f.__func__, copy)), arguments)  # type: ignore[attr-defined]
+    return vars(copy)[name]
+
+
+def _applies(layer: Any, edge_index: Any) -> bool:
+    """Whether calls on such edges are answered here."""
+    own = layer.__dict__
+    return (
+        type(edge_index) is Tensor  # and no `EdgeIndex`
+        and edge_index.layout == torch.strided
+        and not own["_explain"]
+        and own["_decomposed_layers"] == 1
+        and "aggregate" not in own
+        and not any(_hooks_of(own))
+        and torch._C._get_tracing_state() is None
+    )
+
+
+def _bind(layer: Any, edge_index: Tensor, size: Any, fields: dict[str, Any], asked: Asked) -> Fields | None:
+    """The fields of a call, or None where only the layer's own code can tell what they mean."""
+    # PyTorch Geometric lets a field pass that no function asks for.
+    fields = {name: value for name, value in fields.items() if name in asked.fields}
+    node_dim = _node_dim(layer.node_dim, asked.lifted, fields)
+    if node_dim is None or (size is not None and None in size):
+        return None
+    size = None if size is None else (int(size[0]), int(size[1]))
+    recent: Recent = layer.__dict__[KNOWN].recent
+    try:
+        return Fields(edge_index, size, fields, asked, node_dim, layer.flow, recent.graph)
+    except (TypeError, ValueError, IndexError):
+        return None  # an input that the layer's own code either takes or names in its own words
+
+
+def _node_dim(node_dim: int, lifted: Sequence[Parameter], fields: dict[str, Any]) -> int | None:
+    """0, in terms of the fields, or None where the layer counts nodes in another dimension."""
+    if node_dim == 0:
+        return 0
+    for parameter in lifted:
+        value = fields.get(parameter.field)
+        for one in value if isinstance(value, PAIR) else (value,):
+            if isinstance(one, Tensor) and one.dim() + node_dim != 0:
+                return None
+    return 0
+
+
+def empty(plain: type[nn.Module], edges: bool) -> Any:
+    """An accelerated layer of a class, without anything in it: what a copy or a pickle begins with."""
+    return object.__new__(subclass(plain, edges))
+
+
+def subclass(plain: type[nn.Module], edges: bool) -> type[Accelerated]:
+    """The class of a layer, accelerated, with what can wait on the edges or without; one for each class."""
+    made: dict[bool, type[Accelerated]] | None = vars(plain).get("_accelerated_classes")
+    if made is None:
+        made = {}
+        plain._accelerated_classes = made  # type: ignore[attr-defined]
+    if edges not in made:
+        own = {name: getattr(plain, name) for name in ("__module__", "__qualname__", "__doc__")}
+        base: type[Accelerated] = Accelerated
+        if edges:
+            base, own["forward"] = AcceleratedEdges, _forward(plain)
+        made[edges] = type(plain.__name__, (base, plain), own | {"_plain": plain})
+    return made[edges]
+
+
+def _forward(plain: type[nn.Module]) -> Callable[..., Any]:
+    function = plain.forward
+    names = list(inspect.signature(function).parameters)[1:]
+    weights_at = names.index(WEIGHTS) if WEIGHTS in names else None
+
+    @wraps(function)
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return function(self, *args, **kwargs)
+        return run_forward(self, function, weights_at, args, kwargs)
+
+    return forward

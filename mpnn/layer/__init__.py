@@ -1,0 +1,1 @@
+"""What a layer says: `message`, `aggregate`, `update`, and the schedule."""

@@ -1,0 +1,210 @@
+"""The one equation: message, aggregate, update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mpnn import backends
+from mpnn.aggregate.aggregators import Aggr, apply, resolve
+from mpnn.graph.adjacency import Topology
+from mpnn.graph.graph import Size
+from mpnn.step.fields import Fields
+from mpnn.step.parameters import Asked, parameters_of
+from mpnn.step.step import Step
+
+FLOWS = ("source_to_target", "target_to_source")
+
+
+class MessagePassing(nn.Module):
+    """A layer in which every node updates itself from messages along its edges.
+
+        m_ij = message(x_i, x_j, e_ij)             for every edge j -> i
+        a_i  = aggregate { m_ij : j -> i }
+        x_i' = update(a_i, x_i)
+
+    A subclass says what a message is, in PyTorch on tensors with one row per edge: parameter `x_j` is field
+    `x` at the source of each edge, `x_i` at its destination, any other name the field as it was passed to
+    `propagate`. The protocol is that of PyG's class of the same name: a layer written for it works here.
+
+    Args:
+        aggr: "sum" ("add"), "mean", "max", "min", "mul", "var", "std", "softmax" (of a message
+            `(score, value)`), a list of these, one of PyG's names, a module, or a function
+            `(messages, index, num_rows) -> [num_rows, ...]`. None leaves `aggregate` to the subclass.
+        aggr_kwargs: options of a named aggregator.
+        flow: "target_to_source" sends messages against the edges.
+        node_dim: the dimension of the node features that counts the nodes.
+
+    >>> class MaxDifference(MessagePassing):
+    ...     def __init__(self):
+    ...         super().__init__(aggr="max")
+    ...     def message(self, x_i, x_j):
+    ...         return x_j - x_i
+    ...     def forward(self, x, graph):
+    ...         return self.propagate(graph, x=x)
+    >>> MaxDifference()(torch.tensor([[1.0], [5.0], [2.0]]), torch.tensor([[1, 2], [0, 0]]))
+    tensor([[4.],
+            [0.],
+            [0.]])
+    """
+
+    def __init__(
+        self,
+        aggr: Aggr | None = "sum",
+        *,
+        aggr_kwargs: Mapping[str, Any] | None = None,
+        flow: str = "source_to_target",
+        node_dim: int = 0,
+    ) -> None:
+        super().__init__()
+        if flow not in FLOWS:
+            raise ValueError(f"flow is {flow!r}, but must be one of {', '.join(FLOWS)}.")
+        # As in PyG a description; the module itself stands once in the state_dict, as `aggr_module`.
+        self.aggr = [str(a) for a in aggr] if isinstance(aggr, list | tuple) else aggr and str(aggr)
+        self.aggr_module = resolve(aggr, **(aggr_kwargs or {}))
+        self.flow = flow
+        self.node_dim = node_dim
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        reset = getattr(self.aggr_module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+
+    # What a layer says --------------------------------------------------------------------------------
+
+    def message(self, x_j: Tensor) -> Any:
+        """The message along each edge: by default the features of its source."""
+        return x_j
+
+    def aggregate(
+        self, inputs: Any, index: Tensor, ptr: Tensor | None = None, dim_size: int | None = None
+    ) -> Tensor:
+        """What a node makes of its messages: by default what `aggr` says."""
+        if self.aggr_module is None:
+            raise ValueError(f"{type(self).__name__} was built with aggr=None and defines no aggregate().")
+        return apply(self.aggr_module, inputs, index, ptr, dim_size, self.node_dim)
+
+    def update(self, inputs: Tensor) -> Any:
+        """What a node becomes: by default the aggregate."""
+        return inputs
+
+    def edge_update(self) -> Any:
+        """What an edge becomes, computed by `edge_updater` from the same kinds of fields as a message."""
+        raise NotImplementedError(f"{type(self).__name__} defines no edge_update().")
+
+    # How it is done -----------------------------------------------------------------------------------
+
+    def propagate(self, graph: Topology | None = None, size: Size | None = None, **fields: Any) -> Any:
+        """One round of message passing.
+
+        Args:
+            graph: a `Graph`, or an `edge_index` tensor `[2, num_edges]` (also as `edge_index=`).
+            size: `(num_src, num_dst)`, where the fields do not tell and `graph` is a tensor.
+            **fields: what `message`, `aggregate` and `update` ask for: node features
+                `[num_nodes, ...]`, pairs of them `(sources, destinations)`, edge features
+                `[num_edges, ...]`, or anything else, which is passed on as it is.
+
+        Returns:
+            What `update` returns: `[num_dst, ...]` unless the subclass says otherwise.
+
+        Raises:
+            TypeError: a field that is missing, or that no function asks for.
+            ValueError: a field with the wrong number of rows, or on another device than the graph.
+        """
+        out, bound = self._receive(graph, size, fields)
+        return self.update(out, **bound.lifted(bound.asked.functions["update"]))
+
+    def _receive(
+        self, graph: Topology | None, size: Size | None, fields: dict[str, Any]
+    ) -> tuple[Tensor, Fields]:
+        """What the nodes make of their messages, before they are updated."""
+        asked = self._asked()
+        bound = Fields(_topology(graph, fields), size, fields, asked, self.node_dim, self.flow)
+        message, aggregate = asked.functions["message"], asked.functions["aggregate"]
+        own = type(self).aggregate is not MessagePassing.aggregate
+        out = backends.current()(
+            Step(
+                bound,
+                self.message,
+                bound.bind(message),
+                aggregate=lambda messages: self.aggregate(messages, **bound.lifted(aggregate)),
+                aggregator=None if own else self._modules.get("aggr_module"),
+            )
+        )
+        return out, bound
+
+    def _asked(self) -> Asked:
+        """What message, aggregate and update ask for; kept with the class as long as they are its own."""
+        cls = type(self)
+        if torch.compiler.is_compiling() or not self.__dict__.keys().isdisjoint(_FIRST):
+            return _asked_by(self)
+        functions = (cls.message, cls.aggregate, cls.update)
+        known: tuple[Any, Asked] | None = cls.__dict__.get("_known_asked")
+        if known is None or known[0] != functions:
+            known = cls._known_asked = (functions, _asked_by(self))  # type: ignore[attr-defined]
+        return known[1]
+
+    def edge_updater(self, graph: Topology | None = None, size: Size | None = None, **fields: Any) -> Any:
+        """One new value per edge: `edge_update` on fields lifted as for `message`.
+
+        Args and errors are those of `propagate`; returns what `edge_update` returns, `[num_edges, ...]`.
+        """
+        asked = Asked({"edge_update": parameters_of(self.edge_update)})
+        bound = Fields(_topology(graph, fields), size, fields, asked, self.node_dim, self.flow)
+        return bound.call(self.edge_update, bound.bind(asked.functions["edge_update"]))
+
+    def extra_repr(self) -> str:
+        """The widths, where the layer has PyG's names for them."""
+        if hasattr(self, "in_channels") and hasattr(self, "out_channels"):
+            return f"{self.in_channels}, {self.out_channels}"
+        return ""
+
+
+# Each function that a field may reach, and the number of its first parameter that is a field.
+_FIRST = {"message": 0, "aggregate": 1, "update": 1}
+
+
+def _asked_by(layer: MessagePassing) -> Asked:
+    return Asked({name: parameters_of(getattr(layer, name), skip=first) for name, first in _FIRST.items()})
+
+
+def _topology(graph: Topology | None, fields: dict[str, Any]) -> Topology:
+    """The graph of a call, which code written for PyG may also name `edge_index`."""
+    if graph is not None:
+        return graph
+    if fields.get("edge_index") is None:
+        raise TypeError("graph is missing: give a Graph or an edge_index tensor [2, num_edges].")
+    edge_index: Topology = fields.pop("edge_index")
+    return edge_index
+
+
+class _Function(MessagePassing):
+    """A message function without a class around it."""
+
+    def __init__(self, function: Callable[..., Any], aggr: Aggr, node_dim: int) -> None:
+        super().__init__(aggr, node_dim=node_dim)
+        # Past the module's own bookkeeping, which would make a module that is a message a child instead.
+        self.__dict__["message"] = function
+
+
+def propagate(
+    graph: Topology,
+    message: Callable[..., Any],
+    aggr: Aggr = "sum",
+    *,
+    size: Size | None = None,
+    node_dim: int = 0,
+    **fields: Any,
+) -> Tensor:
+    """One round of message passing with a function for a message; see `MessagePassing`.
+
+    >>> ring = torch.tensor([[0, 1, 2], [1, 2, 0]])
+    >>> propagate(ring, lambda x_i, x_j: (x_i - x_j).abs(), aggr="max", x=torch.tensor([0.0, 1.0, 5.0]))
+    tensor([5., 1., 4.])
+    """
+    out: Tensor = _Function(message, aggr, node_dim).propagate(graph, size, **fields)
+    return out

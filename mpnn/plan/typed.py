@@ -1,0 +1,148 @@
+"""Linear messages with a matrix for each type of edge: relations of a graph, offsets of a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn import functional as F
+
+from mpnn.graph.contents import OfTensors
+from mpnn.native.pool import empty
+from mpnn.native.products import gram, multiply
+from mpnn.native.reach import is_single, only_autograd_follows
+
+Order = tuple[Tensor, Tensor, list[int]]  # edges sorted by type, the way back, edges of each type
+
+_orders: OfTensors[tuple[int, Order]] = OfTensors()
+
+
+def typed_linear(x: Tensor, weight: Tensor, edge_type: Tensor) -> Tensor:
+    """`x_e W[type_e]` for every edge e, as one matrix product per type.
+
+    Shapes: x `[num_edges, in]`, weight `[num_types, in, out]`, edge_type `[num_edges]` int64 ->
+    `[num_edges, out]`; in blocks: x `[num_edges, groups, in]`, weight `[num_types, groups, in, out]` ->
+    `[num_edges, groups, out]`.
+
+    >>> typed_linear(torch.ones(3, 1), torch.tensor([[[2.0]], [[3.0]]]), torch.tensor([1, 0, 1])).T
+    tensor([[3., 2., 3.]])
+    """
+    if isinstance(x, FakeTensor) or torch.compiler.is_compiling():
+        # Who only reads what is computed gets the definition, which does not look at the types.
+        return torch.einsum("e...i,e...io->e...o", x, weight[edge_type])
+    order, back, counts = _order(edge_type, weight.size(0))
+    return grouped_linear(x.index_select(0, order), weight, counts).index_select(0, back)
+
+
+def grouped_linear(x: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
+    """`typed_linear` of rows that lie in the order of their types, `counts[k]` of type k.
+
+    >>> grouped_linear(torch.ones(3, 1), torch.tensor([[[2.0]], [[3.0]]]), [1, 2]).T
+    tensor([[2., 3., 3.]])
+    """
+    if x.is_cuda and torch.is_autocast_enabled("cuda"):  # which knows single products only
+        casts = torch.get_autocast_dtype("cuda")
+        x, weight = x.to(casts), weight.to(casts)
+    if _suits_one_kernel(x, weight):
+        product: Tensor = F.grouped_mm(x, weight, offs=_ends(tuple(counts), x.device))
+        if product.requires_grad:  # its backward pass takes no gradient that is expanded, such as a sum's
+            product.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
+        return product
+    if x.dim() != 2 or not only_autograd_follows(x):
+        return _grouped(x, weight, counts)
+    return cast(Tensor, _Grouped.apply(x, weight, counts))  # type: ignore[no-untyped-call]
+
+
+def _suits_one_kernel(x: Tensor, weight: Tensor) -> bool:
+    """Whether tensor cores do all products at once: bfloat16 on a GPU, in rows of whole 16 bytes."""
+    return (
+        x.is_cuda
+        and hasattr(F, "grouped_mm")  # PyTorch 2.10 and later
+        and x.dim() == 2
+        and x.numel() > 0
+        and x.dtype == weight.dtype == torch.bfloat16
+        and weight.size(1) % 8 == weight.size(2) % 8 == 0
+        and torch.cuda.get_device_capability(x.device) >= (8, 0)
+    )
+
+
+@lru_cache(maxsize=256)
+def _ends(counts: tuple[int, ...], device: torch.device) -> Tensor:
+    """Where the rows of each type end; on the device once, for the copy makes the host wait."""
+    return torch.tensor(list(accumulate(counts)), dtype=torch.int32, device=device)
+
+
+def _grouped(x: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
+    parts = torch.split(x, list(counts))
+    return torch.cat([_product(part, one) for part, one in zip(parts, weight, strict=True)])
+
+
+class _Grouped(torch.autograd.Function):
+    """The products written side by side into one tensor, forward and backward, without a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.counts = counts
+        out = empty((len(x), weight.size(2)), x.dtype, x.device)
+        for rows, one in zip(_ranges(counts), weight, strict=True):
+            multiply(x[rows], one, out[rows])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        (gradient,), (x, weight) = gradients, ctx.saved_tensors
+        wanted = [k for k in range(2) if ctx.needs_input_grad[k]]
+        found: list[Tensor | None] = [None, None]
+        again = torch.is_grad_enabled()
+        if again or not is_single(gradient):  # to be differentiated again, or several gradients at once
+            with torch.enable_grad():
+                out = _grouped(x, weight, ctx.counts)
+            asked = [(x, weight)[k] for k in wanted]
+            each = torch.autograd.grad(out, asked, gradient, create_graph=again)
+            for k, one in zip(wanted, each, strict=True):
+                found[k] = one
+            return (*found, None)
+        for k in wanted:
+            like = (x, weight)[k]
+            found[k] = empty(like.shape, like.dtype, like.device)
+        for k, rows in enumerate(_ranges(ctx.counts)):
+            if found[0] is not None:
+                multiply(gradient[rows], weight[k].t(), found[0][rows])
+            if found[1] is not None:
+                found[1][k] = gram(x[rows], gradient[rows])
+        return (*found, None)
+
+
+def _ranges(counts: Sequence[int]) -> list[slice]:
+    ends = list(accumulate(counts))
+    return [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    return x @ weight if x.dim() == 2 else torch.bmm(x.transpose(0, 1), weight).transpose(0, 1)
+
+
+def _order(edge_type: Tensor, num_types: int) -> Order:
+    if edge_type.is_inference():  # such a tensor counts no versions
+        return _sorted(edge_type, num_types)
+    known = _orders.get(edge_type)
+    if known is None or known[0] != num_types:
+        with torch.inference_mode(False):
+            known = _orders.keep(edge_type, (num_types, _sorted(edge_type, num_types)))
+    return known[1]
+
+
+def _sorted(edge_type: Tensor, num_types: int) -> Order:
+    counts: list[int] = torch.bincount(edge_type, minlength=num_types).tolist()
+    if len(counts) > num_types:
+        raise IndexError(f"edge_type goes up to {len(counts) - 1}, but there are {num_types} matrices.")
+    order = torch.argsort(edge_type, stable=True)
+    back = torch.empty_like(order)
+    back[order] = torch.arange(order.numel(), device=order.device)
+    return order, back, counts

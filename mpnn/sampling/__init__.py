@@ -1,0 +1,1 @@
+"""Parts of a graph drawn at random: neighbours, walks."""

@@ -1,0 +1,1 @@
+"""A step of message passing as data: which tensor a name means, and what is done with them."""

@@ -1,0 +1,45 @@
+"""One call of `propagate`, as a backend gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from mpnn.graph.graph import Graph
+from mpnn.step.fields import Argument, Fields
+
+
+class Step(NamedTuple):
+    """`aggregate(message(**arguments), index)`: what `propagate` computes between its fields and `update`.
+
+    Node fields in `arguments` still have one row per node; lifting them to the edges is the backend's matter.
+    """
+
+    fields: Fields
+    message: Callable[..., Any]
+    arguments: dict[str, Argument]
+    aggregate: Callable[[Any], Tensor]
+    aggregator: nn.Module | None  # what `aggregate` calls; None when the layer has an `aggregate` of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence:
+    """A pass in topological order: every node updated once, after those that it hears.
+
+    `prepare` is applied to the fields of all nodes at once, `message`, `aggregator` and `update` to each node
+    that hears somebody, `update` to what `nothing` gives at the others.
+    """
+
+    name: str
+    graph: Graph
+    fields: dict[str, Any]
+    state: tuple[str, ...]  # names of what `update` returns
+    prepare: Callable[[Mapping[str, Any]], dict[str, Any]]
+    message: Callable[..., Any]
+    update: Callable[..., Any]
+    nothing: Callable[[int, Mapping[str, Any]], Tensor]
+    aggregator: nn.Module | None
+    truncate: int | None = None  # after how many levels gradients are cut

@@ -1,0 +1,99 @@
+"""What `mpnn` does besides training: lists, information, and the use of a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mpnn.datasets import DATASETS
+from mpnn.train.command import info, say
+from mpnn.train.errors import RunError
+from mpnn.train.fitting import checkpoint
+from mpnn.train.runs.build import models
+from mpnn.train.runs.embed_settings import MODELS as EMBEDDINGS
+from mpnn.train.runs.folder import read_config
+from mpnn.train.runs.run import load_model, runs_of
+from mpnn.train.settings import TASKS
+
+
+def list_datasets(arguments: dict[str, Any]) -> int:
+    """Print every data set by name."""
+    table = say.table("name", "tasks", "files", "what")
+    for name, entry in DATASETS.items():
+        table.add_row(name, ", ".join(entry.tasks), "yes" if entry.reads_files else "none", entry.about)
+    say.console().print(table)
+    return 0
+
+
+def list_models(arguments: dict[str, Any]) -> int:
+    """Print every model by name, and for which tasks it is."""
+    table = say.table("name", "tasks", "what")
+    about: dict[tuple[str, str], list[str]] = {}
+    for task in TASKS:
+        for name, line in models(task).items():
+            about.setdefault((name, line), []).append(task)
+    about |= {item: ["embed"] for item in EMBEDDINGS.items()}
+    for (name, line), tasks in about.items():
+        table.add_row(name, ", ".join(tasks), line)
+    say.console().print(table)
+    return 0
+
+
+def print_info(arguments: dict[str, Any]) -> int:
+    """Print versions, devices and backends, each with a short self-test; 1 if one gives wrong numbers."""
+    tests = info.self_test()
+    rows = [*info.facts(), *((f"backend {name}", verdict) for name, verdict in tests.items())]
+    say.console().print(say.pairs(rows))
+    return 0 if all(verdict.startswith("ok") for verdict in tests.values()) else 1
+
+
+def evaluate(arguments: dict[str, Any]) -> int:
+    """Print the metrics of the best model of each run of a folder."""
+    home = Path(arguments["run"])
+    settings = read_config(home)
+    console, single = say.console(), list(runs_of(settings, home))
+    for one, place in single:
+        model, task, _ = load_model(place, arguments["device"], arguments["data"])
+        scores = task.evaluate(model)
+        names = "" if len(single) == 1 else f" ({place.name})"
+        table = say.table("part", task.item + "s", *(metric.title for metric in task.metrics))
+        for part, where in task.split._asdict().items():
+            if not len(where):
+                continue
+            values = (metric.text(scores[f"{part}_{metric.name}"]) for metric in task.metrics)
+            table.add_row(part, str(len(where)), *values)
+        console.print(
+            f"{one.model} on {Path(one.dataset).name}{names}: validation loss {scores['val_loss']:.4f}",
+            markup=False,
+        )
+        console.print(table)
+    return 0
+
+
+def predict(arguments: dict[str, Any]) -> int:
+    """Write what the best model of a run says of every item."""
+    output = Path(arguments["output"])
+    home = Path(arguments["run"])
+    settings = read_config(home)
+    places = [place for _, place in runs_of(settings, home)]
+    if places != [home]:
+        raise RunError(f"{home} holds {len(places)} runs: predict with one of them, such as {places[0]}")
+    model, task, _ = load_model(home, arguments["device"], arguments["data"])
+    with torch.no_grad():
+        checkpoint.write(output, task.answers(model).encode())
+    say.console().print(
+        f"What {settings.model} says of {task.data.name} is written to {output}", markup=False, soft_wrap=True
+    )
+    return 0
+
+
+COMMANDS: dict[str, tuple[Callable[[dict[str, Any]], int], str]] = {
+    "datasets": (list_datasets, "list the data sets"),
+    "models": (list_models, "list the models"),
+    "info": (print_info, "print versions, devices and backends, and test them"),
+    "evaluate": (evaluate, "print how good the model of a run is"),
+    "predict": (predict, "write what the model of a run says of every item"),
+}

@@ -1,0 +1,162 @@
+"""What a person sees while a run goes on, and when it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from torch import nn
+
+from mpnn.train.command import say
+from mpnn.train.fitting import state
+from mpnn.train.fitting.loop import Result
+from mpnn.train.pictures import of_a_run as draw
+from mpnn.train.pictures.style import FORMATS
+from mpnn.train.runs import folder, run
+from mpnn.train.settings import Settings
+from mpnn.train.tasks.metrics import METRICS, Metric
+from mpnn.train.tasks.task import SupervisedTask
+
+ABOUT = {
+    folder.CONFIG: "the settings: they reproduce this run",
+    folder.RESULTS: "the metrics of every run, mean and standard deviation",
+    state.METRICS: "loss and metrics of every epoch",
+    state.BEST: "the best model",
+    state.LAST: "what --resume goes on from",
+    draw.CURVES: "training curves",
+    draw.EMBEDDING: "what is learned from, as the model sees it (t-SNE)",
+    draw.CONFUSION: "which class was taken for which",
+    draw.ROC: "true against false positives",
+    draw.ATTENTION: "whom a node attends to",
+    draw.GRAPH: "the graph with predictions",
+    draw.IMAGES: "images that were taken for another class",
+}
+
+
+class Display(run.Listener):
+    """A progress bar on a terminal (on stderr), and a summary (on stdout) wherever it goes."""
+
+    def __init__(self, runs: int = 1) -> None:
+        self.out = say.console()
+        self.runs, self.run = runs, 0
+        self.metric: Metric = METRICS["accuracy"]
+        self.folder: Path | None = None
+        self.bar = progress_bar()
+        self.task = self.bar.add_task("", numbers="")
+
+    def __enter__(self) -> Display:
+        self.began = time.monotonic()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def opened(self, folder: Path) -> None:
+        """Remember where everything is written."""
+        self.folder = folder
+
+    def started(self, settings: Settings, task: SupervisedTask, model: nn.Module) -> None:
+        """Say what is trained, and on what."""
+        self.metric = task.metrics[0]
+        if self.run == 0:
+            parameters = sum(parameter.numel() for parameter in model.parameters())
+            self.out.print(escape(repr(task.data)))
+            self.out.print(
+                f"[bold]{settings.model}[/bold]: {settings.layers} layers, {parameters:,} parameters, "
+                f"on {task.device}"
+            )
+        self.run += 1
+        name = f"run {self.run}/{self.runs}" if self.runs > 1 else "training"
+        self.bar.reset(self.task, description=name, total=settings.epochs, numbers="")
+        self.bar.start()  # not before: what is printed would stand in its line
+
+    def epoch(self, row: state.Row) -> None:
+        """Move the bar."""
+        value = self.metric.text(row[f"val_{self.metric.name}"])
+        numbers = f"loss {row['train_loss']:.3f}  val {self.metric.title} {value:>7}"
+        self.bar.update(self.task, completed=row["epoch"], numbers=numbers)
+
+    def finished(self, result: Result) -> None:
+        """Nothing: the summary says it all."""
+
+    def summary(self, report: run.Report) -> None:
+        """Print the results and the files."""
+        seconds = time.monotonic() - self.began
+        if len(report.results) > 1:
+            self.out.print(_table(report))
+        for result in report.results[:1] if len(report.results) == 1 else []:
+            by = _monitored(report)
+            which = "Last" if by == "last" else f"Best of {len(result.history)} epochs by validation {by}"
+            self.out.print(
+                f"{which}: epoch {result.best_epoch}, validation {self.metric.title} "
+                f"{self.metric.text(result.best[f'val_{self.metric.name}'])}."
+            )
+        self.out.print(f"[bold green]{report}[/bold green] ({seconds:.1f} s)")
+        own = [("seed-N/" if report.settings.folds is None else "fold-N/", "each run's own files")]
+        print_files(self.out, report.folder, ABOUT, own if len(report.results) > 1 else [])
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr, if that is a terminal; its tasks have `numbers` to show."""
+    terminal = Console(stderr=True)
+    room = terminal.width - 66  # what the words and numbers of most tasks leave
+    columns: list[ProgressColumn] = [MofNCompleteColumn(), TextColumn("{task.fields[numbers]}")]
+    if terminal.width >= 60:
+        columns.insert(0, TextColumn("{task.description}"))
+    if room >= 5:
+        columns.insert(1, BarColumn(bar_width=min(room, 30)))
+        columns.append(TimeRemainingColumn())
+    return Progress(
+        *columns,
+        console=terminal,
+        transient=True,
+        disable=not terminal.is_terminal,
+    )
+
+
+def print_files(
+    out: Console, home: Path, about: dict[str, str], more: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Say what the files of a run are, in the order of `about`; pictures are named without their ending."""
+    rows = [
+        (name + ending, what)
+        for name, what in about.items()
+        for ending in (("",) if "." in name else tuple(f".{kind}" for kind in FORMATS))
+        if (home / (name + ending)).exists()
+    ]
+    out.print(f"Written to [bold]{escape(str(home))}[/bold]:", soft_wrap=True)  # a path stays whole
+    out.print(say.pairs((f"  {file}", what) for file, what in (*rows, *more)))
+
+
+def _monitored(report: run.Report) -> str:
+    monitor, first = report.settings.monitor, report.metrics[0]
+    if monitor == "both":
+        return f"loss and {first.title}"
+    return METRICS[monitor].title if monitor in METRICS else monitor
+
+
+def _table(report: run.Report) -> say.Rows:
+    metric, name = report.metrics[0], report.metrics[0].name
+    folds = report.settings.folds is not None
+    who = ("seed", "fold") if folds else ("seed",)
+    parts = list(dict.fromkeys(("val", report.part)))
+    table = say.table(*who, "epochs", "best epoch", *(f"{part} {metric.title}" for part in parts))
+    for (one, _), result in zip(run.runs_of(report.settings, report.folder), report.results, strict=True):
+        table.add_row(
+            *((str(one.seed), str(one.fold)) if folds else (str(one.seed),)),
+            str(len(result.history)),
+            str(result.best_epoch),
+            *(metric.text(result.best[f"{part}_{name}"]) for part in parts),
+        )
+    return table

@@ -1,0 +1,109 @@
+"""`mpnn train embed`: its flags, and what a person sees of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from mpnn.datasets import DATASETS, NodeDataset
+from mpnn.train.command import say
+from mpnn.train.command.display import print_files, progress_bar
+from mpnn.train.command.flags import absolute_paths, add_data_flags, add_file_flags, drawn
+from mpnn.train.errors import RunError
+from mpnn.train.runs import embed_run
+from mpnn.train.runs.embed_settings import MODELS, EmbedSettings, embed_preset
+from mpnn.train.runs.folder import CONFIG, RESULTS, read_record, read_settings_file
+
+ABOUT = {
+    CONFIG: "the settings: they reproduce this run",
+    RESULTS: "the metrics of every split, mean and standard deviation",
+    embed_run.EMBEDDING: "the vectors and the names of the nodes",
+    embed_run.TABLE: "the loss of every round of walks",
+    embed_run.LAST: "what --resume goes on from",
+    embed_run.CURVE: "the loss by round",
+    embed_run.PICTURE: "the vectors in the plane (t-SNE)",
+}
+
+
+def add_embed_command(tasks: Any) -> None:
+    """Add `embed` to the tasks of `mpnn train`."""
+    about = "make vectors of the nodes of a graph by random walks"
+    datasets = {name: entry.about for name, entry in DATASETS.items() if "node" in entry.tasks}
+    lists = (
+        say.listing("data sets (default: karate):", datasets),
+        say.listing("models (default: deepwalk):", MODELS),
+    )
+    parser = tasks.add_parser(
+        "embed",
+        help=about,
+        description=f"Train a model to {about}. What no flag says is as published.",
+        epilog="\n".join(lists),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.set_defaults(command=run)
+    add_data_flags(parser.add_argument_group("what").add_argument)
+    add = parser.add_argument_group("model").add_argument
+    add("--model", metavar="NAME", help="deepwalk or node2vec (default: deepwalk)")
+    add("--p", type=float, metavar="X", help="above 1 walks rarely turn back at once (node2vec)")
+    add("--q", type=float, metavar="X", help="above 1 walks stay near, below 1 they go far (node2vec)")
+    add("--dimensions", type=int, metavar="N", help="channels of a vector (default: 128)")
+    add = parser.add_argument_group("how").add_argument
+    add("--walks", type=int, metavar="N", help="from each node (default: 80; node2vec 10)")
+    add("--length", type=int, metavar="N", help="nodes of a walk (default: 40; node2vec 80)")
+    add("--window", type=int, metavar="N", help="how far apart the nodes of a pair are at most (default: 10)")
+    add("--negatives", type=int, metavar="N", help="for each pair (default: 5)")
+    add("--lr", type=float, metavar="X", help="learning rate at the beginning (default: 0.025)")
+    add("--share", type=float, metavar="X", help="of the labels, to judge the vectors by (default: 0.5)")
+    add("--splits", type=int, metavar="N", help="how many such shares (default: 10)")
+    add("--seed", type=int, metavar="N", help="of all random numbers (default: 0)")
+    add("--device", metavar="NAME", help="cpu, cuda, ... (default: cpu, where the updates are compiled)")
+    add_file_flags(parser.add_argument_group("files").add_argument)
+
+
+def run(flags: dict[str, Any]) -> int:
+    """Do what the flags say."""
+    out, resume, config = (flags.pop(name, None) for name in ("out", "resume", "config"))
+    draw = drawn(flags)
+    flags = absolute_paths(flags)
+    if resume is None:
+        given = {} if config is None else read_settings_file(Path(config), "embed", EmbedSettings)
+        settings = embed_preset(**given | flags)
+    else:
+        if config is not None:
+            raise RunError(f"config is {config!r}, but a resumed run has its own: leave it out")
+        settings = replace(read_record(Path(resume), EmbedSettings), **flags)
+    out_console, begun = say.console(), time.monotonic()
+    bar, place = progress_bar(), []
+
+    def opened(data: NodeDataset, home: Path) -> None:
+        place.append(home)
+        out_console.print(escape(repr(data)))
+        out_console.print(
+            f"[bold]{settings.model}[/bold]: {settings.walks} walks of {settings.length} from each node, "
+            f"{settings.dimensions} dimensions"
+        )
+        bar.start()  # not before: what is printed would stand in its line
+
+    task = bar.add_task("walks", total=settings.walks, numbers="")
+
+    def on_round(number: int, loss: float) -> None:
+        bar.update(task, completed=number, numbers=f"loss {loss:.3f}")
+
+    try:
+        report = embed_run.embed(settings, out, resume=resume, draw=draw, opened=opened, on_round=on_round)
+    except KeyboardInterrupt:
+        if place:
+            print(f"mpnn: go on with: mpnn train embed --resume {place[0]}", file=sys.stderr)
+        raise
+    finally:
+        bar.stop()
+    out_console.print(f"[bold green]{report}[/bold green] ({time.monotonic() - begun:.1f} s)")
+    print_files(out_console, report.folder, ABOUT)
+    return 0

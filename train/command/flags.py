@@ -1,0 +1,180 @@
+"""The flags of `mpnn train`: the same for every task."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from mpnn.datasets import DATASETS, Columns
+from mpnn.datasets.files import is_there
+from mpnn.train.errors import RunError
+from mpnn.train.inputs.features import FEATURES
+from mpnn.train.pictures.style import FORMATS
+from mpnn.train.settings import (
+    DECAYED,
+    DECODERS,
+    MONITORS,
+    OPTIMIZERS,
+    PREDICTED,
+    SCHEDULES,
+    SPLITS,
+    TASKS,
+)
+from mpnn.train.tasks.objective import LOSSES
+
+COLUMNS = {
+    "--source": "where an edge comes from (default: first column)",
+    "--target": "where it goes to (default: second column)",
+    "--node-id": "the name of a node (default: first column of --nodes)",
+    "--label": "what is to be learned of nodes; several divided by commas",
+    "--graph-id": "which of several graphs a node is in",
+    "--part": "what a node is for: train, val, test or nothing",
+    "--edge-label": "what is to be learned of edges",
+    "--edge-type": "which relation an edge is",
+    "--edge-weight": "how much an edge weighs",
+    "--ignore": "no features, several divided by commas",
+}
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """Add one flag for each setting, and those that say where files are; settings have the defaults."""
+    _add_task_flags(parser)
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", metavar="NAME", help="layer that the model is made of (default: see below)")
+    _add_model_flags(model)
+    _add_recipe_flags(parser)
+
+
+def add_inspection_flags(parser: argparse.ArgumentParser, command: str) -> None:
+    """Add those of `mpnn explain` and `mpnn diagnose`."""
+    parser.add_argument("model", metavar="MODEL", help="folder of a run, or the name of a new model")
+    parser.add_argument("--task", choices=TASKS, help="default: what is usually learned of the data")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the new model (default: 0)")
+    if command == "explain":
+        parser.add_argument("--c-code", action="store_true", help="print the generated C too")
+    else:
+        parser.add_argument("--pictures", choices=FORMATS, help="how pictures are saved (default: png)")
+        parser.add_argument("--node", type=int, metavar="N", help="whose output (default: 16 nodes, drawn)")
+        parser.add_argument(
+            "--out", metavar="DIR", help="where to draw (default: the run's folder, or a new one in runs/)"
+        )
+    _add_task_flags(parser)
+    _add_model_flags(parser.add_argument_group("model"))
+
+
+def _add_task_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what").add_argument
+    add_data_flags(add)
+    add("--largest-component", action="store_true", help="drop nodes that no path joins to most others")
+    add("--features", choices=FEATURES, help="what is made of the node features")
+    add(
+        "--split",
+        choices=SPLITS,
+        help="which items are for what (default: public if there is one, else random)",
+    )
+    add("--val-share", type=float, metavar="X", help="share to validate on, of a random split")
+    add("--test-share", type=float, metavar="X", help="share to test on, of a random split")
+    add("--folds", type=int, metavar="N", help="cross-validation with N folds and an inner validation part")
+    add("--fold", type=int, metavar="N", help="only this fold, counted from 0")
+    add(
+        "--shared-epoch",
+        action="store_true",
+        help="of all folds, the epoch with the best mean over them",
+    )
+    add("--predict", choices=PREDICTED, help="which links there are, or labels of edges (edge)")
+
+
+def _add_model_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--layers", type=int, metavar="N", help="number of layers")
+    add("--hidden", type=int, metavar="N", help="channels of a hidden layer, of each head if it has heads")
+    add("--heads", type=int, metavar="N", help="attention heads of hidden layers")
+    add("--out-heads", type=int, metavar="N", help="attention heads of the last layer")
+    add("--act", metavar="NAME", help="activation: relu, elu, ...")
+    add("--norm", metavar="NAME", help="normalisation of hidden layers: batch, layer, graph, pair")
+    add("--jk", metavar="NAME", help="jumping knowledge: last, cat, max, lstm")
+    add("--residual", action="store_true", help="add the input of hidden layers to their output")
+    add("--virtual-node", action="store_true", help="link all nodes through one more, between two layers")
+    add("--readout", metavar="NAME", help="how nodes become a graph: sum, mean, max, ... (graph)")
+    add("--embedding", type=int, metavar="N", help="channels of the vector of a node (edge)")
+    add("--decoder", choices=DECODERS, help="how two vectors become a link (edge)")
+
+
+def _add_recipe_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("how").add_argument
+    add("--hits", type=int, metavar="K", help="of the metric Hits@K (default: 20) (edge)")
+    add("--self-links", action="store_true", help="in training, each node is linked with itself too (edge)")
+    add("--loss", choices=LOSSES, help="what is made small (default: the first that suits the data)")
+    add("--class-weights", metavar="W", help="balanced, or numbers divided by commas")
+    add("--known-counts", action="store_true", help="tell so many labels of each item as it truly has")
+    add("--batch-size", type=int, metavar="N", help="graphs, images or pieces of text in a batch")
+    add("--context", type=int, metavar="N", help="characters in a piece of text (text)")
+    add("--steps", type=int, metavar="N", help="batches in an epoch (text)")
+    add("--epochs", type=int, metavar="N", help="how many at most")
+    add("--optimizer", choices=OPTIMIZERS, help="default: adam")
+    add("--lr", type=float, metavar="X", help="learning rate")
+    add("--momentum", type=float, metavar="X", help="of sgd and rmsprop")
+    add("--nesterov", action="store_true", help="look ahead by the momentum, with sgd")
+    add("--schedule", choices=SCHEDULES, help="of the learning rate")
+    add("--decay", type=float, metavar="X", help="factor of step and plateau (default: 0.5)")
+    add("--decay-every", type=int, metavar="N", help="epochs of a step (50), or of waiting on a plateau (10)")
+    add("--warmup", type=int, metavar="N", help="epochs in which the learning rate rises")
+    add("--weight-decay", type=float, metavar="X", help="L2 penalty")
+    add("--decayed", choices=DECAYED, help="whose weights have the penalty")
+    add("--l1", type=float, metavar="X", help="L1 penalty")
+    add("--clip", type=float, metavar="X", help="largest norm of the gradient")
+    add("--dropout", type=float, metavar="P", help="dropout of every layer's input and of attention")
+    add("--attention-dropout", type=float, metavar="P", help="of attention weights, where it is another")
+    add("--patience", type=int, metavar="N", help="stop after N epochs without progress")
+    add("--monitor", choices=MONITORS, help="what progress on the validation items is")
+    add("--seed", type=int, metavar="N", help="of the first run (default: 0)")
+    add("--runs", type=int, metavar="N", help="train N times, with seeds counting up (default: 1)")
+    add("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")
+    add_file_flags(parser.add_argument_group("files").add_argument)
+
+
+def add_data_flags(add: Callable[..., Any]) -> None:
+    """Add the flags that say what the data is."""
+    add("--dataset", metavar="NAME", help="data set, or a file of your own (default: see below)")
+    add("--data", metavar="DIR", help="folder with its files (default: $MPNN_DATA, else downloaded)")
+    add("--nodes", metavar="FILE", help="of a file of your own: table of its nodes")
+    for flag, what in COLUMNS.items():
+        add(flag, metavar="COLUMN", help=f"of a file of your own: {what}")
+    add("--directed", action="store_true", help="of a file of your own: edges go one way")
+
+
+def add_file_flags(add: Callable[..., Any]) -> None:
+    """Add the flags that say where the run's files are."""
+    add("--config", metavar="FILE", help="settings from a TOML file or a config.json")
+    add("--out", metavar="DIR", help="run folder, new or empty (default: a new one in runs/)")
+    add("--resume", metavar="DIR", help="go on with the interrupted run in DIR")
+    add("--pictures", choices=FORMATS, help="how pictures are saved (default: png)")
+    add("--no-pictures", action="store_true", help="draw nothing")
+
+
+def drawn(flags: dict[str, Any]) -> bool | str:
+    """Take what the flags say of pictures out of them: False for none, else their format."""
+    kind, none = flags.pop("pictures", None), flags.pop("no_pictures", False)
+    if none and kind is not None:
+        raise RunError(f"pictures is {kind!r}, but with no_pictures nothing is drawn: leave one of them out")
+    return False if none else kind or True
+
+
+def absolute_paths(flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags with whole paths, so that a run can be resumed from anywhere."""
+    flags = dict(flags)
+    for name in ("data", "nodes", "dataset"):
+        given = flags.get(name)
+        if given and given not in DATASETS and (name != "dataset" or is_there(Path(given))):
+            flags[name] = str(Path(given).absolute())
+    return flags
+
+
+def columns_of(flags: dict[str, Any]) -> Columns:
+    """What the flags say of the columns of a file of one's own."""
+    names = {field.name for field in fields(Columns)}
+    return Columns(**{name: value for name, value in flags.items() if name in names})

@@ -1,0 +1,170 @@
+"""The training loop: epochs, early stopping, checkpoints. It knows no graph and no model."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mpnn.train.errors import RunError
+from mpnn.train.fitting.interrupt import Interrupt
+from mpnn.train.fitting.learning_rate import learning_rate
+from mpnn.train.fitting.optimizer import build_optimizer
+from mpnn.train.fitting.state import BEST, Row, State
+from mpnn.train.fitting.stopping import EarlyStopping
+from mpnn.train.settings import Recipe
+from mpnn.train.tasks.metrics import Metric
+from mpnn.train.tasks.task import Task
+
+SAVE_EVERY = 10.0  # seconds: what a crash may cost
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to: one row of numbers per epoch, and which of them is the best."""
+
+    history: list[Row]
+    best_epoch: int
+
+    @property
+    def best(self) -> Row:
+        """Numbers of the best epoch; those on the test items took no part in choosing it."""
+        return self.history[self.best_epoch - 1]
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    recipe: Recipe | None = None,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    identity: dict[str, Any] | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+) -> Result:
+    """Train a model; afterwards it holds the parameters of its best epoch and is in evaluation mode.
+
+    Random numbers come from torch's generators as they are: call `torch.manual_seed` before building the
+    model.
+
+    Args:
+        model: any module that the task knows how to call.
+        task: what to learn.
+        recipe: how to learn it.
+        folder: where to write `best.pt`, `last.pt` and `metrics.csv`: every few seconds, at the end, and on
+            Ctrl-C after the epoch under way.
+        resume: start from the folder's `last.pt`; the numbers are those of a run without a break.
+        identity: written into the checkpoints; a checkpoint with another one is refused.
+        on_epoch: called with the row of each epoch.
+
+    Raises:
+        RunError: the loss is not finite, a file cannot be written, or the checkpoint does not fit.
+        KeyboardInterrupt: Ctrl-C, after the checkpoint is written.
+
+    >>> from mpnn.datasets import load
+    >>> from mpnn.models import GNN
+    >>> from mpnn.train import NodeTask, Recipe
+    >>> data = load("karate")
+    >>> model = GNN(data.num_features, 16, data.num_classes, conv="sage")
+    >>> result = fit(model, NodeTask(data), Recipe(epochs=20))
+    >>> sorted(result.best)
+    ['epoch', 'test_accuracy', 'train_accuracy', 'train_loss', 'val_accuracy', 'val_loss']
+    """
+    recipe = recipe or Recipe()
+    watched = watched_metric(recipe, task)
+    stopper = EarlyStopping(recipe.monitor, recipe.patience)
+    state = State(model, build_optimizer(model, recipe), stopper, identity or {})
+    if resume:
+        if folder is None:
+            raise RunError("folder is None, but resume needs the one of the run that was interrupted")
+        state.load(folder)
+        if state.epoch > recipe.epochs:
+            raise RunError(
+                f"epochs is {recipe.epochs}, but the run in {folder} has done {state.epoch} already"
+            )
+
+    with Interrupt() as interrupt:
+        saved_at = time.monotonic()
+        while state.epoch < recipe.epochs and not stopper.exhausted:
+            try:
+                row = _epoch(state, task, recipe, watched)
+            except RunError as error:
+                if folder is None or not state.best_epoch:
+                    raise
+                state.save_best(folder)
+                kept = f"the best model before, of epoch {state.best_epoch}, is in {folder / BEST}"
+                raise RunError(f"{error}; {kept}") from error
+            if on_epoch is not None:
+                on_epoch(row)
+            if folder is not None and (interrupt.requested or time.monotonic() > saved_at + SAVE_EVERY):
+                state.save(folder)
+                saved_at = time.monotonic()
+            if interrupt.requested:
+                raise KeyboardInterrupt
+        if folder is not None:
+            state.save(folder)
+    model.load_state_dict(state.best_model)
+    model.eval()
+    return Result(state.history, state.best_epoch)
+
+
+def watched_metric(recipe: Recipe, task: Task) -> Metric:
+    """Return the metric of the task that the recipe's `monitor` looks at.
+
+    Raises:
+        RunError: the task has no such metric.
+    """
+    metrics = {metric.name: metric for metric in task.metrics}
+    if recipe.monitor in ("loss", "both", "last"):
+        return task.metrics[0]
+    if recipe.monitor not in metrics:
+        raise RunError(
+            f"monitor is {recipe.monitor!r}, but this task is measured by {', '.join(metrics)}: take one of "
+            "them, loss, both or last"
+        )
+    return metrics[recipe.monitor]
+
+
+def _epoch(state: State, task: Task, recipe: Recipe, watched: Metric) -> Row:
+    number = state.epoch + 1
+    lr = learning_rate(recipe, state.epoch, (row["val_loss"] for row in state.history))
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    state.model.train()
+    # Read at the end: a GPU goes on meanwhile.
+    values = [_finite(loss, "loss", number) for loss in torch.stack(_steps(state, task, recipe)).tolist()]
+    state.model.eval()
+    row: Row = {"epoch": number, "train_loss": sum(values) / len(values), **task.evaluate(state.model)}
+    _finite(row["val_loss"], "validation loss", number)
+    state.note(row, watched.score(row[f"val_{watched.name}"]))
+    return row
+
+
+def _steps(state: State, task: Task, recipe: Recipe) -> list[Tensor]:
+    """A step on each batch of an epoch; the losses. Nothing here waits for a GPU."""
+    losses: list[Tensor] = []
+    for batch in task.batches():
+        state.optimizer.zero_grad()
+        loss = task.loss(state.model, batch)
+        losses.append(loss.detach())
+        if recipe.l1:
+            loss = loss + recipe.l1 * sum(weight.abs().sum() for weight in state.model.parameters())
+        loss.backward()  # type: ignore[no-untyped-call]
+        if recipe.clip is not None:
+            nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip)
+        state.optimizer.step()
+    return losses
+
+
+def _finite(loss: float, name: str, epoch: int) -> float:
+    if not math.isfinite(loss):
+        raise RunError(
+            f"the {name} became {loss} in epoch {epoch}: check the features, or take a lower learning rate"
+        )
+    return loss

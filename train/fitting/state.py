@@ -1,0 +1,102 @@
+"""The state of a run between two epochs, and how it is kept in files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mpnn.train.errors import RunError
+from mpnn.train.fitting import checkpoint
+from mpnn.train.fitting.stopping import EarlyStopping
+
+Row = dict[str, float]
+BEST, LAST, METRICS = "best.pt", "last.pt", "metrics.csv"
+CONTENT = "content"  # of the data, as part of a run's identity
+
+
+@dataclass
+class State:
+    """Everything that the next epoch depends on, besides torch's random generators."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    stopper: EarlyStopping
+    identity: dict[str, Any]
+    history: list[Row] = field(default_factory=list)
+    best_epoch: int = 0
+    best_model: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return len(self.history)
+
+    def note(self, row: Row, score: float) -> None:
+        """Take in the numbers of an epoch, and a copy of the model if it is the best so far."""
+        self.history.append(row)
+        if self.stopper.is_best(row["val_loss"], score):
+            self.best_epoch = self.epoch
+            self.best_model = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def save(self, folder: Path) -> None:
+        """Write both checkpoints and the table of metrics; each file is replaced whole."""
+        best = self.save_best(folder)
+        last = {
+            "settings": self.identity,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "stopper": self.stopper.memory(),
+            "random": checkpoint.random_state(),
+            "history": self.history,
+            "best": best,
+        }
+        checkpoint.save(folder / LAST, last)
+        checkpoint.write_table(folder / METRICS, self.history)
+
+    def save_best(self, folder: Path) -> dict[str, Any]:
+        """Write the best model so far."""
+        best = {"settings": self.identity, "epoch": self.best_epoch, "model": self.best_model}
+        checkpoint.save(folder / BEST, best)
+        return best
+
+    def load(self, folder: Path) -> None:
+        """Go back to where the folder's `last.pt` was written.
+
+        Raises:
+            RunError: it is missing, damaged, or of another run or model.
+        """
+        path = folder / LAST
+        last = checkpoint.load(path)
+        needed = {"settings", "model", "optimizer", "stopper", "random", "history", "best"}
+        if not needed <= last.keys():
+            raise RunError(f"{path} is not a checkpoint of a run: it lacks {sorted(needed - last.keys())}")
+        if not isinstance(last["settings"], dict):
+            raise RunError(f"{path} is not a checkpoint of a run, or is damaged")
+        for name, ours in self.identity.items():
+            theirs = last["settings"].get(name, ours if name == CONTENT else None)
+            if name == CONTENT and theirs != ours:
+                raise RunError(
+                    f"{path} is of a run on other data, which has changed since: put it back or start anew"
+                )
+            if theirs != ours:
+                raise RunError(f"{path} is of another run: its {name} is {theirs!r}, here it is {ours!r}")
+        try:
+            self.model.load_state_dict(last["model"])
+            self.optimizer.load_state_dict(last["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise RunError(f"{path} is of another model: its parameters do not fit this one") from error
+        except (TypeError, KeyError, AttributeError) as error:
+            raise RunError(f"{path} is not a checkpoint of a run, or is damaged") from error
+        try:
+            if not isinstance(last["history"], list):
+                raise TypeError(type(last["history"]).__name__)
+            self.stopper.recall(last["stopper"])
+            self.history = [dict(row) for row in last["history"]]
+            self.best_epoch, self.best_model = int(last["best"]["epoch"]), dict(last["best"]["model"])
+            checkpoint.set_random_state(last["random"])
+        except (TypeError, KeyError, ValueError, AttributeError, RuntimeError) as error:
+            raise RunError(f"{path} is not a checkpoint of a run, or is damaged") from error

@@ -1,0 +1,230 @@
+"""A whole run of `mpnn train embed`: walks, vectors, what a linear model makes of them, pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpnn.datasets import NodeDataset, load
+from mpnn.models import SkipGram
+from mpnn.train.fitting import checkpoint
+from mpnn.train.runs import folder
+from mpnn.train.pictures import curves as pictures
+from mpnn.train.runs.build import find_device
+from mpnn.train.runs.embed_settings import EmbedSettings
+from mpnn.train.errors import RunError
+from mpnn.train.fitting.interrupt import Interrupt
+from mpnn.train.runs.kinds import kind_of
+from mpnn.train.analysis.linear_probe import linear_probe
+from mpnn.train.pictures.style import picture_format, save_picture
+from mpnn.train.tasks.metrics import METRICS
+from mpnn.train.tasks.node_task import node_names
+
+EMBEDDING, TABLE, LAST = "embedding.npz", "metrics.csv", "last.pt"
+CURVE, PICTURE = "curves", "embedding"
+MAY_CHANGE = ("data", "device", "share", "splits")
+MOST_LABELS = 8  # that a picture shows
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """What a run came to: the vectors, the loss of every round, and the metrics of every split."""
+
+    settings: EmbedSettings
+    vectors: Tensor
+    history: list[dict[str, float]]
+    scores: dict[str, list[float]]
+    folder: Path
+
+    def test(self, metric: str) -> tuple[float, float]:
+        """Mean of a metric over the splits, and their standard deviation (of a sample; 0 for one split)."""
+        values = self.scores[metric]
+        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+    def __str__(self) -> str:
+        settings = self.settings
+        head = f"{settings.model} on {Path(settings.dataset).name}"
+        if not self.scores:
+            return f"{head}: {len(self.vectors)} vectors, loss {self.history[-1]['loss']:.4f}"
+        parts = []
+        for name in self.scores:
+            mean, deviation = self.test(name)
+            spread = deviation if settings.splits > 1 else None
+            parts.append(f"{METRICS[name].title} {METRICS[name].text(mean, spread)}")
+        return (
+            f"{head}: test {', '.join(parts)} ({100 * settings.share:g} % of the labels, "
+            f"{settings.splits} splits)"
+        )
+
+
+def embed(
+    settings: EmbedSettings | None = None,
+    out: str | Path | None = None,
+    *,
+    resume: str | Path | None = None,
+    draw: bool | str = True,
+    opened: Callable[[NodeDataset, Path], None] | None = None,
+    on_round: Callable[[int, float], None] | None = None,
+) -> EmbedReport:
+    """Make a vector of every node, and write all into a run folder.
+
+    The folder holds `config.json`, `metrics.csv` (the loss of every round), `embedding.npz` (`embedding`
+    `[num_nodes, dimensions]` and `node`, the names), `results.json` and pictures.
+
+    Args:
+        settings: what to do; of a resumed run with changes of `data`, `device`, `share` or `splits` only.
+        out: the run folder, which must be new or empty; by default a new one under `runs/`.
+        resume: a run folder to go on with; the numbers are those of a run without a break.
+        draw: whether to draw the pictures; `"pdf"` and `"svg"` draw them so, True is `"png"`.
+        opened: called with the data and the folder when the run begins.
+        on_round: called after each round with its number, from 1, and its loss.
+
+    Raises:
+        RunError, DataError: something cannot be used or written, in one sentence.
+        KeyboardInterrupt: Ctrl-C, after the state is written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as home:
+    ...     embed(EmbedSettings(walks=5, dimensions=4), home, draw=False).vectors.shape
+    torch.Size([34, 4])
+    """
+    kind = picture_format(draw)
+    if resume is not None:
+        if out is not None:
+            raise RunError(f"out is {str(out)!r}, but a resumed run stays in its folder {str(resume)!r}")
+        settings = _continued(settings, Path(resume))
+    settings = settings or EmbedSettings()
+    data = load(settings.dataset, settings.data, settings.columns)
+    if not isinstance(data, NodeDataset):
+        raise RunError(f"{data.name} is {kind_of(data)[0]}, but vectors are made of one graph's nodes")
+    data = data.to(find_device(settings.device))
+    model, history = _model(settings, data), []
+    if resume is None:
+        home = folder.new_folder(settings, None if out is None else Path(out))
+    else:
+        home = Path(resume)
+        history = _load(home / LAST, model) if (home / LAST).exists() else []
+    with folder.held(home):
+        return _train(settings, data, model, history, home, kind, opened, on_round)
+
+
+def _train(
+    settings: EmbedSettings,
+    data: NodeDataset,
+    model: SkipGram,
+    history: list[dict[str, float]],
+    home: Path,
+    kind: str | None,
+    opened: Callable[[NodeDataset, Path], None] | None,
+    on_round: Callable[[int, float], None] | None,
+) -> EmbedReport:
+    if opened is not None:
+        opened(data, home)
+    with Interrupt() as interrupt:
+        while model.done < settings.walks:
+            loss = model.step()
+            history.append({"round": model.done, "loss": loss})
+            if on_round is not None:
+                on_round(model.done, loss)
+            if interrupt.requested:
+                _save(home, model, history)
+                raise KeyboardInterrupt
+    _save(home, model, history)
+    vectors = model()
+    _write_vectors(home / EMBEDDING, vectors, data)
+    report = EmbedReport(settings, vectors, history, _judge(settings, vectors, data), home)
+    content = {name: dict(zip(("mean", "std"), report.test(name), strict=True)) for name in report.scores}
+    text = json.dumps({**content, "splits": report.scores}, indent=2) + "\n"
+    checkpoint.write(home / folder.RESULTS, text.encode())
+    if kind is not None:
+        _draw(report, data, kind)
+    return report
+
+
+def _continued(settings: EmbedSettings | None, home: Path) -> EmbedSettings:
+    before = folder.read_record(home, EmbedSettings)
+    after = settings or before
+    for name, value in asdict(before).items():
+        if name not in MAY_CHANGE and getattr(after, name) != value:
+            raise RunError(
+                f"{name} is {getattr(after, name)!r}, but the run in {home} has {value!r}: a resumed run may "
+                f"change only {', '.join(MAY_CHANGE)}"
+            )
+    return after
+
+
+def _model(settings: EmbedSettings, data: NodeDataset) -> SkipGram:
+    try:
+        return SkipGram(
+            data.graph,
+            settings.dimensions,
+            rounds=settings.walks,
+            length=settings.length,
+            window=settings.window,
+            negatives=settings.negatives,
+            p=1.0 if settings.p is None else settings.p,
+            q=1.0 if settings.q is None else settings.q,
+            weight=data.edge_attr if data.weighted else None,
+            lr=settings.lr,
+            seed=settings.seed,
+        )
+    except ValueError as error:
+        names = {"rounds": "walks", "channels": "dimensions"}  # as they are called here
+        first, _, rest = str(error).rstrip(".").partition(" ")
+        raise RunError(f"{names.get(first, first)} {rest}") from error
+
+
+def _judge(settings: EmbedSettings, vectors: Tensor, data: NodeDataset) -> dict[str, list[float]]:
+    if data.y is None or data.y.is_floating_point():
+        return {}
+    known = slice(None) if data.known is None else data.known
+    return linear_probe(
+        vectors[known], data.y[known], share=settings.share, splits=settings.splits, seed=settings.seed
+    )
+
+
+def _save(home: Path, model: SkipGram, history: list[dict[str, float]]) -> None:
+    checkpoint.save(home / LAST, {"model": model.state_dict(), "history": history})
+    checkpoint.write_table(home / TABLE, history)
+
+
+def _load(path: Path, model: SkipGram) -> list[dict[str, float]]:
+    state = checkpoint.load(path)
+    try:
+        model.load_state_dict(state["model"])
+        history: list[dict[str, float]] = state["history"]
+    except (KeyError, RuntimeError) as error:
+        raise RunError(f"{path} is not a checkpoint of a run with these settings") from error
+    return history
+
+
+def _write_vectors(path: Path, vectors: Tensor, data: NodeDataset) -> None:
+    content = io.BytesIO()
+    np.savez_compressed(content, embedding=vectors.cpu().numpy(), node=np.array(node_names(data)))
+    checkpoint.write(path, content.getvalue())
+
+
+def _draw(report: EmbedReport, data: NodeDataset, kind: str) -> None:
+    curve = pictures.loss_curve(report.history, str(report))
+    save_picture(curve, report.folder / f"{CURVE}.{kind}")
+    if data.y is None or data.y.is_floating_point():
+        return
+    names, y = data.class_names, data.y
+    shown = torch.ones(len(y), dtype=torch.bool, device=y.device) if data.known is None else data.known
+    if y.dim() == 2:  # the nodes that have one, and only one, of the most common labels
+        common = y.sum(dim=0).argsort(descending=True)[:MOST_LABELS]
+        names, y = tuple(names[k] for k in common.tolist()), y[:, common]
+        shown, y = shown & (y.sum(dim=1) == 1), y.long().argmax(dim=1)
+    title = f"{data.name}: vectors of {report.settings.model}, t-SNE"
+    picture = pictures.embedding_picture(
+        report.vectors[shown], y[shown], names, title=title, seed=report.settings.seed
+    )
+    save_picture(picture, report.folder / f"{PICTURE}.{kind}")

@@ -1,0 +1,130 @@
+"""The folder of a run: where it is, what is in it, and whether it may be written."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mpnn.train.fitting.checkpoint import write
+from mpnn.train.errors import RunError
+from mpnn.train.settings import TASKS, Record, Settings, checked_values
+
+if TYPE_CHECKING:
+    from mpnn.train.runs.embed_settings import EmbedSettings
+
+R = TypeVar("R", bound=Record)
+CONFIG, RESULTS = "config.json", "results.json"
+
+
+def new_folder(settings: Settings | EmbedSettings, out: Path | None) -> Path:
+    """Make the folder `out`, else a new one under `runs/` that is called after the settings.
+
+    Raises:
+        RunError: it cannot be made, or holds something already.
+    """
+    if out is None:
+        stem = f"{settings.task}-{Path(settings.dataset).name.split('.')[0]}-{settings.model}"
+        names = (f"{stem}-{number}" if number > 1 else stem for number in range(1, 1 << 30))
+        out = next(Path("runs", name) for name in names if not Path("runs", name).exists())
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        taken = any(out.iterdir())
+    except OSError as error:
+        raise RunError(f"run folder {out} cannot be made: {error.strerror}") from error
+    if taken:
+        raise RunError(f"run folder {out} is not empty: resume the run in it, or name another folder")
+    write_config(out, settings)
+    return out
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a run folder for this process: what another one writes in the meantime would be lost.
+
+    Raises:
+        RunError: another process has it.
+    """
+    try:
+        place = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise RunError(f"run folder {folder} cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(place)
+        raise RunError(f"another run is writing into {folder}: wait for it, or name another folder") from None
+    except OSError:
+        pass  # some file systems know no locks
+    try:
+        yield
+    finally:
+        os.close(place)
+
+
+def write_config(folder: Path, settings: Record) -> None:
+    """Write the settings that reproduce a run, making the folder if it is not there."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"run folder {folder} cannot be made: {error.strerror}") from error
+    write(folder / CONFIG, settings.to_json().encode())
+
+
+def read_config(folder: Path) -> Settings:
+    """Read the settings of a run of `mpnn train node`, `edge` or `graph`; raises as `read_record` does."""
+    return read_record(folder, Settings)
+
+
+def read_record(folder: Path, kind: type[R]) -> R:
+    """Read the settings of a run.
+
+    Raises:
+        RunError: the folder holds no run, or its settings are damaged.
+    """
+    path = folder / CONFIG
+    try:
+        values = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"{folder} holds no run: {path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {_why(error)}") from error
+    task = values.get("task") if isinstance(values, dict) else None
+    if task == "embed" and kind is Settings:
+        raise RunError(f"{folder} is a run of mpnn train embed, which makes vectors of nodes and no model")
+    if task in TASKS and kind is not Settings:
+        raise RunError(f"{folder} is a run of mpnn train {task}, not of embed")
+    try:
+        return kind.from_dict(values)
+    except RunError as error:
+        raise RunError(f"{path} cannot be used: {error}") from error
+
+
+def read_settings_file(path: Path, task: str, kind: type[Record] = Settings) -> dict[str, Any]:
+    """Read settings from a TOML file, or from the `config.json` of a run.
+
+    Raises:
+        RunError: it cannot be read, or holds something that is no setting, or settings of another task.
+    """
+    try:
+        text = path.read_text()
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        given = checked_values(values, kind)
+    except (OSError, ValueError) as error:
+        raise RunError(f"config {path} cannot be read: {_why(error)}") from error
+    except RunError as error:
+        raise RunError(f"config {path} cannot be used: {error}") from error
+    if given.get("task", task) != task:
+        raise RunError(
+            f"config {path} is of task {given['task']!r}, not {task!r}: mpnn train {given['task']}"
+        )
+    return given
+
+
+def _why(error: OSError | ValueError) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

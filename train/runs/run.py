@@ -1,0 +1,289 @@
+"""A whole run, or several: data, model, training, pictures, all into one folder."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mpnn.datasets import DATASETS, Dataset, GraphDataset, NodeDataset, load, load_text
+from mpnn.models import CONVS
+from mpnn.train.fitting import checkpoint
+from mpnn.train.runs import folder
+from mpnn.train.runs.build import build_model, find_device
+from mpnn.train.pictures.of_a_run import draw_run
+from mpnn.train.errors import RunError
+from mpnn.train.runs.fingerprint import fingerprint
+from mpnn.train.runs.kinds import make_task
+from mpnn.train.pictures.style import picture_format
+from mpnn.train.fitting.loop import Result, fit, watched_metric
+from mpnn.train.tasks.metrics import Metric
+from mpnn.train.settings import Settings
+from mpnn.train.fitting.state import BEST, CONTENT, LAST, Row
+from mpnn.train.tasks.task import SupervisedTask
+
+# What a resumed run may change; everything else decides its numbers.
+MAY_CHANGE = ("data", "device", "epochs")
+
+
+class Listener:
+    """What is told of a run's progress; this one keeps it to itself."""
+
+    def opened(self, folder: Path) -> None:
+        """The run folder is there; from now on it can be resumed."""
+
+    def started(self, settings: Settings, task: SupervisedTask, model: nn.Module) -> None:
+        """A run starts, its seed and fold are those of `settings`."""
+
+    def epoch(self, row: Row) -> None:
+        """An epoch is done."""
+
+    def finished(self, result: Result) -> None:
+        """A run is done."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `train` came to: a result per run, how they are measured, and the folder with all files."""
+
+    settings: Settings
+    results: list[Result]
+    folder: Path
+    metrics: Sequence[Metric]
+
+    @property
+    def part(self) -> str:
+        """What is reported: the `"test"` part, or `"val"` where there is none to test on."""
+        return "test" if f"test_{self.metrics[0].name}" in self.results[0].best else "val"
+
+    def test(self, metric: str | None = None) -> tuple[float, float]:
+        """Mean of a test metric over the runs, and their standard deviation (of a sample; 0 for one run).
+
+        Without a name it is the task's first metric; where there is no test part, that of validation.
+        """
+        values = [result.best[f"{self.part}_{metric or self.metrics[0].name}"] for result in self.results]
+        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+    def __str__(self) -> str:
+        settings, count = self.settings, len(self.results)
+        runs = f"{count} runs" if settings.folds is None else f"{count} of {settings.folds} folds"
+        if settings.folds is not None and count >= settings.folds:
+            runs = f"{settings.folds} folds" + (f", {settings.runs} times" if settings.runs > 1 else "")
+        parts = []
+        for metric in self.metrics:
+            mean, deviation = self.test(metric.name)
+            parts.append(f"{metric.title} {metric.text(mean, deviation if count > 1 else None)}")
+        part = {"test": "test", "val": "validation"}[self.part]
+        text = f"{settings.model} on {Path(settings.dataset).name}: {part} {', '.join(parts)}"
+        return text if count == 1 else f"{text} ({runs})"
+
+
+def train(
+    settings: Settings | None = None,
+    out: str | Path | None = None,
+    *,
+    resume: str | Path | None = None,
+    draw: bool | str = True,
+    listener: Listener | None = None,
+) -> Report:
+    """Train as the settings say, and write everything into a run folder.
+
+    The folder holds `config.json`, `results.json`, pictures, and of each run `metrics.csv`, `best.pt` and
+    `last.pt`; of several runs, each has these in its own folder, `seed-N`, `fold-N` or `seed-N-fold-N`.
+
+    Args:
+        settings: what to do; of a resumed run, those of its folder with changes of `data`, `device` or
+            `epochs` only; by default exactly those.
+        out: the run folder, which must be new or empty; by default a new one under `runs/`.
+        resume: a run folder to go on with; the numbers are those of a run without a break.
+        draw: whether to draw the pictures; `"pdf"` and `"svg"` draw them so, True is `"png"`.
+        listener: is told of the progress.
+
+    Raises:
+        RunError, DataError: something cannot be used or written, in one sentence.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint is written.
+
+    >>> import tempfile
+    >>> from mpnn.train import preset
+    >>> with tempfile.TemporaryDirectory() as home:
+    ...     report = train(preset("gcn", dataset="karate", epochs=50), out=home, draw=False)
+    >>> report.results[0].history[49]["epoch"]
+    50
+    """
+    listener, kind = listener or Listener(), picture_format(draw)
+    if resume is not None:
+        if out is not None:
+            raise RunError(f"out is {str(out)!r}, but a resumed run stays in its folder {str(resume)!r}")
+        home = Path(resume)
+        settings = _continued(settings, home)
+    settings = settings or Settings()
+    data, task = prepare(settings)
+    device = task.device
+    with _own_random_numbers(device):
+        build_model(settings, task)  # so that a model that cannot be built leaves no folder behind
+        watched_metric(settings, task)
+        if resume is None:
+            home = folder.new_folder(settings, None if out is None else Path(out))
+        with folder.held(home):
+            listener.opened(home)
+            results, content = [], fingerprint(data)
+            for number, (one, place) in enumerate(runs_of(settings, home)):
+                task = task if number == 0 else make_task(one, data)
+                results.append(_run(one, task, content, place, resume is not None, listener))
+            if settings.shared_epoch:
+                results = with_shared_epoch(results, settings.folds or 1, watched_metric(settings, task))
+            report = Report(settings, results, home, task.metrics)
+            _write_results(report)
+            if kind is not None:
+                _, first = next(runs_of(settings, home))
+                model, task, _ = load_model(first, settings.device)
+                draw_run(home, settings, results, str(report), model, task, kind)
+    return report
+
+
+def with_shared_epoch(results: Sequence[Result], folds: int, metric: Metric) -> list[Result]:
+    """Give the folds of each seed one epoch in common: that of the best mean (Xu et al., 2019).
+
+    >>> from mpnn.train import METRICS
+    >>> curves = [[0.5, 0.9, 0.6], [0.8, 0.6, 0.8]]
+    >>> results = [Result([{"val_accuracy": value} for value in curve], 1) for curve in curves]
+    >>> [result.best_epoch for result in with_shared_epoch(results, 2, METRICS["accuracy"])]
+    [2, 2]
+    """
+    shared = []
+    for start in range(0, len(results), folds):
+        together = results[start : start + folds]
+        rows = zip(*(result.history for result in together), strict=True)
+        means = [metric.score(sum(row[f"val_{metric.name}"] for row in epoch)) for epoch in rows]
+        shared += [replace(result, best_epoch=1 + means.index(max(means))) for result in together]
+    return shared
+
+
+def prepare(settings: Settings) -> tuple[Dataset, SupervisedTask]:
+    """Return the data of a run, on its device, and the task that its first seed makes of it."""
+    data = load_data(settings).to(find_device(settings.device))
+    task = make_task(settings, data)
+    given = data.edge_attr if isinstance(data, NodeDataset | GraphDataset) else None
+    left_out = given is not None and task.edge_dim is None and task.data.edge_attr is None
+    if settings.dataset not in DATASETS and left_out:
+        conv = CONVS.get(settings.model)
+        able = ", ".join(name for name, one in CONVS.items() if "edge_attr" in one.edge_inputs)
+        weigh = (
+            "; what weighs edges, name by edge_weight" if conv and "edge_weight" in conv.edge_inputs else ""
+        )
+        warnings.warn(
+            f"{settings.model} reads no features of edges, so those of {data.name} are left out; "
+            f"{able} do{weigh}",
+            stacklevel=2,
+        )
+    return data, task
+
+
+def _continued(settings: Settings | None, home: Path) -> Settings:
+    before = folder.read_config(home)
+    after = settings or before
+    may_change = [name for name in MAY_CHANGE if name != "epochs" or before.schedule != "cosine"]
+    for name, value in asdict(before).items():
+        if name not in may_change and getattr(after, name) != value:
+            raise RunError(
+                f"{name} is {getattr(after, name)!r}, but the run in {home} has {value!r}: a resumed run may "
+                f"change only {', '.join(may_change)}"
+            )
+    return after
+
+
+def runs_of(settings: Settings, home: Path) -> Iterator[tuple[Settings, Path]]:
+    """The settings and the folder of every single run: each seed with each fold."""
+    folds: Sequence[int | None] = [settings.fold]
+    if settings.folds is not None and settings.fold is None:
+        folds = range(settings.folds)
+    for seed in range(settings.seed, settings.seed + settings.runs):
+        for fold in folds:
+            names = [f"seed-{seed}"] if settings.runs > 1 else []
+            names += [f"fold-{fold}"] if len(folds) > 1 else []
+            yield replace(settings, seed=seed, runs=1, fold=fold), home / "-".join(names)
+
+
+def _run(
+    settings: Settings, task: SupervisedTask, content: str, home: Path, resume: bool, listener: Listener
+) -> Result:
+    folder.write_config(home, settings)
+    torch.manual_seed(settings.seed)
+    model = build_model(settings, task)
+    listener.started(settings, task, model)
+    result = fit(
+        model,
+        task,
+        settings,
+        folder=home,
+        resume=resume and (home / LAST).exists(),
+        identity={name: value for name, value in asdict(settings).items() if name not in MAY_CHANGE}
+        | {CONTENT: content},
+        on_epoch=listener.epoch,
+    )
+    listener.finished(result)
+    return result
+
+
+def load_model(
+    run: str | Path, device: str = "auto", data: str | Path | None = None
+) -> tuple[nn.Module, SupervisedTask, Settings]:
+    """Return the best model of a run folder, the task that it was trained for, and its settings.
+
+    Args:
+        run: the folder.
+        device: where to put it.
+        data: the folder with the data's files, if they are no longer where they were.
+
+    Raises:
+        RunError, DataError: the folder holds no such thing.
+    """
+    settings = folder.read_config(Path(run))
+    dataset = load_data(settings, data).to(find_device(device))
+    path = Path(run) / BEST
+    state = checkpoint.load(path)
+    with _own_random_numbers(find_device(device)):
+        task = make_task(settings, dataset)
+        model = build_model(settings, task)
+    try:
+        model.load_state_dict(state["model"])
+    except (KeyError, RuntimeError) as error:
+        raise RunError(f"{path} is not a checkpoint of {settings.model} with these settings") from error
+    return model, task, settings
+
+
+def load_data(settings: Settings, data: str | Path | None = None) -> Dataset:
+    """Return the data set of a run, from another folder if it is no longer where it was."""
+    path = Path(settings.dataset)
+    if settings.task == "text" and settings.dataset not in DATASETS and path.is_file():
+        return load_text(path)
+    return load(settings.dataset, settings.data if data is None else data, settings.columns)
+
+
+@contextmanager
+def _own_random_numbers(device: torch.device) -> Iterator[None]:
+    """Leave the caller's random numbers as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+def _write_results(report: Report) -> None:
+    content: dict[str, object] = {}
+    for metric in report.metrics:
+        mean, deviation = report.test(metric.name)
+        content[f"{report.part}_{metric.name}"] = {"mean": mean, "std": deviation}
+    single = (one for one, _ in runs_of(report.settings, report.folder))
+    content["runs"] = [
+        {"seed": one.seed}
+        | ({} if one.fold is None else {"fold": one.fold})
+        | {"epochs": len(result.history), "best": result.best}
+        for one, result in zip(single, report.results, strict=True)
+    ]
+    checkpoint.write(report.folder / folder.RESULTS, (json.dumps(content, indent=2) + "\n").encode())

@@ -1,0 +1,1 @@
+"""What is learned: a task has data, a loss and metrics."""

@@ -1,0 +1,70 @@
+"""Images: their classes, labels, or numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from mpnn.datasets import ImageDataset
+from mpnn.train.tasks.batches import shuffled_batches
+from mpnn.train.tasks.objective import objective
+from mpnn.train.tasks.split import Split
+from mpnn.train.tasks.task import SupervisedTask, warn_of_bad_features
+
+AT_ONCE = 1000  # images in a forward pass without gradients
+
+
+class ImageTask(SupervisedTask):
+    """Tell the classes, labels or numbers of images, several of them a batch.
+
+    Models are called as `model(x)` with `[batch, channels, height, width]` and return
+    `[batch, out_channels]`.
+
+    Args:
+        data: the images.
+        split: which of them are to train, to validate and to test on.
+        batch_size: how many images a batch has at most.
+        loss, class_weights: see `objective`.
+
+    Raises:
+        RunError: loss and weights do not suit the data.
+    """
+
+    item = "image"
+
+    def __init__(
+        self,
+        data: ImageDataset,
+        split: Split,
+        *,
+        batch_size: int = 64,
+        loss: str | None = None,
+        class_weights: str | None = None,
+    ) -> None:
+        aim = objective(data.y[split.train], data.class_names, loss, class_weights)
+        super().__init__(data, aim, data.y, split, data.num_features, None)
+        self.batch_size = batch_size
+        warn_of_bad_features(data.name, data.x.flatten(1))
+
+    def batches(self) -> Iterable[Tensor]:
+        """Positions of the training images, in a new order."""
+        return shuffled_batches(self.split.train, self.batch_size)
+
+    def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
+        """Loss over the images of a batch."""
+        return self.objective.loss(model(self.data.x[batch]), self.y[batch])
+
+    def outputs(self, model: nn.Module) -> Tensor:
+        """Of all images, many at once."""
+        return torch.cat([model(x) for x in self.data.x.split(AT_ONCE)])
+
+    def embed(self, model: nn.Module) -> Tensor | None:
+        """The last hidden layer of every image."""
+        embed = getattr(model, "embed", None)
+        return None if embed is None else torch.cat([embed(x) for x in self.data.x.split(AT_ONCE)])
+
+    def attempt(self, model: nn.Module) -> None:
+        """One image."""
+        model(self.data.x[:1])
