@@ -1,0 +1,1 @@
+"""A run: its settings, its model, its folder."""
