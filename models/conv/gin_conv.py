@@ -7,13 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpnn.aggregate.aggregators import Sum
 from mpnn.graph.adjacency import Topology
-from mpnn.graph.graph import Graph, Size
+from mpnn.graph.graph import Size
 from mpnn.models.conv.layer import Features, Layer
 from mpnn.models.parts.linear import Linear, reset, through
-from mpnn.native.reach import transformed
-from mpnn.topology import Implicit
 
 
 class GINConv(Layer):
@@ -53,28 +50,11 @@ class GINConv(Layer):
 
     def forward(self, x: Features, graph: Topology, size: Size | None = None) -> Tensor:
         x_src, x_dst, graph = self.read(x, graph, size)
-        if x_src is x_dst and self._counts_itself_once(graph):
-            return through(self.nn, self.propagate(graph.with_self_loops(), x=x_src))
-        return self.combine(x_dst, self.propagate(graph, x=(x_src, x_dst)))
+        return through(self.nn, self.propagate(graph, x=(x_src, x_dst), root=x_dst))
 
-    def _counts_itself_once(self, graph: Graph) -> bool:
-        """Whether h_i' = f(Σ h_j) over the neighbours and the node itself: a sum on one graph with loops.
-
-        That saves two passes over all features. ε is a tensor, and on a GPU would have to be waited for.
-        """
-        is_sum = type(self.aggr_module) is Sum and self.is_by(GINConv)
-        if not is_sum or graph.is_typed or isinstance(graph, Implicit) or self.eps.requires_grad:
-            return False
-        eps = self.eps
-        readable = type(eps) is Tensor and eps.device.type == "cpu"
-        seen = torch.compiler.is_compiling() or transformed()
-        return readable and not seen and eps.tolist() in (0, [0])  # a list takes no operation of PyTorch
-
-    def combine(self, x_dst: Tensor | None, received: Tensor) -> Tensor:
-        """f((1 + ε) h_i + what was received)."""
-        if x_dst is not None:
-            received = torch.addcmul(received, x_dst, 1 + self.eps)
-        return through(self.nn, received)
+    def update(self, inputs: Tensor, root: Tensor | None) -> Tensor:  # type: ignore[override]
+        """(1 + ε) h_i + a_i."""
+        return inputs if root is None else torch.addcmul(inputs, root, 1 + self.eps)
 
 
 class GINEConv(GINConv):
@@ -121,7 +101,7 @@ class GINEConv(GINConv):
         edge_attr = self.need_edge_attr(edge_attr)
         width = x_src.size(-1) if self.edge_dim is None else self.edge_dim
         edge_attr = self.read_edge_attr(edge_attr, graph, width)
-        return self.combine(x_dst, self.propagate(graph, x=(x_src, x_dst), edge_attr=edge_attr))
+        return through(self.nn, self.propagate(graph, x=(x_src, x_dst), edge_attr=edge_attr, root=x_dst))
 
     def message(self, x_j: Tensor, edge_attr: Tensor) -> Tensor:  # type: ignore[override]
         """relu(h_j + W e_ij)."""

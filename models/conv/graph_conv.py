@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -52,6 +52,10 @@ class GraphConv(Weighted):
     ) -> Tensor:
         x_src, x_dst, graph = self.read(x, graph, size)
         edge_weight = self.read_edge_weight(edge_weight, graph)
-        return self.propagate_through(
-            self.lin_rel, self.lin_root, graph, (x_src, x_dst), by=GraphConv, edge_weight=edge_weight
-        )
+        out: Tensor = self.propagate(graph, x=(x_src, x_dst), edge_weight=edge_weight, root=x_dst)
+        return out
+
+    def update(self, inputs: Tensor, root: Tensor | None) -> Tensor:  # type: ignore[override]
+        """W_1 h_i + W_2 a_i."""
+        received: Tensor = self.lin_rel(inputs)
+        return received if root is None else cast(Tensor, self.lin_root(root)) + received

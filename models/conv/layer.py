@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from numbers import Integral
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing, as_graph
-from mpnn.aggregate.aggregators import Aggr, Sum
+from mpnn.aggregate.aggregators import Aggr
 from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
-from mpnn.native.products import added, linear
-from mpnn.step.plain import Weights, is_plain, weights_of
 
 Pair = tuple[Tensor, Tensor | None]
 Features = Tensor | Pair  # of all nodes `[num_nodes, channels]`, or of sources and destinations apart
@@ -77,55 +74,6 @@ class Layer(MessagePassing):
             )
         features, _, graph = self.read(x, graph)
         return features, graph
-
-    def propagate_through(
-        self,
-        lin: nn.Module,
-        root: nn.Module | None,
-        graph: Graph,
-        x: Pair,
-        by: type[Layer],
-        **edges: Any,
-    ) -> Tensor:
-        """A linear map of the aggregate of x, or the aggregate of what it makes of x where that is narrower.
-
-        A sum or a mean of messages that are linear in x_j commutes with the map.
-
-        Args:
-            lin: the map.
-            root: the map, without a bias, of what a node has itself, which is added; if there is one, and x
-                has the features of destinations.
-            graph, x, edges: what `propagate` takes.
-            by: the layer whose message is linear in x_j; a subclass may have another one.
-        """
-        x_dst, known = x[1], weights_of(lin)
-        first = known is not None and self._commutes(known.weight, by)
-        if root is None or x_dst is None:
-            return self._mapped(lin, known if first else None, graph, x, edges)
-        own = weights_of(root)
-        if own is None or own.bias is not None or x_dst.dim() != 2:
-            received = self._mapped(lin, known if first else None, graph, x, edges)
-            return received + cast(Tensor, root(x_dst))
-        if first or known is None:
-            out = self._mapped(lin, known, graph, x, edges)
-            return added(out, x_dst, own.weight.t(), into=known is not None)
-        # First the node's own, so that its gradient comes last, when there is room for it again.
-        out = linear(x_dst, own.weight, known.bias)
-        return added(out, self.propagate(graph, x=x, **edges), known.weight.t(), into=True)
-
-    def _mapped(
-        self, lin: nn.Module, first: Weights | None, graph: Graph, x: Pair, edges: Mapping[str, Any]
-    ) -> Tensor:
-        if first is None:
-            return cast(Tensor, lin(self.propagate(graph, x=x, **edges)))
-        h = linear(x[0], first.weight)
-        out: Tensor = self.propagate(graph, x=(h, h if x[1] is x[0] else x[1]), **edges)
-        return out if first.bias is None else out + first.bias
-
-    def _commutes(self, weight: Tensor, by: type[Layer]) -> bool:
-        """Whether a linear map may come before the aggregate, and makes it narrower."""
-        linear_sum = self.is_by(by) and is_plain(cast(nn.Module, self.aggr_module), Sum)
-        return linear_sum and 0 < weight.size(0) < weight.size(1)
 
     def is_by(self, layer: type[Layer]) -> bool:
         """Whether message, aggregate and update are those of a layer; a subclass of it may have others."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from mpnn.aggregate.aggregators import Aggregator, Several
-from mpnn.functional import linear
 from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.degree_scaler import DegreeScaler, degree_histogram
 from mpnn.models.conv.layer import Layer
 from mpnn.models.parts.activation import Activation, activation
-from mpnn.models.parts.by_rows import by_rows
 from mpnn.models.parts.checks import check_count
 from mpnn.models.parts.linear import Linear, reset, see
-from mpnn.step.plain import Weights, is_plain, weights_of
 
 
 class PNAConv(Layer):
@@ -74,7 +70,7 @@ class PNAConv(Layer):
             check_count(name, count, 1)
         check_count("pre_layers", pre_layers, 1)
         check_count("post_layers", post_layers, 1)
-        super().__init__(_Unmerged(aggregators, scalers, deg, train_norm), **kwargs)
+        super().__init__(DegreeScaler(aggregators, scalers, deg, train_norm), **kwargs)
         if out_channels % towers or (divide_input and in_channels % towers):
             raise ValueError(f"towers={towers} must divide {'in_channels and ' * divide_input}out_channels.")
         self.in_channels, self.out_channels, self.edge_dim = in_channels, out_channels, edge_dim
@@ -115,48 +111,8 @@ class PNAConv(Layer):
             h = x.view(-1, self.towers, self.F_in)
         else:
             h = x.unsqueeze(1).expand(-1, self.towers, -1)
-        received = self.propagate(graph, h=h, edge=edge)
-        degree = graph.in_degree if self.flow == "source_to_target" else graph.out_degree
-        count = degree.clamp(min=1).to(x.dtype).unsqueeze(-1)
-        parts = received if isinstance(received, list) else [received]
-        known = _first_maps(self.post_nns)
-        if known is None:
-            return cast(Tensor, self.lin(self._called(h, count, parts).flatten(1)))
-        # What the aggregators make of their reductions, and its copies, are the widest tensors here.
-        networks = [cast(nn.Sequential, network) for network in self.post_nns]
-        read: list[Tensor] = [*cast(nn.Module, self.aggr_module).parameters()]
-        read += [tensor for first in known for tensor in first if tensor is not None]
-        distinct: list[Tensor] = []
-        for part in parts:
-            if not any(part is one for one in distinct):
-                distinct.append(part)
-        place = [next(k for k, one in enumerate(distinct) if one is part) for part in parts]
-
-        def first_map(h: Tensor, count: Tensor, *distinct: Tensor) -> Tensor:
-            return self._first_map(known, h, count, [distinct[k] for k in place])
-
-        first = by_rows(first_map, [h, count, *distinct], read)
-        if len(networks[0]) > 1:
-            rest = [network[1:](first[:, tower]) for tower, network in enumerate(networks)]
-            first = torch.stack(rest, dim=1)
-        return cast(Tensor, self.lin(first.flatten(1)))
-
-    def _first_map(self, known: list[Weights], h: Tensor, count: Tensor, parts: list[Tensor]) -> Tensor:
-        """The first linear map of γ(h ‖ s_1 a ‖ ...) for every tower, `[num_nodes, towers, F_out]`."""
-        scaler = cast(_Unmerged, self.aggr_module)
-        received, factors = scaler.merged(parts, count.unsqueeze(-1)), scaler.factors(count)
-        out = [_mixed(first, h[:, tower], received[:, tower], factors) for tower, first in enumerate(known)]
-        return torch.stack(out, dim=1)
-
-    def _called(self, h: Tensor, count: Tensor, parts: list[Tensor]) -> Tensor:
-        """γ(h ‖ s_1 a ‖ ...) as written, for every tower, `[num_nodes, towers, F_out]`."""
-        scaler = cast(_Unmerged, self.aggr_module)
-        received, factors = scaler.merged(parts, count.unsqueeze(-1)), scaler.factors(count)
-        out = []
-        for tower, network in enumerate(self.post_nns):
-            scaled = [received[:, tower] * factor for factor in factors]
-            out.append(network(torch.cat([h[:, tower], *scaled], dim=-1)))
-        return torch.stack(out, dim=1)
+        out: Tensor = self.propagate(graph, h=h, edge=edge)
+        return out
 
     def message(self, h_i: Tensor, h_j: Tensor, edge: Tensor | None) -> Tensor:  # type: ignore[override]
         """f(h_i ‖ h_j ‖ W_e e_ij) of every tower, `[num_edges, towers, F_in]`."""
@@ -167,47 +123,10 @@ class PNAConv(Layer):
         ]
         return torch.stack(out, dim=1)
 
-
-class _Unmerged(DegreeScaler):
-    """The same before its last step: the reductions of all aggregators, for `merged` to go on with."""
-
-    def merge(self, reduced: list[Tensor], count: Tensor) -> Any:
-        """The reductions."""
-        return reduced
-
-    def merged(self, parts: list[Tensor], count: Tensor) -> Tensor:
-        """The aggregates side by side, not scaled, from what `merge` or `forward` gave."""
-        return Several.merge(self, parts, count) if self._all_reduce() else parts[0]
-
-    def forward(self, messages: Any, index: Tensor, *options: Any, **named: Any) -> Any:
-        """The reductions, or the aggregates side by side where some are made in another way."""
-        kind = Aggregator if self._all_reduce() else Several
-        return kind.forward(self, messages, index, *options, **named)
-
-    def _all_reduce(self) -> bool:
-        return all(isinstance(aggr, Aggregator) for aggr in self.aggrs)
-
-
-def _first_maps(networks: Iterable[nn.Module]) -> list[Weights] | None:
-    """The weights of the first linear map of each network, or None where a network must be called whole."""
-    known = []
-    for network in networks:
-        firsts = list(network.children())[:1] if is_plain(network, nn.Sequential) else []
-        weights = weights_of(firsts[0]) if firsts else None
-        if weights is None:
-            return None
-        known.append(weights)
-    return known
-
-
-def _mixed(first: Weights, h: Tensor, received: Tensor, factors: list[Tensor]) -> Tensor:
-    """W (h ‖ s_1 a ‖ s_2 a ‖ ...), with the number s_k of each node drawn out of the linear map.
-
-    W_k (s_k a) = s_k (W_k a): no scaled copy of the aggregates exists.
-    """
-    widths = [h.size(-1), *[received.size(-1)] * len(factors)]
-    own, *others = torch.split(first.weight, widths, dim=1)
-    out = linear(h, own, first.bias)
-    for factor, weight in zip(factors, others, strict=True):
-        out = torch.addcmul(out, factor, linear(received, weight))
-    return out
+    def update(self, inputs: Tensor, h: Tensor) -> Tensor:  # type: ignore[override]
+        """W γ(h_i ‖ a_i), with a γ for every tower."""
+        out = [
+            network(torch.cat([h[:, tower], inputs[:, tower]], dim=-1))
+            for tower, network in enumerate(self.post_nns)
+        ]
+        return cast(Tensor, self.lin(torch.cat(out, dim=-1)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -80,6 +80,11 @@ class SAGEConv(Layer):
     def forward(self, x: Features, graph: Topology, size: Size | None = None) -> Tensor:
         x_src, x_dst, graph = self.read(x, graph, size)
         sent = self.lin(x_src).relu() if self.project else x_src
-        root = self.lin_r if self.root_weight else None
-        out = self.propagate_through(self.lin_l, root, graph, (sent, x_dst), by=SAGEConv)
+        root = x_dst if self.root_weight else None
+        out: Tensor = self.propagate(graph, x=(sent, x_dst), root=root)
         return F.normalize(out, dim=-1) if self.normalize else out
+
+    def update(self, inputs: Tensor, root: Tensor | None) -> Tensor:  # type: ignore[override]
+        """W_1 h_i + W_2 a_i."""
+        received: Tensor = self.lin_l(inputs)
+        return received if root is None else cast(Tensor, self.lin_r(root)) + received

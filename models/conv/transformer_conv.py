@@ -11,7 +11,7 @@ from torch import Tensor
 from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.attention import Attention, Weights, like
 from mpnn.models.conv.layer import Features, Widths, pair
-from mpnn.models.parts.linear import Linear, owns_result, see
+from mpnn.models.parts.linear import Linear, see
 
 
 class TransformerConv(Attention):
@@ -88,24 +88,25 @@ class TransformerConv(Attention):
             see(self.lin_edge, edge)
         else:
             self.read_edge_attr(edge_attr, graph, None)
-        # First, so that its gradient comes last, when those of the others are no longer in memory.
-        root = self.lin_skip(x_dst) if self.root_weight else None
         fields: dict[str, Any] = {
             "query": self.mapped(self.lin_query, x_dst, graph),
             "key": self.mapped(self.lin_key, x_src, graph),
             "edge": edge,
         }
         value = self.mapped(self.lin_value, x_src, graph)
-        out = self.join(self.propagate(graph, value=value, **fields))
-        if root is not None:
-            out = self._add_root(out, root)
+        out = self.propagate(graph, value=value, root=x_dst if self.root_weight else None, **fields)
         return (out, (like(given, graph), self.weights(graph, **fields))) if return_attention_weights else out
 
-    def _add_root(self, out: Tensor, root: Tensor) -> Tensor:
+    def update(self, inputs: Tensor, root: Tensor | None) -> Tensor:  # type: ignore[override]
+        """W_1 h_i + a_i, or the two mixed by β."""
+        out = self.join(inputs)
+        if root is None:
+            return out
+        own: Tensor = self.lin_skip(root)
         if self.lin_beta is None:
-            return root.add_(out) if owns_result(self.lin_skip, root) else out + root
-        beta = self.lin_beta(torch.cat([out, root, out - root], dim=-1)).sigmoid()
-        mixed: Tensor = beta * root + (1 - beta) * out
+            return own + out
+        beta = self.lin_beta(torch.cat([out, own, out - own], dim=-1)).sigmoid()
+        mixed: Tensor = beta * own + (1 - beta) * out
         return mixed
 
     def edge_update(  # type: ignore[override]

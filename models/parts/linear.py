@@ -121,11 +121,6 @@ def mapped(module: nn.Module, x: Tensor, graph: Graph, shape: tuple[int, ...]) -
     return out.view(-1, *shape)
 
 
-def owns_result(module: nn.Module, out: Tensor) -> bool:
-    """Whether what a linear map gave may be written into: nobody else has it, or looks at each operation."""
-    return weights_of(module) is not None and only_autograd_follows(out)
-
-
 def see(module: nn.Module, x: Tensor) -> None:
     """Let a linear map of ours take a width that is still open, before it is part of a message."""
     if isinstance(module, Linear):

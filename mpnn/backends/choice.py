@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-
-from torch import Tensor
+from typing import Any
 
 from mpnn.backends import cpu, dense, eager, triton
 from mpnn.backends.run.record import Ran, listener
 from mpnn.lowering import explain
 from mpnn.step.step import Recurrence, Step
 
-Backend = Callable[[Step], Tensor]
+Backend = Callable[[Step], Any]
 
 
-def _auto(step: Step) -> Tensor:
-    out = dense.run_if_known(step)
-    if out is not None:
-        return out
+def _auto(step: Step) -> Any:
+    received = dense.received_if_known(step)
+    if received is not None:
+        return step.updated(received)
     on_gpu = step.fields.graph.device.type == "cuda"
     return triton.run_if_it_can(step) if on_gpu else cpu.run(step)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
 
 from mpnn.backends import eager
 from mpnn.backends.c.kernel import Kernel
@@ -16,7 +17,7 @@ from mpnn.plan.rows import NotFusableError
 from mpnn.step.step import Step
 
 
-def run(step: Step) -> Tensor:
+def run(step: Step) -> Any:
     """Compute a step by its plan where it has one, else on all edges at once."""
     compiling = torch.compiler.is_compiling()
     if not _applies(step, compiling):

@@ -21,20 +21,21 @@ Result = TypeVar("Result")
 Scanned = tuple[Tensor, tuple[Tensor, ...]]  # the first state of all nodes, all states of the last nodes
 
 
-def run(step: Step) -> Tensor:
+def run(step: Step) -> Any:
     """Compute a step by the kernel that a lowering rule knows for it.
 
     Raises:
         ValueError: there is none; says why.
     """
     try:
-        return _lower(step)
+        received = _lower(step)
     except NoMatchError as error:
         raise ValueError(f'backend "dense" has no kernel for this step ({error}): take "auto".') from None
+    return step.updated(received)
 
 
-def run_if_known(step: Step) -> Tensor | None:
-    """The same, or None where no rule applies."""
+def received_if_known(step: Step) -> Tensor | None:
+    """What the nodes receive, by that kernel, or None where no rule applies."""
     if not isinstance(step.fields.graph, Implicit) or not _can_trace():
         return None
     try:

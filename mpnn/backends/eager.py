@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Any
 
 from mpnn.backends.run.record import Ran, listener
 from mpnn.backends.run.work import Work
 from mpnn.step.step import Step
 
 
-def run(step: Step, reason: str = "it was asked for") -> Tensor:
+def run(step: Step, reason: str = "it was asked for") -> Any:
     """Compute a step with one tensor row per edge."""
     ran = listener()
     if ran is None:
@@ -20,6 +20,6 @@ def run(step: Step, reason: str = "it was asked for") -> Tensor:
     return out
 
 
-def compute(step: Step) -> Tensor:
+def compute(step: Step) -> Any:
     """The same, unseen by `explain`."""
-    return step.aggregate(step.fields.call(step.message, step.arguments))
+    return step.updated(step.aggregate(step.fields.call(step.message, step.arguments)))

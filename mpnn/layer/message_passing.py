@@ -115,27 +115,24 @@ class MessagePassing(nn.Module):
             TypeError: a field that is missing, or that no function asks for.
             ValueError: a field with the wrong number of rows, or on another device than the graph.
         """
-        out, bound = self._receive(graph, size, fields)
-        return self.update(out, **bound.lifted(bound.asked.functions["update"]))
+        return backends.current()(self._step(graph, size, fields))
 
-    def _receive(
-        self, graph: Topology | None, size: Size | None, fields: dict[str, Any]
-    ) -> tuple[Tensor, Fields]:
-        """What the nodes make of their messages, before they are updated."""
+    def _step(self, graph: Topology | None, size: Size | None, fields: dict[str, Any]) -> Step:
+        """The three functions with what each of them gets."""
         asked = self._asked()
         bound = Fields(_topology(graph, fields), size, fields, asked, self.node_dim, self.flow)
         message, aggregate = asked.functions["message"], asked.functions["aggregate"]
         own = type(self).aggregate is not MessagePassing.aggregate
-        out = backends.current()(
-            Step(
-                bound,
-                self.message,
-                bound.bind(message),
-                aggregate=lambda messages: self.aggregate(messages, **bound.lifted(aggregate)),
-                aggregator=None if own else self._modules.get("aggr_module"),
-            )
+        step = Step(
+            bound,
+            self.message,
+            bound.bind(message),
+            aggregate=lambda messages: self.aggregate(messages, **bound.lifted(aggregate)),
+            aggregator=None if own else self._modules.get("aggr_module"),
         )
-        return out, bound
+        if type(self).update is MessagePassing.update and "update" not in self.__dict__:
+            return step
+        return step._replace(update=self.update, others=bound.bind(asked.functions["update"]))
 
     def _asked(self) -> Asked:
         """What message, aggregate and update ask for; kept with the class as long as they are its own."""

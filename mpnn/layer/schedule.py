@@ -145,7 +145,8 @@ class Topological(MessagePassing):
         self, level: _Level, given: dict[str, Any], update: tuple[Parameter, ...]
     ) -> tuple[Tensor, ...]:
         if level.edges.numel():
-            received, _ = self._receive(level.graph, None, given)
+            step = self._step(level.graph, None, given)
+            received = backends.current()(step._replace(update=None))
         else:  # the first nodes hear nobody
             received = self.nothing(level.nodes.numel(), given)
         # Of a field that messages read at the source, too, `update` gets the rows of its own nodes.

@@ -69,6 +69,7 @@ class Plan:
     shapes: list[tuple[int, ...] | None]  # of a row of each, where the aggregator takes it in another
     core: Evaluator
     drops: bool  # whether there is dropout in the message
+    names: tuple[str, ...]  # of the message's arguments that are tensors, which the trace has first
     backwards: dict[tuple[bool, ...], Backward | str] = field(default_factory=dict)
 
     def values(
@@ -92,6 +93,31 @@ class Plan:
         """The tensors of `stems`, of which the core's inputs are made."""
         captured = self.captured.fetch(message, aggregator)
         return stems([*inputs, *captured], {Home.SRC: size[0], Home.DST: size[1], Home.SHARED: 1})
+
+    def is_merged(self, aggregator: Aggregator) -> bool:
+        """Whether the reduction is all that the aggregator makes: a kernel divides by the counts itself."""
+        return self.kinds == ["mean"] or type(aggregator).merge is Aggregator.merge
+
+    @cached_property
+    def places(self) -> tuple[int, ...]:
+        """Which of the distinct forms of the program's reductions each of the aggregator's is."""
+        forms = list(zip(self.shares, self.shapes, strict=True))
+        distinct = list(dict.fromkeys(forms))
+        return tuple([distinct.index(form) for form in forms])
+
+    def distinct_examples(self) -> list[Tensor]:
+        """A tensor of one row of each of those forms.
+
+        Raises:
+            NotFusableError: only a kernel knows them.
+        """
+        if isinstance(self.program, str):
+            raise NotFusableError(self.program)
+        outputs, device = self.program.outputs, self.hoisted.outputs[0].meta["val"].device
+        forms = dict.fromkeys(zip(self.shares, self.shapes, strict=True))
+        rows = [(1, *(outputs[k].value.shape if shape is None else shape)) for k, shape in forms]
+        types = [outputs[k].dtype for k, _ in forms]
+        return [torch.empty(row, dtype=kind, device=device) for row, kind in zip(rows, types, strict=True)]
 
     @cached_property
     def homes(self) -> list[Home]:
@@ -230,6 +256,7 @@ def make_plan(
         NotFusableError: with the reason in words.
     """
     kinds: list[str] = []
+    arguments = names
 
     number_type = type_beside([t for _, t in examples]) if numbers else None
     if numbers and number_type is None:
@@ -288,6 +315,7 @@ def make_plan(
         shapes,
         core,
         drops,
+        tuple(arguments),
     )
 
 

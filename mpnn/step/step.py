@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from mpnn.step.fields import Argument, Fields
 
 
 class Step(NamedTuple):
-    """`aggregate(message(**arguments), index)`: what `propagate` computes between its fields and `update`.
+    """`update(aggregate(message(**arguments), index), **others)`: what `propagate` computes from its fields.
 
     Node fields in `arguments` still have one row per node; lifting them to the edges is the backend's matter.
     """
@@ -23,6 +24,14 @@ class Step(NamedTuple):
     arguments: dict[str, Argument]
     aggregate: Callable[[Any], Tensor]
     aggregator: nn.Module | None  # what `aggregate` calls; None when the layer has an `aggregate` of its own
+    update: Callable[..., Any] | None = None  # None where a node becomes what it received
+    others: Mapping[str, Argument] = MappingProxyType({})  # what `update` gets besides
+
+    def updated(self, received: Tensor) -> Any:
+        """What the nodes become, from what they received `[num_dst, ...]`."""
+        if self.update is None:
+            return received
+        return self.update(received, **{name: self.fields.lift(one) for name, one in self.others.items()})
 
 
 @dataclass(frozen=True, slots=True)

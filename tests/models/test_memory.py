@@ -227,7 +227,7 @@ def test_pna_on_more_nodes_than_it_takes_at_once_is_as_on_few(
         return [out, *first, *second]
 
     few = derivatives()
-    monkeypatch.setattr("mpnn.models.parts.by_rows.ROWS_AT_ONCE", 40)
+    monkeypatch.setattr("mpnn.backends.run.by_rows.ROWS_AT_ONCE", 40)
     for ours, theirs in zip(derivatives(), few, strict=True):
         assert (ours is None) == (theirs is None)
         if ours is not None:

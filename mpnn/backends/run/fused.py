@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from mpnn.aggregate.aggregators import Aggregator
-from mpnn.backends.run import chunked, own_rows
+from mpnn.backends.run import chunked, own_rows, updates
 from mpnn.backends.run.autocast import without_autocast
+from mpnn.backends.run.counts import counts_of, reciprocal_counts
 from mpnn.backends.run.gradients import Gradients
 from mpnn.backends.run.net import caught
 from mpnn.backends.run.plans import Fused, MakeKernel, find_plan, numbers_now, tensors_of
 from mpnn.backends.run.record import Ran, listener
 from mpnn.backends.run.trial import DistrustedError, believe
+from mpnn.backends.run.updates import find_finish
 from mpnn.backends.run.work import Work
 from mpnn.graph.graph import Graph
 from mpnn.native.compiler import CompilerError
@@ -32,14 +34,24 @@ from mpnn.plan.rows import NotFusableError
 from mpnn.plan.stems import Inputs, MappedRows
 from mpnn.step.step import Step
 
+R = TypeVar("R")
 
-def run(step: Step, make: MakeKernel | None) -> Tensor:
+
+def run(step: Step, make: MakeKernel | None) -> Any:
     """Compute a step by its plan: with kernels, or a bounded number of edges at a time without.
 
     Raises:
         NotFusableError: the step has no plan; only all of its edges at once will do.
     """
     fused = find_plan(step, make)
+    finish = find_finish(step, fused)
+    if finish is None:
+        return step.updated(_guarded(step, fused, compute))
+    return updates.run(finish, step, lambda inner: _guarded(inner, find_plan(inner, make), reductions))
+
+
+def _guarded(step: Step, fused: Fused, compute: Callable[[Step, Fused], R]) -> R:
+    """Compute something by a step's plan; a plan that fails is not taken again."""
     try:
         return compute(step, fused)
     except NotOrdinaryError:  # these tensors, not this plan
@@ -54,19 +66,31 @@ def run(step: Step, make: MakeKernel | None) -> Tensor:
 
 
 def compute(step: Step, fused: Fused) -> Tensor:
-    """Compute a step by a plan.
+    """What the nodes receive, by a plan.
+
+    Raises:
+        NotFusableError: its kernels are not believed.
+    """
+    reduced = reductions(step, fused)
+    aggregator = cast(Aggregator, step.aggregator)
+    if fused.plan.is_merged(aggregator):
+        return reduced[0]
+    return aggregator.merge(reduced, counts_of(step.fields.graph, reduced[0].dtype, reduced[0].dim()))
+
+
+def reductions(step: Step, fused: Fused) -> list[Tensor]:
+    """The reductions of a step's messages, by a plan, before the aggregator makes one tensor of them.
 
     Raises:
         NotFusableError: its kernels are not believed.
     """
     plan, graph = fused.plan, step.fields.graph
-    aggregator = cast(Aggregator, step.aggregator)
     inputs = [tensor for _, value in step.arguments.values() for tensor in tensors_of(value)]
     if plan.numbers:
         inputs += numbers_now(step, plan)
     with without_autocast(graph):
         stems = plan.stems if _in_blocks(fused, graph) and plan.stems is not None else plan.whole
-        given = plan.given(stems, inputs, step.message, aggregator, graph.size)
+        given = plan.given(stems, inputs, step.message, cast(Aggregator, step.aggregator), graph.size)
         seed: Seed = draw_seed(graph.device) if plan.drops else 0
         ran = listener()
         if ran is None:
@@ -75,10 +99,7 @@ def compute(step: Step, fused: Fused) -> Tensor:
             with Work() as work:
                 reduced = _reduced(step, fused, seed, given, stems.inputs)
             ran.append(Ran(step, "plan", "", work, fused, _wanted(given, stems.inputs)))
-    shared = plan.shared(reduced)
-    if plan.kinds == ["mean"] or type(aggregator).merge is Aggregator.merge:
-        return shared[0]
-    return aggregator.merge(shared, counts_of(graph, shared[0]))
+    return plan.shared(reduced)
 
 
 def _in_blocks(fused: Fused, graph: Graph) -> bool:
@@ -162,17 +183,6 @@ def warn_once(error: CompilerError) -> None:
         _warned = True
         first = str(error).splitlines()[0]
         warnings.warn(f"mpnn goes on without compiled kernels: {first}.", RuntimeWarning, stacklevel=2)
-
-
-def counts_of(graph: Graph, like: Tensor) -> Tensor:
-    """How many messages each node gets, at least 1, in the type and the rank of a reduction."""
-    key = ("message counts", like.dtype)
-    counts = graph.memo(key, lambda: graph.in_degree.clamp(min=1).to(like.dtype))
-    return counts.view(-1, *[1] * (like.dim() - 1))
-
-
-def _reciprocal_counts(graph: Graph, dtype: torch.dtype) -> Tensor:
-    return graph.memo(("reciprocal counts", dtype), lambda: 1 / graph.in_degree.clamp(min=1).to(dtype))
 
 
 class _Rows(torch.autograd.Function):
@@ -370,7 +380,7 @@ def _read_back(
             shape = (graph.num_dst, *output.value.shape)
             gradient = torch.zeros(shape, dtype=output.dtype, device=graph.device)
         if output.kind == "mean":
-            numbers += [gradient, _reciprocal_counts(graph, gradient.dtype)]
+            numbers += [gradient, reciprocal_counts(graph, gradient.dtype)]
         elif output.kind == "softmax":
             numbers += [gradient, *(next(remaining) for _ in range(3))]
         elif output.kind == "sum":

@@ -17,6 +17,7 @@ from mpnn.backends.run.net import caught
 from mpnn.graph.graph import Graph
 from mpnn.plan.capture import Path
 from mpnn.plan.dropout import Seed
+from mpnn.plan.finish import Finish
 from mpnn.plan.front import arguments_of, key_of
 from mpnn.plan.ir import Program
 from mpnn.plan.numbers import MOST_ALIKE, Family, masked, numbers_of, sentinels, with_numbers
@@ -62,6 +63,7 @@ class Fused:
     believed: set[Hashable] = field(
         default_factory=set
     )  # the ways, by the gradients asked for, that were tried
+    finishes: dict[Hashable, Finish | None] = field(default_factory=dict)  # of the updates that follow it
     key: Hashable = None  # under which it is known
     autocast: torch.dtype | None = None  # of the `torch.autocast` that it was traced in
 

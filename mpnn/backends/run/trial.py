@@ -246,7 +246,7 @@ def _on_small_graph(step: Step, ties: bool) -> Step:
         out: Tensor = aggregator(messages, graph.dst, None, graph.num_dst, fields.node_dim)
         return out
 
-    return step._replace(fields=fields, arguments=arguments, aggregate=aggregate)
+    return step._replace(fields=fields, arguments=arguments, aggregate=aggregate, update=None)
 
 
 def _is_fact(residency: Residency, place: str) -> bool:

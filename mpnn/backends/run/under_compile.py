@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.stateless import _reparametrize_module
 
 from mpnn.aggregate.aggregators import Aggregator, Mean, Reduction
-from mpnn.backends.run.fused import counts_of
+from mpnn.backends.run.counts import counts_of
 from mpnn.backends.run.plans import fusible
 from mpnn.backends.run.rows_op import fused_of, places, rows
 from mpnn.graph import ops as graph_ops  # noqa: F401  registers what graphs need
@@ -68,7 +68,7 @@ def applies(step: Step) -> bool:
     return known and step.fields.node_dim == 0 and fusible(step.aggregator)
 
 
-def run(step: Step) -> Tensor:
+def run(step: Step) -> Any:
     """Compute a step inside a function that is being compiled.
 
     Raises:
@@ -82,8 +82,8 @@ def run(step: Step) -> Tensor:
         plan, inputs = _plan(step, reads)
         reduced = _emit(plan, plan_to_text(plan), inputs, graph.edge_index, *graph.size)
     if type(aggregator) is Mean:
-        return reduced[0]
-    return aggregator.merge(reduced, counts_of(graph, reduced[0]))
+        return step.updated(reduced[0])
+    return step.updated(aggregator.merge(reduced, counts_of(graph, reduced[0].dtype, reduced[0].dim())))
 
 
 def _split(aggregator: Aggregator, messages: Any) -> list[Reduction]:

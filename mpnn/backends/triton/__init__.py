@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
 
 from mpnn.backends import eager
 from mpnn.backends.run import under_compile as compiled
@@ -17,7 +18,7 @@ from mpnn.step.step import Step
 __all__ = ["has_triton", "interprets", "make_kernel", "run", "run_if_it_can"]
 
 
-def run(step: Step) -> Tensor:
+def run(step: Step) -> Any:
     """Compute a step by its plan where it has one, else on all edges at once.
 
     Raises:
@@ -34,7 +35,7 @@ def run(step: Step) -> Tensor:
     return run_if_it_can(step)
 
 
-def run_if_it_can(step: Step) -> Tensor:
+def run_if_it_can(step: Step) -> Any:
     """The same for any step on a GPU, with what there is."""
     compiling = torch.compiler.is_compiling()
     if not _applies(step, compiling):
