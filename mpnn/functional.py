@@ -7,6 +7,9 @@ True
 
 from __future__ import annotations
 
+from mpnn.native.dropout import dropout
 from mpnn.native.products import linear, matmul
+from mpnn.native.skip_gram import MOST_NEGATIVES, train_skip_gram
+from mpnn.plan.typed import typed_linear
 
-__all__ = ["linear", "matmul"]
+__all__ = ["MOST_NEGATIVES", "dropout", "linear", "matmul", "train_skip_gram", "typed_linear"]

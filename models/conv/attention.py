@@ -13,8 +13,9 @@ from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.layer import Layer, Widths, pair
 from mpnn.models.conv.self_loops import FILL_VALUES, FillValue, with_new_self_loops
 from mpnn.models.parts.checks import check_count, check_probability
-from mpnn.models.parts.linear import Linear, mapped, see, zeros_
+from mpnn.models.parts.linear import Linear, see, zeros_
 from mpnn.step.fields import Mapped
+from mpnn.step.maps import mapped
 
 Weights = tuple[Topology, Tensor]
 

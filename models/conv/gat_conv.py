@@ -13,8 +13,7 @@ from mpnn.models.conv.attention import LoopedAttention, Weights, like
 from mpnn.models.conv.layer import Features, Pair, Widths
 from mpnn.models.conv.self_loops import FillValue
 from mpnn.models.parts.linear import Linear, glorot_, see
-from mpnn.native import products
-from mpnn.step.plain import weights_of
+from mpnn.step.maps import dot_of_map, map_and_dot
 
 
 class GATConv(LoopedAttention):
@@ -101,46 +100,27 @@ class GATConv(LoopedAttention):
         return (out, (like(given, graph), self.weights(graph, **scores))) if return_attention_weights else out
 
     def _edge_score(self, edge: Tensor | None) -> Tensor | None:
-        """a_edge·W_e e_ij = (W_eᵀ a_edge)·e_ij for each head: W_e e_ij, as wide as h, need not exist."""
+        """a_edge·W_e e_ij for each head."""
         if edge is None or self.lin_edge is None:
             return None
         assert self.att_edge is not None
-        known = weights_of(self.lin_edge)
-        if known is None or known.bias is not None:
-            return (self.split(self.lin_edge(edge)) * self.att_edge).sum(-1)
-        return products.linear(edge, _rows(self.att_edge) @ known.weight)
+        return dot_of_map(self.lin_edge, edge, self.att_edge)
 
     def _transform(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None, Pair]:
         """W h at the sources and the destinations, and the parts that both have in a score."""
         one = not isinstance(self.in_channels, tuple | list)
         lin_src = self.lin if one else self.lin_src
+        see(lin_src, x_src)
+        if x_dst is not None:
+            see(lin_src if one else self.lin_dst, x_dst)
         if one and x_dst is x_src:
-            h_src, (score_src, score_dst) = self._heads(lin_src, x_src, self.att_src, self.att_dst)
+            h_src, (score_src, score_dst) = map_and_dot(lin_src, x_src, self.att_src, self.att_dst)
             return h_src, h_src, (score_src, score_dst)
-        h_src, (score_src,) = self._heads(lin_src, x_src, self.att_src)
+        h_src, (score_src,) = map_and_dot(lin_src, x_src, self.att_src)
         if x_dst is None:
             return h_src, None, (score_src, None)
-        h_dst, (score_dst,) = self._heads(lin_src if one else self.lin_dst, x_dst, self.att_dst)
+        h_dst, (score_dst,) = map_and_dot(lin_src if one else self.lin_dst, x_dst, self.att_dst)
         return h_src, h_dst, (score_src, score_dst)
-
-    def _heads(self, linear: nn.Module, x: Tensor, *attentions: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """W h for each head, `[n, heads, channels]`, and its products with some vectors, `[n, heads]` each.
-
-        a·(W h) = (Wᵀ a)·h. Where h is no wider than W h, the products are made of h, and first: their
-        gradients come last then, when that at W h is no longer in memory. Where there is little to compute,
-        all of that costs more than it spares.
-        """
-        if not torch.compiler.is_compiling() and not products.is_large(x, self.heads * self.out_channels):
-            h = self.split(linear(x))
-            return h, tuple([(h * attention).sum(-1) for attention in attentions])
-        rows = _rows(*attentions)
-        see(linear, x)
-        known = weights_of(linear)
-        if known is not None and known.bias is None and x.size(-1) <= known.weight.size(0):
-            scores = products.linear(x, rows @ known.weight)
-            return self.split(linear(x)), scores.chunk(len(attentions), -1)
-        h = linear(x)
-        return self.split(h), products.linear(h, rows).chunk(len(attentions), -1)
 
     def edge_update(  # type: ignore[override]
         self, score_j: Tensor, score_i: Tensor | None, edge_score: Tensor | None
@@ -153,16 +133,3 @@ class GATConv(LoopedAttention):
     ) -> tuple[Tensor, Tensor]:
         """Score and value."""
         return self.edge_update(score_j, score_i, edge_score), self.drop(x_j)
-
-
-def _rows(*attentions: Tensor) -> Tensor:
-    """Vectors for each head, `[1, heads, channels]` each, as a matrix `[count * heads, heads * channels]`.
-
-    This times h is a·h for each head as one product: the products of all entries would fill a tensor like h.
-    """
-    vectors = torch.cat(attentions)
-    count, heads, channels = vectors.shape
-    if heads == 1:  # a gradient through the blocks would have other strides than the vectors
-        return vectors.view(count, channels)
-    blocks = torch.diag_embed(vectors.transpose(1, 2), dim1=1, dim2=2)  # count, heads, heads, channels
-    return blocks.view(count * heads, heads * channels)

@@ -75,12 +75,6 @@ class Layer(MessagePassing):
         features, _, graph = self.read(x, graph)
         return features, graph
 
-    def is_by(self, layer: type[Layer]) -> bool:
-        """Whether message, aggregate and update are those of a layer; a subclass of it may have others."""
-        return all(
-            getattr(type(self), name) is getattr(layer, name) for name in ("message", "aggregate", "update")
-        )
-
     def _check_nodes(self, name: str, x: Tensor, side: int) -> None:
         if x.dim() < 2 or (self.node_dim == 0 and x.dim() > 2):
             raise ValueError(

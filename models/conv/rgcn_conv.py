@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mpnn import Graph, as_graph
-from mpnn.aggregate.aggregators import Mean, Mul, Sum
+from mpnn.aggregate.aggregators import Mul
 from mpnn.aggregate.reduce import pick_rows
 from mpnn.functional import linear
 from mpnn.graph.adjacency import Topology
 from mpnn.graph.recent import Seen
+from mpnn.layer.typed import TypedEdges, propagate_by_type
 from mpnn.models.conv.layer import Layer, Widths, pair
-from mpnn.models.conv.relations import TypedEdges, add_transformed
 from mpnn.models.parts.cache import Cache
 from mpnn.models.parts.checks import check_count
 from mpnn.models.parts.linear import glorot_, zeros_
-from mpnn.native.reach import only_autograd_follows
 
 Nodes = (
     Tensor | None
@@ -108,28 +107,8 @@ class RGCNConv(Layer):
         self, x: Nodes | tuple[Nodes, Tensor], graph: Topology, edge_type: Tensor | None = None
     ) -> Tensor:
         x_src, x_dst, graph = self._read_nodes_or_numbers(x, graph)
-        numbered = not x_src.is_floating_point()
         edges = self._typed_edges(graph, edge_type)
-        weight = self._weights()
-        root = self._root(x_dst)  # first, so that its gradient comes last, when there is room again
-        if not numbered and self.num_blocks is None:
-            simple = self.is_by(RGCNConv) and type(self.aggr_module) in (Sum, Mean)
-            return add_transformed(
-                root,
-                x_src,
-                weight,
-                lambda graph, x: self.propagate(graph, x=x),
-                cast(Sum, self.aggr_module).name if simple else None,
-                edges,
-            )
-        relations = edges.relations(self.out_channels if numbered else x_src.size(1), table=numbered)
-        if numbered:
-            total = relations.total(
-                self.propagate(relations.heard, x=pick_rows(weight, 1, x_src).flatten(0, 1))
-            )
-        else:
-            total = relations.transformed(self.propagate(relations.heard, x=x_src), weight)
-        return root.add_(total) if only_autograd_follows(root) else root + total  # nobody else has the root
+        return propagate_by_type(self, edges, x_src, self._weights(), self._root(x_dst))
 
     def _weights(self) -> Tensor:
         """W_r, or the blocks of each, for every relation."""

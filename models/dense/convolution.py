@@ -15,10 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing
-from mpnn.backends import straight
+from mpnn.functional import typed_linear
+from mpnn.layer.shortcut import goes_dense, straight
 from mpnn.lowering.images import to_image, to_rows
-from mpnn.models.dense.shortcut import goes_dense
-from mpnn.plan.typed import typed_linear
 from mpnn.topology import Grid, grid
 
 Shape = tuple[int, ...]

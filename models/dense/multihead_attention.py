@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing, as_graph, softmax
 from mpnn.aggregate.aggregators import Softmax
-from mpnn.backends import straight
 from mpnn.functional import linear
 from mpnn.graph.adjacency import Topology
+from mpnn.layer.shortcut import goes_dense, straight
 from mpnn.models.dense.attention_masks import additive, edge_bias, edge_weights, joined_bias
-from mpnn.models.dense.shortcut import goes_dense
 from mpnn.topology import Causal, Complete, CompleteBipartite, causal, complete, complete_bipartite
 
 

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing
-from mpnn.backends import straight
 from mpnn.functional import linear
-from mpnn.models.dense.shortcut import goes_dense
+from mpnn.layer.shortcut import goes_dense, straight
 from mpnn.topology import complete_bipartite
 
 Device = torch.device | str | None

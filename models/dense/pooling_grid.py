@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing, as_graph
 from mpnn.aggregate.reduce import scatter_known
-from mpnn.backends import straight
 from mpnn.graph.adjacency import Topology
+from mpnn.layer.shortcut import goes_dense, straight
 from mpnn.lowering.images import to_image, to_rows
-from mpnn.models.dense.shortcut import goes_dense
 from mpnn.topology import AdaptiveGrid, Grid, adaptive_grid, grid
 
 Shape = tuple[int, ...]

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from mpnn import Graph, as_graph
-from mpnn.backends import straight, wants_dense
 from mpnn.graph.adjacency import Topology
 from mpnn.layer.schedule import States, Topological
+from mpnn.layer.shortcut import straight, wants_dense
 from mpnn.lowering.batch import Batch
 from mpnn.topology import chain
 

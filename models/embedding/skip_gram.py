@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mpnn import functional
 from mpnn.aggregate.reduce import add_rows_
 from mpnn.graph.adjacency import Topology, as_graph
 from mpnn.graph.checks import as_int
 from mpnn.graph.csr import CSR
-from mpnn.native import skip_gram as compiled
 from mpnn.sampling.splitmix import GOLDEN, mix, mix_int, shift, signed
 from mpnn.sampling.walks import alias_table, check_biases, random_walks
 
@@ -82,8 +82,8 @@ class SkipGram(nn.Module):
         ):
             if value < low:
                 raise ValueError(f"{name} is {value}, but should be at least {low}.")
-        if negatives > compiled.MOST_NEGATIVES:
-            raise ValueError(f"negatives is {negatives}, but should be at most {compiled.MOST_NEGATIVES}.")
+        if negatives > functional.MOST_NEGATIVES:
+            raise ValueError(f"negatives is {negatives}, but should be at most {functional.MOST_NEGATIVES}.")
         if not 0 <= lr < float("inf"):
             raise ValueError(f"lr is {lr}, but should be at least 0 and finite.")
         check_biases(p, q)
@@ -158,7 +158,7 @@ class SkipGram(nn.Module):
         tables = self.embedding, self.contexts
         if self.embedding.device.type == "cpu" and self.embedding.dtype == torch.float32:
             sizes = self.window, self.negatives
-            loss = compiled.train(
+            loss = functional.train_skip_gram(
                 *tables, walks, self._part_ptr, self._aliases, *sizes, (rate, last_rate), seed
             )
             if loss is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mpnn import Graph, as_graph
+from mpnn.functional import dropout as drop
 from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.registry import CONVS, edge_inputs, resolve
 from mpnn.models.networks.jumping_knowledge import JumpingKnowledge
@@ -18,7 +19,6 @@ from mpnn.models.networks.virtual_node import VirtualNode
 from mpnn.models.parts.activation import Activation, activation
 from mpnn.models.parts.checks import check_count, check_probability
 from mpnn.models.parts.linear import Linear, reset
-from mpnn.native.dropout import dropout as drop
 
 
 class GNN(nn.Module):

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from mpnn import as_graph
 from mpnn.aggregate.aggregators import Aggr
+from mpnn.functional import dropout as drop
 from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.gin_conv import GINConv
 from mpnn.models.networks.gnn import GNN
 from mpnn.models.networks.pooling import GlobalPool
 from mpnn.models.parts.linear import Linear
-from mpnn.native.dropout import dropout as drop
 
 
 class GraphClassifier(GNN):

@@ -9,12 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
-from mpnn import Graph
 from mpnn.functional import linear
 from mpnn.models.parts.checks import check_count
-from mpnn.native.reach import in_reach, only_autograd_follows
-from mpnn.native.row_blocks import has_several
-from mpnn.step.fields import Mapped
 from mpnn.step.plain import is_plain, linear_map, weights_of
 
 Init = Literal["torch", "glorot"]
@@ -104,21 +100,6 @@ def through(network: nn.Module, x: Tensor) -> Tensor:
         return x
     known = weights_of(network)
     return cast(Tensor, network(x)) if known is None else linear(x, *known)
-
-
-def mapped(module: nn.Module, x: Tensor, graph: Graph, shape: tuple[int, ...]) -> Tensor | Mapped:
-    """A linear map of node features as a field, `[num_nodes, *shape]`.
-
-    On a large graph that is the map itself: `propagate` computes it, where it can some thousand nodes at a
-    time, as it adds up the gradients of x and of the parameters. Not where only a call tells what the module
-    does, or somebody else looks at each operation.
-    """
-    if type(graph) is Graph and has_several(graph.size) and in_reach(x) and only_autograd_follows(x):
-        known = weights_of(module)
-        if known is not None and in_reach(known.weight):
-            return Mapped(x, *known, shape)
-    out: Tensor = module(x)
-    return out.view(-1, *shape)
 
 
 def see(module: nn.Module, x: Tensor) -> None:

@@ -34,7 +34,7 @@ def _library(channels: int) -> ctypes.CDLL | None:
     return made
 
 
-def train(
+def train_skip_gram(
     nodes: Tensor,
     contexts: Tensor,
     walks: Tensor,

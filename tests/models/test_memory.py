@@ -114,9 +114,9 @@ def test_rgcn_on_a_large_graph_is_as_on_a_small_one(
         return [out, *first, *torch.autograd.grad(slope.square().sum(), inputs, materialize_grads=True)]
 
     small = derivatives()
-    monkeypatch.setattr("mpnn.models.conv.relations.MANY", 1)
-    monkeypatch.setattr("mpnn.models.conv.relations.PAIRS_AT_ONCE", 30)
-    monkeypatch.setattr("mpnn.models.conv.relations.SENDERS_AT_ONCE", 40)
+    monkeypatch.setattr("mpnn.layer.typed.MANY", 1)
+    monkeypatch.setattr("mpnn.layer.typed.PAIRS_AT_ONCE", 30)
+    monkeypatch.setattr("mpnn.layer.typed.SENDERS_AT_ONCE", 40)
     for ours, theirs in zip(derivatives(), small, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
 
@@ -130,7 +130,7 @@ BIPARTITE = [(70, 90, 400, 5), (20, 2, 60, 9), (40, 40, 3, 2), (5, 4, 0, 2)]
 def test_rgcn_in_parts_is_that_of_pyg(
     sizes: tuple[int, int, int, int], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mpnn.models.conv.relations.MANY", 1)
+    monkeypatch.setattr("mpnn.layer.typed.MANY", 1)
     torch.manual_seed(0)
     num_src, num_dst, num_edges, num_types = sizes
     edge_index = torch.stack([torch.randint(num_src, (num_edges,)), torch.randint(num_dst, (num_edges,))])
@@ -157,7 +157,7 @@ def test_rgcn_with_a_message_of_its_own_listens_for_all_nodes(monkeypatch: pytes
         def message(self, x_j: Tensor) -> Tensor:
             return x_j * x_j
 
-    monkeypatch.setattr("mpnn.models.conv.relations.MANY", 1)
+    monkeypatch.setattr("mpnn.layer.typed.MANY", 1)
     torch.manual_seed(0)
     graph = mpnn.Graph(torch.randint(9, (2, 60)), 9, torch.randint(3, (60,)))
     ours, plain = Squared(4, 4, 3).double(), mpnn.models.RGCNConv(4, 4, 3, root_weight=False).double()

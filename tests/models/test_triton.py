@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 import mpnn
-from mpnn import models
 from mpnn.backends.run import fused
 from mpnn.backends.triton import has_triton
 from tests.compare import assert_close
@@ -28,8 +27,7 @@ ALONE = [subject for subject in SUBJECTS if not subject.name.startswith("GNN of"
 
 @pytest.fixture(autouse=True)
 def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a CPU does otherwise: it reads ε, and its seeds are numbers of the host."""
-    monkeypatch.setattr(models.GINConv, "_counts_itself_once", lambda *_: False)
+    """What a CPU does otherwise: its seeds are numbers of the host."""
     monkeypatch.setattr(fused, "draw_seed", lambda device: torch.randint(2**31, (), device=device))
     yield
 

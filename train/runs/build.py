@@ -23,10 +23,10 @@ from mpnn.models import (
     RecurrentLM,
 )
 from mpnn.native.dropout import dropout
-from mpnn.train.inputs.edge_inputs import num_relations
-from mpnn.train.tasks.edge_task import EdgeTask
 from mpnn.train.errors import RunError
+from mpnn.train.inputs.edge_inputs import num_relations
 from mpnn.train.settings import AUTOENCODERS, Settings
+from mpnn.train.tasks.edge_task import EdgeTask
 from mpnn.train.tasks.task import SupervisedTask
 from mpnn.train.tasks.text_task import CONTEXT
 

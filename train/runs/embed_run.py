@@ -15,16 +15,16 @@ from torch import Tensor
 
 from mpnn.datasets import NodeDataset, load
 from mpnn.models import SkipGram
+from mpnn.train.analysis.linear_probe import linear_probe
+from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
-from mpnn.train.runs import folder
+from mpnn.train.fitting.interrupt import Interrupt
 from mpnn.train.pictures import curves as pictures
+from mpnn.train.pictures.style import picture_format, save_picture
+from mpnn.train.runs import folder
 from mpnn.train.runs.build import find_device
 from mpnn.train.runs.embed_settings import EmbedSettings
-from mpnn.train.errors import RunError
-from mpnn.train.fitting.interrupt import Interrupt
 from mpnn.train.runs.kinds import kind_of
-from mpnn.train.analysis.linear_probe import linear_probe
-from mpnn.train.pictures.style import picture_format, save_picture
 from mpnn.train.tasks.metrics import METRICS
 from mpnn.train.tasks.node_task import node_names
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mpnn.train.fitting.checkpoint import write
 from mpnn.train.errors import RunError
+from mpnn.train.fitting.checkpoint import write
 from mpnn.train.settings import TASKS, Record, Settings, checked_values
 
 if TYPE_CHECKING:

@@ -15,18 +15,18 @@ from torch import nn
 
 from mpnn.datasets import DATASETS, Dataset, GraphDataset, NodeDataset, load, load_text
 from mpnn.models import CONVS
+from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
+from mpnn.train.fitting.loop import Result, fit, watched_metric
+from mpnn.train.fitting.state import BEST, CONTENT, LAST, Row
+from mpnn.train.pictures.of_a_run import draw_run
+from mpnn.train.pictures.style import picture_format
 from mpnn.train.runs import folder
 from mpnn.train.runs.build import build_model, find_device
-from mpnn.train.pictures.of_a_run import draw_run
-from mpnn.train.errors import RunError
 from mpnn.train.runs.fingerprint import fingerprint
 from mpnn.train.runs.kinds import make_task
-from mpnn.train.pictures.style import picture_format
-from mpnn.train.fitting.loop import Result, fit, watched_metric
-from mpnn.train.tasks.metrics import Metric
 from mpnn.train.settings import Settings
-from mpnn.train.fitting.state import BEST, CONTENT, LAST, Row
+from mpnn.train.tasks.metrics import Metric
 from mpnn.train.tasks.task import SupervisedTask
 
 # What a resumed run may change; everything else decides its numbers.

@@ -15,7 +15,7 @@ import mpnn
 from mpnn import Graph, models
 from mpnn.backends.run import fused
 from mpnn.backends.triton import has_triton
-from mpnn.models.conv.relations import TypedEdges
+from mpnn.layer.typed import TypedEdges
 from tests.core.graphs import random_graph
 from tests.core.waiting import never_waits, no_waiting, warmed_up
 from tests.elsewhere import elsewhere
@@ -106,8 +106,7 @@ def test_features_of_edges_never_wait() -> None:
 
 @pytest.fixture
 def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a CPU does otherwise: it reads ε and relations, and its seeds are numbers of the host."""
-    monkeypatch.setattr(models.GINConv, "_counts_itself_once", lambda *_: False)
+    """What a CPU does otherwise: it looks at relations, and its seeds are numbers of the host."""
     monkeypatch.setattr(TypedEdges, "_are_all_pairs", lambda *_: True)
     monkeypatch.setattr(fused, "draw_seed", lambda device: torch.randint(2**31, (), device=device))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from mpnn import Graph
 from mpnn.datasets.own import each_once
 from mpnn.graph.distinct import INT64_MAX, distinct_rows, first_of_each, keys
-from mpnn.models.conv.relations import Part, Relations
+from mpnn.layer.typed import Part, Relations
 from mpnn.train.tasks.pairs import Pairs, draw_unlinked
 
 ROOT = 3_037_000_499  # the largest number whose square fits in an int64

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import mpnn
-from mpnn import Graph, MessagePassing, models
+from mpnn import Graph, MessagePassing
 from mpnn.backends.run import updates
 from tests.compare import assert_close
 

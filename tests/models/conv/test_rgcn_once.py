@@ -114,7 +114,7 @@ def test_nor_without_triton(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("options", LAYERS[:6], ids=str)
 def test_too_many_pairs_are_looked_at(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mpnn.models.conv.relations.WITHOUT_A_LOOK", 12 * TYPES * 4 - 1)
+    monkeypatch.setattr("mpnn.layer.typed.WITHOUT_A_LOOK", 12 * TYPES * 4 - 1)
     x = torch.randn(12, 4, dtype=torch.float64, requires_grad=True)
     assert_is_pygs(options, 4, x, batch(6), nullcontext())
     if options.get("aggr") == "mul":  # what a pair hears that no edge enters is 1

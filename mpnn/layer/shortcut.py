@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from mpnn import MessagePassing
-from mpnn.backends import wants_dense
+from mpnn.backends import straight, wants_dense
+from mpnn.layer.message_passing import MessagePassing
+
+__all__ = ["goes_dense", "straight", "wants_dense"]
 
 # Whether a class says what another says; classes do not change.
 _known: dict[tuple[type, type], bool] = {}

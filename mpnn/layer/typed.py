@@ -10,10 +10,13 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from mpnn import Graph, propagate
+from mpnn.aggregate.aggregators import Mean, Sum
+from mpnn.aggregate.reduce import pick_rows
 from mpnn.graph.compressed import Compressed
 from mpnn.graph.csr import CSR, compress
 from mpnn.graph.distinct import distinct_rows
+from mpnn.graph.graph import Graph
+from mpnn.layer.message_passing import MessagePassing, propagate
 from mpnn.native.pool import empty
 from mpnn.native.products import gram, multiply
 from mpnn.native.reach import is_single, only_autograd_follows
@@ -196,41 +199,48 @@ class TypedEdges:
         return self.graph.memo(key, lambda: Part.of(*given))
 
 
-def add_transformed(
-    out: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    listen: Callable[[Graph, Tensor], Tensor],
-    simple: str | None,
-    edges: TypedEdges,
+def propagate_by_type(
+    layer: MessagePassing, edges: TypedEdges, x: Tensor, weight: Tensor, out: Tensor
 ) -> Tensor:
-    """`out` plus Σ_r W_r of what every node hears by relation r; nobody else has `out`, which may become it.
+    """`out` + Σ_r W_r aggregate { message_ij : j → i of type r }, with the functions of a layer.
 
-    Aggregating before multiplying takes one small product for each node and relation that hears anything, not
+    Aggregating before multiplying takes one small product for each node and type that receives anything, not
     one for each edge.
 
     Args:
-        out: `[num_receivers, out]`.
-        x: `[num_senders, in]`.
-        weight: `[num_relations, in, out]`.
-        listen: from x to what the pairs of relation and node hear, `[num_pairs, in]`.
-        simple: "sum" or "mean" if that is what `listen` does with x_j.
-        edges: who hears whom by which relation.
+        layer: says what a message is, a function of x_j, and how they are aggregated.
+        edges: the edges with their types.
+        x: `[num_senders, in]`; or numbers of nodes `[num_senders]`, of which W_r has a row each.
+        weight: W_r, `[num_types, in, out]`, or in blocks `[num_types, blocks, in / blocks, out / blocks]`.
+        out: `[num_receivers, out]`, a result that only this sum reads: it may become the sum.
 
     Returns:
         `[num_receivers, out]`.
     """
+    numbered = not x.is_floating_point()
 
     def at_once(x: Tensor, weight: Tensor) -> Tensor:
-        relations = edges.relations(x.size(1))
-        return relations.transformed(listen(relations.heard, x), weight)
+        relations = edges.relations(out.size(1) if numbered else x.size(1), table=numbered)
+        if numbered:
+            rows = pick_rows(weight, 1, x).flatten(0, 1)
+            return relations.total(layer.propagate(relations.heard, x=rows))
+        return relations.transformed(layer.propagate(relations.heard, x=x), weight)
 
+    aggregator = layer.aggr_module
+    plain = _is_plain(type(layer)) and type(aggregator) in (Sum, Mean) and weight.dim() == 3
     exact = x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64)  # added up in parts
-    many = x.is_cpu and edges.graph.num_edges * x.size(1) >= MANY
-    if simple is not None and exact and many and only_autograd_follows(x):
-        return cast(Tensor, _AddInParts.apply(out, x, weight, simple, edges.parts(), at_once))  # type: ignore[no-untyped-call]
+    many = x.is_cpu and edges.graph.num_edges * weight.size(1) >= MANY
+    if plain and exact and many and only_autograd_follows(x):
+        aggr = cast(Sum, aggregator).name
+        return cast(Tensor, _AddInParts.apply(out, x, weight, aggr, edges.parts(), at_once))  # type: ignore[no-untyped-call]
     total = at_once(x, weight)
     return out.add_(total) if only_autograd_follows(out) else out + total
+
+
+def _is_plain(kind: type[MessagePassing]) -> bool:
+    """Whether the layers of a class send x_j, and a node becomes what it receives."""
+    said = ("message", "aggregate", "update")
+    return all(getattr(kind, name) is getattr(MessagePassing, name) for name in said)
 
 
 def joined_sum(heard: Tensor, relations: Relations | Part) -> Tensor:

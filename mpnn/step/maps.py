@@ -1,0 +1,80 @@
+"""Linear maps of node features that a layer leaves to the core: when they are done, and in which order."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mpnn.graph.graph import Graph
+from mpnn.native.products import is_large, linear
+from mpnn.native.reach import in_reach, only_autograd_follows
+from mpnn.native.row_blocks import has_several
+from mpnn.step.fields import Mapped
+from mpnn.step.plain import weights_of
+
+
+def mapped(module: nn.Module, x: Tensor, graph: Graph, shape: tuple[int, ...]) -> Tensor | Mapped:
+    """A linear map of node features as a field, `[num_nodes, *shape]`.
+
+    On a large graph that is the map itself: `propagate` computes it, where it can some thousand nodes at a
+    time, as it adds up the gradients of x and of the parameters. It is not where only a call tells what the
+    module does, or where PyTorch must see each operation.
+    """
+    if type(graph) is Graph and has_several(graph.size) and in_reach(x) and only_autograd_follows(x):
+        known = weights_of(module)
+        if known is not None and in_reach(known.weight):
+            return Mapped(x, *known, shape)
+    out: Tensor = module(x)
+    return out.view(-1, *shape)
+
+
+def map_and_dot(module: nn.Module, x: Tensor, *vectors: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """H = W x for each head, and its products a·h with some vectors.
+
+    a·(W x) = (Wᵀ a)·x. Where x is no wider than h, the products are made of x, and first: their gradients
+    come last then, when that at h is no longer in memory. Where there is little to compute, all of that costs
+    more than it spares.
+
+    Shapes: x `[num_nodes, in_channels]`, each vector `[1, heads, channels]` -> h
+    `[num_nodes, heads, channels]`, each product `[num_nodes, heads]`.
+
+    >>> h, (score,) = map_and_dot(nn.Linear(3, 4, bias=False), torch.ones(5, 3), torch.ones(1, 2, 2))
+    >>> h.shape, torch.allclose(score, h.sum(-1))
+    (torch.Size([5, 2, 2]), True)
+    """
+    _, heads, channels = vectors[0].shape
+    if torch.compiler.is_compiling() or not is_large(x, heads * channels):
+        h = module(x).view(-1, heads, channels)
+        return h, tuple([(h * vector).sum(-1) for vector in vectors])
+    rows = head_rows(*vectors)
+    known = weights_of(module)
+    if known is not None and known.bias is None and x.size(-1) <= known.weight.size(0):
+        products = linear(x, rows @ known.weight)
+        return module(x).view(-1, heads, channels), products.chunk(len(vectors), -1)
+    h = module(x)
+    return h.view(-1, heads, channels), linear(h, rows).chunk(len(vectors), -1)
+
+
+def dot_of_map(module: nn.Module, x: Tensor, vector: Tensor) -> Tensor:
+    """a·(W x) = (Wᵀ a)·x for each head: W x, which may be wider than x, need not exist.
+
+    Shapes: x `[num_rows, in_channels]`, vector `[1, heads, channels]` -> `[num_rows, heads]`.
+    """
+    known = weights_of(module)
+    if known is None or known.bias is not None:
+        h: Tensor = module(x)
+        return (h.view(-1, *vector.shape[1:]) * vector).sum(-1)
+    return linear(x, head_rows(vector) @ known.weight)
+
+
+def head_rows(*vectors: Tensor) -> Tensor:
+    """Vectors for each head, `[1, heads, channels]` each, as a matrix `[count * heads, heads * channels]`.
+
+    This times h is a·h for each head as one product: the products of all entries would fill a tensor like h.
+    """
+    together = torch.cat(vectors)
+    count, heads, channels = together.shape
+    if heads == 1:  # a gradient through the blocks would have other strides than the vectors
+        return together.view(count, channels)
+    blocks = torch.diag_embed(together.transpose(1, 2), dim1=1, dim2=2)  # count, heads, heads, channels
+    return blocks.view(count * heads, heads * channels)
