@@ -15,7 +15,7 @@ A step whose `update` has none of these is left to PyTorch as it is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -221,24 +221,15 @@ class _Trace:
         if argument is None or len(received.users) != 1:
             return None
         (node,) = received.users
-        weight: Any = None
-        if op_name(node) == "addcmul" and args_of(node)[0] is received and not node.kwargs:
-            _, own, weight = args_of(node)
-        elif op_name(node) == "add" and len(node.args) == 2 and not node.kwargs:
-            own = next(a for a in args_of(node) if a is not received)
-            if isinstance(own, fx.Node) and op_name(own) == "mul" and own not in self.fields:
-                own, weight = args_of(own)
-        else:
+        if op_name(node) != "add" or len(node.args) != 2 or node.kwargs:
             return None
-        if own not in self.fields:
-            own, weight = weight, own
-        if own not in self.fields or shape_of(own) != shape_of(received):
+        factors = _factors(next(a for a in args_of(node) if a is not received), self.fields)
+        own = [n for n in factors if n in self.fields and shape_of(n) == shape_of(received)]
+        weights = [n for n in factors if n not in own]
+        if len(own) != 1 or len(weights) > 1 or any(has_rows(w) or row_size(w) != 1 for w in weights):
             return None
-        if weight is not None:
-            if not isinstance(weight, fx.Node) or has_rows(weight) or row_size(weight) != 1:
-                return None
-            self.special.append(weight)
-        return argument, node, self.fields[own], weight
+        self.special += weights
+        return argument, node, self.fields[own[0]], weights[0] if weights else None
 
     def leave_out(self, name: str) -> None:
         """Let what was received stand for a node of this trace."""
@@ -320,6 +311,15 @@ class _Trace:
         read = sum(row_size(n) for n in (*self.reduced, *early) if has_rows(n))
         made = [row_size(n) for n in late if op_name(n) not in MAPS and has_rows(n)]
         return max(made, default=0) > max(read, row_size(self.traced.outputs[0]))
+
+
+def _factors(node: Any, fields: Collection[fx.Node]) -> list[fx.Node]:
+    """The factors of a product, but for ones; nothing if one of them is another number."""
+    if not isinstance(node, fx.Node) or node in fields or op_name(node) != "mul":
+        return [node] if isinstance(node, fx.Node) else []
+    parts = [a for a in node.args if not (isinstance(a, int | float) and a == 1)]
+    found = [_factors(part, fields) for part in parts]
+    return [n for factors in found for n in factors] if all(found) else []
 
 
 def _is_own_map(own: Any, node: fx.Node) -> bool:

@@ -52,9 +52,10 @@ def find_finish(step: Step, fused: Fused) -> Finish | None:
 
 
 def _read(step: Step, fused: Fused) -> Finish | None:
+    autocast = autocast_type(step.fields.graph)
     try:
         with without_autocast(step.fields.graph):
-            return read_finish(step, fused.plan, autocast_type(step.fields.graph))
+            return read_finish(step, fused.plan, autocast)
     except NotFusableError:
         return None
     except Exception as error:

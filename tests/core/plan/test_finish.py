@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import mpnn
-from mpnn import Graph, MessagePassing
+from mpnn import Graph, MessagePassing, models
 from mpnn.backends.run import updates
 from tests.compare import assert_close
 
@@ -119,3 +119,138 @@ def test_a_users_update_is_what_it_says(name: str, taken: list[set[str]]) -> Non
         assert (ours is None) == (theirs is None)
         if ours is not None:
             assert_close(ours, theirs)
+
+
+# The layers of this package ------------------------------------------------------------------------------
+
+DEGREES = torch.tensor([1, 3, 8, 5, 2])
+LAYERS: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
+    "GraphConv": (lambda: models.GraphConv(5, 2), {"map_first", "add_in_place"}),
+    "GraphConv that widens": (lambda: models.GraphConv(5, 7), {"add_product"}),
+    "SAGEConv": (lambda: models.SAGEConv(5, 2), {"map_first", "add_in_place"}),
+    "SAGEConv of maxima": (lambda: models.SAGEConv(5, 2, aggr="max"), {"add_product"}),
+    "SAGEConv without a root": (lambda: models.SAGEConv(5, 2, root_weight=False), {"map_first"}),
+    "GINConv": (lambda: models.GINConv(nn.Linear(5, 2)), {"count_itself"}),
+    "GINConv with an ε": (lambda: models.GINConv(nn.Linear(5, 2), eps=0.3), {"count_itself"}),
+    "GINConv that learns ε": (lambda: models.GINConv(nn.Linear(5, 2), train_eps=True), {"count_itself"}),
+    "TransformerConv": (lambda: models.TransformerConv(5, 2, heads=2), {"add_in_place"}),
+    "PNAConv": (
+        lambda: models.PNAConv(5, 4, ["mean", "max", "std"], ["identity", "attenuation"], DEGREES),
+        {"in_blocks"},
+    ),
+}
+
+
+def both(layer: nn.Module, x: Tensor, g: Graph) -> list[list[Tensor | None]]:
+    """The output and all gradients, as it comes and by eager."""
+    found: list[list[Tensor | None]] = []
+    for backend in ("auto", "eager"):
+        with mpnn.backend(backend):
+            out = layer(x, g)
+        leaves = [x, *layer.parameters()]
+        found.append([out, *torch.autograd.grad(out.sin().sum(), leaves, allow_unused=True)])
+    return found
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_what_its_paper_says(name: str, taken: list[set[str]]) -> None:
+    make, passes = LAYERS[name]
+    torch.manual_seed(2)
+    layer = make().double()
+    x = torch.randn(NUM_NODES, 5, dtype=torch.float64, requires_grad=True)
+    ours, theirs = both(layer, x, graph())
+    assert taken == [passes]
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            assert other is not None
+            assert_close(one, other)
+
+
+def test_a_map_is_not_skipped_by_a_hook_that_waits_for_it(taken: list[set[str]]) -> None:
+    layer, x = models.GraphConv(5, 2), torch.randn(NUM_NODES, 5)
+    layer(x, graph())
+    calls: list[torch.Size] = []
+    layer.lin_rel.register_forward_hook(lambda module, given, out: calls.append(given[0].shape))
+    layer(x, graph())
+    assert calls == [torch.Size([NUM_NODES, 5])]
+    assert len(taken) == 1
+
+
+def test_an_epsilon_that_changes_is_seen(taken: list[set[str]]) -> None:
+    layer, x, g = models.GINConv(nn.Identity()), torch.ones(NUM_NODES, 1), graph()
+    received = g.in_degree.float().unsqueeze(1)
+    assert_close(layer(x, g), received + 1)
+    layer.eps.fill_(0.5)
+    assert_close(layer(x, g), received + 1.5)
+    assert taken == [{"count_itself"}] * 2
+
+
+def test_a_width_that_is_still_open_is_taken_from_the_first_input() -> None:
+    layer = models.SAGEConv((-1, -1), 2)
+    x = torch.randn(NUM_NODES, 5)
+    out = layer(x, graph())
+    assert layer.lin_l.weight.shape == layer.lin_r.weight.shape == (2, 5)
+    assert_close(layer(x, graph()), out, atol=1e-5)
+
+
+def test_an_update_that_keeps_something_is_called() -> None:
+    class Keeping(models.GraphConv):
+        def update(self, inputs: Tensor, root: Tensor | None) -> Tensor:  # type: ignore[override]
+            self.received = inputs
+            return super().update(inputs, root)
+
+    layer = Keeping(5, 2)
+    layer(torch.randn(NUM_NODES, 5), graph())
+    assert layer.received.shape == (NUM_NODES, 5)
+
+
+def test_what_an_update_raises_is_raised_once() -> None:
+    calls = []
+
+    def failing(layer: Any, inputs: Tensor, root: Tensor) -> Tensor:
+        calls.append(len(inputs))
+        raise RuntimeError("no update")
+
+    layer = Update(failing)
+    with pytest.raises(RuntimeError, match="no update"):
+        layer(torch.randn(NUM_NODES, 5).double(), graph(), torch.randn(NUM_EDGES, 1).double())
+    assert calls[-1] == NUM_NODES
+
+
+def test_an_update_that_draws_at_random_is_called_as_it_is_written(taken: list[set[str]]) -> None:
+    def dropping(layer: Any, inputs: Tensor, root: Tensor) -> Tensor:
+        return nn.functional.dropout(layer.lin(inputs), 0.5) + layer.own(root)
+
+    layer, weight = Update(dropping), torch.ones(NUM_EDGES, 1, dtype=torch.float64)
+    x = torch.randn(NUM_NODES, 5, dtype=torch.float64)
+    torch.manual_seed(0)
+    ours = layer(x, graph(), weight)
+    torch.manual_seed(0)
+    with mpnn.backend("eager"):
+        assert_close(layer(x, graph(), weight), ours)
+    assert taken == []
+
+
+def test_a_gradient_of_a_gradient_goes_through() -> None:
+    layer, g = models.GraphConv(3, 2).double(), graph()
+    x = torch.randn(NUM_NODES, 3, dtype=torch.float64, requires_grad=True)
+
+    def penalty() -> Tensor:
+        (slope,) = torch.autograd.grad(layer(x, g).sin().sum(), x, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), x)[0]
+
+    ours = penalty()
+    with mpnn.backend("eager"):
+        assert_close(ours, penalty())
+
+
+@pytest.mark.parametrize("name", ["GraphConv", "SAGEConv of maxima", "TransformerConv"])
+def test_autocast_gives_the_type_and_the_numbers_that_eager_gives(name: str) -> None:
+    layer, x = LAYERS[name][0](), torch.randn(NUM_NODES, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = layer(x, graph())
+        with mpnn.backend("eager"):
+            theirs = layer(x, graph())
+    assert ours.dtype is theirs.dtype
+    assert_close(ours.double(), theirs.double(), atol=0.1)  # of numbers with eight bits, summed
