@@ -130,7 +130,11 @@ class RGCNConv(Layer):
             if graph.edge_type is not None:
                 raise ValueError("RGCNConv got edge_type twice: as an argument, and in the graph.")
             untyped = graph
-            graph = self._typed(lambda: untyped._typed_by(edge_type, self.num_relations), untyped, edge_type)
+            graph = self._typed(
+                lambda: untyped.carrying(edge_type=edge_type, num_edge_types=self.num_relations),
+                untyped,
+                edge_type,
+            )
         types = graph.edge_type
         if types is None:
             raise ValueError("RGCNConv needs edge_type, as an argument or in the graph, but got none.")

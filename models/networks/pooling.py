@@ -47,7 +47,7 @@ def membership(x: Tensor, graph: Membership, num_graphs: int | None = None) -> G
 
 def _membership_of(batch: Graph) -> Graph:
     size = batch.num_dst, batch.num_graphs
-    return batch.memo("membership", lambda: batch._bipartite_with(_edges(batch.graph_index), size))
+    return batch.memo("membership", lambda: batch.bipartite_with(_edges(batch.graph_index), size))
 
 
 def _edges(graph_index: Tensor) -> Tensor:

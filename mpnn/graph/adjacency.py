@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from mpnn.graph.contents import OfTensors
-from mpnn.graph.edges import outliving
 from mpnn.graph.graph import Graph, Size
+from mpnn.graph.lifetime import outliving
 from mpnn.native.reach import traced
 
 Topology = Graph | Tensor

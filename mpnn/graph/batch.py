@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mpnn.graph.checks import Size, check_grouped
-from mpnn.graph.edges import lasting
+from mpnn.graph.lifetime import lasting
 from mpnn.native.gpu import sent
 
 

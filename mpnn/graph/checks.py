@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from typing import SupportsIndex
+from collections.abc import Iterable
+from typing import SupportsIndex, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from mpnn.graph.distinct import INT64_MAX
 from mpnn.native.gate import has_data
 
 Size = tuple[int, int]
+T = TypeVar("T")
 
 INTEGER_TYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -99,21 +101,42 @@ def _first_outside(index: Tensor, size: int) -> int:
     return int(((index < 0) | (index >= size)).nonzero()[0])
 
 
-def checked_edge_type(edge_type: Tensor | None, edge_index: Tensor) -> Tensor | None:
-    """An integer tensor `[num_edges]`, as int64, beside `edge_index`; or None."""
-    if edge_type is None:
-        return None
+def checked_edge_type(edge_type: Tensor, edge_index: Tensor) -> Tensor:
+    """An integer tensor `[num_edges]`, as int64, beside `edge_index`."""
     if not isinstance(edge_type, Tensor) or edge_type.dtype not in INTEGER_TYPES:
-        got = edge_type.dtype if isinstance(edge_type, Tensor) else type(edge_type).__name__
-        raise TypeError(f"edge_type must be a tensor of integers [num_edges], got {got}.")
-    if edge_type.shape != (edge_index.size(1),):
-        raise ValueError(
-            f"edge_type must have shape [{edge_index.size(1)}], one entry per edge, "
-            f"got {list(edge_type.shape)}."
-        )
-    if edge_type.device != edge_index.device:
-        raise ValueError(f"edge_type is on {edge_type.device}, but edge_index is on {edge_index.device}.")
+        raise TypeError(f"edge_type must be a tensor of integers [num_edges], got {_kind(edge_type)}.")
+    _check_per_edge("edge_type", edge_type, edge_index)
     return edge_type.to(torch.int64)
+
+
+def checked_edge_time(edge_time: Tensor, edge_index: Tensor) -> Tensor:
+    """A tensor of real numbers `[num_edges]`, integers as int64, beside `edge_index`; NaN is no time."""
+    is_time = isinstance(edge_time, Tensor) and (
+        edge_time.dtype in INTEGER_TYPES or edge_time.is_floating_point()
+    )
+    if not is_time:
+        raise TypeError(f"edge_time must be a tensor of numbers [num_edges], got {_kind(edge_time)}.")
+    _check_per_edge("edge_time", edge_time, edge_index)
+    if not edge_time.is_floating_point():
+        return edge_time.to(torch.int64)
+    edge_time = edge_time.detach()
+    if not torch.compiler.is_compiling() and has_data(edge_time) and bool(edge_time.isnan().any()):
+        bad = int(edge_time.isnan().nonzero()[0])
+        raise ValueError(f"edge_time[{bad}] is nan, but should be a number.")
+    return edge_time
+
+
+def _check_per_edge(name: str, values: Tensor, edge_index: Tensor) -> None:
+    if values.shape != (edge_index.size(1),):
+        raise ValueError(
+            f"{name} must have shape [{edge_index.size(1)}], one entry per edge, got {list(values.shape)}."
+        )
+    if values.device != edge_index.device:
+        raise ValueError(f"{name} is on {values.device}, but edge_index is on {edge_index.device}.")
+
+
+def _kind(values: object) -> object:
+    return values.dtype if isinstance(values, Tensor) else type(values).__name__
 
 
 def checked_num_edge_types(num_edge_types: int | None, edge_type: Tensor | None) -> int:
@@ -190,3 +213,19 @@ def check_grouped(name: str, chosen: Tensor, owner: Tensor) -> None:
             f"{name}[{bad}] is {int(chosen[bad])}, of graph {int(owner[bad])} of the batch, behind a node of "
             f"graph {int(owner[bad - 1])}: give the nodes in the order of their graphs."
         )
+
+
+def checked_kind(graphs: Iterable[T], of: type[T]) -> list[T]:
+    """One graph or more, all bipartite or none, all on one device."""
+    if not isinstance(graphs, Iterable):
+        raise TypeError(f"graphs must be a sequence of graphs, got {type(graphs).__name__}.")
+    graphs = list(graphs)
+    if not graphs:
+        raise ValueError("graphs is empty: a batch needs at least one graph.")
+    for k, graph in enumerate(graphs):
+        if not isinstance(graph, of):
+            raise TypeError(f"graphs[{k}] must be a {of.__name__}, got {type(graph).__name__}.")
+    for kind in ("is_bipartite", "device"):
+        if len({getattr(graph, kind) for graph in graphs}) > 1:
+            raise ValueError(f"graphs differ in {kind}: a batch needs graphs of one kind.")
+    return graphs

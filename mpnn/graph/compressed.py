@@ -7,13 +7,13 @@ from torch import Tensor
 
 from mpnn.graph.csr import CSR, compress
 from mpnn.graph.facts import Facts
-from mpnn.graph.graph import Graph
+from mpnn.graph.unlisted import Unlisted
 
 
-class Compressed(Graph):
+class Compressed(Unlisted):
     """A bipartite graph whose edges lie by destination already; edge e is the one in slot e.
 
-    Nothing is sorted for that end, and no `edge_index` is kept unless somebody asks for it.
+    Nothing is sorted for that end, and no `edge_index` is kept before it is asked for.
 
     Args:
         indptr: `[num_dst + 1]`: node i is entered by the edges `indptr[i] .. indptr[i + 1]`.
@@ -27,21 +27,10 @@ class Compressed(Graph):
     """
 
     def __init__(self, indptr: Tensor, indices: Tensor, num_src: int) -> None:
-        # Not Graph.__init__, which checks an edge_index: there is none.
-        self._edge_index, self._facts = None, Facts((num_src, indptr.numel() - 1), bipartite=True)
+        facts = Facts((num_src, indptr.numel() - 1), bipartite=True)
+        super().__init__(facts, indices.numel(), indptr.device)
         edge_ids = torch.arange(indices.numel(), dtype=indptr.dtype, device=indptr.device)
         self._rows = CSR(indptr, indices, edge_ids)
-        self._memo = {}
-
-    @property
-    def num_edges(self) -> int:
-        """How many edges there are."""
-        return self._rows.indices.numel()
-
-    @property
-    def device(self) -> torch.device:
-        """Where the indices live."""
-        return self._rows.indptr.device
 
     @property
     def in_degree(self) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from mpnn.graph.edges import lasting, outliving
+from mpnn.graph.lifetime import lasting, outliving
 from mpnn.native.checksum import checksum
 
 T = TypeVar("T")

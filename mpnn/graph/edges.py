@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-
 import torch
 from torch import Tensor
-from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
-from torch.utils._python_dispatch import _disable_current_modes
 
 from mpnn.graph.checks import Size, check_distinct
 from mpnn.graph.distinct import first_of_each
 from mpnn.native.gate import has_data
-from mpnn.native.reach import imagines
 
 
 def relooped(
@@ -59,17 +53,37 @@ def induced(edge_index: Tensor, kept: tuple[Tensor, Tensor], size: Size) -> tupl
     return torch.stack([rows[0][edges], rows[1][edges]]), edges
 
 
-def coalesced(
-    edge_index: Tensor, size: Size, edge_type: Tensor | None, num_edge_types: int
-) -> tuple[Tensor, Tensor]:
-    """Of equal edges the first, by destination, then source, then type; and what each edge became."""
+def coalesced(edge_index: Tensor, size: Size, *carried: tuple[Tensor, int | None]) -> tuple[Tensor, Tensor]:
+    """Of equal edges the first, by destination, then source, then what they carry; and what each edge became.
+
+    What they carry are pairs: values `[num_edges]`, and how many there may be if they are 0, 1, 2, ..., or
+    None for values that have an order only.
+    """
     (src, dst), (num_src, num_dst) = edge_index, size
-    if edge_type is None:
-        return first_of_each((dst, src), (num_dst, num_src))
-    return first_of_each((dst, src, edge_type), (num_dst, num_src, num_edge_types))
+    columns, counts = [dst, src], [num_dst, num_src]
+    for values, count in carried:
+        if count is None:
+            distinct, values = torch.unique(values, return_inverse=True)
+            count = distinct.numel()
+        columns.append(values)
+        counts.append(count)
+    return first_of_each(columns, counts)
 
 
-def breadth_first(edge_index: Tensor, num_nodes: int) -> Tensor:
+def reordering(edge_index: Tensor, out_degree: Tensor, by: str) -> tuple[Tensor, Tensor]:
+    """See `Graph.reordered`: `[num_nodes]` which old node each new one is, and which new one each old is."""
+    if by == "degree":
+        order = torch.argsort(out_degree, descending=True, stable=True)
+    elif by == "neighbours":
+        order = _breadth_first(edge_index, out_degree.numel())
+    else:
+        raise ValueError(f"by is {by!r}, but must be 'neighbours' or 'degree'.")
+    number = torch.empty_like(order)
+    number[order] = torch.arange(order.numel(), device=order.device)
+    return order, number
+
+
+def _breadth_first(edge_index: Tensor, num_nodes: int) -> Tensor:
     """`[num_nodes]`: the nodes by reverse Cuthill-McKee (1969), neighbours close to each other."""
     import numpy
     from scipy.sparse import coo_array
@@ -81,36 +95,3 @@ def breadth_first(edge_index: Tensor, num_nodes: int) -> Tensor:
     matrix = coo_array((numpy.ones(ends.shape[1]), (ends[1], ends[0])), shape=(num_nodes, num_nodes)).tocsr()
     order = reverse_cuthill_mckee(matrix + matrix.T, symmetric_mode=True)
     return torch.from_numpy(order.astype("int64")).to(edge_index.device)
-
-
-def lasting(index: Tensor) -> Tensor:
-    """A tensor that autograd may save, also when it was made under `torch.inference_mode`."""
-    if torch.compiler.is_compiling() or not index.is_inference():
-        return index
-    with torch.inference_mode(False):
-        return index.clone()
-
-
-_AS_IT_IS = nullcontext()
-
-
-def outliving(edge_index: Tensor | None) -> AbstractContextManager[None]:
-    """What the block computes from a topology outlives the evaluation or the transform that is going on.
-
-    So does what is made of edges that are there while other tensors are only imagined.
-    """
-    if torch.is_inference_mode_enabled() or torch._C._functorch.maybe_current_level() is not None:
-        return _outside()
-    if imagines() and (edge_index is None or has_data(edge_index)):
-        return _disable_current_modes()
-    return _AS_IT_IS
-
-
-@contextmanager
-def _outside() -> Iterator[None]:
-    with ExitStack() as stack:
-        if torch.is_inference_mode_enabled():
-            stack.enter_context(torch.inference_mode(False))
-        if torch._C._functorch.maybe_current_level() is not None:
-            stack.enter_context(temporarily_clear_interpreter_stack())
-        yield

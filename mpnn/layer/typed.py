@@ -93,7 +93,7 @@ class AllPairs(NamedTuple):
             ends, size = (senders, pair_of_edge), (num_senders, num_pairs)
         else:
             ends, size = (pair_of_edge, senders), (num_pairs, num_senders)
-        return cls(graph._bipartite_with(torch.stack(ends), size), num_receivers, num_types)
+        return cls(graph.bipartite_with(torch.stack(ends), size), num_receivers, num_types)
 
     def total(self, heard: Tensor) -> Tensor:
         """See `Relations.total`."""

@@ -62,7 +62,7 @@ def sample_neighbors(
     ([2, 1, 0], [1, 0], [[1, 2], [0, 1]])
     """
     graph = as_graph(graph)
-    graph._require_one_node_set("sample_neighbors()")
+    graph.require_one_node_set("sample_neighbors()")
     fanouts, seed = checked_fanouts(fanouts, padded), as_seed(seed)
     if padded:
         nodes = _seen_positions(nodes, graph)
@@ -81,14 +81,8 @@ def _sample(graph: Graph, nodes: Tensor, fanouts: Sequence[int], seed: int | Non
         edges.append(rows.edge_ids[slots].long())
         frontier = known.add(rows.indices[slots].long())
     drawn, around = torch.cat(edges), torch.cat(known.nodes)
-    part = graph._with(
-        known(graph.edge_index[:, drawn]),
-        drawn,
-        size=(around.numel(), around.numel()),
-        batch=None,
-        fleeting=True,
-        loopless=None,
-    )
+    ends = known(graph.edge_index[:, drawn])
+    part = graph.derive(ends, drawn, (around, around), batch=None, fleeting=True)
     return Sample(part, around, drawn, nodes.numel())
 
 
@@ -138,7 +132,7 @@ class NeighborLoader:
         padded: bool = False,
     ) -> None:
         self.graph = as_graph(graph)
-        self.graph._require_one_node_set("NeighborLoader")
+        self.graph.require_one_node_set("NeighborLoader")
         if nodes is None:
             nodes = torch.arange(self.graph.num_nodes, device=self.graph.device)
         self.nodes = checked_positions("nodes", nodes, self.graph.num_nodes, self.graph.device)

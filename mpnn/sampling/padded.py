@@ -21,20 +21,13 @@ def padded_sample(graph: Graph, nodes: Tensor, fanouts: Sequence[int], seed: int
     empty = nodes.new_empty(0)
     edges = torch.cat([empty, *(hop.edges for hop in hops)])
     heard = torch.cat([empty.bool(), *(hop.heard for hop in hops)])
-    size = known.first + known.nodes[-1].numel()
     with_loops, without = (
         torch.cat([empty.expand(2, 0), *(hop.ends(known, loops=loops) for hop in hops)], dim=1)
         for loops in (True, False)
     )
-    part = graph._with(
-        with_loops,
-        size=(size, size),
-        edge_type=None if graph.edge_type is None else _entries(graph.edge_type, edges).clamp(min=0),
-        batch=None,
-        fleeting=True,
-        loopless=without,
-    )
-    return Sample(part, torch.cat(known.nodes), edges, nodes.numel(), torch.cat(known.there), heard)
+    around = torch.cat(known.nodes)
+    part = graph.derive(with_loops, edges, (around, around), batch=None, fleeting=True, loopless=without)
+    return Sample(part, around, edges, nodes.numel(), torch.cat(known.there), heard)
 
 
 class _Hop(NamedTuple):

@@ -75,7 +75,7 @@ def random_walks(
             [2, 0, 1, 2, 0]])
     """
     graph = as_graph(graph)
-    graph._require_one_node_set("random_walks()")
+    graph.require_one_node_set("random_walks()")
     on_gpu = _walks_on_gpu(graph.device)
     start = _checked_start(start, graph, on_gpu)
     length, seed = as_int("length", length, 0), as_seed(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -12,8 +13,9 @@ from mpnn.graph.batch import Batch
 from mpnn.graph.checks import checked_size
 from mpnn.graph.csr import CSR, smallest_type
 from mpnn.graph.distinct import INT64_MAX
-from mpnn.graph.facts import Facts, check_restored
+from mpnn.graph.facts import EdgeFacts, Facts, check_restored
 from mpnn.graph.graph import Graph, Size
+from mpnn.graph.unlisted import Unlisted
 
 # What a reversed graph may take over from the memo of the graph it was made of, and under which name.
 REVERSED_NAMES = {
@@ -25,8 +27,8 @@ REVERSED_NAMES = {
 }
 
 
-class Implicit(Graph):
-    """A `Graph` whose edges follow from its description, and are enumerated only if somebody asks for them.
+class Implicit(Unlisted):
+    """A `Graph` whose edges follow from its description, and are enumerated only when they are asked for.
 
     The description (`kernel_size`, `lengths`, ...) stands in public read-only attributes; a backend that
     knows a kernel for this topology reads them and never sees an edge. `reverse()` keeps the description,
@@ -55,38 +57,39 @@ class Implicit(Graph):
         **description: Any,
     ) -> None:
         """Args: `sizes` are those of the graphs of a batch, the rest is about the whole."""
-        # Not Graph.__init__, which checks an edge_index: there is none, and a formula is right or wrong once.
         if max(size) > INT64_MAX:
             raise ValueError(
                 f"{type(self).__name__} has {max(size)} nodes, but a graph has at most 2**63 - 1."
             )
-        self.__dict__.update(description, is_reversed=False)
-        self._description = tuple(description)
-        self._edge_index = None
-        self._is_typed = num_edge_types is not None
-        self._num_edges = num_edges
-        self._device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0", as a tensor has it
-        self._memo = {}
-        self._facts = Facts(
+        device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0", as a tensor has it
+        facts = Facts(
             size,
             bipartite,
             num_edge_types=1 if num_edge_types is None else num_edge_types,
-            batch=None if sizes is None or len(sizes) == 1 else Batch.of(sizes, self._device),
+            batch=None if sizes is None or len(sizes) == 1 else Batch.of(sizes, device),
         )
+        super().__init__(facts, num_edges, device)
+        self.__dict__.update(description, is_reversed=False)
+        self._description = tuple(description)
+        self._is_typed = num_edge_types is not None
 
     # What a subclass says -----------------------------------------------------------------------------
 
+    @abstractmethod
     def _forward_edges(self) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} does not enumerate its edges")
+        """`[2, num_edges]`."""
 
-    def _forward_types(self) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} has no edge types")
+    def _forward_types(self) -> Tensor | None:
+        """`[num_edges]`, where edges have types."""
+        return None
 
+    @abstractmethod
     def _forward_in_degree(self) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} does not count the edges that enter a node")
+        """`[num_dst]`: how many edges enter each node."""
 
+    @abstractmethod
     def _forward_out_degree(self) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} does not count the edges that leave a node")
+        """`[num_src]`: how many edges leave each node."""
 
     def node_level(self) -> Tensor | None:
         """`[num_nodes]`: edges on the longest path that ends in each node, where a formula knows it."""
@@ -100,19 +103,9 @@ class Implicit(Graph):
         return {name: getattr(self, name) for name in self._description}
 
     @property
-    def num_edges(self) -> int:
-        """How many edges there are."""
-        return self._num_edges
-
-    @property
-    def device(self) -> torch.device:
-        """Where the edges will be enumerated."""
-        return self._device
-
-    @property
     def edge_type(self) -> Tensor | None:
         """`[num_edges]` int64, or None."""
-        return self.memo("edge_type", self._forward_types) if self._is_typed else None
+        return self.memo("edge_type", self._forward_types)
 
     @property
     def is_typed(self) -> bool:
@@ -167,12 +160,9 @@ class Implicit(Graph):
         return self.memo("reverse", self._make_reverse)
 
     def _make_reverse(self) -> Self:
-        batch = self._facts.batch
         reverse = self._changed(
             is_reversed=not self.is_reversed,
-            _facts=self._facts._replace(
-                size=(self.num_dst, self.num_src), batch=None if batch is None else batch.reverse()
-            ),
+            _facts=self._facts.reverse(),
             _edge_index=None if self._edge_index is None else self._edge_index.flip(0),
         )
         known = self._memo.items()
@@ -185,13 +175,15 @@ class Implicit(Graph):
         if target == self.device:
             return self
         placed = {k: v.to(target) for k, v in self.description.items() if isinstance(v, Tensor | Graph)}
-        batch = self._facts.batch
         return self._changed(
             **placed,
             _device=target,
-            _facts=self._facts._replace(batch=None if batch is None else batch.to(target)),
+            _facts=self._facts.to(target),
             _edge_index=None if self._edge_index is None else self._edge_index.to(target),
         )
+
+    def _known(self) -> Facts:
+        return self._facts._replace(edges=EdgeFacts(edge_type=self.edge_type))
 
     def _changed(self, **attributes: Any) -> Self:
         other = object.__new__(type(self))

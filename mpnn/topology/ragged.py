@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,13 +36,13 @@ class Ragged(Implicit):
         super().__init__(size, sum(edges), device=device, bipartite=bipartite, sizes=sizes, **description)
         self._lengths = (src_lengths, dst_lengths)
 
+    @abstractmethod
     def _row(self, i: Tensor, num_src: Tensor) -> tuple[Tensor, Tensor]:
         """Args: position, sources in the same graph. Returns: position of the first source; how many."""
-        raise NotImplementedError(f"{type(self).__name__} does not say which sources a node hears")
 
+    @abstractmethod
     def _num_listeners(self, j: Tensor, num_dst: Tensor) -> Tensor:
         """Args: position, destinations in the same graph. Returns: how many edges leave."""
-        raise NotImplementedError(f"{type(self).__name__} does not count the edges that leave a node")
 
     @property
     def _step(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from math import prod
 from typing import Any
@@ -55,9 +56,9 @@ class Windows(Implicit):
             **description,
         )
 
+    @abstractmethod
     def _axis(self, dimension: int) -> Tensor:
         """`[out, kernel]`: which input every output sees at every place of its window; -1 for none."""
-        raise NotImplementedError
 
     @property
     def src_shape(self) -> Shape:

@@ -137,7 +137,7 @@ DERIVED: dict[str, Callable[[Graph], object]] = {
     "coalesce": Graph.coalesce,
     "edge_subgraph": lambda g: g.edge_subgraph(torch.tensor([0])),
     "batch": lambda g: Graph.batch([g, g]),
-    "types": lambda g: g._typed_by(torch.zeros(g.num_edges, dtype=torch.int64), 1).by_dst,
+    "types": lambda g: g.carrying(edge_type=torch.zeros(g.num_edges, dtype=torch.int64)).by_dst,
     "pickle": pickle.dumps,
     "copy": copy.copy,
 }

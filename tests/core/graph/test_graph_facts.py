@@ -83,7 +83,7 @@ def test_what_is_made_of_a_graph_with_one_set_of_nodes_keeps_them_too(
 
 @given(graphs(batched=True, typed=False))
 def test_types_given_to_a_batch_leave_it_a_batch(batch: Graph) -> None:
-    typed = batch._typed_by(types_of_edges(batch), 5)
+    typed = batch.carrying(edge_type=types_of_edges(batch), num_edge_types=5)
     assert typed.graph_sizes == batch.graph_sizes and typed.is_fleeting
     assert typed.num_edge_types == 5
     assert [one.num_edge_types for one in typed.unbatch()] == [5] * batch.num_graphs
@@ -99,7 +99,7 @@ LOOPLESS: dict[str, Derivation] = {
     name: derive for name, derive in ANY.items() if name not in ("to", "as_batch")
 } | {
     "reordered": lambda g: (g.reordered("degree")[0], everything(g)),
-    "typed": lambda g: (g._typed_by(types_of_edges(g), 3), everything(g)),
+    "typed": lambda g: (g.carrying(edge_type=types_of_edges(g)), everything(g)),
     "as_batch": lambda g: (g.as_batch([g.size]), everything(g)),
 }
 
