@@ -12,7 +12,7 @@ from mpnn.aggregate.aggregators import Mul
 from mpnn.aggregate.reduce import pick_rows
 from mpnn.functional import linear
 from mpnn.graph.adjacency import Topology
-from mpnn.graph.recent import Seen
+from mpnn.graph.contents import OfTensors
 from mpnn.layer.typed import TypedEdges, propagate_by_type
 from mpnn.models.conv.layer import Layer, Widths, pair
 from mpnn.models.parts.cache import Cache
@@ -168,14 +168,14 @@ class RGCNConv(Layer):
         return f"{self.in_channels}, {self.out_channels}, num_relations={self.num_relations}"
 
 
-_seen = Seen()
+_seen: OfTensors[int] = OfTensors()
 
 
 def _check_numbers(numbers: Tensor, count: int) -> None:
-    if _seen.knows(numbers, count):  # a look has the host wait for a GPU
+    if _seen.get(numbers) == count:  # a look has the host wait for a GPU
         return
     bad = (numbers < 0) | (numbers >= count)
     if bad.any():
         first = int(bad.nonzero()[0])
         raise IndexError(f"x[{first}] is {int(numbers[first])}, but RGCNConv has {count} nodes to know.")
-    _seen.note(numbers, count)
+    _seen.keep(numbers, count)

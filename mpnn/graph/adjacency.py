@@ -13,7 +13,7 @@ from mpnn.native.reach import traced
 Topology = Graph | Tensor
 
 # The graphs made of an edge_index tensor, by what was asked for as their number of nodes. They hold a copy of
-# it, or an alias, rather than the tensor itself, which would keep both alive for ever.
+# it, or an alias, rather than the tensor itself, which would then never be freed.
 _graphs: OfTensors[dict[object, Graph]] = OfTensors()
 
 
@@ -40,8 +40,7 @@ def as_graph(graph: Topology, num_nodes: int | Size | None = None) -> Graph:
                     f"the features are for {_sizes(wanted)}, but the graph has {_sizes(graph.size)}."
                 )
         return graph
-    # A tensor made in inference mode counts no versions.
-    if not isinstance(graph, Tensor) or torch.compiler.is_compiling() or graph.is_inference():
+    if not isinstance(graph, Tensor) or torch.compiler.is_compiling():
         return Graph(graph, num_nodes)
     with outliving(graph):
         if traced():
@@ -59,8 +58,7 @@ def graph_of(edge_index: Tensor, size: Size) -> Graph:
 
 def keep_graph(edge_index: Tensor, graph: Graph) -> None:
     """Let a tensor stand for a graph that is there already, and has the same edges in memory of its own."""
-    if not edge_index.is_inference():
-        _known(edge_index)[graph.num_src if graph.num_src == graph.num_dst else graph.size] = graph
+    _known(edge_index)[graph.num_src if graph.num_src == graph.num_dst else graph.size] = graph
 
 
 def _known(edge_index: Tensor) -> dict[object, Graph]:

@@ -1,4 +1,4 @@
-"""Whether a tensor holds what it held before, in whatever way somebody may have written into it."""
+"""Whether a tensor holds what it held before, whichever way it was written into; what is kept by tensors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_COPIED = 1 << 24  # bytes: 16 MB, the edges of a graph with a million of th
 
 
 def contents(tensor: Tensor) -> Hashable:
-    """What is the same as long as a tensor holds the same, and another thing afterwards.
+    """What stays equal as long as a tensor holds the same, and differs after a write.
 
     Writes through `tensor.data`, or through numpy where that shares the memory, raise no version: all bytes
     count, the few of a small tensor as they are, the others by their sum (64 bits). The edges of a graph with
@@ -53,20 +53,26 @@ def _in_memory(tensor: Tensor) -> bool:
 
 
 class OfTensors(Generic[T]):
-    """What was made of tensors, each as long as its tensor lives and holds what it held then."""
+    """What was made of tensors: the cache of all that is kept by a tensor.
+
+    A value is dropped with its tensor, and is not found any more once the tensor holds something else, as
+    `contents` tells. For tensors made in inference mode, which count no versions, nothing is kept.
+    """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[weakref.ref[Tensor], Hashable, T]] = {}
 
     def get(self, tensor: Tensor) -> T | None:
-        """What was kept for the tensor, None if nothing was or somebody wrote into the tensor since."""
+        """What was kept for the tensor; None if nothing was, or the tensor was written into since."""
         found = self._known.get(id(tensor))
         if found is None or found[0]() is not tensor or found[1] != contents(tensor):
             return None
         return found[2]
 
     def keep(self, tensor: Tensor, value: T) -> T:
-        """Keep a value for a tensor as it is now."""
+        """Keep a value for a tensor as it is now, and return the value."""
+        if tensor.is_inference():
+            return value
         key, known = id(tensor), self._known
 
         def forget(reference: weakref.ref[Tensor]) -> None:
@@ -80,7 +86,7 @@ class OfTensors(Generic[T]):
 def taken(index: Tensor) -> tuple[Tensor, Hashable | None]:
     """What a graph keeps of a tensor that its maker may still write into: a copy, and None.
 
-    Of a large one the tensor itself, and its contents, by which the graph finds out.
+    Of a large one the tensor itself, and its contents, by which the graph notices a write.
     """
     if torch.compiler.is_compiling() or index.is_meta or type(index) not in PLAIN or index.is_inference():
         return lasting(index), None

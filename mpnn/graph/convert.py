@@ -20,23 +20,25 @@ if TYPE_CHECKING:
 
 # A networkx graph iterates its edges by source and knows nothing of two node sets or of batches: these
 # attributes, of edges, nodes and the whole graph, carry what would be lost.
-EDGE_ID, EDGE_TYPE = "edge_id", "edge_type"
+EDGE_ID, EDGE_TYPE, EDGE_TIME = "edge_id", "edge_type", "edge_time"
 SIZE, NUM_EDGE_TYPES, GRAPH_SIZES = "bipartite_size", "num_edge_types", "graph_sizes"
-SIDE, GRAPH_ID = (
-    "bipartite",
-    "graph_id",
-)  # of nodes: 0 sends and 1 receives, as networkx has it; graph of a batch
+TIME_DTYPE = "edge_time_dtype"  # of the whole graph: Python has one type of floating-point numbers
+SIDE = "bipartite"  # of nodes: 0 sends and 1 receives, as networkx has it
+GRAPH_ID = "graph_id"  # of nodes: which graph of a batch
 NUM_RELATIONS = "num_relations"  # of PyG's Data, which computes a num_edge_types of its own
+TIME = "time"  # PyG's usual name for times, of nodes or of edges
 
 
 def from_networkx(graph: networkx.Graph) -> Graph:
     """A `Graph` with nodes numbered in networkx's node order.
 
-    An undirected edge becomes two directed ones (a self loop one). Edge attributes `edge_type` (on all edges
-    or none) and `edge_id` (the position, as `to_networkx` writes it) are read, and the graph attributes that
-    `to_networkx` writes; everything else is a feature and stays with the caller. Of a bipartite graph
-    or a batch, the nodes that `to_networkx` wrote say on which side and in which graph they are: a subgraph
-    is bipartite or a batch too, with its nodes in networkx's order within each side, or graph.
+    An undirected edge becomes two directed ones (a self loop one). Edge attributes `edge_type` and
+    `edge_time` (on all edges or none) and `edge_id` (the position, as `to_networkx` writes it) are read, and
+    the graph attributes that `to_networkx` writes; everything else is a feature and stays with the caller.
+    Times are int64 if all are integers, else float64, unless `to_networkx` wrote what they were. Of a
+    bipartite graph or a batch, the nodes that `to_networkx` wrote say on which side and in which graph they
+    are: a subgraph is bipartite or a batch too, with its nodes in networkx's order within each side, or
+    graph.
 
     >>> Graph.from_networkx(networkx.karate_club_graph())
     Graph(num_nodes=34, num_edges=156)
@@ -67,8 +69,9 @@ def from_networkx(graph: networkx.Graph) -> Graph:
         if num_src + num_dst != len(number):
             raise ValueError(f"{SIZE} is {facts[SIZE]}, but the networkx graph has {len(number)} nodes.")
         ends[1] -= num_src
-    edge_type = _edge_types([a for *_, a in edges], typed=NUM_EDGE_TYPES in facts)
-    out = Graph(ends, num_nodes, edge_type, num_edge_types=facts.get(NUM_EDGE_TYPES))
+    attributes = [a for *_, a in edges]
+    edge_type, edge_time = _edge_types(attributes, NUM_EDGE_TYPES in facts), _edge_times(attributes, facts)
+    out = Graph(ends, num_nodes, edge_type, num_edge_types=facts.get(NUM_EDGE_TYPES), edge_time=edge_time)
     if GRAPH_SIZES not in facts:
         return out
     sizes: list[Size] = facts[GRAPH_SIZES]
@@ -85,21 +88,44 @@ def _told(graph: networkx.Graph, name: str) -> dict[Any, int] | None:
 
 
 def _edge_types(attributes: list[dict[str, Any]], typed: bool) -> Tensor | None:
-    types = [a[EDGE_TYPE] for a in attributes if EDGE_TYPE in a]
-    if not types and not (typed and not attributes):
-        return None
-    if len(types) != len(attributes):
-        raise ValueError(
-            f"{len(types)} of {len(attributes)} edges have an {EDGE_TYPE}: give one to all or none."
-        )
-    for one in types:
+    types = _on_all_edges(attributes, EDGE_TYPE, typed)
+    for one in types or ():
         if not isinstance(one, int | np.integer):
             raise TypeError(f"{EDGE_TYPE} must be an integer on every edge, got {one!r}.")
-    return torch.tensor(types, dtype=torch.int64)
+    return None if types is None else torch.tensor(types, dtype=torch.int64)
+
+
+def _edge_times(attributes: list[dict[str, Any]], facts: dict[str, Any]) -> Tensor | None:
+    times = _on_all_edges(attributes, EDGE_TIME, TIME_DTYPE in facts)
+    for one in times or ():
+        if isinstance(one, bool) or not isinstance(one, int | float | np.integer | np.floating):
+            raise TypeError(f"{EDGE_TIME} must be a number on every edge, got {one!r}.")
+    if times is None:
+        return None
+    are_integers = all(isinstance(one, int | np.integer) for one in times)
+    known = TIME_DTYPES.get(facts.get(TIME_DTYPE, ""), torch.int64 if are_integers else torch.float64)
+    return torch.tensor(times, dtype=known if known.is_floating_point or are_integers else torch.float64)
+
+
+TIME_DTYPES = {
+    str(dtype): dtype for dtype in (torch.int64, torch.float64, torch.float32, torch.float16, torch.bfloat16)
+}
+
+
+def _on_all_edges(attributes: list[dict[str, Any]], name: str, there: bool) -> list[Any] | None:
+    """What all edges have under a name; None if none has, or if there are no edges and it is not `there`."""
+    values = [a[name] for a in attributes if name in a]
+    if not values and not (there and not attributes):
+        return None
+    if len(values) != len(attributes):
+        raise ValueError(f"{len(values)} of {len(attributes)} edges have an {name}: give one to all or none.")
+    return values
 
 
 def to_networkx(graph: Graph) -> networkx.DiGraph | networkx.MultiDiGraph:
-    """A `networkx.DiGraph`, or a `MultiDiGraph` when edges repeat, with `edge_id` and `edge_type` attributes.
+    """A `networkx.DiGraph`, or a `MultiDiGraph` when edges repeat.
+
+    Edges have the attributes `edge_id` and, where there are such, `edge_type` and `edge_time`.
 
     The destinations of a bipartite graph are numbered behind its sources.
     """
@@ -115,14 +141,17 @@ def to_networkx(graph: Graph) -> networkx.DiGraph | networkx.MultiDiGraph:
         out.add_nodes_from(range(graph.num_nodes))
     if graph.edge_type is not None:
         out.graph[NUM_EDGE_TYPES] = graph.num_edge_types
+    if graph.edge_time is not None:
+        out.graph[TIME_DTYPE] = str(graph.edge_time.dtype)
     if graph.num_graphs > 1:
         out.graph[GRAPH_SIZES] = sizes = graph.graph_sizes
         sides = (0, 1) if graph.is_bipartite else (0,)
         owners = [k for side in sides for k, size in enumerate(sizes) for _ in range(size[side])]
         networkx.set_node_attributes(out, dict(enumerate(owners)), GRAPH_ID)
     attributes = [{EDGE_ID: e} for e in range(graph.num_edges)]
-    if graph.edge_type is not None:
-        attributes = [a | {EDGE_TYPE: t} for a, t in zip(attributes, graph.edge_type.tolist(), strict=True)]
+    for name, values in ((EDGE_TYPE, graph.edge_type), (EDGE_TIME, graph.edge_time)):
+        if values is not None:
+            attributes = [a | {name: value} for a, value in zip(attributes, values.tolist(), strict=True)]
     out.add_edges_from(zip(sources, destinations, attributes, strict=True))
     return out
 
@@ -172,7 +201,8 @@ def from_pyg(data: Data | HeteroData) -> Graph:
     """A `Graph` from PyG's `Data`, `Batch`, or a `HeteroData` with one edge type, bipartite if that has two
     node types.
 
-    Only the topology is taken: `edge_index`, `num_nodes`, `edge_type` and where a batch's graphs begin.
+    Only the topology is taken: `edge_index`, `num_nodes`, `edge_type`, where a batch's graphs begin, and the
+    times of edges: `edge_time`, or `time` where PyG itself takes that for an attribute of edges.
     """
     if not isinstance(data, pyg().Data | pyg().HeteroData):
         raise TypeError(f"data must be PyG's Data or HeteroData, got {type(data).__name__}.")
@@ -195,7 +225,10 @@ def from_pyg(data: Data | HeteroData) -> Graph:
     edge_type, relations = store.get(EDGE_TYPE), store.get(NUM_RELATIONS)
     if relations is not None:
         relations = int(torch.as_tensor(relations).max())  # a batch has one entry per graph
-    graph = Graph(edge_index, num_nodes, edge_type, num_edge_types=relations)
+    edge_time = store.get(EDGE_TIME)
+    if edge_time is None and TIME in store and store.is_edge_attr(TIME):
+        edge_time = store[TIME]
+    graph = Graph(edge_index, num_nodes, edge_type, num_edge_types=relations, edge_time=edge_time)
     if not isinstance(data, pyg().Batch):
         return graph
     return graph.as_batch(list(zip(*(end.ptr.diff().tolist() for end in pointers), strict=True)))
@@ -204,19 +237,22 @@ def from_pyg(data: Data | HeteroData) -> Graph:
 def to_pyg(graph: Graph) -> Data | HeteroData:
     """PyG's `Data`; its `Batch` for a batch of graphs; a `HeteroData` from "src" to "dst" when bipartite.
 
-    A typed graph's number of relations is kept as `num_relations`.
+    A typed graph's number of relations is kept as `num_relations`, the times of edges as `edge_time`, which
+    PyG's loaders take as `time_attr="edge_time"`.
     """
     if graph.num_graphs > 1:
         return pyg().Batch.from_data_list([to_pyg(one) for one in graph.unbatch()])
-    types = {}
+    carried: dict[str, Any] = {}
     if graph.edge_type is not None:
-        types = {EDGE_TYPE: graph.edge_type, NUM_RELATIONS: graph.num_edge_types}
+        carried = {EDGE_TYPE: graph.edge_type, NUM_RELATIONS: graph.num_edge_types}
+    if graph.edge_time is not None:
+        carried[EDGE_TIME] = graph.edge_time
     if not graph.is_bipartite:
-        return pyg().Data(edge_index=graph.edge_index, num_nodes=graph.num_nodes, **types)
+        return pyg().Data(edge_index=graph.edge_index, num_nodes=graph.num_nodes, **carried)
     data = pyg().HeteroData()
     data["src"].num_nodes, data["dst"].num_nodes = graph.size
     store = data["src", "to", "dst"]
     store.edge_index = graph.edge_index
-    for name, value in types.items():
+    for name, value in carried.items():
         store[name] = value
     return data

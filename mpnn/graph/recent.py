@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from mpnn.graph.adjacency import as_graph
-from mpnn.graph.contents import OfTensors, contents
+from mpnn.graph.contents import contents
 from mpnn.graph.graph import Graph, Size
 
 
 class Recent:
-    """As many graphs as a model has layers, say.
+    """The last graphs, at most as many as a model has layers, found by what their `edge_index` holds.
 
-    A layer that adds self loops makes its edges at every call, and every such layer makes the same ones.
-    Copies and pickles are empty.
+    A layer that adds self loops makes its edges at every call, and every such layer makes the same ones. A
+    graph is dropped when `most` newer ones have come. Copies and pickles are empty.
     """
 
     def __init__(self, most: int) -> None:
@@ -37,27 +37,6 @@ class Recent:
 
     def __reduce__(self) -> tuple[type[Recent], tuple[int]]:
         return Recent, (self._known.maxlen or 0,)
-
-
-class Seen:
-    """Tensors of indices that were found right, for so many rows, as long as they live and nobody writes.
-
-    A look at a tensor on a GPU has the host wait.
-    """
-
-    def __init__(self) -> None:
-        self._known: OfTensors[int] = OfTensors()
-
-    def knows(self, index: Tensor, num_rows: int) -> bool:
-        """Whether a tensor was noted, and has not changed."""
-        if not isinstance(index, Tensor) or index.is_inference():  # such a tensor counts no versions
-            return False
-        return self._known.get(index) == num_rows
-
-    def note(self, index: Tensor, num_rows: int) -> None:
-        """The tensor is right as it is."""
-        if not index.is_inference():
-            self._known.keep(index, num_rows)
 
 
 def _equal(known: Tensor, known_held: Hashable, edge_index: Tensor) -> bool:

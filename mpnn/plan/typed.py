@@ -19,7 +19,7 @@ from mpnn.native.reach import is_single, only_autograd_follows
 
 Order = tuple[Tensor, Tensor, list[int]]  # edges sorted by type, the way back, edges of each type
 
-_orders: OfTensors[tuple[int, Order]] = OfTensors()
+_orders: OfTensors[tuple[int, Order]] = OfTensors()  # of types, for the number of types asked for last
 
 
 def typed_linear(x: Tensor, weight: Tensor, edge_type: Tensor) -> Tensor:
@@ -129,8 +129,6 @@ def _product(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _order(edge_type: Tensor, num_types: int) -> Order:
-    if edge_type.is_inference():  # such a tensor counts no versions
-        return _sorted(edge_type, num_types)
     known = _orders.get(edge_type)
     if known is None or known[0] != num_types:
         with torch.inference_mode(False):

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from mpnn.graph.adjacency import Topology, as_graph
 from mpnn.graph.checks import as_int, as_seed, checked_positions
+from mpnn.graph.contents import OfTensors
 from mpnn.graph.csr import CSR
 from mpnn.graph.graph import Graph
-from mpnn.graph.recent import Seen
 from mpnn.sampling.padded import padded_sample
 from mpnn.sampling.sample import Sample, draw, seed_key
 
@@ -86,16 +86,19 @@ def _sample(graph: Graph, nodes: Tensor, fanouts: Sequence[int], seed: int | Non
     return Sample(part, around, drawn, nodes.numel())
 
 
-_seen = Seen()
+# Nodes that were looked at, with the number of nodes that they are below: a GPU's have the host wait.
+_seen: OfTensors[int] = OfTensors()
 
 
 def _seen_positions(nodes: Tensor, graph: Graph) -> Tensor:
     """The nodes that are asked for, looked at if they are new."""
     if isinstance(nodes, Tensor) and nodes.dtype == torch.bool:
-        raise ValueError("nodes is a mask, of nobody knows how many nodes: give a padded sample positions.")
-    if not _seen.knows(nodes, graph.num_nodes):
+        raise ValueError(
+            "nodes is a mask, which does not tell how many nodes it chooses: give a padded sample positions."
+        )
+    if not isinstance(nodes, Tensor) or _seen.get(nodes) != graph.num_nodes:
         checked_positions("nodes", nodes, graph.num_nodes, graph.device)
-        _seen.note(nodes, graph.num_nodes)
+        _seen.keep(nodes, graph.num_nodes)
     return nodes.long()
 
 

@@ -14,7 +14,6 @@ from mpnn.graph.checks import as_int, as_seed
 from mpnn.graph.contents import OfTensors
 from mpnn.graph.csr import CSR, compress
 from mpnn.graph.graph import Graph
-from mpnn.graph.recent import Seen
 from mpnn.native import walks as compiled
 from mpnn.native.gpu import has_triton
 from mpnn.native.walks import Bias
@@ -131,7 +130,8 @@ def alias_table(rows: CSR, weights: Tensor) -> Tensor:
 # What is asked for ---------------------------------------------------------------------------------------
 
 
-_seen = Seen()
+# Starts that were looked at, with the number of nodes that they are below.
+_seen: OfTensors[int] = OfTensors()
 
 
 def _checked_start(start: Tensor | None, graph: Graph, on_gpu: bool) -> Tensor:
@@ -142,7 +142,7 @@ def _checked_start(start: Tensor | None, graph: Graph, on_gpu: bool) -> Tensor:
         raise TypeError(f"start must be an integer tensor [num_walks], got {kind}.")
     if start.dim() != 1:
         raise ValueError(f"start must have shape [num_walks], got {list(start.shape)}.")
-    if on_gpu and _seen.knows(start, graph.num_nodes):
+    if on_gpu and _seen.get(start) == graph.num_nodes:
         return start.to(torch.int64)
     capturing = start.is_cuda and torch.cuda.is_current_stream_capturing()
     outside = start[:0] if capturing else ((start < 0) | (start >= graph.num_nodes)).nonzero()
@@ -153,7 +153,7 @@ def _checked_start(start: Tensor | None, graph: Graph, on_gpu: bool) -> Tensor:
             f"(0..{graph.num_nodes - 1})."
         )
     if not capturing:
-        _seen.note(start, graph.num_nodes)
+        _seen.keep(start, graph.num_nodes)
     return start.to(graph.device, torch.int64)
 
 
@@ -179,21 +179,19 @@ class _Weighted(NamedTuple):
     rows: dict[bool, tuple[CSR, Tensor]]  # for walks of the first order and of the second, with alias tables
 
 
-# As long as a tensor of weights lives, for the graph with which it was last given.
+# Of tensors of weights, each for the graph with which it was last given.
 _weights: OfTensors[_Weighted] = OfTensors()
 
 
 def _weighted(graph: Graph, weight: Tensor, first_order: bool) -> tuple[Graph, CSR, Tensor]:
     """The edges of positive weight, as a graph and as rows with their alias table."""
-    remembers = isinstance(weight, Tensor) and not weight.is_inference()
-    known = _weights.get(weight) if remembers else None
+    known = _weights.get(weight) if isinstance(weight, Tensor) else None
     if known is None or known.whole is not graph:
         values, kept = _checked_weight(weight, graph), graph
         if not bool((values > 0).all()):
             kept, values = graph.edge_subgraph(values > 0), values[values > 0]
         known = _Weighted(graph, kept, values, {})
-        if remembers:
-            _weights.keep(weight, known)
+        _weights.keep(weight, known)
     if first_order not in known.rows:
         rows = known.graph.by_src if first_order else sorted_rows(known.graph)
         known.rows[first_order] = rows, alias_table(rows, known.values[rows.edge_ids.long()])

@@ -72,7 +72,8 @@ def product(first: Graph, second: Graph) -> Product:
         second: likewise; if it is a batch, it is taken as one graph.
 
     Raises:
-        ValueError: a factor with two sides of unequal size, or two factors on unequal devices.
+        ValueError: a factor with two sides of unequal size or with times of its edges, or two factors on
+            unequal devices.
 
     >>> from mpnn.topology import chain
     >>> ring = Graph(torch.tensor([[0, 1, 2], [1, 2, 0]]))
@@ -88,6 +89,8 @@ def product(first: Graph, second: Graph) -> Product:
             raise ValueError(
                 f"{name} is bipartite {factor.size}, but a factor of a product has one set of nodes."
             )
+        if factor.edge_time is not None:
+            raise ValueError(f"{name} has edge_time, which a product does not keep: give it without times.")
     if first.device != second.device:
         raise ValueError(f"first is on {first.device}, but second is on {second.device}.")
     return Product(first, second)

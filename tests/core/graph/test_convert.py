@@ -17,7 +17,7 @@ from torch_geometric.utils import from_networkx, to_networkx
 from mpnn import Graph
 from tests.core.graphs import graphs, random_graph, same
 
-anything = st.one_of(graphs(), graphs(batched=True))
+anything = st.one_of(graphs(timed=None), graphs(batched=True, timed=None))
 
 
 @given(anything)

@@ -151,5 +151,5 @@ def test_a_mistake_gets_one_sentence() -> None:
     graph = random_graph(9, 20)
     with pytest.raises(ValueError, match=r"fanouts\[1\] is -1, for all edges, but a padded sample needs"):
         NeighborLoader(graph, [2, -1], batch_size=3, padded=True)
-    with pytest.raises(ValueError, match="nodes is a mask, of nobody knows how many nodes"):
+    with pytest.raises(ValueError, match="nodes is a mask, which does not tell how many nodes it chooses"):
         sample_neighbors(graph, torch.ones(9, dtype=torch.bool), [2], padded=True)
