@@ -58,11 +58,14 @@ class EdgeFacts(NamedTuple):
         joined: list[Tensor | None] = []
         for name, column in zip(cls._fields, zip(*each, strict=True), strict=True):
             known = [values for values in column if values is not None]
-            if known and len(known) != len(column):
+            if not known:
+                joined.append(None)
+                continue
+            if len(known) != len(column):
                 raise ValueError(f"some graphs have {name} and others do not: a batch needs all or none.")
             if len({values.dtype for values in known}) > 1:
                 raise ValueError(f"graphs differ in the dtype of {name}: a batch needs graphs of one kind.")
-            joined.append(lasting(torch.cat(known)) if known else None)
+            joined.append(lasting(torch.cat(known)))
         return cls(*joined)
 
 
@@ -70,12 +73,17 @@ NO_EDGE_FACTS = EdgeFacts()
 CHECKS = (checked_edge_type, checked_edge_time)  # of `EdgeFacts`, in its order
 
 
-def checked_edge_facts(edge_index: Tensor, edges: EdgeFacts) -> EdgeFacts:
-    """Each beside `edge_index`, in the type in which a graph keeps it: see `Graph` for the errors."""
+def checked_edge_facts(
+    edge_index: Tensor, edges: EdgeFacts, take: Callable[[str, Tensor], Tensor] = lambda _, values: values
+) -> EdgeFacts:
+    """Each beside `edge_index`, in the type in which a graph keeps it: see `Graph` for the errors.
+
+    `take` gets each with its name, and returns what is to be kept of it.
+    """
     return EdgeFacts(
         *[
-            None if values is None else check(values, edge_index)
-            for check, values in zip(CHECKS, edges, strict=True)
+            None if values is None else take(name, check(values, edge_index))
+            for name, check, values in zip(EdgeFacts._fields, CHECKS, edges, strict=True)
         ]
     )
 

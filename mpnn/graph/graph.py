@@ -68,11 +68,9 @@ class Graph(Incidence):
         edge_index = checked_edge_index(edge_index)
         size, edges, count = checked_size(num_nodes, edge_index), NO_EDGE_FACTS, 1
         if edge_type is not None or edge_time is not None or num_edge_types is not None:
-            edges = checked_edge_facts(edge_index, EdgeFacts(edge_type, edge_time))
+            edges = checked_edge_facts(edge_index, EdgeFacts(edge_type, edge_time), self._taken)
             count = checked_num_edge_types(num_edge_types, edges.edge_type)
         taken = self._taken("edge_index", edge_index)
-        if edges is not NO_EDGE_FACTS:
-            edges = edges._replace(**{name: self._taken(name, one) for name, one in edges.named().items()})
         super().__init__(taken, Facts(size, isinstance(num_nodes, tuple), edges, count))
 
     # One way to make another --------------------------------------------------------------------------
@@ -130,15 +128,14 @@ class Graph(Incidence):
         for name in values:
             if name not in EdgeFacts._fields:
                 raise TypeError(f"edges carry no {name}, but may carry {' and '.join(EdgeFacts._fields)}.")
-        facts = self._known()
-        edges = checked_edge_facts(self.edge_index, facts.edges._replace(**values))
+        made, facts = self._made(self.edge_index, self._known()), self._known()
+        given = checked_edge_facts(self.edge_index, EdgeFacts(**values), made._taken)
+        edges = facts.edges._replace(**{name: getattr(given, name) for name in values})
         if num_edge_types is None and "edge_type" not in values:
-            num_edge_types = facts.num_edge_types
+            count = facts.num_edge_types
         else:
-            num_edge_types = checked_num_edge_types(num_edge_types, edges.edge_type)
-        made = self._made(self.edge_index, facts._replace(edges=edges, num_edge_types=num_edge_types))
-        new = {name: made._taken(name, one) for name, one in edges.named().items() if name in values}
-        made._facts = made._facts._replace(edges=edges._replace(**new))
+            count = checked_num_edge_types(num_edge_types, edges.edge_type)
+        made._facts = facts._replace(edges=edges, num_edge_types=count)
         return made
 
     def bipartite_with(self, edge_index: Tensor, size: Size) -> Graph:
@@ -169,18 +166,12 @@ class Graph(Incidence):
         return reverse
 
     def with_self_loops(self) -> Graph:
-        """One more edge i -> i for every node, behind the existing edges, in node order.
-
-        Raises ValueError where edges carry something: no type or time is known for the new ones.
-        """
+        """One more edge i -> i for every node, behind the existing edges, in node order."""
         self.require_one_node_set("with_self_loops")
         return self.relooped("more")[0]
 
     def with_remaining_self_loops(self) -> Graph:
-        """Exactly one edge i -> i for every node: existing loops are dropped, then one is appended each.
-
-        Raises ValueError where edges carry something: no type or time is known for the new ones.
-        """
+        """Exactly one edge i -> i for every node: existing loops are dropped, then one is appended each."""
         self.require_one_node_set("with_remaining_self_loops")
         return self.relooped("one")[0]
 
@@ -201,15 +192,18 @@ class Graph(Incidence):
             on is the new loop at node `origin[e] - num_edges`. So what edges carry follows with
             `torch.cat([of_edges, of_loops])[origin]`.
 
+        Raises:
+            ValueError: edges to be added where edges have types or times, which are not known for new ones.
+
         >>> graph, origin = Graph(torch.tensor([[0, 1], [0, 0]])).relooped("one")
         >>> graph.edge_index.tolist(), origin.tolist()
         ([[1, 0, 1], [0, 0, 1]], [1, 2, 3])
         """
-        if loops != "none":
-            self._known().edges.check_nothing("adding self loops to a graph")
         return self.memo(("relooped", loops), lambda: self._reloop(loops))
 
     def _reloop(self, loops: str) -> tuple[Graph, Tensor]:
+        if loops != "none":
+            self._known().edges.check_nothing("adding self loops to a graph")
         if torch.compiler.is_compiling():
             edge_index, origin = torch.ops.mpnn.relooped(self.edge_index, *self.size, loops)
         else:

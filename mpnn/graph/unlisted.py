@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 
 import torch
 from torch import Tensor
@@ -12,7 +12,13 @@ from mpnn.graph.graph import Graph
 from mpnn.graph.incidence import Incidence
 
 
-class Unlisted(Graph, ABC):
+class _Abstract(ABCMeta):
+    """Abstract methods, and an `isinstance` as cheap as any: every call of a layer asks for the topology."""
+
+    __instancecheck__ = type.__instancecheck__  # past the registry of classes that only pose as subclasses
+
+
+class Unlisted(Graph, metaclass=_Abstract):
     """A graph whose `edge_index` is made only when it is asked for."""
 
     def __init__(self, facts: Facts, num_edges: int, device: torch.device) -> None:

@@ -208,6 +208,13 @@ def test_a_value_is_kept_as_long_as_its_tensor_lives() -> None:
     assert not kept._known
 
 
+def test_nothing_is_kept_for_a_tensor_that_counts_no_versions() -> None:
+    kept: OfTensors[str] = OfTensors()
+    with torch.inference_mode():
+        tensor = torch.arange(3)
+    assert kept.keep(tensor, "one") == "one" and kept.get(tensor) is None
+
+
 def test_tensors_without_memory_of_their_own_are_told_apart_by_their_version() -> None:
     tensor = torch.empty(2, 5, device="meta")
     before = contents(tensor)
