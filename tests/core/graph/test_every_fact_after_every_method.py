@@ -60,10 +60,12 @@ WITH: dict[str, Callable[[], Graph]] = {
 
 def fact(graph: Graph, name: str) -> Any:
     """What a graph has; of a batch where its graphs begin, `[2, num_graphs + 1]`."""
-    facts = graph._known()
     if name == "batch":
-        return None if facts.batch is None else torch.stack(tuple(facts.batch))
-    return getattr(facts.edges if name in EdgeFacts._fields else facts, name)
+        batch = graph._facts.batch
+        return None if batch is None else torch.stack(tuple(batch))
+    if name == "loopless":
+        return graph._facts.loopless
+    return getattr(graph, {"bipartite": "is_bipartite", "fleeting": "is_fleeting"}.get(name, name))
 
 
 # What is made of them, and what each edge and node of it was ---------------------------------------------
