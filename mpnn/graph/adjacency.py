@@ -57,7 +57,7 @@ def graph_of(edge_index: Tensor, size: Size) -> Graph:
 
 
 def keep_graph(edge_index: Tensor, graph: Graph) -> None:
-    """Let a tensor stand for a graph that is there already, and has the same edges in memory of its own."""
+    """Let a tensor stand for an existing graph, which has the same edges in other memory."""
     _known(edge_index)[graph.num_src if graph.num_src == graph.num_dst else graph.size] = graph
 
 

@@ -1,4 +1,4 @@
-"""Rows of several integers told apart and sorted, also where one number for each would not fit in 64 bits."""
+"""Distinct rows of several integers, sorted; also where one number for each row would not fit in 64 bits."""
 
 from __future__ import annotations
 

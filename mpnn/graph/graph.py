@@ -227,7 +227,7 @@ class Graph(Incidence):
 
         Args:
             nodes: bool mask or integer positions of the nodes to keep, each once; a pair of them when
-                bipartite. In a batch, whose graphs stay apart, the positions keep the order of the graphs.
+                bipartite. In a batch, which stays one, the positions keep the order of the graphs.
 
         Returns:
             The graph, and the positions `[num_kept_edges]` of its edges, with which to index edge features.

@@ -30,15 +30,15 @@ def sample_neighbors(
 ) -> Sample:
     """Draw the edges that bring messages to some nodes, hop by hop (GraphSAGE, Hamilton et al., 2017).
 
-    In hop k every node that the hop before has added, first those asked for, hears `fanouts[k]` of its
-    incoming edges: each subset of that many is equally likely, and a node with fewer hears all. So a network
+    In hop k every node that the hop before has added, first those asked for, receives by `fanouts[k]` of its
+    incoming edges: each subset of that size is equally likely, and a node with fewer has all. So a network
     of `len(fanouts)` layers computes the asked nodes from what was drawn; with fanouts of -1, all edges,
     exactly as on the whole graph.
 
     Everything stays on the graph's device; the host learns only the sizes, which each hop makes it wait for.
     The random numbers are a function of the seed, the hop and the node: the same on every device.
 
-    With `padded` the host waits for nothing. The sample is as large as it might be: n nodes that hear f edges
+    With `padded` the host waits for nothing. The sample is as large as it might be: n nodes with f edges
     each add n f edges, and n f + 1 nodes. It holds what it would hold without, in the same order; what is
     left over in each hop is padding, nodes with edges among themselves, one at most to and from each. So
     layers compute the same at all other nodes, and a CUDA graph can capture the draw together with the step;
@@ -48,7 +48,7 @@ def sample_neighbors(
         graph: a `Graph` with one set of nodes, or an `edge_index` tensor.
         nodes: integer `[num_seeds]`, each node once, or a bool mask `[num_nodes]`. For a padded sample no
             mask; the tensor is looked at while it is new, and a node that it holds twice is there twice.
-        fanouts: of each hop how many edges a node hears at most; -1 for all, but not in a padded sample.
+        fanouts: of each hop how many edges enter a node at most; -1 for all, but not in a padded sample.
         seed: of the random numbers; None draws one from torch's generator, if padded from the device's.
         padded: whether the sizes are to follow from those of `nodes` and from `fanouts` alone.
 
@@ -107,11 +107,11 @@ class NeighborLoader:
 
     Args:
         graph: a `Graph` with one set of nodes, or an `edge_index` tensor.
-        fanouts: of each layer of the network how many edges a node hears at most; -1 for all.
+        fanouts: of each layer of the network how many edges enter a node at most; -1 for all.
         nodes: which nodes the batches are of, `[num_seeds]` or a mask `[num_nodes]`; None means all.
         batch_size: how many of them a batch has; the last one has what is left.
         shuffle: whether their order is drawn anew in every epoch.
-        padded: whether a batch is as large as it might be, and the host waits for none: `sample_neighbors`.
+        padded: whether batches have a fixed size, for which the host need not wait: see `sample_neighbors`.
 
     >>> data = mpnn.datasets.load("karate")
     >>> model = mpnn.models.GNN(data.num_features, 8, data.num_classes, num_layers=2)
@@ -222,9 +222,9 @@ def _all_slots(rows: CSR, nodes: Tensor) -> Tensor:
 
 
 def _slots(rows: CSR, nodes: Tensor, fanout: int, seed: int) -> Tensor:
-    """So many slots of each row, drawn without repeats, in their order; of a shorter row all."""
+    """`fanout` slots of each row, drawn without repeats, in their order; of a shorter row all."""
     begin, degree = rows.indptr[nodes].long(), (rows.indptr[nodes + 1] - rows.indptr[nodes]).long()
-    if fanout > FEW:  # than any node hears: all hear all, and no more room is needed than that
+    if fanout > FEW:  # no more room is needed than the largest row has
         fanout = min(fanout, int(degree.max()) if degree.numel() else 0)
     drawn, there = draw(degree, nodes, fanout, seed_key(seed))
     slots: Tensor = (begin[:, None] + drawn)[there]

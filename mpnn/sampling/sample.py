@@ -14,8 +14,8 @@ from mpnn.sampling.splitmix import GOLDEN, mix, mix_int, shift, signed
 class Sample(NamedTuple):
     """A part of a graph around some nodes.
 
-    In a padded one `node_mask` and `edge_mask` tell what is of the whole graph; the rest says that it is its
-    node 0 and its edge 0.
+    In a padded one `node_mask` and `edge_mask` tell what is of the whole graph; `nodes` and `edges` are 0 for
+    padding.
     """
 
     graph: Graph  # among the nodes of the sample, renumbered
@@ -34,7 +34,7 @@ def seed_key(seed: int | Tensor) -> int | Tensor:
 
 
 def draw(degree: Tensor, nodes: Tensor, fanout: int, key: int | Tensor) -> tuple[Tensor, Tensor]:
-    """So many of each node's edges, without repeats; of a node with fewer all.
+    """Draw `fanout` of each node's edges, without repeats; of a node with fewer all.
 
     Shapes: degree and nodes `[num_nodes]` -> `[num_nodes, fanout]` twice: which of its edges, in their order,
     and whether there is one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-GOLDEN = 0x9E3779B97F4A7C15  # 2⁶⁴ over the golden ratio: counters times this lie far apart
+GOLDEN = 0x9E3779B97F4A7C15  # 2⁶⁴ over the golden ratio: multiples of this are far from each other
 
 
 def mix(z: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ Device = torch.device | str | None
 
 
 class Causal(Sequences):
-    """Node i hears every j <= i of its sequence."""
+    """Node i receives from every j <= i of its sequence."""
 
     def __init__(self, lengths: tuple[int, ...], device: Device) -> None:
         super().__init__(lengths, [n * (n + 1) // 2 for n in lengths], device=device)
@@ -20,12 +20,12 @@ class Causal(Sequences):
     def _row(self, i: Tensor, num_src: Tensor) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(i), i + 1
 
-    def _num_listeners(self, j: Tensor, num_dst: Tensor) -> Tensor:
+    def _num_receivers(self, j: Tensor, num_dst: Tensor) -> Tensor:
         return num_dst - j
 
 
 class Band(Sequences):
-    """Node i hears i - left·dilation, ..., i - dilation, i, i + dilation, ..., i + right·dilation."""
+    """Node i receives from i - left·dilation, ..., i - dilation, i, i + dilation, ..., i + right·dilation."""
 
     left: int
     right: int
@@ -39,7 +39,7 @@ class Band(Sequences):
 
     @property
     def causal(self) -> bool:
-        """Whether no node hears a later one."""
+        """Whether no node receives from a later one."""
         return (self.left if self.is_reversed else self.right) == 0
 
     @property
@@ -51,20 +51,20 @@ class Band(Sequences):
         behind = ((num_src - 1 - i) // self.dilation).clamp(max=self.right)
         return i - self.dilation * before, before + 1 + behind
 
-    def _num_listeners(self, j: Tensor, num_dst: Tensor) -> Tensor:
+    def _num_receivers(self, j: Tensor, num_dst: Tensor) -> Tensor:
         before = (j // self.dilation).clamp(max=self.right)
         behind = ((num_dst - 1 - j) // self.dilation).clamp(max=self.left)
         return before + 1 + behind
 
 
 def _num_pairs(length: int, reach: int, dilation: int) -> int:
-    """How many pairs of positions lie dilation, 2·dilation, ..., reach·dilation apart."""
+    """How many pairs of positions have distance dilation, 2·dilation, ..., reach·dilation."""
     reach = min(reach, max(length - 1, 0) // dilation)
     return reach * length - dilation * reach * (reach + 1) // 2
 
 
 def causal(lengths: Lengths, *, device: Device = None) -> Causal:
-    """Node i hears every j <= i, itself too: the attention of a language model.
+    """Node i receives from every j <= i, itself too: the attention of a language model.
 
     Args:
         lengths: the number of nodes, or that of each sequence of a batch.
@@ -85,7 +85,7 @@ def band(
     dilation: int = 1,
     device: Device = None,
 ) -> Band:
-    """Node i hears itself and at most `window` nodes to each side: sliding-window attention.
+    """Node i receives from itself and at most `window` nodes to each side: sliding windows.
 
     (Beltagy, Peters and Cohan, 2020, figure 2, whose window counts both sides together.)
 
@@ -93,7 +93,7 @@ def band(
         lengths: the number of nodes, or that of each sequence of a batch.
         window: how many nodes to each side, or `(left, right)`.
         causal: only to the left, which holds the earlier nodes.
-        dilation: how far apart the nodes that are heard lie.
+        dilation: the distance between the nodes that a node receives from.
         device: where edges are enumerated when they are asked for.
 
     >>> band(4, 1, causal=True).edge_index

@@ -12,7 +12,7 @@ Device = torch.device | str | None
 
 
 class Chain(Sequences):
-    """Node i hears node i - 1 of its sequence; reversed, node i + 1."""
+    """Node i receives from node i - 1 of its sequence; reversed, from node i + 1."""
 
     def __init__(self, lengths: tuple[int, ...], device: Device) -> None:
         super().__init__(lengths, [max(n - 1, 0) for n in lengths], device=device)
@@ -20,7 +20,7 @@ class Chain(Sequences):
     def _row(self, i: Tensor, num_src: Tensor) -> tuple[Tensor, Tensor]:
         return i - 1, (i > 0).long()
 
-    def _num_listeners(self, j: Tensor, num_dst: Tensor) -> Tensor:
+    def _num_receivers(self, j: Tensor, num_dst: Tensor) -> Tensor:
         return (j < num_dst - 1).long()
 
     def node_level(self) -> Tensor:
@@ -30,11 +30,11 @@ class Chain(Sequences):
 
 
 def chain(lengths: Lengths, *, backward: bool = False, device: Device = None) -> Chain:
-    """Node i hears node i - 1: a sequence, as a recurrent network reads it.
+    """Node i receives from node i - 1: a sequence, as a recurrent network reads it.
 
     Args:
         lengths: the number of nodes, or that of each sequence of a batch.
-        backward: node i hears node i + 1 instead; the same as `chain(lengths).reverse()`.
+        backward: node i receives from node i + 1 instead; the same as `chain(lengths).reverse()`.
         device: where edges are enumerated when they are asked for.
 
     >>> chain([3, 2]).edge_index

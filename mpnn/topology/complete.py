@@ -1,4 +1,4 @@
-"""Everybody hears everybody: the topology of attention, and of a linear layer."""
+"""Every node receives from every node: the topology of attention, and of a linear layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Device = torch.device | str | None
 
 
 class Complete(Sequences):
-    """Every node hears every node of its graph, itself too unless `self_loops` is False."""
+    """Every node receives from every node of its graph, itself too unless `self_loops` is False."""
 
     self_loops: bool
 
@@ -24,7 +24,7 @@ class Complete(Sequences):
     def _row(self, i: Tensor, num_src: Tensor) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(i), num_src if self.self_loops else num_src - 1
 
-    def _num_listeners(self, j: Tensor, num_dst: Tensor) -> Tensor:
+    def _num_receivers(self, j: Tensor, num_dst: Tensor) -> Tensor:
         return num_dst if self.self_loops else num_dst - 1
 
     def _forward_edges(self) -> Tensor:
@@ -42,7 +42,7 @@ class Complete(Sequences):
 
 
 class CompleteBipartite(Ragged):
-    """Every destination hears every source of its graph."""
+    """Every destination receives from every source of its graph."""
 
     src_lengths: tuple[int, ...]
     dst_lengths: tuple[int, ...]
@@ -61,7 +61,7 @@ class CompleteBipartite(Ragged):
     def _row(self, i: Tensor, num_src: Tensor) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(i), num_src
 
-    def _num_listeners(self, j: Tensor, num_dst: Tensor) -> Tensor:
+    def _num_receivers(self, j: Tensor, num_dst: Tensor) -> Tensor:
         return num_dst
 
     def _shown(self) -> dict[str, object]:
@@ -69,11 +69,11 @@ class CompleteBipartite(Ragged):
 
 
 def complete(lengths: Lengths, *, self_loops: bool = True, device: Device = None) -> Complete:
-    """Every node hears every node: self-attention, a Hopfield network.
+    """Every node receives from every node: self-attention, a Hopfield network.
 
     Args:
         lengths: the number of nodes, or that of each graph of a batch.
-        self_loops: whether a node hears itself, as in attention.
+        self_loops: whether a node receives from itself, as in attention.
         device: where edges are enumerated when they are asked for.
 
     >>> complete(1_000_000)
@@ -88,7 +88,7 @@ def complete(lengths: Lengths, *, self_loops: bool = True, device: Device = None
 def complete_bipartite(
     src_lengths: Lengths, dst_lengths: Lengths, *, device: Device = None
 ) -> CompleteBipartite:
-    """Every destination hears every source: cross-attention, a linear layer between two layers of neurons.
+    """Every destination receives from every source: cross-attention, a linear layer of neurons.
 
     Args:
         src_lengths: the number of sources (keys, inputs), or that of each graph of a batch.

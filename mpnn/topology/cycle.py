@@ -1,4 +1,4 @@
-"""Showing a cycle to somebody who has to find it."""
+"""A cycle as text, for errors."""
 
 from __future__ import annotations
 

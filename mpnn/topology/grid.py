@@ -88,10 +88,10 @@ def grid(
     Args:
         shape: the extent of the input, `(height, width)` say; one integer for one dimension.
         kernel_size: the extent of the kernel, like all that follow one integer or one per dimension.
-        stride: how far apart the outputs are.
+        stride: the distance between outputs, in pixels of the input.
         padding: how far the kernel may reach over the border; `(in front, behind)` per dimension where the
             two differ; "same" for as many outputs as inputs; "valid" for 0.
-        dilation: how far apart the pixels are that a kernel sees.
+        dilation: the distance between the pixels that a kernel sees.
         batch: how many images there are, each with its own pixels, numbered image by image, row-major.
         periodic: over the border lies the other side of the image, as under torch's
             `padding_mode="circular"`; for all dimensions or one by one.

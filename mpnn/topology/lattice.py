@@ -14,7 +14,7 @@ Shape = tuple[int, ...]
 
 
 class Lattice(Implicit):
-    """Units in rows, numbered row-major; each hears its nearest neighbours.
+    """Units in rows, numbered row-major; each receives from its nearest neighbours.
 
     On a hexagonal lattice every odd row is shifted by half a unit to the right, and every unit has six
     neighbours; on a rectangular one, two per dimension.
@@ -39,7 +39,7 @@ class Lattice(Implicit):
 
     @property
     def positions(self) -> Tensor:
-        """`[num_nodes, dimensions]`: coordinates at which neighbours are 1 apart."""
+        """`[num_nodes, dimensions]`: coordinates at which neighbours are at distance 1."""
         return self.memo("positions", self._place)
 
     def distances(self, units: Tensor | None = None) -> Tensor:
@@ -55,11 +55,11 @@ class Lattice(Implicit):
         tensor([[0., 1., 2., 1.]])
         """
         own = self.positions if units is None else self.positions[units]
-        apart = (own[:, None] - self.positions[None]).abs()
+        distance = (own[:, None] - self.positions[None]).abs()
         if self.torus:
             period = own.new_tensor(self.shape) * self._spacing()
-            apart = torch.minimum(apart, period - apart)
-        return apart.square().sum(-1).sqrt()
+            distance = torch.minimum(distance, period - distance)
+        return distance.square().sum(-1).sqrt()
 
     def _place(self) -> Tensor:
         coordinates = self._coordinates().to(torch.get_default_dtype())
@@ -75,7 +75,7 @@ class Lattice(Implicit):
         axes = [torch.arange(extent, device=self.device) for extent in self.shape]
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, len(self.shape))
 
-    # Who hears whom -----------------------------------------------------------------------------------
+    # Who sends to whom -----------------------------------------------------------------------------------
 
     def _steps(self) -> Tensor:
         """`[num_nodes or 1, directions, dimensions]`: the way from a unit to each of its neighbours."""
@@ -123,7 +123,7 @@ def lattice(
     torus: bool = False,
     device: torch.device | str | None = None,
 ) -> Lattice:
-    """Every unit hears its nearest neighbours, and is heard by them (Kohonen, 1982).
+    """Every unit receives from its nearest neighbours and sends to them (Kohonen, 1982).
 
     Args:
         shape: the number of units in each dimension; one integer for a line.

@@ -49,7 +49,7 @@ def topological_levels(graph: Graph) -> Levels:
     """Sort a directed acyclic graph into levels; computed once per graph.
 
     The level of a node is the number of edges on the longest path that ends there, so that a node comes right
-    after the last of those that it hears.
+    after the last of those that send to it.
 
     Raises:
         ValueError: the graph is bipartite, or has a cycle, which the message shows.
@@ -120,7 +120,7 @@ def _slots(indptr: Integers, rows: Integers) -> Integers:
 
 
 def _some_cycle(graph: Graph, stuck: NDArray[np.bool_]) -> str:
-    # Each node that could not be taken away hears one of its kind: who goes back far enough goes round.
+    # Each node that could not be taken away receives from another such node: the way back ends in a cycle.
     src, dst = graph.edge_index.cpu().numpy()
     stays = stuck[src] & stuck[dst]
     back = np.full(graph.num_nodes, -1)

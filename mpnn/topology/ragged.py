@@ -1,4 +1,4 @@
-"""Topologies over sequences: each node hears from an evenly spaced run of nodes of its own sequence."""
+"""Topologies over sequences: each node receives from an evenly spaced run of nodes of its sequence."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mpnn.topology.implicit import Implicit
 class Ragged(Implicit):
     """A batch of graphs of unequal sizes; nodes are numbered graph by graph, without padding.
 
-    A subclass says, for a node at position i of its graph, from whom it hears (`_row`) and how many hear it
-    (`_num_listeners`).
+    A subclass says, for a node at position i of its graph, which nodes send to it (`_row`) and to how many it
+    sends (`_num_receivers`).
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class Ragged(Implicit):
         """Args: position, sources in the same graph. Returns: position of the first source; how many."""
 
     @abstractmethod
-    def _num_listeners(self, j: Tensor, num_dst: Tensor) -> Tensor:
+    def _num_receivers(self, j: Tensor, num_dst: Tensor) -> Tensor:
         """Args: position, destinations in the same graph. Returns: how many edges leave."""
 
     @property
     def _step(self) -> int:
-        """How far a node's sources lie apart."""
+        """The distance between neighbouring sources of a node."""
         return 1
 
     def _forward_edges(self) -> Tensor:
@@ -65,7 +65,7 @@ class Ragged(Implicit):
     def _forward_out_degree(self) -> Tensor:
         src_lengths, dst_lengths = self._lengths
         j, num_dst, _ = self._places(src_lengths, dst_lengths)
-        return self._num_listeners(j, num_dst)
+        return self._num_receivers(j, num_dst)
 
     def _places(self, own: tuple[int, ...], other: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """Of each node: its position, how many nodes face it in its graph, and the number of the first."""

@@ -1,4 +1,4 @@
-"""One in the middle: the topology of a readout, and of a node that knows everybody."""
+"""One node in the middle: the topology of a readout, and of a virtual node."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Device = torch.device | str | None
 
 
 class Star(Sequences):
-    """Node 0 of each graph hears all others; with `both_ways` they hear it too."""
+    """Node 0 of each graph receives from all others; with `both_ways` it sends to them, too."""
 
     both_ways: bool
 
@@ -24,16 +24,16 @@ class Star(Sequences):
         is_centre = i == 0
         return is_centre.long(), torch.where(is_centre, num_src - 1, int(self.both_ways))
 
-    def _num_listeners(self, j: Tensor, num_dst: Tensor) -> Tensor:
+    def _num_receivers(self, j: Tensor, num_dst: Tensor) -> Tensor:
         return torch.where(j == 0, (num_dst - 1) * self.both_ways, 1)
 
 
 def star(leaves: Lengths, *, both_ways: bool = False, device: Device = None) -> Star:
-    """Node 0 hears each of its leaves 1, 2, ...; `star(n).reverse()` sends from the centre to the leaves.
+    """Node 0 receives from its leaves 1, 2, ...; `star(n).reverse()` sends from the centre to the leaves.
 
     Args:
         leaves: the number of leaves, or that of each star of a batch.
-        both_ways: the leaves hear the centre, too.
+        both_ways: the leaves receive from the centre, too.
         device: where edges are enumerated when they are asked for.
 
     >>> star(3).edge_index

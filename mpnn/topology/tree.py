@@ -1,4 +1,4 @@
-"""Everybody has one parent: the topology of parse trees and of computations over them."""
+"""Every node has one parent: the topology of parse trees and of computations over them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Parents = Tensor | Sequence[int]
 
 
 class Tree(Implicit):
-    """Every node is heard by its parent; reversed, it hears its parent.
+    """Every node sends to its parent; reversed, it receives from its parent.
 
     Edge e belongs to the e-th node that has a parent.
     """
@@ -117,7 +117,7 @@ def _numbered(parent: Tensor, each: list[Tensor], names: list[str]) -> Tensor:
 
 
 def _ancestor(parent: Tensor, generations: int) -> Tensor:
-    """The ancestor of each node, at least so many generations up, or -1."""
+    """The ancestor of each node, at least `generations` up, or -1."""
     ancestor = torch.cat([parent, parent.new_tensor([-1])])  # entry -1 is the parent of no parent
     for _ in range(generations.bit_length()):
         ancestor = ancestor[ancestor]
