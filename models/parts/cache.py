@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from mpnn.graph.contents import contents
+from mpnn.graph.contents import Latest, contents
 
 T = TypeVar("T")
 
@@ -27,8 +27,7 @@ class Cache:
 
     def clear(self) -> None:
         """Forget."""
-        self._stamp: list[tuple[Any, Hashable]] = []
-        self._result: Any = None
+        self._latest: Latest[Any] = Latest(_held)
 
     def __call__(self, compute: Callable[[], T], *inputs: Any) -> T:
         """Return `compute()`, which depends on nothing but the inputs."""
@@ -37,16 +36,8 @@ class Cache:
         tensors = [value for value in inputs if isinstance(value, Tensor)]
         if any(tensor.requires_grad or tensor.is_inference() for tensor in tensors):
             return compute()
-        stamp = [(value, _held(value) if isinstance(value, Tensor) else 0) for value in inputs]
-        if not self._knows(stamp):
-            self._stamp, self._result = stamp, _ordinary(compute)
-        result: T = self._result
+        result: T = self._latest.get(inputs, lambda: _ordinary(compute))
         return result
-
-    def _knows(self, stamp: list[tuple[Any, Hashable]]) -> bool:
-        return len(stamp) == len(self._stamp) and all(
-            new is old and now == then for (new, now), (old, then) in zip(stamp, self._stamp, strict=True)
-        )
 
     def __reduce__(self) -> tuple[type[Cache], tuple[()]]:
         return Cache, ()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -53,7 +53,7 @@ def _in_memory(tensor: Tensor) -> bool:
 
 
 class OfTensors(Generic[T]):
-    """What was made of tensors: the cache of all that is kept by a tensor.
+    """What was made of tensors: the cache of all that is kept by one tensor.
 
     A value is dropped with its tensor, and is not found any more once the tensor holds something else, as
     `contents` tells. For tensors made in inference mode, which count no versions, nothing is kept.
@@ -81,6 +81,35 @@ class OfTensors(Generic[T]):
 
         known[key] = weakref.ref(tensor, forget), contents(tensor), value
         return value
+
+
+class Latest(Generic[T]):
+    """What was made last of some inputs, tensors and others, which are held on to.
+
+    It is not found any more for other objects, nor once a tensor among them holds something else.
+
+    Args:
+        held: what stays equal as long as a tensor holds the same.
+    """
+
+    def __init__(self, held: Callable[[Tensor], Hashable] = contents) -> None:
+        self._held = held
+        self._known: tuple[list[tuple[Any, Hashable]], T] | None = None
+
+    def get(self, inputs: Sequence[Any], compute: Callable[[], T]) -> T:
+        """What was kept for these very inputs, else `compute()`, which is kept."""
+        stamp = [(value, self._held(value) if isinstance(value, Tensor) else None) for value in inputs]
+        known = self._known
+        if known is None or not _same(stamp, known[0]):
+            known = self._known = stamp, compute()
+        return known[1]
+
+
+def _same(now: list[tuple[Any, Hashable]], then: list[tuple[Any, Hashable]]) -> bool:
+    return len(now) == len(then) and all(
+        new is old and new_held == old_held
+        for (new, new_held), (old, old_held) in zip(now, then, strict=True)
+    )
 
 
 def taken(index: Tensor) -> tuple[Tensor, Hashable | None]:
