@@ -1,4 +1,4 @@
-"""The architectures of docs/unification.md: what its tables say of each, and somebody else's code for it."""
+"""The architectures of docs/unification.md: what its tables say of each, and its oracle."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def against_equation(module: nn.Module, call: Any, equation: Any, *inputs: Tenso
 
 
 def as_pyg(layer: str, edges: str = "") -> Callable[[], list[Case]]:
-    """The line that builds a layer, in either library, and what it reads of an edge."""
+    """Cases of a layer that `layer` builds in either library; `edges` names the argument that it reads."""
 
     def cases() -> list[Case]:
         names = {"network": network, "HISTOGRAM": HISTOGRAM}
@@ -126,8 +126,8 @@ def as_pyg(layer: str, edges: str = "") -> Callable[[], list[Case]]:
     return cases
 
 
-def heard(edge_index: Tensor, i: int) -> Iterator[tuple[int, int]]:
-    """The edges into a node, and where they come from."""
+def incoming(edge_index: Tensor, i: int) -> Iterator[tuple[int, int]]:
+    """The edges that enter node i: each edge's number and its source."""
     src, dst = edge_index.tolist()
     yield from ((e, src[e]) for e in range(len(dst)) if dst[e] == i)
 
@@ -138,7 +138,7 @@ def gnn_loop() -> list[Case]:
     def equation(h: Tensor) -> Tensor:
         rows = []
         for i in range(NODES):
-            messages = [layer.lin.weight @ h[j] for _, j in heard(edge_index, i)]
+            messages = [layer.lin.weight @ h[j] for _, j in incoming(edge_index, i)]
             mean = sum(messages) / max(len(messages), 1)
             rows.append(torch.relu(layer.lin.weight @ h[i] + mean + layer.bias))
         return torch.stack(rows)
@@ -153,7 +153,7 @@ def mpnn_loop() -> list[Case]:
     def equation(h: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         received = []
         for i in range(NODES):
-            messages = [layer.f_message(h[i], h[j], e[k]) for k, j in heard(edge_index, i)]
+            messages = [layer.f_message(h[i], h[j], e[k]) for k, j in incoming(edge_index, i)]
             received.append(sum(messages, torch.zeros(OUT, dtype=h.dtype)))
         m = torch.stack(received)
         nodes = torch.stack([layer.f_node(h[i], m[i]) for i in range(NODES)])
@@ -251,7 +251,7 @@ def transposed() -> list[Case]:
 
 
 def holes() -> list[Case]:
-    """Zeros in the hole of an image say nothing, as its missing nodes do."""
+    """Zeros in the hole of an image add nothing to the sum, as missing nodes do."""
     mask = torch.rand(7, 6) < 0.6
     graph, _ = topology.grid((7, 6), 3, padding="same").subgraph((mask.flatten(), mask.flatten()))
     ours, theirs = models.Conv2d(4, 6, 3, padding=1), nn.Conv2d(4, 6, 3, padding=1)
@@ -331,7 +331,7 @@ def dag_rnn() -> list[Case]:
     def equation(x: Tensor) -> Tensor:
         h: list[Tensor] = []
         for i in range(9):
-            total = sum((h[j] for _, j in heard(edge_index, i)), torch.zeros(4, dtype=x.dtype))
+            total = sum((h[j] for _, j in incoming(edge_index, i)), torch.zeros(4, dtype=x.dtype))
             bias = rnn.bias_ih_l0 + rnn.bias_hh_l0
             h.append(torch.tanh(rnn.weight_ih_l0 @ x[i] + rnn.weight_hh_l0 @ total + bias))
         return torch.stack(h)
@@ -346,7 +346,7 @@ LENGTH = 10
 
 
 def attention(graph: Graph, mask: Tensor | None = None) -> list[Case]:
-    """Our layer on a graph, torch.nn's with a mask that is true where nobody hears."""
+    """Our layer on a graph, torch.nn's with a mask that is true where the graph has no edge."""
     ours, theirs = (library.MultiheadAttention(8, 2) for library in (models, nn))
 
     def on_graph(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -368,9 +368,9 @@ def window() -> list[Case]:
 
 
 def sparse_attention() -> list[Case]:
-    heard_by = (torch.rand(LENGTH, LENGTH) < 0.3) | torch.eye(LENGTH, dtype=torch.bool)
-    dst, src = heard_by.nonzero().T
-    return attention(Graph(torch.stack([src, dst]), LENGTH), ~heard_by)
+    has_edge = (torch.rand(LENGTH, LENGTH) < 0.3) | torch.eye(LENGTH, dtype=torch.bool)
+    dst, src = has_edge.nonzero().T
+    return attention(Graph(torch.stack([src, dst]), LENGTH), ~has_edge)
 
 
 def causal_attention() -> list[Case]:

@@ -1,13 +1,13 @@
-"""What a call costs where there is nothing to compute: one forward pass on a graph of ten nodes.
+"""The overhead of a call: one forward pass on a graph of ten nodes.
 
     python benchmarks/calls.py
 
-Beside the layer stands its arithmetic alone, on a dense matrix of the graph and with the layer's own weights,
-whose result is checked to be the same; the difference is the cost of a call. One thread, fastest of several
-rounds, with the operations recorded for a backward pass and without.
+The layer is compared with its arithmetic alone, on a dense matrix of the graph and with the same weights,
+which is checked to give the same result; the difference is the overhead of a call. One thread, the fastest of
+several rounds, with the operations recorded for a backward pass and without.
 
-A second table is about PyTorch Geometric's own layers after `mpnn.accelerate`: the same call, and a training
-step of three of them on a graph that is new each time, as in mini-batches.
+A second table measures PyTorch Geometric's own layers after `mpnn.accelerate`: the same call, and a training
+step of three layers on a new graph in each step, as in mini-batches.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Arithmetic = Callable[[Any, Tensor, Tensor], Tensor]  # a layer, features, the g
 
 
 def gcn(layer: Any, x: Tensor, matrix: Tensor) -> Tensor:
-    """Symmetric normalisation is made beforehand: see `matrices`."""
+    """GCN's output; `matrices` has put the symmetric normalisation into the matrix."""
     return matrix @ F.linear(x, layer.lin.weight) + layer.bias
 
 
@@ -60,14 +60,14 @@ def attend(score: Tensor, value: Tensor, bias: Tensor, matrix: Tensor) -> Tensor
 
 
 def gat(layer: Any, x: Tensor, matrix: Tensor) -> Tensor:
-    """A score is the sum of a number of the receiver and one of the sender."""
+    """GAT's output: a score is the sum of a number of the receiver and a number of the sender."""
     h = F.linear(x, layer.lin.weight).view(len(x), HEADS, -1)
     receives, sends = (h * layer.att_dst).sum(-1), (h * layer.att_src).sum(-1)
     return attend(receives.t().unsqueeze(2) + sends.t().unsqueeze(1), h, layer.bias, matrix)
 
 
 def gatv2(layer: Any, x: Tensor, matrix: Tensor) -> Tensor:
-    """A score is a product with what a non-linearity makes of both."""
+    """GATv2's output: a score is a·LeakyReLU(W_r h_i + W_l h_j)."""
     sends = layer.lin_l(x).view(len(x), HEADS, -1)
     receives = layer.lin_r(x).view(len(x), HEADS, -1)
     both = F.leaky_relu(receives.unsqueeze(1) + sends.unsqueeze(0), 0.2)
@@ -108,7 +108,7 @@ def matrices(edge_index: Tensor) -> dict[str, Tensor]:
 
 
 def microseconds(call: Callable[[], object]) -> float:
-    """Of one call, in the fastest round."""
+    """Microseconds of one call, in the fastest round."""
     best = float("inf")
     for _ in range(ROUNDS):
         start = time.perf_counter()
@@ -119,7 +119,7 @@ def microseconds(call: Callable[[], object]) -> float:
 
 
 def measure(name: str, edge_index: Tensor, x: Tensor) -> list[float]:
-    """What a layer takes, its arithmetic, the difference, and PyG: with gradients, then without."""
+    """Microseconds of a layer, its arithmetic, the difference, and PyG: with gradients, then without."""
     _, _, form, arithmetic = LAYERS[name]
     ours, theirs = build(models, name), build(torch_geometric.nn, name)
     with torch.no_grad():
@@ -137,7 +137,7 @@ def measure(name: str, edge_index: Tensor, x: Tensor) -> list[float]:
 
 
 def accelerated(name: str, edge_index: Tensor, x: Tensor) -> list[float]:
-    """PyG's layers as they are and accelerated: a call, then a step of three layers on a new graph."""
+    """Microseconds of PyG's layers, plain and accelerated: a call, then a step of three on a new graph."""
     plain = torch.nn.ModuleList([build(torch_geometric.nn, name) for _ in range(3)])
     ours = mpnn.accelerate(copy.deepcopy(plain))
     some = [torch.randint(NODES, edge_index.shape) for _ in range(CALLS)]

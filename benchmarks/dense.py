@@ -4,8 +4,8 @@
     python benchmarks/dense.py --memory   # peak memory of one step, a fresh process for each
     python benchmarks/dense.py --long     # peak memory of causal and windowed attention on long sequences
 
-Three ways to the same kernel: our layer on torch.nn's tensors; our layer given a graph, that is `propagate`,
-which finds the kernel by reading the message; and, for attention, a layer of one's own.
+Three ways to the same kernel: our layer on torch.nn's tensors; our layer with a graph, where `propagate`
+finds the kernel by reading the message; and, for attention, a user's layer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Step = Callable[[], None]
 
 
 class Case(NamedTuple):
-    """A layer on inputs of a size: torch.nn's step, and ours by name."""
+    """A layer on inputs of one size: a step with torch.nn's layer, and steps with ours by name."""
 
     name: str
     theirs: Callable[[], Step]
@@ -52,7 +52,7 @@ def step(function: Callable[..., Tensor], inputs: list[Tensor], parameters: Any 
 
 
 def leaf(*shape: int) -> Tensor:
-    """A random input that wants a gradient."""
+    """A random input that requires a gradient."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
 
@@ -112,7 +112,7 @@ def attention(batch: int, heads: int, length: int, channels: int) -> Case:
 
 
 class Own(mpnn.MessagePassing):
-    """Σ_j softmax_j(q_i·k_j / √d) v_j, by somebody who has not heard of kernels."""
+    """Σ_j softmax_j(q_i·k_j / √d) v_j, as a user writes it."""
 
     def __init__(self) -> None:
         super().__init__(aggr="softmax")
@@ -126,7 +126,7 @@ class Own(mpnn.MessagePassing):
 
 
 def own_attention(batch: int, heads: int, length: int, channels: int) -> Case:
-    """A layer of one's own on a complete graph, against PyTorch's function for it."""
+    """A user's layer on a complete graph, against PyTorch's function for it."""
 
     def theirs() -> Step:
         qkv = [leaf(batch, length, heads, channels) for _ in range(3)]
@@ -152,14 +152,14 @@ TINY = [convolution(1, 2, 4, 2), recurrence(1, 2, 4), attention(1, 2, 4, 4), own
 
 
 def medians(contenders: dict[str, Step], repeats: int, steps: int) -> dict[str, float]:
-    """Seconds of a step: the median over turns, in which each contender does some steps."""
+    """Median seconds of a step of each contender, which take turns."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for run in contenders.values():
         for _ in range(3):
             run()
     for _ in range(repeats):
         for name, run in contenders.items():
-            time.sleep(0.02)  # threads of the one before spin for a while, and would slow this one down
+            time.sleep(0.02)  # the threads of the previous contender spin for a while
             run()
             start = time.perf_counter()
             for _ in range(steps):
@@ -196,8 +196,8 @@ def memory(repeats: int) -> None:
 
 
 def fresh(options: list[str], repeats: int) -> float:
-    """The median of what this script prints in processes of their own."""
-    # What is freed goes back at once, or the peak of a step would hide in what an earlier one has left.
+    """The median of the numbers that this script prints in several fresh processes."""
+    # malloc returns freed memory at once; else a step would reuse an earlier step's memory, and show no peak.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
     command = [sys.executable, __file__, *options]
     found = []
@@ -267,7 +267,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.one is not None:
         case, tiny = LARGE[arguments.one], TINY[arguments.one]
-        for which in (tiny, case):  # what is loaded and traced once is no part of a step
+        for which in (tiny, case):  # libraries are loaded and messages traced before the clock starts
             run = which.ours[arguments.way]() if arguments.way else which.theirs()
             made = peak(run)
         print(made)

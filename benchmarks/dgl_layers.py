@@ -13,7 +13,7 @@ WIDTH, RELATIONS = 64, 8
 
 
 def build(name):
-    """The layer, or None where DGL has none of that kind."""
+    """DGL's layer of that name, or None."""
     linear = torch.nn.Linear(WIDTH, WIDTH)
     makers = {
         "GCN": lambda: nn.GraphConv(WIDTH, WIDTH, allow_zero_in_degree=True),

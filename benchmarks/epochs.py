@@ -3,11 +3,11 @@
     python benchmarks/epochs.py                               # Cora, NCI1 in batches of 128, Coauthor CS
     python benchmarks/epochs.py --dataset cora --layers gcn gat
 
-An epoch is what training does again and again: the batches, dropout, forward, backward, the optimiser's step,
-then loss and accuracy on all parts. The contenders start from the same weights, which are checked to give the
-same outputs, and take turns; numbers are medians. PyG is written as its examples are, with cached
-normalisation where a layer has it and batches for evaluation put together once, and on one graph both on
-`edge_index` and on CSR where a layer takes it.
+An epoch is the batches, dropout, forward, backward, the optimiser's step, then loss and accuracy on all
+parts. The models start from the same weights, are checked to give the same outputs, and take turns; numbers
+are medians. PyG's model is written as its examples are, with cached normalisation where a layer has it and
+batches for evaluation collated once; on one graph it runs on `edge_index`, and on CSR too where a layer takes
+it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def their_layer(settings: Settings, width: int, out: int, last: bool) -> nn.Modu
 
 
 class Predict(nn.Module):
-    """A linear map, and behind the last one the propagation of APPNP."""
+    """A linear map; the last one is followed by the propagation of APPNP."""
 
     def __init__(self, width: int, out: int, layer: nn.Module | None) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class TheirNodes(nn.Module):
 
 
 class TheirGraphs(nn.Module):
-    """Layers with batch normalisation, a readout and a linear map; GIN as its paper."""
+    """Layers with batch normalisation, a readout and a linear map; GIN as in its paper."""
 
     def __init__(self, settings: Settings, width: int, out: int) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ Epoch = Callable[[], Any]
 
 
 def our_epoch(settings: Settings, task: SupervisedTask, model: nn.Module) -> Epoch:
-    """What `mpnn.train.fit` does in an epoch."""
+    """A function that trains one epoch, as `mpnn.train.fit` does."""
     optimizer = build_optimizer(model, settings)
 
     def epoch() -> Any:
@@ -140,7 +140,7 @@ def our_epoch(settings: Settings, task: SupervisedTask, model: nn.Module) -> Epo
 
 
 def their_epoch_on_nodes(settings: Settings, task: SupervisedTask, model: nn.Module, edges: Tensor) -> Epoch:
-    """The same in the manner of PyG's examples."""
+    """A function that trains one epoch on a graph, as PyG's examples do."""
     optimizer, x, y, split = build_optimizer(model, settings), task.data.x, task.y, task.split
 
     def epoch() -> Any:
@@ -161,7 +161,7 @@ def their_epoch_on_nodes(settings: Settings, task: SupervisedTask, model: nn.Mod
 
 
 def their_epoch_on_graphs(settings: Settings, task: SupervisedTask, model: nn.Module) -> Epoch:
-    """The same with PyG's loader; the batches for evaluation are put together once."""
+    """A function that trains one epoch with PyG's loader; batches for evaluation are collated once."""
     optimizer, data = build_optimizer(model, settings), task.data
     graphs = [
         Data(x=x, edge_index=graph.edge_index, y=y)
@@ -199,7 +199,7 @@ def their_epoch_on_graphs(settings: Settings, task: SupervisedTask, model: nn.Mo
 
 
 def contenders(settings: Settings, data: Any) -> dict[str, Epoch]:
-    """Everybody's epoch, from the same weights."""
+    """The epoch of each library by name, from the same weights."""
     task = make_task(settings, data)
     torch.manual_seed(0)
     ours = build_model(settings, task).eval()
@@ -240,7 +240,7 @@ def measure(epochs: dict[str, Epoch], repeats: int) -> dict[str, float]:
         epoch()
     for _ in range(repeats):
         for name, epoch in epochs.items():
-            time.sleep(0.02)  # threads of the one before spin for a while, and would slow this one down
+            time.sleep(0.02)  # the threads of the previous contender spin for a while
             start = time.perf_counter()
             epoch()
             times[name].append(1e3 * (time.perf_counter() - start))

@@ -43,7 +43,7 @@ EDGE_WIDTH = 16
 class Shape:
     """How many nodes and edges, and how uneven the in-degrees are: the exponent of their power law.
 
-    With `part`, edges stay within groups of so many nodes, as in a batch of molecules.
+    With `part`, edges stay within groups of `part` nodes, as in a batch of molecules.
     """
 
     num_nodes: int
@@ -178,7 +178,7 @@ def said(number: float, scale: float = 1.0, digits: int = 3) -> str:
 
 
 class Case:
-    """A graph with features, and everybody's form of it."""
+    """A graph with features, in the format of each library."""
 
     def __init__(self, name: str, width: int, device: torch.device) -> None:
         self.name, self.width, self.shape = name, width, SHAPES[name]
@@ -225,7 +225,7 @@ class Case:
 
 
 def weighted_sum(case: Case, meter: Meter, bandwidth: float) -> None:
-    """Σ w_ij x_j: our kernel, cuSPARSE, and how near to the memory's speed."""
+    """A row for Σ w_ij x_j: our kernel, cuSPARSE, and the share of the memory's bandwidth."""
     csr, nodes = case.graph.by_dst, case.shape.num_nodes
     values = case.weight[csr.edge_ids.long()]
     matrix = torch.sparse_csr_tensor(csr.indptr, csr.indices, values, (nodes, nodes))
@@ -249,7 +249,7 @@ def weighted_sum(case: Case, meter: Meter, bandwidth: float) -> None:
 
 
 def training_step(case: Case, name: str, meter: Meter, compiled: bool) -> None:
-    """A layer forward and backward: ours, PyG's, PyG's compiled; milliseconds and the peak of memory."""
+    """A row for a layer, forward and backward: ours, PyG's, PyG's compiled; milliseconds and peak memory."""
     edge = [case.edge_attr()] if LAYERS[name][2] else []
     layers = {"ours": case.layer(mpnn.models, name), "pyg": case.layer(torch_geometric.nn, name)}
     layers["ours"].load_state_dict(layers["pyg"].state_dict())
@@ -286,7 +286,7 @@ class TwoLayers(nn.Module):
 
 
 def captured_step(case: Case, meter: Meter) -> None:
-    """A step of two layers of GCN: ours in a CUDA graph, ours launch by launch, and PyG's."""
+    """A row for a step of two GCN layers: ours in a CUDA graph, ours launch by launch, and PyG's."""
     y = torch.randint(7, (case.shape.num_nodes,), device=case.device)
 
     def trainer(library: Any, graph: Any) -> Callable[[], None]:
@@ -311,7 +311,7 @@ def captured_step(case: Case, meter: Meter) -> None:
 
 
 def capture(step: Callable[[], None]) -> Callable[[], None]:
-    """The launches of a step, recorded, to be replayed at once."""
+    """A function that replays the launches of a step, recorded in a CUDA graph."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -328,7 +328,7 @@ def capture(step: Callable[[], None]) -> Callable[[], None]:
 
 
 def hardware(device: torch.device) -> Iterator[str]:
-    """What the numbers were measured on and with."""
+    """A line with the GPU and the versions of the libraries."""
     import triton
 
     yield (

@@ -1,4 +1,4 @@
-"""What the compiler makes of the kernels for a GPU, where there is none: registers, and what did not fit.
+"""Registers and stack of the kernels for a GPU, compiled on a machine without one.
 
     PYTHONPATH=. python benchmarks/gpu_code.py               # the layers of benchmarks/gpu.py, 128 channels
     PYTHONPATH=. python benchmarks/gpu_code.py --layers PNA --width 256
@@ -26,7 +26,7 @@ from mpnn.backends.triton.kernel import Kernel
 
 
 def kernels(name: str, width: int) -> Iterator[tuple[str, Kernel]]:
-    """Those of a layer, forward and backward."""
+    """The kernels of a layer, forward and backward."""
     case = Case("tiny", width, torch.device("cpu"))
     edge = [case.edge_attr()] if LAYERS[name][2] else []
     with recording() as ran:
@@ -41,7 +41,7 @@ def kernels(name: str, width: int) -> Iterator[tuple[str, Kernel]]:
 
 
 def resources(code: bytes) -> tuple[int, int]:
-    """Registers and bytes of stack of a thread."""
+    """The registers of a thread, and the bytes of its stack."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(code)
         file.flush()

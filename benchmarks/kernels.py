@@ -39,7 +39,7 @@ def interleaved(repeats: int, **contenders: Callable[[], object]) -> dict[str, f
 def weighted_sum(name: str, graph: mpnn.Graph, repeats: int) -> None:
     """Print one line: our kernel, MKL's product, and the machine's bandwidth.
 
-    Edges are listed by destination, so that weights are in the order in which either reads them.
+    Edges are listed by destination, the order in which both kernels read the weights.
     """
     graph = graph.edge_subgraph(torch.argsort(graph.dst, stable=True))
     x, weight = torch.randn(graph.num_nodes, WIDTH), torch.rand(graph.num_edges, 1)

@@ -3,7 +3,7 @@
     python benchmarks/layers.py --graph arxiv                      # times: medians of interleaved repeats
     python benchmarks/layers.py --graph arxiv --memory             # peak memory, a fresh process for each
     python benchmarks/layers.py --graph arxiv --keep-freed-memory  # malloc keeps what is freed
-    python benchmarks/layers.py --graph arxiv --dgl PATH/python    # DGL in an environment of its own
+    python benchmarks/layers.py --graph arxiv --dgl PATH/python    # DGL of another environment
     python benchmarks/layers.py --graph arxiv --scatter PATH/python  # PyG with torch-scatter, likewise
 
 Peers: PyG on `edge_index`; PyG on a cached CSR matrix, where the layer has such a path; PyG under
@@ -33,10 +33,10 @@ from torch import Tensor
 
 warnings.filterwarnings("ignore")
 WIDTH, EDGE_WIDTH, RELATIONS = 64, 16, 8
-GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}  # what is freed does not count as held
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}  # freed memory goes back to the system
 NEVER_TRIM = {"MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_MMAP_THRESHOLD_": str(1 << 40)}
 
-LAYERS: dict[str, tuple[str, dict[str, Any], str]] = {  # class, arguments, what it reads of an edge
+LAYERS: dict[str, tuple[str, dict[str, Any], str]] = {  # class, arguments, the argument it reads from edges
     "GCN": ("GCNConv", {}, ""),
     "SAGE-mean": ("SAGEConv", {}, ""),
     "SAGE-max": ("SAGEConv", {"aggr": "max"}, ""),
@@ -76,7 +76,7 @@ def build(module: Any, name: str, in_degree: Tensor) -> torch.nn.Module:
 
 
 class Contenders:
-    """The same training step by everybody."""
+    """The same training step in each library."""
 
     def __init__(self, graph: str) -> None:
         self.edge_index = torch.from_numpy(make(graph))
@@ -129,7 +129,7 @@ class Contenders:
 
 
 class Elsewhere:
-    """A peer that needs an environment of its own, as a process that answers with seconds."""
+    """A peer from another environment: a process that answers with seconds."""
 
     def __init__(self, command: list[str]) -> None:
         self.process = subprocess.Popen(
@@ -179,7 +179,7 @@ def times(arguments: argparse.Namespace) -> None:
         seconds: dict[str, list[float]] = {w: [] for w in steps}
         for _ in range(arguments.repeats):
             for w, step in steps.items():
-                time.sleep(0.02)  # threads of the one before spin for a while, and would slow this one down
+                time.sleep(0.02)  # the threads of the previous contender spin for a while
                 seconds[w].append(step())
         middle = {w: median(s) * 1e3 for w, s in seconds.items()}
         peers = [v for w, v in middle.items() if w != "mpnn"]
@@ -191,7 +191,7 @@ def times(arguments: argparse.Namespace) -> None:
 
 
 def serve(arguments: argparse.Namespace) -> None:
-    """Answer each layer's name on a line with the seconds of one step of PyG's."""
+    """For each layer's name read from the input, print the seconds of one step of PyG's layer."""
     contenders = Contenders(arguments.graph)
     steps: dict[str, Callable[[], float] | None] = {}
     for line in sys.stdin:
@@ -204,7 +204,7 @@ def serve(arguments: argparse.Namespace) -> None:
 
 
 def memory(arguments: argparse.Namespace) -> None:
-    """Print the table of peak memory above what there was before the step."""
+    """Print the table of peak memory above the memory before the step."""
     who = ["mpnn", "pyg"]
     print(f"| layer | {' | '.join(f'{w} MB' for w in who)} | pyg / mpnn |")
     print("|---|---|---|---|")
@@ -221,11 +221,11 @@ def memory(arguments: argparse.Namespace) -> None:
 
 
 def one(arguments: argparse.Namespace) -> None:
-    """Print the peak memory of one step in MB, in this process, without what was there before."""
+    """Print the peak memory of one step in MB, in this process, above the memory before it."""
     contenders = Contenders(arguments.graph)
     step = contenders.step(arguments.one, arguments.layers[0])
     assert step is not None
-    # What is compiled, and what libraries make for themselves, does not count: a small graph goes before.
+    # A step on a small graph first: kernels are compiled, and libraries have allocated their own memory.
     small = Contenders("coauthor").step(arguments.one, arguments.layers[0])
     assert small is not None
     small()

@@ -1,10 +1,10 @@
-"""A training step of whole networks against the same network out of torch.nn's layers.
+"""A training step of whole networks against the same network made of torch.nn's layers.
 
     python benchmarks/networks.py
 
 LeNet-5 on 64 images of 28 × 28; on text, a Transformer of 4 layers, 4 heads and width 128 on 12 pieces of 64
-characters, and two LSTMs of width 128 on 50 pieces of 64. Both start from the same weights, take turns, and
-the median counts; that they compute the same losses is checked.
+characters, and two LSTMs of width 128 on 50 pieces of 64. Both start from the same weights, are checked to
+compute the same losses, and take turns; numbers are medians.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from mpnn import models
 
 TOKENS = 65
-PAUSE = 0.02  # seconds, in which the threads of the other contender stop waiting for work
+PAUSE = 0.02  # seconds until the threads of the other contender stop waiting for work
 
 
 class TheirTransformer(nn.Module):
-    """`CausalTransformer`, out of torch.nn's layers."""
+    """`CausalTransformer`, made of torch.nn's layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class TheirTransformer(nn.Module):
 
 
 class TheirLSTM(nn.Module):
-    """`RecurrentLM`, out of torch.nn's layers."""
+    """`RecurrentLM`, made of torch.nn's layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class TheirLSTM(nn.Module):
 
 
 class TheirLeNet(nn.Module):
-    """`LeNet`, out of torch.nn's layers."""
+    """`LeNet`, made of torch.nn's layers."""
 
     def __init__(self) -> None:
         super().__init__()

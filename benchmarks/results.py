@@ -4,8 +4,9 @@
     python benchmarks/results.py --only cora-gcn   # some rows
     python benchmarks/results.py --write           # only the tables, of what is finished
 
-Each row is one command, `mpnn train ...`, in a run folder of its own under `runs/results`. An interrupted row
-goes on where it was; a row is finished when its folder has a `results.json`. Delete a folder to do it again.
+Each row is one command, `mpnn train ...`, with its own folder under `runs/results`. An interrupted row
+continues where it stopped; a row is finished when its folder has a `results.json`. Delete the folder to train
+the row again.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SECONDS = "seconds.json"
 
 @dataclass(frozen=True)
 class Row:
-    """What somebody published: which command reproduces it, its figures by metric, and whose they are."""
+    """A published result: the command that reproduces it, its figures by metric, and its source."""
 
     name: str
     arguments: str
@@ -39,11 +40,11 @@ class Row:
 
     @property
     def command(self) -> str:
-        """What a user types."""
+        """The whole command line."""
         return f"mpnn train {self.arguments}"
 
     def flag(self, name: str) -> str | None:
-        """The value of a flag of the command."""
+        """The value of a flag of the command, or None."""
         words = shlex.split(self.arguments)
         return words[words.index(name) + 1] if name in words else None
 
@@ -162,7 +163,7 @@ GROUPS: dict[str, list[Row]] = {
 
 
 def run(row: Row, folder: Path) -> int:
-    """Train what a row says, or go on with it; return the command's exit code."""
+    """Train a row, or resume it; return the command's exit code."""
     if (folder / RESULTS).exists():
         return 0
     words = shlex.split(row.arguments)
@@ -177,7 +178,7 @@ def run(row: Row, folder: Path) -> int:
 
 
 def table(rows: list[Row], home: Path) -> str:
-    """The finished rows in Markdown, and their commands."""
+    """A Markdown table of the finished rows, then their commands."""
     lines, commands = [], []
     for row in rows:
         folder = home / row.name
@@ -204,19 +205,17 @@ def table(rows: list[Row], home: Path) -> str:
 
 
 def times(found: dict[str, Any]) -> int:
-    """How many numbers a mean is over: runs, or the splits on which one set of vectors was judged."""
+    """The number of values behind a mean: runs, or the splits on which one set of vectors was tested."""
     return len(found["runs"]) if "runs" in found else len(found["splits"]["f1_macro"])
 
 
 def write(page: Path, home: Path) -> None:
-    """Put the table of each group between its marks in the page."""
+    """Write the table of each group between its marks in the page."""
     text = page.read_text()
     for group, rows in GROUPS.items():
         parts = re.split(rf"(<!-- {group} -->\n)(?:.*?)(<!-- end -->)", text, flags=re.DOTALL)
         if len(parts) != 4:
-            raise SystemExit(
-                f"{page} has {len(parts) // 3} places for the group {group}, but should have one"
-            )
+            raise SystemExit(f"{page} has {len(parts) // 3} places for the group {group}, but should have 1.")
         before, start, end, after = parts
         text = f"{before}{start}\n{table(rows, home)}\n\n{end}{after}"
     page.write_text(text)

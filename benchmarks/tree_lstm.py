@@ -4,13 +4,14 @@
 
 Batches of 25 trees, vectors of words of width 300, hidden width 150, a sentiment at every node, forward and
 backward, with gradients at the weights and the vectors. `mpnn` is `models.LSTM(x, graph=tree(parents))`, with
-the graph made anew for every batch. The peers compute the same equations with the same weights, and the
-script checks that they find the same loss:
+a new graph for every batch. The peers compute the same equations with the same weights, and the script checks
+that they find the same loss:
 
-- `recursion`: node by node, from the children's states, the input's products made for all nodes at once;
-- `levels`: as DGL's example does it, level by level on whole tensors of states: children's states side by
-  side in a mailbox, the level's new states copied into their rows. DGL finds the levels in C++; here they
-  are found beforehand, and cost nothing.
+- `recursion`: node by node, from the children's states; the products of the input are made for all nodes at
+  once;
+- `levels`: level by level on whole tensors of states, as in DGL's example: the children's states stand side
+  by side in a mailbox, and the level's new states are copied into their rows. DGL finds the levels in C++;
+  here they are found before the clock starts.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def read_trees(path: Path, vocabulary: dict[str, int]) -> list[Tree]:
 
 
 class Batch:
-    """Some trees one behind the other."""
+    """A batch of trees, whose nodes are numbered one tree after the other."""
 
     def __init__(self, trees: list[Tree]) -> None:
         self.parents = [tree.parents for tree in trees]
@@ -77,12 +78,12 @@ class Batch:
                     self.children[start + parent].append(start + node)
             start += len(tree.parents)
         height = [0] * len(words)
-        for node in reversed(range(len(words))):  # children come behind their parents
+        for node in reversed(range(len(words))):  # children are numbered after their parents
             height[node] = 1 + max((height[child] for child in self.children[node]), default=-1)
         levels: list[dict[int, list[int]]] = [{} for _ in range(max(height) + 1)]
         for node, h in enumerate(height):
             levels[h].setdefault(len(self.children[node]), []).append(node)
-        # Of each level, the nodes with equally many children, and these.
+        # For each level: groups of nodes with the same number of children, and these children.
         self.levels = [
             [
                 (torch.tensor(nodes), torch.tensor([self.children[n] for n in nodes]))
@@ -93,7 +94,7 @@ class Batch:
 
 
 class Model(nn.Module):
-    """A Tree-LSTM and a sentiment at every node; `states` says how the former is computed."""
+    """A Tree-LSTM and a sentiment at every node; the function `states` computes the Tree-LSTM."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,13 +107,13 @@ class Model(nn.Module):
 
 
 def ours(lstm: nn.LSTM, x: Tensor, batch: Batch) -> Tensor:
-    """With mpnn."""
+    """The states by mpnn."""
     out: Tensor = lstm(x, graph=topology.tree(batch.parents))[0]
     return out
 
 
 def recursion(lstm: nn.LSTM, x: Tensor, batch: Batch) -> Tensor:
-    """Node by node (Tai et al., 2015, eq. 2 to 8)."""
+    """The states node by node (Tai et al., 2015, eq. 2 to 8)."""
     inputs = F.linear(x, lstm.weight_ih_l0, lstm.bias_ih_l0)
     u_i, u_f, u_g, u_o = lstm.weight_hh_l0.chunk(4)
     b_i, b_f, b_g, b_o = lstm.bias_hh_l0.chunk(4)
@@ -140,7 +141,7 @@ def recursion(lstm: nn.LSTM, x: Tensor, batch: Batch) -> Tensor:
 
 
 def levels(lstm: nn.LSTM, x: Tensor, batch: Batch) -> Tensor:
-    """Level by level, states in tensors of all nodes."""
+    """The states level by level, in tensors of all nodes."""
     w_i, _, w_g, w_o = lstm.weight_ih_l0.chunk(4)
     u_i, u_f, u_g, u_o = lstm.weight_hh_l0.chunk(4)
     bias = (lstm.bias_ih_l0 + lstm.bias_hh_l0).chunk(4)
@@ -192,7 +193,7 @@ def main() -> None:
             for way, states in WAYS.items():
                 for leaf in (x, *model.parameters()):
                     leaf.grad = None
-                time.sleep(0.02)  # threads of the one before spin for a while, and would slow this one down
+                time.sleep(0.02)  # the threads of the previous contender spin for a while
                 start = time.perf_counter()
                 model(x, batch, states).backward()
                 seconds[way].append(time.perf_counter() - start)

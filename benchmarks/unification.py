@@ -1,12 +1,11 @@
-"""The tables of docs/unification.md: what each architecture is, and how far it is from somebody else's code.
+"""The tables of docs/unification.md: what each architecture is, and how far it is from its oracle.
 
     python benchmarks/unification.py
 
-Each row runs in float64 edge by edge (`backend("eager")`) and on the kernel for it: the one that the
-first table's last column names (`backend("dense")`, which refuses a step that no rule matches), or the
-default where it says none. A number is the largest absolute difference from the oracle, over outputs and
-the gradients at every input and parameter, over all cases of the row. Takes less than a minute on one
-core.
+Each row runs in float64 edge by edge (`backend("eager")`) and on its kernel: the one in the last column of
+the first table (`backend("dense")`, which refuses a step that no rule matches), or the default backend where
+that says none. A number is the largest absolute difference from the oracle over all cases of the row:
+outputs, and gradients of all inputs and parameters. Takes less than a minute on one core.
 """
 
 from __future__ import annotations
@@ -72,18 +71,18 @@ def linked(row: Row) -> str:
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Markdown."""
+    """A Markdown table."""
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
 
 
 def descriptions() -> str:
-    """The first table."""
+    """The first table: each architecture in words."""
     head = ("layer", "topology", "message", "aggregate", "schedule", "dense kernel it lowers to")
     return table(head, [(linked(r), r.topology, r.message, r.aggregate, r.schedule, r.kernel) for r in ROWS])
 
 
 def differences() -> str:
-    """The second table."""
+    """The second table: each architecture's differences from its oracle."""
     head = ("layer", "what a node becomes", "oracle", "edge by edge", "kernel")
     return table(head, [(r.name, r.equation, r.oracle, *map(shown, measure(r))) for r in ROWS])
 

@@ -2,7 +2,7 @@
 
     python benchmarks/walks.py --graph large
 
-Times are medians of interleaved repeats; edges go both ways, once each; walks start at random nodes.
+Times are medians of interleaved repeats; every edge is there in both directions; walks start at random nodes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mpnn.native.compiler import load
 from mpnn.sampling.walks import sorted_rows
 
 BIASES = ((1.0, 1.0), (0.25, 0.25), (4.0, 0.5), (0.25, 4.0))
-REST = 0.02  # seconds after which threads of the contender before no longer spin
+REST = 0.02  # seconds until the threads of the previous contender stop spinning
 
 
 def plain_loop(graph: mpnn.Graph, start: Tensor, length: int, p: float, q: float, threads: int) -> Tensor:

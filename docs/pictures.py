@@ -28,7 +28,7 @@ STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 9.5, "t
 
 
 def save(figure: Figure, name: str, colours: int = 0) -> None:
-    """Write a picture; in so many colours, where that makes it small and nobody sees it."""
+    """Write a picture; `colours` limits its palette, where that makes the file small and cannot be seen."""
     drawn = BytesIO()
     figure.savefig(drawn, dpi=160, facecolor="white", bbox_inches="tight", pad_inches=0.08)
     picture = Image.open(drawn).convert("RGB")
@@ -46,7 +46,7 @@ def bare(axes: Axes, title: str = "") -> Axes:
 
 
 def convolution() -> None:
-    """A gradient filter on all pixels of a digit, on those around a hole, and on scattered ones."""
+    """A gradient filter on all pixels of a digit, on the pixels around a hole, and on scattered pixels."""
     digit = torch.tensor(load_digits().images[13], dtype=torch.float32)[None, None] / 16
     image = interpolate(digit, (24, 24), mode="bicubic").clamp(0, 1)[0, 0]
     conv = models.Conv2d(1, 1, 3, padding=1, bias=False)
@@ -105,7 +105,7 @@ CHANNELS = 8
 
 
 def recurrence() -> None:
-    """One LSTM, on the words in their order and on the tree of who depends on whom."""
+    """One LSTM, on the words in order and on their dependency tree."""
     torch.manual_seed(8)
     lstm, words = models.LSTM(16, CHANNELS), 2 * torch.randn(len(WORDS), 16)
     with torch.no_grad():
@@ -162,7 +162,7 @@ def _states(
 
 
 def attention() -> None:
-    """The same queries and keys on three topologies: who hears whom, and how much."""
+    """The same queries and keys on three topologies: the edges, and their weights."""
     torch.manual_seed(1)
     count = 24
     attend, x = models.MultiheadAttention(16, 1), 1.5 * torch.randn(count, 16)
@@ -193,8 +193,8 @@ def attention() -> None:
         matrix[dst, src] = weights
         palette = mpl.colormaps["Blues"].with_extremes(bad=PAPER)
         bare(bottom).imshow(matrix, cmap=palette, vmin=0, vmax=0.6, interpolation="nearest")
-        bottom.set_xlabel("heard")
-    panels[1, 0].set_ylabel("hears")
+        bottom.set_xlabel("source j")
+    panels[1, 0].set_ylabel("destination i")
     save(figure, "attention.png", colours=128)
 
 
