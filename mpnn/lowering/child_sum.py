@@ -102,15 +102,15 @@ class _Compiled(torch.autograd.Function):
         (w_igo, w_f), (u_igo, u_f) = _parted(w), _parted(u)
         gates, x_f = linear(x, w_igo, b_igo), linear(x[first:], w_f, b_f)
         made = {"gates": gates}
-        made |= {name: x.new_empty(len(x), width) for name in ("h", "c", "tanh_c", "heard")}
-        made |= {name: x.new_empty(layout.src.numel(), width) for name in ("forget", "heard_from")}
+        made |= {name: x.new_empty(len(x), width) for name in ("h", "c", "tanh_c", "h_sum")}
+        made |= {name: x.new_empty(layout.src.numel(), width) for name in ("forget", "h_src")}
         kernel = _kernel(layout, made | {"x_f": x_f})
         u_t, u_f_t = u_igo.t(), u_f.t()
         ends = [n1 for _, n1, *_ in layout.levels[1:]] + [len(x)]
         for (n0, n1, e0, e1), end in zip(layout.levels, ends, strict=True):
             if n0:
-                torch.mm(made["heard_from"][e0:e1], u_f_t, out=made["forget"][e0:e1])
-                gates[n0:n1].addmm_(made["heard"][n0:n1], u_t)
+                torch.mm(made["h_src"][e0:e1], u_f_t, out=made["forget"][e0:e1])
+                gates[n0:n1].addmm_(made["h_sum"][n0:n1], u_t)
             kernel.forward(n0, n1, end)
         ctx.layout, ctx.names = layout, tuple(made)
         ctx.save_for_backward(*inputs, *made.values())
@@ -132,7 +132,7 @@ class _Compiled(torch.autograd.Function):
         made = dict(zip(ctx.names, ctx.saved_tensors[4:], strict=True))
         (w_igo, w_f), (u_igo, u_f) = _parted(w), _parted(u)
         first = layout.levels[0][1]
-        new = {"d_gates": "gates", "d_heard": "heard", "d_forget": "forget", "d_heard_from": "forget"}
+        new = {"d_gates": "gates", "d_h_sum": "h_sum", "d_forget": "forget", "d_h_src": "forget"}
         made |= {name: torch.empty_like(made[like]) for name, like in new.items()}
         made |= {"d_x_f": x.new_empty(len(x) - first, u.size(1)), "d_h": d_h.contiguous(), "d_c": d_c.clone()}
         kernel = _kernel(layout, made)
@@ -140,8 +140,8 @@ class _Compiled(torch.autograd.Function):
         for n0, n1, e0, e1 in reversed(layout.levels):
             kernel.backward(n0, n1)
             if n0:
-                torch.mm(d_gates[n0:n1], u_igo, out=made["d_heard"][n0:n1])
-                torch.mm(d_forget[e0:e1], u_f, out=made["d_heard_from"][e0:e1])
+                torch.mm(d_gates[n0:n1], u_igo, out=made["d_h_sum"][n0:n1])
+                torch.mm(d_forget[e0:e1], u_f, out=made["d_h_src"][e0:e1])
         d_x = d_w = d_u = d_b = None
         if wanted[0]:
             d_x = matmul(d_gates, w_igo)
@@ -149,7 +149,7 @@ class _Compiled(torch.autograd.Function):
         if wanted[1]:
             d_w = _joined(gram(d_gates, x), gram(d_x_f, x[first:]))
         if wanted[2]:
-            d_u = _joined(gram(d_gates[first:], made["heard"][first:]), gram(d_forget, made["heard_from"]))
+            d_u = _joined(gram(d_gates[first:], made["h_sum"][first:]), gram(d_forget, made["h_src"]))
         if wanted[3]:
             d_b = _joined(d_gates.sum(0), d_x_f.sum(0))
         return None, d_x, d_w, d_u, d_b

@@ -1,1 +1,1 @@
-"""C from Python: a compiler, its cache, and the programs that are not generated."""
+"""C from Python: the compiler and its cache, C written by hand, memory and matrix products."""

@@ -1,4 +1,4 @@
-/* A sum over all bytes of a tensor that a changed, moved or exchanged entry changes too.
+/* A sum over all bytes of a tensor: it changes if an entry is changed, moved or exchanged.
 
    Each block of words is hashed by NH (Black et al., 1999), sum of (low + key) * (high + key'), whose keys are
    fixed random numbers; the hashes of blocks are mixed with their places and added, in any order. */

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mpnn.native.library import library
 
-PARALLEL = 1 << 26  # bytes: below this a thread reads as fast as memory gives
+PARALLEL = 1 << 26  # bytes: below this one thread reads at the memory's bandwidth
 
 
 @functools.cache
@@ -27,9 +27,9 @@ def _summed() -> Callable[[int, int, int], int] | None:
 
 
 def checksum(tensor: Tensor) -> int:
-    """A number that changes with the content of a contiguous tensor on the CPU, but for one case in 2³².
+    """A number that changes with the content of a contiguous CPU tensor, except with probability 2⁻³².
 
-    Sums of one process compare with each other, those of two need not.
+    Only checksums of the same process can be compared.
     """
     place, count = tensor.data_ptr(), tensor.nbytes
     compiled = _summed()

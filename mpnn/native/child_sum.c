@@ -1,6 +1,7 @@
-/* What an LSTM on a directed acyclic graph does between its matrix products, for the nodes of a level; the lanes of a
-   row vectorise. Nodes are numbered level by level, edges by their destination; `first` is the first node that hears
-   somebody. Sums over edges are gathered by whoever receives them, forward and backward, so that nobody waits. */
+/* The work of an LSTM on a directed acyclic graph between its matrix products, for the nodes of one level; the loops
+   over channels vectorise. Nodes are numbered level by level, edges by their destination; `first` is the first node with
+   an incoming edge, and it and all nodes after it are inner nodes. The thread that owns a node gathers the node's sums
+   over edges, forward and backward, so threads share no sum. */
 
 #include <stdint.h>
 #include <string.h>
@@ -47,14 +48,14 @@ typedef struct {
     real *forget;                            /* of an edge; before `forward`, U_f h_j */
     const real *x_f;                         /* from `first` on */
     real *h, *c, *tanh_c;
-    real *heard, *heard_from;                /* sum of h_j of a node, h_j of an edge */
-    /* Gradients: at h and c, with what comes through the edges; at the gates before their functions. */
+    real *h_sum, *h_src;                     /* of a node, Σ_j h_j; of an edge j -> i, h_j */
+    /* Gradients: of h and c, the part from the edges included; of the gates before sigmoid and tanh. */
     const real *d_h;
     real *d_c, *d_gates, *d_forget, *d_x_f;
-    const real *d_heard, *d_heard_from;
+    const real *d_h_sum, *d_h_src;
 } Tree;
 
-/* The states of nodes begin <= n < end, and what the nodes of the next level, n < next, hear. */
+/* The states of nodes begin <= n < end; and h_sum and h_src of the next level, end <= n < next. */
 void forward(const Tree *t, int64_t begin, int64_t end, int64_t next, int64_t threads)
 {
     const int64_t width = t->width;
@@ -85,21 +86,21 @@ void forward(const Tree *t, int64_t begin, int64_t end, int64_t next, int64_t th
         }
 #pragma omp for schedule(static)
         for (int64_t n = end; n < next; n++) {
-            real *restrict heard = t->heard + n * width;
-            for (int64_t k = 0; k < width; k++) heard[k] = 0;
+            real *restrict h_sum = t->h_sum + n * width;
+            for (int64_t k = 0; k < width; k++) h_sum[k] = 0;
             for (int64_t e = t->in_ptr[n]; e < t->in_ptr[n + 1]; e++) {
                 const real *restrict h_j = t->h + t->src[e] * width;
-                real *restrict from = t->heard_from + e * width;
+                real *restrict from = t->h_src + e * width;
                 for (int64_t k = 0; k < width; k++) {
                     from[k] = h_j[k];
-                    heard[k] += h_j[k];
+                    h_sum[k] += h_j[k];
                 }
             }
         }
     }
 }
 
-/* From the gradients at the states of nodes begin <= n < end to those at their gates. */
+/* The gradients of the gates of nodes begin <= n < end, from those of their states. */
 void backward(const Tree *t, int64_t begin, int64_t end, int64_t threads)
 {
     const int64_t width = t->width;
@@ -108,17 +109,17 @@ void backward(const Tree *t, int64_t begin, int64_t end, int64_t threads)
         const real *restrict i = t->gates + 3 * n * width, *restrict g = i + width, *restrict o = g + width;
         const real *restrict tanh_c = t->tanh_c + n * width;
         real *restrict d_i = t->d_gates + 3 * n * width, *restrict d_g = d_i + width;
-        real *restrict d_h = d_g + width; /* in the end that at o */
+        real *restrict d_h = d_g + width; /* the gradient of o at the end */
         real *restrict d_c = t->d_c + n * width;
         memcpy(d_h, t->d_h + n * width, width * sizeof(real));
         for (int64_t k = t->out_ptr[n]; k < t->out_ptr[n + 1]; k++) {
-            const int64_t e = t->out_edge[k], listener = t->dst[e];
-            const real *restrict f = t->forget + e * width, *restrict d_listener = t->d_c + listener * width;
-            const real *restrict d_heard = t->d_heard + listener * width;
-            const real *restrict d_from = t->d_heard_from + e * width;
+            const int64_t e = t->out_edge[k], receiver = t->dst[e];
+            const real *restrict f = t->forget + e * width, *restrict d_receiver = t->d_c + receiver * width;
+            const real *restrict d_h_sum = t->d_h_sum + receiver * width;
+            const real *restrict d_from = t->d_h_src + e * width;
             for (int64_t l = 0; l < width; l++) {
-                d_h[l] += d_heard[l] + d_from[l];
-                d_c[l] += d_listener[l] * f[l];
+                d_h[l] += d_h_sum[l] + d_from[l];
+                d_c[l] += d_receiver[l] * f[l];
             }
         }
         for (int64_t k = 0; k < width; k++) {

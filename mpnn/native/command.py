@@ -1,4 +1,4 @@
-"""Commands that must end, and whose words can be read, whatever they are."""
+"""Running a command with a time limit, and with readable output."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import NamedTuple
 class Done(NamedTuple):
     """How a command ended.
 
-    `code` is 0 also for one that failed where the process ignores SIGCHLD, as its parent may have told it to:
-    then the code is lost. What a command was to make is looked for as well.
+    In a process that ignores SIGCHLD (its parent may have set this) the exit code is lost, and `code` is 0
+    even after a failure. So the caller also checks that the file is there which the command should make.
     """
 
     code: int
@@ -22,11 +22,11 @@ class Done(NamedTuple):
 
 
 def run(command: list[str], seconds: float) -> Done:
-    """Run a command to its end, in English and with nothing to read.
+    """Run a command in an English locale, without input.
 
     Raises:
-        OSError: it cannot be started.
-        TimeoutError: it does not end; it is ended, with all that it has started.
+        OSError: the command cannot be started.
+        TimeoutError: the command exceeds its time; it and its child processes are killed.
     """
     started = subprocess.Popen(
         command,

@@ -1,11 +1,11 @@
 """C source to a loaded library, through the system's compiler and a private cache on disk.
 
-The cache is keyed by content: the source, the compiler and its flags, and the processor, so that a home
-folder shared between machines never serves a kernel to a processor that it was not made for. A library is
-written under a temporary name and renamed, so processes that compile the same kernel at once do not meet;
-one that was cut off or changed since is made again.
+The cache key is the source, the compiler and its flags, and the processor: machines that share a home folder
+never load a kernel compiled for another processor. A library is written under a temporary name and renamed,
+so processes may compile the same kernel at once; a library that was cut off or changed since is compiled
+again.
 
-`$CC` names the compiler. `$MPNN_CFLAGS` are flags for it besides our own, as `make asan` has them.
+`$CC` names the compiler, and `$MPNN_CFLAGS` adds flags to those of this file, as `make asan` does.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from typing import NamedTuple
 from mpnn.native import command, whole
 
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-w", "-fno-math-errno", "-fno-trapping-math")
-# GCC's alone. These turn a choice between two numbers into a branch, and a loop with a branch is not
-# vectorised: the gradient of relu(x_i - x_j) ran ten times slower with them.
+# For GCC only: without these flags GCC turns a choice between two numbers into a branch, and does not
+# vectorise a loop with a branch: the gradient of relu(x_i - x_j) ran ten times slower.
 WISHES: tuple[str, ...] = (
     "-fno-thread-jumps", "-fno-ssa-phiopt", "-fno-tree-pre", "-fno-code-hoisting", "-fno-tree-sink",
 )  # fmt: skip
-# From the best that the processor offers down to what every processor of its kind has.
+# From the best instructions of this processor down to those that every processor of its kind has.
 TARGETS = (("-march=native",), ())
 SELF_TEST = """
 #include <stdint.h>
@@ -45,18 +45,18 @@ int main(int argc, char **argv) {
 }
 """
 PATIENCE = 120.0  # seconds for a kernel
-SHORT_PATIENCE = 30.0  # for what takes a moment
+SHORT_PATIENCE = 30.0  # seconds for a version or a self-test
 
 
 class CompilerError(RuntimeError):
-    """No kernel can be made here; the text says why."""
+    """No kernel can be compiled; the text says why."""
 
 
 class HangsError(CompilerError):
-    """The compiler does not end."""
+    """The compiler exceeded its time."""
 
 
-_hung: list[str] = []  # how often that was so: the second time is the last
+_hung: list[str] = []  # one entry for each time; after the second the compiler is not started again
 
 
 class Library(ctypes.CDLL):
@@ -64,18 +64,19 @@ class Library(ctypes.CDLL):
 
     @property
     def path(self) -> Path:
-        """The file; what is found out about it can be kept under the same name with another ending."""
+        """The file; facts about it may be stored beside it under another suffix."""
         return Path(self._name)
 
 
 def load(source: str, *, exact: bool = False) -> Library:
     """The library of a source, compiled unless it is in the cache.
 
-    `exact` keeps a multiplication and an addition two operations, each rounded: the same formula then gives
-    the same bits in every kernel. A maximum is found again in the backward pass by comparing such bits.
+    With `exact` the compiler does not fuse a multiplication and an addition, so the same formula gives the
+    same bits in every kernel. The backward pass of a maximum finds the largest message by comparing such
+    bits.
 
     Raises:
-        CompilerError: there is no compiler, or it fails, or nothing can be written anywhere.
+        CompilerError: there is no compiler, the compiler fails, or no folder can be written to.
     """
     tools = toolchain()
     if len(_hung) > 1:
@@ -93,7 +94,7 @@ def load(source: str, *, exact: bool = False) -> Library:
             if not whole.is_whole(path):
                 _compile(source, path, tools)
             return Library(str(path))
-        except OSError as error:  # a full disk, or one that programs may not be on: try the next place
+        except OSError as error:  # a full disk, or one without permission to execute: try the next folder
             last = error
     raise CompilerError(f"no folder can hold a compiled kernel: {last}")
 
@@ -105,12 +106,12 @@ def _compile(source: str, path: Path, tools: Toolchain) -> None:
         # Linked without naming an OpenMP library: the symbols are those of PyTorch's own, already loaded.
         _run([tools.compiler, *tools.flags, *tools.more, "-c", str(text), "-o", str(made)])
         _run([tools.compiler, "-shared", *tools.more, str(made), "-o", str(library), "-lm"])
-        text.replace(path.with_suffix(".c"))  # for a reader; never read again
+        text.replace(path.with_suffix(".c"))  # for a person to read
         whole.put(library, path)
 
 
 def _run(words: list[str], seconds: float | None = None) -> None:
-    """Let a compiler make what it is told to."""
+    """Run the compiler, and raise CompilerError unless it made its file."""
     try:
         done = command.run(words, PATIENCE if seconds is None else seconds)
     except TimeoutError as error:
@@ -126,19 +127,19 @@ def _run(words: list[str], seconds: float | None = None) -> None:
 
 
 class Toolchain(NamedTuple):
-    """What compiles, and how."""
+    """A compiler and its flags."""
 
     compiler: str
     version: str
     flags: tuple[str, ...]
-    more: tuple[str, ...] = ()  # for the linker too
+    more: tuple[str, ...] = ()  # for the compiler and the linker
 
 
 def toolchain() -> Toolchain:
-    """The compiler, and the flags whose code runs on this processor.
+    """The compiler, with flags whose code runs on this processor.
 
     Raises:
-        CompilerError: there is no C compiler, or none of its programs runs.
+        CompilerError: there is no C compiler, or its programs do not run.
     """
     found = _find_toolchain()
     if isinstance(found, str):
@@ -148,7 +149,7 @@ def toolchain() -> Toolchain:
 
 @functools.lru_cache(maxsize=1)
 def _find_toolchain() -> Toolchain | str:
-    """The same, or why there is none: looked for once."""
+    """The same, or the reason why there is none; found once in a process."""
     wanted = os.environ.get("CC")
     name = next(filter(None, map(shutil.which, [wanted] if wanted else ["cc", "gcc", "clang"])), None)
     if name is None:
@@ -156,7 +157,7 @@ def _find_toolchain() -> Toolchain | str:
     try:
         version = command.run([name, "--version"], SHORT_PATIENCE).output.split("\n")[0]
         more = tuple(shlex.split(os.environ.get("MPNN_CFLAGS", "")))
-    except OSError as error:  # it hangs, or is none
+    except OSError as error:  # it hangs, or is not a compiler
         return f"{name} --version says nothing: {error}"
     except ValueError as error:
         return f"MPNN_CFLAGS is {os.environ['MPNN_CFLAGS']!r}, which is no list of flags: {error}"
@@ -171,16 +172,19 @@ def _find_toolchain() -> Toolchain | str:
                 return Toolchain(name, version, (*flags, *threads), more)
             if _hung:
                 return complaint
-            wishes = tuple([flag for flag in wishes if flag not in complaint])  # those that it did not refuse
+            wishes = tuple([flag for flag in wishes if flag not in complaint])  # the flags that it accepts
             if wishes == WISHES:
                 break
     return f"{name} makes no program that runs here: {complaint}"
 
 
 def _self_test(compiler: str, flags: tuple[str, ...]) -> str:
-    """What is wrong with a vectorised program made with these flags, run by itself, for it may crash."""
+    """Why a program compiled with these flags fails, or "".
+
+    It runs in another process, since it may crash.
+    """
     complaint = ""
-    for folder in (cache_folder(), None):  # one may be full, or none that programs may run from
+    for folder in (cache_folder(), None):  # one may be full, or not allow programs to run
         try:
             with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as build:
                 source, program = Path(build) / "test.c", Path(build) / "test"
@@ -201,7 +205,7 @@ def _self_test(compiler: str, flags: tuple[str, ...]) -> str:
 
 @functools.lru_cache(maxsize=1)
 def processor() -> str:
-    """What distinguishes this processor from others that the cache may be shared with."""
+    """A text that identifies this kind of processor among machines that share the cache."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith(("flags", "Features")):
@@ -211,7 +215,7 @@ def processor() -> str:
 
 @functools.lru_cache(maxsize=1)
 def share_threads() -> bool:
-    """Make PyTorch's OpenMP library visible to the kernels; whether there is one."""
+    """Make PyTorch's OpenMP library visible to the kernels; return whether there is one."""
     try:
         maps = Path("/proc/self/maps").read_text()
     except OSError:
@@ -226,8 +230,8 @@ def share_threads() -> bool:
 def cache_folder() -> Path | None:
     """The user's private cache folder, or None when there cannot be one.
 
-    `$MPNN_CACHE`, else `mpnn` in `$XDG_CACHE_HOME`, else `~/.cache/mpnn`. A folder of somebody else, or one
-    that others can write to, is not used: a kernel is code.
+    `$MPNN_CACHE`, else `mpnn` in `$XDG_CACHE_HOME`, else `~/.cache/mpnn`. A folder of another user, or one
+    that other users can write to, is not used, since kernels are code.
     """
     named = os.environ.get("MPNN_CACHE")
     try:
@@ -257,7 +261,7 @@ def session_folder() -> Path | None:
 
 @functools.lru_cache(maxsize=1)
 def has_compiler() -> bool:
-    """Whether kernels can be compiled here; says once why not."""
+    """Whether kernels can be compiled on this machine; if not, one warning gives the reason."""
     try:
         toolchain()
     except CompilerError as error:

@@ -1,5 +1,5 @@
-/* Sort edges by row, stably, in two passes over them. Each thread owns a range of edges and, in every row, the
-   places behind those of the threads before it, so the result does not depend on how many threads there are. */
+/* Sort edges by row, stably, in two passes. Each thread owns a range of edges and, in every row, the places after
+   those of the previous threads, so the result does not depend on the number of threads. */
 #include <stdint.h>
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
-/* Dropout by counter: whether a number is kept follows from a seed and its place, so that no mask is stored and the
-   backward pass draws the same one. PyTorch's generator draws one number after the other; here sixteen at a time. */
+/* Dropout by counter: a number is kept or not by a hash of the seed and its place, so no mask is stored and the backward
+   pass draws the same mask. PyTorch's generator draws one number after the other; this loop draws sixteen at a time. */
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-"""Dropout whose mask is never stored and quickly drawn; elsewhere than on a CPU it is PyTorch's."""
+"""Dropout on the CPU whose mask is fast to draw and never stored; on other devices, PyTorch's dropout."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ SMALL = 1 << 16  # below this many numbers one thread is quicker
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
     """`torch.nn.functional.dropout`: zero with probability p, else x / (1 - p); x itself when not training.
 
-    On a CPU the mask follows from a seed, drawn from PyTorch's generator, and from the place of each number,
-    and the backward pass computes it again: a fiftieth of the time in which PyTorch draws them one by one.
+    On a CPU the mask is a function of a seed, drawn from PyTorch's generator, and of the place of each
+    number; the backward pass computes it again. This takes a fiftieth of the time of PyTorch, which draws
+    number by number.
 
     Args:
-        x: of any shape.
+        x: a tensor of any shape.
         p: probability, from 0 to 1.
-        training: whether anything is dropped.
+        training: whether to drop; if not, the result is x.
 
     Raises:
-        ValueError: p is out of its range.
+        ValueError: p is not from 0 to 1.
 
     >>> dropout(torch.ones(1000), 0.5).unique()
     tensor([0., 2.])
@@ -54,7 +55,7 @@ def _dropped(x: Tensor, p: float, seed: int) -> Tensor:
 
 
 class _Dropout(torch.autograd.Function):
-    """A linear map with a diagonal matrix: its gradient is itself."""
+    """A product with a diagonal matrix: the gradient is dropout with the same mask."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float, seed: int) -> Tensor:
@@ -65,7 +66,7 @@ class _Dropout(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         if in_reach(gradient):
             return cast(Tensor, _Dropout.apply(gradient, ctx.p, ctx.seed)), None, None  # type: ignore[no-untyped-call]
-        shape, dtype = ctx.kind  # several gradients at once
+        shape, dtype = ctx.kind  # a batch of gradients
         return gradient * _dropped(torch.ones(shape, dtype=dtype, device=CPU), ctx.p, ctx.seed), None, None
 
 

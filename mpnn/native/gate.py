@@ -1,8 +1,9 @@
-"""The one gate to C, which is told where a tensor's numbers are once they are sure to be there.
+"""The one gate to C: it gives the address of a tensor after checking that the tensor's numbers are there.
 
-PyTorch's tensors need not be numbers in memory: there are fake ones and those of the `meta` device, batches
-that look like one of their rows, subclasses that answer operations themselves, negatives that become so when
-they are read, sparse ones, and ones whose memory has been freed. C would read whatever is there.
+Not every tensor of PyTorch is numbers in memory. There are fake tensors and those of the `meta` device,
+tensors of vmap that stand for a batch, subclasses with their own operations, tensors that are negated when
+they are read, sparse tensors, and tensors whose memory has been freed. C would read whatever is at the
+address.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ CPU = torch.device("cpu")
 
 
 class NotOrdinaryError(RuntimeError):
-    """A tensor is not ordinary data in memory: PyTorch's own operations must compute with it."""
+    """The tensor is not ordinary data in memory: only PyTorch's operations can compute with it."""
 
 
 class MisfitError(ValueError):
-    """A tensor is ordinary, but not what a compiled function reads or writes in its place."""
+    """The tensor is ordinary data, but of another type, length or layout than the compiled function takes."""
 
 
 def _ordinary() -> frozenset[int]:
-    """What PyTorch's dispatcher sees in tensors that are plain numbers in memory, and in no others."""
+    """The dispatch keys of tensors that are plain numbers in memory; no other tensor has these."""
     found = set()
-    with _disable_current_modes():  # this file may be imported in one
+    with _disable_current_modes():  # this file may be imported under a mode
         for inference in (False, True):
             with torch.inference_mode(inference):
                 found.add(_keys(torch.empty(1, device=CPU)).raw_repr())
@@ -39,7 +40,7 @@ ORDINARY = _ordinary()
 
 
 def is_ordinary(tensor: Tensor) -> bool:
-    """Whether a tensor is plain numbers in memory, of any type and in any order.
+    """Whether a tensor is plain numbers in memory, of any dtype and any strides.
 
     >>> is_ordinary(torch.ones(3)), is_ordinary(torch.ones(3, device="meta"))
     (True, False)
@@ -48,23 +49,24 @@ def is_ordinary(tensor: Tensor) -> bool:
 
 
 def has_data(tensor: Tensor) -> bool:
-    """Whether there are numbers to look at, on whatever device."""
+    """Whether a tensor has values, on any device: it is neither fake nor on the `meta` device."""
     return not (tensor.is_meta or isinstance(tensor, FakeTensor))
 
 
 def address(tensor: Tensor, dtype: torch.dtype, length: int) -> int:
-    """Where a tensor's numbers begin in memory: so many of a type, one behind the other.
+    """The address of a contiguous tensor of `length` numbers of `dtype`.
 
-    They stay there as long as the caller holds the tensor.
+    The address is valid as long as the caller holds the tensor.
 
     Raises:
-        NotOrdinaryError: it is not ordinary data.
-        MisfitError: its type, its length or the order of its numbers differs.
+        NotOrdinaryError: the tensor is not ordinary data.
+        MisfitError: its dtype or its length differs, or it is not contiguous.
 
     >>> address(torch.empty(0), torch.float32, 0)
     0
     """
-    # Of PyTorch's own kinds the rest of what is not data has no pointer, or none but null.
+    # A tensor of these two classes that passes the other tests and has no data has no pointer, or a null
+    # pointer.
     kind = type(tensor)
     if (
         (kind is Tensor or kind is Parameter)
@@ -76,22 +78,24 @@ def address(tensor: Tensor, dtype: torch.dtype, length: int) -> int:
     ):
         try:
             place = tensor.data_ptr() if tensor.is_contiguous() else 0
-        except RuntimeError:  # a batch, or a tensor under a transform
+        except RuntimeError:  # a tensor of vmap or of another transform
             place = 0
-        if place and not (place & 7 and place % dtype.itemsize):  # a buffer may begin anywhere
+        if place and not (
+            place & 7 and place % dtype.itemsize
+        ):  # `torch.frombuffer` may begin at any address
             return place
     return _looked_at(tensor, dtype, length)
 
 
 def _looked_at(tensor: Tensor, dtype: torch.dtype, length: int) -> int:
-    """The same of a tensor that is empty, of a subclass, or no data."""
+    """The address of a tensor that is empty or of a subclass; raises for every other."""
     if not is_ordinary(tensor):
         kind, keys = type(tensor).__name__, _keys(tensor)
         raise NotOrdinaryError(f"a {kind} on {tensor.device} is not ordinary data in memory ({keys})")
     if tensor.dtype is not dtype or tensor.numel() != length or not tensor.is_contiguous():
         order = "one behind the other" if tensor.is_contiguous() else f"with strides {tensor.stride()}"
         raise MisfitError(
-            f"A compiled function needs {length} numbers of {dtype}, one behind the other, but got "
+            f"A compiled function needs {length} contiguous numbers of {dtype}, but got "
             f"{tensor.numel()} of {tensor.dtype}, {order}, in a tensor of shape {list(tensor.shape)}."
         )
     place = tensor.data_ptr()
@@ -102,5 +106,5 @@ def _looked_at(tensor: Tensor, dtype: torch.dtype, length: int) -> int:
 
 
 def buffer(length: int, dtype: torch.dtype) -> Tensor:
-    """Memory for so many numbers, here, whatever device PyTorch takes by default."""
+    """An empty tensor of this many numbers on the CPU, whatever PyTorch's default device is."""
     return torch.empty(length, dtype=dtype, device=CPU)

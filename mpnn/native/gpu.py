@@ -1,4 +1,4 @@
-"""What there is for a GPU: Triton, with which kernels are written, and a way there without waiting."""
+"""For GPUs: whether Triton is there, and how numbers are sent to a GPU without waiting."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def has_triton() -> bool:
 
 
 def sent(numbers: Sequence[Any], device: torch.device, dtype: torch.dtype = torch.int64) -> Tensor:
-    """Numbers of Python's as a tensor on a device; the host goes on while a GPU gets them.
+    """A tensor of Python numbers on a device; the CPU does not wait for the copy to a GPU.
 
     >>> sent([1, 2], torch.device("cpu"))
     tensor([1, 2])
     """
     pinned = device.type == "cuda" and torch.cuda.is_available()
-    # NumPy's memory is this machine's, whatever PyTorch's default device is.
+    # Memory of NumPy is on the CPU, whatever PyTorch's default device is.
     here = torch.from_numpy(np.asarray(numbers)).to(dtype)
     return (here.pin_memory() if pinned else here).to(device, non_blocking=True)
 
@@ -34,7 +34,7 @@ def sent(numbers: Sequence[Any], device: torch.device, dtype: torch.dtype = torc
 def interprets() -> bool:
     """Whether Triton runs its kernels in Python, on any device: for tests, and very slow.
 
-    Triton looks at `TRITON_INTERPRET` when it is imported, and never again.
+    Triton reads `TRITON_INTERPRET` only when it is imported.
     """
     if os.environ.get("TRITON_INTERPRET") != "1" or not has_triton():
         return False

@@ -1,8 +1,8 @@
-/* aᵀ b for tall matrices a [n, p] and b [n, q]: what the gradient of a linear map is at its weight.
+/* aᵀ b for tall matrices a [n, p] and b [n, q]: the gradient of a linear map's weight.
 
-   A task is a range of rows, and has a sum of its own; the sums are added in their order afterwards, so the
-   number of threads changes no bit. Within a task a tile of TALL columns of a and WIDE vectors of b's is
-   summed in registers, over as many rows at a time as the first levels of cache hold. */
+   A task is a range of rows with its own sum; the sums are added in order afterwards, so the number of threads
+   changes no bit. Within a task a tile of TALL columns of a and WIDE vectors of b is summed in registers, over as
+   many rows at a time as the first levels of cache hold. */
 #include <stdint.h>
 
 typedef float real;
@@ -36,7 +36,7 @@ static inline __attribute__((always_inline)) void band(
 {
     int64_t i = 0;
     for (; i + TALL <= p; i += TALL) tile(a + i, b, rows, p, q, out + i * q, TALL, wide);
-    switch (p - i) { /* a constant for each, so that the sums stay in registers */
+    switch (p - i) { /* a compile-time constant in each case, so that the sums stay in registers */
     case 5: tile(a + i, b, rows, p, q, out + i * q, 5, wide); break;
     case 4: tile(a + i, b, rows, p, q, out + i * q, 4, wide); break;
     case 3: tile(a + i, b, rows, p, q, out + i * q, 3, wide); break;
@@ -45,7 +45,7 @@ static inline __attribute__((always_inline)) void band(
     }
 }
 
-/* The columns that fill no vector: in one that zeros fill up. */
+/* The last columns, in a vector padded with zeros. */
 static void rest(const real *a, const real *b, int64_t rows, int64_t p, int64_t q, real *out, const int columns)
 {
     real padded[ROWS_AT_ONCE * LANES], sums[TALL * LANES];

@@ -1,4 +1,4 @@
-"""The C files of this folder, compiled for the types and constants at hand."""
+"""The C files of this folder, compiled for given types and constants."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TYPES = {torch.float32: "float", torch.float64: "double", torch.int32: "int32_t"
 
 
 def library(name: str, *, exact: bool = False, **given: torch.dtype | int) -> ctypes.CDLL | None:
-    """The functions of a file; None without a compiler.
+    """The functions of a C file, or None without a compiler.
 
     Args:
-        name: of the file, without its ending.
+        name: the file, without `.c`.
         exact: whether products and sums must round as they are written.
-        given: what a `typedef` of the file's, or a `#define` of a number, is to stand for instead.
+        given: for a `typedef` of the file its dtype, for a `#define` of the file its number.
     """
     source = files("mpnn.native").joinpath(f"{name}.c").read_text()
     for word, meaning in given.items():

@@ -1,4 +1,4 @@
-"""Memory that tensors no longer need: whether it may be written into, and who keeps it for the next ones."""
+"""Memory that tensors no longer need: whether it may be overwritten, and whether malloc keeps it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from torch import Tensor
 from mpnn.native import pool
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # of malloc.h
-MOST_BELOW_MMAP = 1 << 25  # what glibc takes at most
+MOST_BELOW_MMAP = 1 << 25  # the largest value that glibc accepts
 NEVER = -1
 
 
 def keep_freed_memory() -> bool:
-    """Let the process keep the memory of freed tensors for the next ones, instead of giving it back at once.
+    """Make malloc keep the memory of freed tensors for later ones, instead of returning it to the system.
 
-    By default glibc gives each large tensor's memory back to the system when it is freed, and gets the next
-    one's cleared, 4 kB at a time: half the time of PyTorch's own operations on a large graph. What kernels
-    here write is spared that in any case. The price: a process keeps as much as it ever needed at once.
-
-    It holds for the whole process, from now on. The command `mpnn` does it by itself.
+    By default glibc returns the memory of each large tensor to the system when it is freed, and the system
+    clears the memory of the next one, 4 kB at a time: half the time of PyTorch's own operations on a large
+    graph. The outputs of mpnn's kernels avoid that in any case. The price: the process keeps as much memory
+    as it ever held at once. The setting holds for the whole process; the command `mpnn` makes it by default.
 
     Returns:
-        Whether the C library took it; only glibc has such a setting.
+        Whether the C library accepted the setting; only glibc has it.
 
     >>> kept = mpnn.keep_freed_memory()
     """
@@ -41,7 +40,7 @@ def keep_freed_memory() -> bool:
 
 
 def is_spare(tensors: Sequence[Tensor | None], k: int) -> bool:
-    """Whether the k-th tensor and its memory are held by this sequence alone, and may be written into.
+    """Whether only this sequence holds the k-th tensor and its memory, so that it may be overwritten.
 
     >>> tensors = [torch.ones(2), torch.ones(2)]
     >>> elsewhere = tensors[1][:1]
@@ -51,7 +50,7 @@ def is_spare(tensors: Sequence[Tensor | None], k: int) -> bool:
     tensor = tensors[k]
     if type(tensor) is not Tensor or sys.getrefcount(tensor) > 3 or tensor._use_count() > 1:  # type: ignore[attr-defined]
         return False
-    uses = getattr(torch._C, "_storage_Use_Count", None)  # private, so it may be gone one day
+    uses = getattr(torch._C, "_storage_Use_Count", None)  # private to PyTorch, so it may disappear
     storage = tensor.untyped_storage()
     alone = uses is not None and bool(uses(storage._cdata) == 2)  # the tensor's, and `storage`
     return alone and not tensor.requires_grad and tensor.is_contiguous()

@@ -1,8 +1,8 @@
-"""Memory for large tensors that is kept when they are freed.
+"""Memory of large tensors, kept for later tensors when it is freed.
 
-The C library gives the memory of a large tensor back to the system as soon as it is freed, and the system
-clears the next one's, 4 kB at a time, which can take longer than the kernel that fills it. What kernels
-write is therefore taken from memory that earlier tensors of theirs have left.
+The C library returns the memory of a large tensor to the system as soon as it is freed, and the system clears
+the memory of the next one, 4 kB at a time, which can take longer than the kernel that fills it. The outputs
+of kernels therefore reuse the memory of earlier outputs.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ import torch
 from torch import Tensor
 
 CPU = torch.device("cpu")
-LARGE = 1 << 25  # bytes from which glibc asks the system each time, whatever was freed before
-SHARE = 8  # at most an eighth of the machine's memory is kept for tensors to come
+LARGE = 1 << 25  # bytes: from this size on glibc takes new memory from the system for each tensor
+SHARE = 8  # at most an eighth of the machine's memory is kept
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
-# By size. A thread may free a tensor at any time, so each step is one that nothing comes between.
+# By size. Another thread may free a tensor at any time, so each operation on this dict is atomic.
 _free: dict[int, list[mmap.mmap]] = {}
 _left_to_malloc = False
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device = CPU) -> Tensor:
-    """`torch.empty`, where a large tensor on the CPU gets the memory of one that has been freed.
+    """`torch.empty`; a large CPU tensor gets the memory of one that has been freed.
 
     >>> empty((2, 3), torch.float64).shape
     torch.Size([2, 3])
@@ -42,25 +42,27 @@ def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device = CPU) 
         region = _take(_rounded(size))
     except (OSError, MemoryError):
         release_kept_memory()
-        return torch.empty(shape, dtype=dtype, device=CPU)  # which says so if there still is no memory
+        return torch.empty(
+            shape, dtype=dtype, device=CPU
+        )  # raises the error of PyTorch if there still is no memory
     lent = memoryview(region)[:size]  # lives as long as the tensor's storage
     weakref.finalize(lent, _give_back, region).atexit = False
-    # Not a view, and nobody else holds its storage: autograd adds gradients in place only then.
+    # Autograd adds gradients in place only into a tensor that is no view and alone holds its storage.
     return torch.frombuffer(lent, dtype=dtype).resize_(tuple(shape))
 
 
 def leave_to_malloc() -> None:
-    """From now on the C library keeps what is freed, for everybody's tensors."""
+    """Stop keeping memory here: from now on the C library keeps freed memory, for all tensors."""
     global _left_to_malloc
     _left_to_malloc = True
     _free.clear()
 
 
 def release_kept_memory() -> None:
-    """Give the memory of freed tensors, which is kept for the next ones, back to the system.
+    """Return the memory that is kept for later tensors to the system.
 
-    It is at most an eighth of what the machine has, or of what the process may take. A GPU's is
-    `torch.cuda.empty_cache`'s.
+    It is at most an eighth of the memory of the machine or of the process's limit. For a GPU, see
+    `torch.cuda.empty_cache`.
 
     >>> mpnn.release_kept_memory()
     """
@@ -68,7 +70,7 @@ def release_kept_memory() -> None:
 
 
 def _rounded(size: int) -> int:
-    """A size that similar ones share, at most an eighth more; what is not touched takes no memory."""
+    """A size rounded up by at most an eighth: similar sizes share memory, and untouched pages take none."""
     step = 1 << (size.bit_length() - 4)
     return -(-size // step) * step
 
@@ -84,7 +86,7 @@ def _give_back(region: mmap.mmap) -> None:
         return
     size = len(region)
     kept = sum(k * len(regions) for k, regions in list(_free.items()))
-    for other, regions in list(_free.items()):  # the sizes that came first go first
+    for other, regions in list(_free.items()):  # the oldest sizes first
         while kept + size > _most() and other != size and regions:
             with contextlib.suppress(IndexError):
                 regions.pop()

@@ -1,7 +1,8 @@
 """Products of tall matrices with small ones on the CPU: linear maps of many rows, and their gradients.
 
-PyTorch asks MKL, which runs its widest instructions on Intel's processors only; on others oneDNN, which
-PyTorch has as well, is about twice as fast. The gradient at a weight is a sum over all rows: `gram.c`.
+PyTorch calls MKL, which uses its widest instructions on Intel's processors only. On others oneDNN, which is
+part of PyTorch, is about twice as fast. The gradient of a weight is a sum over all rows, computed by
+`gram.c`.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from mpnn.native.library import library
 from mpnn.native.pool import LARGE, empty
 from mpnn.native.reach import in_reach, only_autograd_follows
 
-SMALL = 1 << 22  # multiplications, a twentieth of a millisecond: below, calls are what costs
+SMALL = 1 << 22  # multiplications, a twentieth of a millisecond: below, the call costs more than the product
 BLOCK = 1 << 21  # bytes
 FEW, LEAST = 1 << 10, 1 << 6  # rows of a piece of a product
 MOST_SIZES = 32  # of whole products
 THIN = 8  # columns below which oneDNN is not faster
-NARROW = 1 << 16  # entries of aᵀ b that are summed up in a cache
+NARROW = 1 << 16  # entries of aᵀ b, summed in a cache
 MOST_TASKS = 64
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`torch.nn.functional.linear`, x W^T + b, and often faster.
+    """`torch.nn.functional.linear`, x W^T + b, often faster.
 
     Shapes: x `[*, in]`, weight `[out, in]`, bias `[out]` -> `[*, out]`.
 
@@ -43,7 +44,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     given = (x, weight) if bias is None else (x, weight, bias)
     shapes = weight.shape == (len(weight), x.size(-1)) and (bias is None or bias.shape == weight.shape[:1])
     if not (shapes and _fit(*given)):
-        return F.linear(x, weight, bias)  # which also says what does not fit
+        return F.linear(x, weight, bias)  # raises PyTorch's errors for shapes that do not fit
     if x.dim() > 2:
         return linear(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], weight.size(0))
     if torch.is_grad_enabled() and any(t.requires_grad for t in given):
@@ -52,7 +53,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def matmul(x: Tensor, weight: Tensor) -> Tensor:
-    """`x @ weight`, as `linear`.
+    """`x @ weight`, often faster, as `linear`.
 
     Shapes: x `[*, in]`, weight `[in, out]` -> `[*, out]`.
     """
@@ -67,11 +68,11 @@ def multiply(x: Tensor, weight: Tensor, out: Tensor, plus: Tensor | None = None)
     if not (is_large(x, weight.size(1)) and _fit(x, weight, out) and _onednn_is_faster(x, weight)):
         return _multiply_at_once(x, weight, out, plus)
     of_rows = plus is not None and plus.dim() == 2
-    # What is still in a cache when it is put in its place.
+    # A block small enough to be in the cache when it is copied to its place.
     for rows in _pieces(len(out), max(1, BLOCK // (out.size(1) * out.itemsize) // FEW) * FEW):
         more = plus[rows] if plus is not None and of_rows else plus
         count, here = rows.stop - rows.start, x[rows]
-        if count < LEAST:  # MKL would have bits of its own for every number of threads
+        if count < LEAST:  # MKL's bits would depend on the number of threads
             here = F.pad(here, (0, 0, 0, LEAST - count))
         if more is not None and of_rows:
             torch.add(more, _by_onednn(here, weight)[:count], out=out[rows])
@@ -87,7 +88,7 @@ def _multiply_at_once(x: Tensor, weight: Tensor, out: Tensor, plus: Tensor | Non
 
 
 def added(out: Tensor, x: Tensor, weight: Tensor, *, into: bool = False) -> Tensor:
-    """`out + x @ weight`, without a tensor for the product alone.
+    """`out + x @ weight`, without a tensor for the product.
 
     Shapes: x `[n, in]`, weight `[in, out]`, out `[n, out]`; with `into` it becomes the result itself.
     """
@@ -157,18 +158,18 @@ class _Added(torch.autograd.Function):
 
 
 def _differentiable_gram(a: Tensor, b: Tensor) -> Tensor:
-    """In a backward pass `gram`, unless that is to be differentiated once more."""
+    """`gram` in a backward pass, or PyTorch's product if the backward pass is differentiated again."""
     return a.t() @ b if torch.is_grad_enabled() else gram(a, b)
 
 
 def is_large(x: Tensor, width: int) -> bool:
-    """Whether a product is worth a call of our own; while a function is compiled, nobody asks for sizes."""
+    """Whether a product is large enough for these functions; False under `torch.compile`."""
     plain = type(x) is Tensor or type(x) is torch.nn.Parameter
     return plain and not torch.compiler.is_compiling() and x.dim() > 1 and x.numel() * width >= SMALL
 
 
 def _fit(*tensors: Tensor) -> bool:
-    """Whether these are numbers of one type in memory, and nobody but autograd follows what is done."""
+    """Whether the tensors are ordinary data of one dtype, and only autograd follows operations on them."""
     first = tensors[0]
     same = all(t.dtype is first.dtype and in_reach(t) for t in tensors)
     return same and not torch.is_autocast_enabled("cpu")
@@ -185,10 +186,10 @@ _sizes: set[tuple[int, ...]] = set()
 
 
 def _has_code(size: tuple[int, ...]) -> bool:
-    """Whether oneDNN has code for a product of this size, or may make it: for the first that there are.
+    """Whether oneDNN has code for a product of this size, or may generate it: it may for the first 32 sizes.
 
-    It takes half a millisecond to make, and half a megabyte to keep. A graph that stays the same has few
-    sizes; of mini-batches each has its own, and their products are made of pieces, to the same bits.
+    Code takes half a millisecond to generate, and half a megabyte to keep. A graph that stays the same has
+    few sizes. Each mini-batch has another size, and its products are cut into pieces, with the same bits.
     """
     if size not in _sizes and len(_sizes) < MOST_SIZES:
         _sizes.add(size)
@@ -196,17 +197,18 @@ def _has_code(size: tuple[int, ...]) -> bool:
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    bias = None if bias is None else bias.contiguous()  # it is read as if it were
+    bias = None if bias is None else bias.contiguous()  # oneDNN reads it as contiguous
     weight = weight.t()
     if not (weight.is_contiguous() or weight.t().is_contiguous()):
-        weight = weight.contiguous()  # of part of a matrix the product is a thousand times as slow
+        weight = weight.contiguous()  # the product with a slice of a matrix is a thousand times as slow
     return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""))
 
 
 def _pieces(length: int, most: int) -> Iterator[slice]:
-    """Some thousand rows at a time, in few sizes.
+    """Slices of some thousand rows each, in few sizes.
 
-    Those are multiples of `FEW`, then halves of it, and what is left, less than `LEAST`, which zeros fill up.
+    The sizes are multiples of `FEW`, then halves of it. The rest, fewer than `LEAST` rows, is padded with
+    zeros.
     """
     begin = 0
     while begin < length:
@@ -226,7 +228,7 @@ def _onednn_is_faster(x: Tensor, weight: Tensor) -> bool:
 
 @functools.cache
 def _mkl_is_slow() -> bool:
-    """Whether PyTorch multiplies with MKL, and has oneDNN, on a processor that is not of Intel's make."""
+    """Whether PyTorch multiplies with MKL, and has oneDNN, on a processor that is not Intel's."""
     if not (torch.backends.mkl.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):  # type: ignore[no-untyped-call]
         return False
     try:

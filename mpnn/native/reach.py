@@ -1,4 +1,4 @@
-"""What PyTorch itself must compute, and which tensors a C function may be handed."""
+"""When PyTorch must see every operation, and which tensors may be passed to a C function."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from mpnn.native.gate import is_ordinary
 
 REALS = (torch.float32, torch.float64)
 
-_MODES = torch._C._TorchDispatchModeKey  # of PyTorch's own; anybody else's look on
+_MODES = torch._C._TorchDispatchModeKey  # PyTorch's own modes; a mode of a user sees every operation
 _TRACERS = (_MODES.FAKE, _MODES.PROXY, _MODES.FUNCTIONAL)
 
 
 def transformed() -> bool:
-    """Whether forward-mode differentiation or torch.func looks at every operation."""
+    """Whether forward-mode differentiation or torch.func must see every operation."""
     return (
         torch._C._functorch.maybe_current_level() is not None or torch.autograd.forward_ad._current_level >= 0
     )
@@ -24,10 +24,10 @@ transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]  # know
 
 
 def traced() -> bool:
-    """Whether operations are written down or only imagined: by `torch.jit.trace`, `make_fx`, fake tensors.
+    """Whether operations are recorded or run on fake tensors: `torch.jit.trace`, `make_fx`, `FakeTensorMode`.
 
-    What a function other than PyTorch's does is then not seen, and what it makes is not to be kept.
-    `torch.compile` and `torch.export` are `torch.compiler.is_compiling`'s to tell.
+    A trace then does not contain the work of a C function, and its results must not be cached. For
+    `torch.compile` and `torch.export` ask `torch.compiler.is_compiling`.
 
     >>> traced()
     False
@@ -42,7 +42,7 @@ traced._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def imagines() -> bool:
-    """Whether fake tensors are made, and no more: what is computed of others than these may be real.
+    """Whether operations run under `FakeTensorMode`, unrecorded; those on real tensors may give real results.
 
     >>> imagines()
     False
@@ -57,16 +57,16 @@ imagines._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def only_autograd_follows(x: Tensor) -> bool:
-    """Whether operations on x may be one with a derivative of our own: nobody else looks at each of them."""
+    """Whether one autograd function may replace several operations on x: only autograd follows these."""
     if torch.compiler.is_compiling() or transformed() or traced() or x.is_meta:
         return False
     return not torch.is_autocast_enabled(x.device.type)
 
 
 def is_single(gradient: Tensor | None) -> bool:
-    """Whether a gradient is numbers in memory, and not several at once that look like one, or what else may.
+    """Whether a gradient is ordinary data, and not a batch of gradients that looks like one.
 
-    With `torch.autograd.grad(..., is_grads_batched=True)` PyTorch's own operations must compute with it.
+    With `torch.autograd.grad(..., is_grads_batched=True)` only PyTorch's operations can compute with it.
     """
     if gradient is None:
         return True
@@ -76,7 +76,7 @@ def is_single(gradient: Tensor | None) -> bool:
 
 
 def in_reach(x: Tensor) -> bool:
-    """Whether x is numbers in memory, and nobody else must see what is done with them.
+    """Whether x is ordinary data and a C function may compute with it.
 
     Under `torch.compile`, `torch.func` and forward-mode differentiation PyTorch must see every operation.
     """

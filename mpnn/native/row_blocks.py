@@ -1,4 +1,4 @@
-"""Rows of a graph, some thousand at a time: what is made of these need not exist as a whole."""
+"""Blocks of some thousand rows of a graph: work by blocks needs no tensor of all rows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ MOST_BLOCKS = 64
 
 
 def row_blocks(num_rows: int) -> list[slice]:
-    """Blocks that cover all rows, of one size but for the last, which is at least as large as the others.
+    """Slices that cover all rows, of one size except the last, which is at least as large.
 
-    They depend on the number of rows alone, so that sums over them always have the same order.
+    They depend on the number of rows alone, so a sum over them always has the same order.
 
     >>> row_blocks(20_000)
     [slice(0, 8192, None), slice(8192, 20000, None)]
@@ -22,7 +22,7 @@ def row_blocks(num_rows: int) -> list[slice]:
 
 
 def rows_at_a_time(num_rows: int, most: int) -> Iterator[slice]:
-    """So many rows, then as many again; fewer at the end.
+    """Slices of `most` rows each; the last may have fewer.
 
     >>> list(rows_at_a_time(5, 3))
     [slice(0, 3, None), slice(3, 5, None)]

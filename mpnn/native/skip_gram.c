@@ -11,7 +11,7 @@
 #define CHANNELS 128 /* of a vector; set before compilation */
 #define MOST_NEGATIVES 63
 #define GOLDEN 0x9e3779b97f4a7c15ull
-#define SAMPLED 64 /* of so many pairs the loss of one is computed */
+#define SAMPLED 64 /* the loss of one pair in 64 is computed */
 
 typedef struct { int32_t node, context; } pair_t;
 typedef struct { int32_t threshold, own, other; } alias_t; /* see walks.c */
@@ -23,7 +23,7 @@ static inline uint64_t mix(uint64_t z) /* SplitMix64 (Steele et al., 2014) */
     return z ^ (z >> 31);
 }
 
-/* A position looks 1 to `window` places to both sides, how far is drawn for each, so that near ones count more. */
+/* The reach of a position to both sides, drawn from 1 to `window`, so that near positions are paired more often. */
 static inline int64_t reach(uint64_t seed, int64_t position, int64_t window)
 {
     return 1 + (int64_t)(((mix(seed + (uint64_t)position * GOLDEN) >> 32) * (uint64_t)window) >> 32);
@@ -34,9 +34,9 @@ static inline int64_t block_of(int64_t node, int64_t context, int64_t parts)
     return node % parts * parts + context % parts;
 }
 
-/* The pairs of all walks by block. Call it first with pairs = NULL: then `places` [ranges, parts * parts] becomes the
-   number of pairs of each range of walks in each block; when those are made where each range begins to write, call it
-   again. */
+/* The pairs of all walks, by block. Call it first with pairs = NULL: this writes to `places` [ranges, parts * parts] the
+   number of pairs of each range of walks in each block. Turn these into the place at which each range begins to write,
+   and call it again. */
 void make_pairs(
     const int64_t *walks, int64_t num_walks, int64_t width, int64_t window, uint64_t seed, int64_t parts,
     int64_t ranges, int64_t *places, pair_t *pairs, int64_t threads)
@@ -121,8 +121,8 @@ static double train_block(
 }
 
 /* Train on the pairs of block b, `bounds[b] .. bounds[b + 1]`, for all blocks. The negatives of part b are drawn from
-   the entries `part_ptr[b] .. part_ptr[b + 1]` of the alias table. Returns the sampled loss; `*sampled` is of how many
-   pairs. */
+   the entries `part_ptr[b] .. part_ptr[b + 1]` of the alias table. Returns the loss summed over the sampled pairs, and
+   writes their number to `*sampled`. */
 double train(
     const pair_t *pairs, const int64_t *bounds, int64_t parts, const int64_t *part_ptr, const alias_t *aliases,
     int64_t negatives, float *nodes, float *contexts, float rate, float last_rate, uint64_t seed, int64_t *sampled,

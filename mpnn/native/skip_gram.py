@@ -14,7 +14,7 @@ from mpnn.native.library import library
 
 MOST_NEGATIVES = 63
 SMALL = 1 << 13  # below this many nodes in walks one thread is quicker
-RANGES = 64  # of walks, each made into pairs by one thread
+RANGES = 64  # the walks are divided into these; one thread makes the pairs of a range
 
 
 @functools.cache
@@ -45,9 +45,10 @@ def train_skip_gram(
     rates: tuple[float, float],
     seed: int,
 ) -> float | None:
-    """Change both tables, float32 `[num_nodes, channels]`, by all pairs of the walks; return the mean loss.
+    """Train both tables on all pairs of the walks; return the mean loss.
 
-    None, and nothing is changed, where there is no compiler. See `mpnn.models.embedding.skip_gram`.
+    The tables, float32 `[num_nodes, channels]`, change in place. Without a compiler, change nothing and return
+    None. See `mpnn.models.embedding.skip_gram`.
     """
     library = _library(nodes.size(1))
     if library is None:

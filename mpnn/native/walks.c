@@ -1,6 +1,6 @@
 /* Random walks. The next node waits for two reads from far memory, the row's place and one of its entries, so a
    thread keeps LANES walks under way: while one waits, the others go on, and what each will read is prefetched.
-   Random numbers are a function of (seed, walk, number of draws so far): who computes a walk does not matter. */
+   Random numbers are a function of (seed, walk, number of draws so far), so any thread may compute a walk. */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -66,8 +66,8 @@ void walk_first_order(
     }
 }
 
-/* The same neighbours once more, so that one read tells whether there is an edge t -> x: of a row of d entries, 2d
-   places from 2 * begin on, each empty (-1) or an entry, which is at the place of its hash or the next free one. */
+/* A hash table of each row's neighbours, so that one read tells whether there is an edge t -> x. A row of d entries has
+   2d places from 2 * begin on. A place is empty (-1) or holds an entry: at its hash, or at the next free place. */
 static inline int64_t first_place(int64_t node, int64_t degree)
 {
     return (int64_t)(((uint64_t)((uint32_t)node * 0x9e3779b1u) * (uint64_t)(2 * degree)) >> 32);
@@ -89,7 +89,7 @@ void make_links(const index_t *indptr, const index_t *indices, int64_t num_rows,
     }
 }
 
-/* Where a walk of the second order stands. */
+/* The state of a second-order walk. */
 typedef struct {
     uint64_t key, draws;
     int64_t walk, step, node, before;    /* `before` < 0: none */
@@ -101,12 +101,12 @@ typedef struct {
 
 /* node2vec (Grover and Leskovec, 2016): an edge v -> x of a walk that came from t is taken with a probability
    proportional to its weight times 1/p if x is t, 1 if t -> x is an edge too, else 1/q. By rejection (Yang et al.,
-   2019): x is drawn by weight alone and kept with a probability proportional to that factor, which is what `back`,
-   `near` and `far` are, of 2^32. Where 1/p would be the largest by far, what it is above the others is taken out of
-   that: `extra` is how many edges it is worth, and such a part of the draws goes back at once.
+   2019): x is drawn by weight alone and kept with a probability proportional to that factor: `back`, `near` and `far`
+   are these probabilities times 2^32. If 1/p is larger than the other factors, its excess over them is drawn separately:
+   `extra` is the excess in numbers of edges, and this share of the draws returns to t at once.
 
-   Each pass over the walks does one thing for all that wait for it, and writes down who comes next without a branch
-   that would have to be guessed. */
+   Each pass over the walks does one operation for all walks that need it, and lists the walks for the next pass without
+   a branch that the processor would have to predict. */
 void walk_second_order(
     const index_t *indptr, const index_t *indices, const alias_t *aliases, const int64_t *start, int64_t num_walks,
     int64_t length, uint64_t seed, const index_t *links, uint64_t back, uint64_t near, uint64_t far, double extra,
@@ -122,12 +122,12 @@ void walk_second_order(
         int moved[LANES], drawing[LANES], drawn[LANES], asking[LANES], accepted[LANES];
         int to_move = 0, to_draw = 0;
         for (int k = 0; k < LANES; k++) {
-            lane[k].step = length + 1; /* done: it takes the next walk */
+            lane[k].step = length + 1; /* finished: the lane takes the next walk */
             moved[to_move++] = k;
         }
         while (to_move + to_draw > 0) {
             int rows = 0;
-            for (int i = 0; i < to_move; i++) { /* a walk that is done makes room for another */
+            for (int i = 0; i < to_move; i++) { /* a finished walk makes room for another */
                 walker_t *one = lane + moved[i];
                 if (one->step > length) {
                     if (next >= last) continue;
@@ -212,7 +212,7 @@ void walk_second_order(
     }
 }
 
-/* Weighted rows as alias tables, by Vose's method (1991). Every row's sum is positive. Returns 1 without memory. */
+/* Alias tables of weighted rows, by Vose's method (1991). Every row's sum must be positive. 1 if malloc fails. */
 int64_t make_aliases(
     const index_t *indptr, const index_t *indices, const double *weights, int64_t num_rows, alias_t *aliases)
 {

@@ -17,7 +17,7 @@ SMALL = 1 << 12  # below this many steps one thread is quicker
 
 @functools.cache
 def _library(index_type: torch.dtype) -> ctypes.CDLL | None:
-    made = library("walks", index_t=index_type, exact=True)  # tables are made in Python too, to the same bits
+    made = library("walks", index_t=index_type, exact=True)  # Python makes tables with the same bits
     if made is None:
         return None
     pointer: Any = ctypes.c_void_p
@@ -33,7 +33,7 @@ def _library(index_type: torch.dtype) -> ctypes.CDLL | None:
 
 
 class Bias(NamedTuple):
-    """How likely a step that was drawn is kept, of 2³², and how many edges the way back is worth besides."""
+    """The chances, times 2³², that a drawn step is kept, and the excess of the step back: see walks.c."""
 
     back: int
     near: int
@@ -51,7 +51,7 @@ def walk(
     bias: Bias | None,
     links: Tensor | None,
 ) -> Tensor | None:
-    """Walks `[num_walks, length + 1]` on the CPU, or None without a compiler. See `mpnn.random_walks`."""
+    """Walks `[num_walks, length + 1]` on the CPU, or None without a compiler; see `mpnn.random_walks`."""
     library = _library(indptr.dtype)
     if library is None or (bias is not None and links is None) or not is_ordinary(start):
         return None
@@ -71,7 +71,7 @@ def walk(
 
 
 def make_links(indptr: Tensor, indices: Tensor) -> Tensor | None:
-    """The neighbours of every node by their hashes, `[2 * num_slots]`; None as above."""
+    """Hash tables of the neighbours of every node, `[2 * num_slots]`, or None without a compiler."""
     library = _library(indptr.dtype)
     if library is None:
         return None
@@ -83,7 +83,7 @@ def make_links(indptr: Tensor, indices: Tensor) -> Tensor | None:
 
 
 def make_aliases(indptr: Tensor, indices: Tensor, weights: Tensor) -> Tensor | None:
-    """The alias table `[num_slots, 3]` of float64 weights on the CPU, one for each slot; None as above."""
+    """The alias table `[num_slots, 3]` of float64 CPU weights `[num_slots]`, or None without a compiler."""
     library = _library(indptr.dtype)
     if library is None:
         return None

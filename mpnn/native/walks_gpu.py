@@ -1,5 +1,5 @@
 # mypy: disable-error-code="untyped-decorator,no-untyped-def,no-any-return"
-"""Random walks in Triton: the steps of `walks.c`, to the same bits, without a word to the host."""
+"""Random walks in Triton: the steps of `walks.c`, with the same bits, without waiting for the CPU."""
 
 # Triton reads the source of these functions and has its own types; annotations of Python's would mislead it.
 
@@ -14,7 +14,7 @@ LANES = 128  # walks of one program
 
 @functools.lru_cache(maxsize=64)
 def _numbers(values, device):
-    """Numbers in float64, on the device once: the copy makes the host wait."""
+    """Numbers as a float64 tensor, copied to the device once, since the CPU waits for the copy."""
     return torch.tensor(values, dtype=torch.float64, device=device)
 
 
@@ -44,7 +44,7 @@ def mix(z):
 
 @triton.jit
 def random(key, draws):
-    """The number of a walk that it draws as the so-manieth."""
+    """The random number of a walk after `draws` draws."""
     return mix(key + draws * 0x9E3779B97F4A7C15)
 
 
@@ -65,7 +65,7 @@ def entry(indices, aliases, begin, degree, draw, there, WEIGHTED: tl.constexpr):
 
 @triton.jit
 def has(indices, begin, end, node, there):
-    """Whether a node is among the entries of a row in order."""
+    """Whether a node is among the sorted entries of a row."""
     low = begin
     high = end
     for _ in range(32):
@@ -85,7 +85,7 @@ def walk(
     WEIGHTED: tl.constexpr, SECOND: tl.constexpr, LANES: tl.constexpr,
 ):
     # fmt: on
-    """Walk LANES walks; `chances` are the fields of `Bias`. What starts at no node is -1 throughout."""
+    """Walk LANES walks; `chances` are the fields of `Bias`. A walk without a start is -1 throughout."""
     number = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)
     inside = number < num_walks
     node = tl.load(start + number, mask=inside, other=-1)
@@ -111,7 +111,7 @@ def walk(
             extra = tl.load(chances + 3 + number * 0)
             left = tl.sum(waiting.to(tl.int32), 0)
             while left > 0:
-                # What the way back is worth above the others is drawn by itself.
+                # The excess of the step back over the other steps is drawn separately: see walks.c.
                 asking = waiting & came & (extra > 0)
                 draws = tl.where(asking, draws + 1, draws)
                 edges = tl.where(asking, degree.to(tl.float64) + extra, 1.0)

@@ -1,4 +1,4 @@
-"""Files that are looked at before they are believed: a library that was cut off crashes whoever loads it."""
+"""Files that are checked before use: loading a library that was cut off crashes the process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ ENDING = ".sum"
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is as it was when `put` put it there."""
+    """Whether a file has the length and the checksum that `put` stored."""
     summed = path.with_suffix(ENDING)
     try:
-        if not all(stat.S_ISREG(file.stat().st_mode) for file in (path, summed)):  # a pipe is waited for
+        if not all(stat.S_ISREG(file.stat().st_mode) for file in (path, summed)):  # reading a pipe would wait
             return False
         return summed.read_bytes() == _sum(path.read_bytes())
     except FileNotFoundError:
@@ -22,10 +22,10 @@ def is_whole(path: Path) -> bool:
 
 
 def put(made: Path, path: Path) -> None:
-    """Move a file to where it is looked for, when it is on disk, with its length and its sum beside it.
+    """Sync a file to disk and move it to its path, with its length and its checksum beside it.
 
-    Two processes may put the same file at once. Should theirs differ, and one's sum come to lie beside the
-    other's file, it is not whole, and is made again.
+    Two processes may put the same file at once. If their files differ, the checksum of one may lie beside the
+    file of the other; then `is_whole` is False, and the file is made again.
     """
     summed = made.with_suffix(ENDING)
     summed.write_bytes(_sum(made.read_bytes()))

@@ -87,7 +87,7 @@ def test_batches_and_what_a_transform_follows_have_no_address() -> None:
     ("tensor", "words"),
     [
         (torch.ones(6, dtype=torch.float64), "got 6 of torch.float64"),
-        (torch.ones(5), "needs 6 numbers of torch.float32.* got 5"),
+        (torch.ones(5), "needs 6 contiguous numbers of torch.float32.* got 5"),
         (torch.ones(7), "got 7"),
         (torch.ones(2, 3).t(), "strides"),
         (torch.ones(1).expand(6), "strides"),
@@ -131,5 +131,5 @@ def test_a_kernel_that_is_given_too_little_says_so(monkeypatch: pytest.MonkeyPat
     kernel = kernels[-1]  # those before are of its trial
     rows = [x] * len(kernel.program.inputs)
     for wrong in (x[:8], x[:, :3], x.double()):
-        with pytest.raises(MisfitError, match=r"needs 36 numbers of torch\.float32"):
+        with pytest.raises(MisfitError, match=r"needs 36 contiguous numbers of torch\.float32"):
             kernel(graph, [wrong, *rows[1:]])
