@@ -1,4 +1,4 @@
-"""Messages on regular topologies, recognised and given to the kernels made for them."""
+"""Recognises messages on regular topologies, and runs them on the dense kernels that are equal to them."""
 
 from mpnn.lowering.find import explain, lower, lower_recurrence
 from mpnn.lowering.rule import Example, NoMatchError, Rule

@@ -21,11 +21,11 @@ from mpnn.topology import Band, Causal, Complete, CompleteBipartite
 
 
 def match_attention(reading: Reading, graph: Graph) -> Lowered:
-    """Score = scale · q_i·k_j + biases, value = v_j, in any number of heads."""
+    """Recognise the score scale · q_i·k_j + biases and the value v_j, in any number of heads."""
     if reading.kinds != ("softmax",):
         raise NoMatchError("the messages are not reduced by one softmax")
     if "kept" in reading.operations:
-        raise NoMatchError("the message drops by seed and edge, and the kernel would draw otherwise")
+        raise NoMatchError("the message has dropout, for which the kernel would draw another mask")
     if foreign(reading):
         raise NoMatchError(f"the message uses {foreign(reading)}")
     value_shape, score_shape = reading.shapes
@@ -36,7 +36,7 @@ def match_attention(reading: Reading, graph: Graph) -> Lowered:
     value, score = reading.per_edge(rows, len(rows[0]))
     v = is_source_field(reading, rows, value)
     if v is None:
-        raise NoMatchError("the value is no field of the source")
+        raise NoMatchError("the value is not a field of the source")
     score = score.reshape(len(score), heads)
     for q, k in product(reading.of(Home.DST), reading.of(Home.SRC)):
         if q.size != k.size or q.size % heads:
@@ -48,14 +48,14 @@ def match_attention(reading: Reading, graph: Graph) -> Lowered:
         found = fit(score, [dot, *terms, torch.ones_like(dot)])
         if found is not None:
             scale, *weights, _ = found
-            # What all messages to a node have in common cancels in its softmax.
+            # A term that is the same for all messages to a node cancels in the softmax.
             kept = [(g, w) for g, w in zip(biases, weights, strict=True) if w and g.home is not Home.DST]
             return _lowered(q, k, v, scale, kept, heads, value_shape)
-    raise NoMatchError("the score is no scaled dot product with biases")
+    raise NoMatchError("the score is not a scaled dot product with biases")
 
 
 def fits_attention(graph: Graph) -> None:
-    """Every receiver must hear somebody: a softmax over nothing is zero here, and undefined in the kernel."""
+    """Require an edge into every node: a softmax over no edges is 0 in mpnn, and NaN in the kernel."""
     src, dst = lengths_of(graph)
     fewest = 2 if isinstance(graph, Complete) and not graph.self_loops else 1
     if min(src, default=0) < fewest or min(dst, default=0) < 1:
@@ -143,10 +143,10 @@ def attend(
     if edge_bias is not None:
         bias = _plus(bias, _dense_bias(graph, edge_bias, src, dst))
     elif not (is_causal and bias is None):
-        # A causal flag needs no mask of lengths: the padding is behind all that look at it in earnest.
+        # A causal flag needs no mask of lengths: the padding comes after all queries that are not padding.
         if src.is_padding is not None:
             hidden = src.is_padding[:, None, None]
-            if backwards:  # else the padding, which is cut off, would see nothing: its gradient would be NaN
+            if backwards:  # else queries of the padding would have no key, and NaN gradients
                 hidden = hidden & ~src.is_padding[:, None, :, None]
             bias = _plus(bias, _forbidden(hidden, q))
         if isinstance(graph, Complete) and not graph.self_loops:
@@ -179,7 +179,7 @@ def _dense_bias(graph: Graph, bias: Tensor, src: Batch, dst: Batch) -> Tensor:
         return bias.view(shape).permute(0, 3, 1, 2)
     dense = bias.new_full((shape[0] * shape[1] * shape[2], shape[3]), -torch.inf)
     if dst.is_padding is not None:
-        # The rows of the padding, which are cut off, must not be empty: their gradient would be NaN.
+        # The rows of the padding, which are cut off, must have a key: else their gradients would be NaN.
         dense = dense.masked_fill(dst.is_padding.flatten().repeat_interleave(src.longest)[:, None], 0)
     return dense.index_copy(0, slots, bias).view(shape).permute(0, 3, 1, 2)
 
@@ -187,7 +187,7 @@ def _dense_bias(graph: Graph, bias: Tensor, src: Batch, dst: Batch) -> Tensor:
 def _slots(graph: Graph, src: Batch, dst: Batch) -> Tensor | None:
     everybody = src.slots is None and dst.slots is None and not isinstance(graph, Causal)
     if everybody and not graph.is_reversed and not (isinstance(graph, Complete) and not graph.self_loops):  # type: ignore[attr-defined]
-        return None  # the edges are the entries of the matrix, in their order
+        return None  # the edges are the entries of the matrix, in order
     sender = graph.src if src.slots is None else src.slots[graph.src]
     receiver = graph.dst if dst.slots is None else dst.slots[graph.dst]
     return receiver * src.longest + sender % src.longest

@@ -1,4 +1,4 @@
-"""Attention in a window, in blocks of queries that a kernel for dense attention takes."""
+"""Attention in a window, as dense attention of blocks of queries."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from mpnn.topology import Band
 
 @dataclass(frozen=True)
 class Blocks:
-    """Blocks of queries, each with the stretch of keys that it sees: memory grows with length times window.
+    """Blocks of queries, each with the stretch of keys in its windows: memory grows with length times window.
 
-    Of a dilated band, every residue of the position by the dilation is a sequence of its own, a strand.
+    In a dilated band, the positions with the same remainder modulo the dilation form a separate sequence, a
+    strand.
     """
 
     length: int
@@ -28,7 +29,7 @@ class Blocks:
 
     @classmethod
     def of(cls, length: int, reach: tuple[int, int], dilation: int) -> Blocks:
-        """Blocks for sequences of a length, whose nodes see so many to the left and to the right."""
+        """Blocks for sequences of a length, whose windows have `left` and `right` keys beside the node."""
         strand = ceil(length / dilation)
         block = min(max(sum(reach), 64), strand)
         count = ceil(strand / block)
@@ -37,12 +38,12 @@ class Blocks:
 
     @property
     def span(self) -> int:
-        """Keys that a block sees."""
+        """The number of keys in the windows of a block."""
         return self.left + self.block + self.right
 
     @property
     def padding(self) -> int:
-        """Places behind the sequence that fill up the last blocks."""
+        """The number of places that fill up the last blocks."""
         return self.count * self.block * self.dilation - self.length
 
     def strands(self, x: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ class Blocks:
         return wide.transpose(-1, -2).reshape(-1, self.dilation * self.count, self.span, x.size(-1))
 
     def slots(self, graph: Band, lengths: tuple[int, ...]) -> Tensor:
-        """`[num_edges]`: where each edge is among all queries of all blocks by the keys that these see."""
+        """`[num_edges]`: the place of each edge among (query, key of its block), flattened."""
         sizes = torch.tensor(lengths, device=graph.device)
         start = torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
         sequence = torch.repeat_interleave(torch.arange(len(lengths), device=graph.device), sizes)
@@ -78,7 +79,7 @@ class Blocks:
         return flat.view(shape).movedim(-1, 1)
 
     def forbidden(self, lengths: Tensor | None, like: Tensor) -> Tensor:
-        """`[batch or 1, dilation * count, block, span]`, -inf where a query does not see a key."""
+        """`[batch or 1, dilation * count, block, span]`, -inf where a key is outside a query's window."""
         position = torch.arange(self.length, device=like.device)
         exists = (position < self.length)[None] if lengths is None else position < lengths[:, None]
         present = F.pad(exists, (0, self.padding))
@@ -88,7 +89,7 @@ class Blocks:
         row = torch.arange(self.block, device=like.device)[:, None]
         column = torch.arange(self.span, device=like.device)
         near = (column >= row) & (column <= row + self.left + self.right)
-        # Queries of the padding are cut off, but must see something: their gradient would be NaN.
+        # Queries of the padding, which are cut off, must have a key: else their gradients would be NaN.
         allowed = (near & (seen | ~asking)).flatten(1, 2)
         return like.new_zeros(allowed.shape).masked_fill(~allowed, -torch.inf)
 
@@ -103,7 +104,7 @@ def banded_attention(
     key_bias: Tensor | None = None,
     edge_bias: Tensor | None = None,
 ) -> Tensor:
-    """Attention to the neighbours in a sequence, block by block.
+    """Attention in the window of each node of a sequence, block by block.
 
     Shapes: q, k, v `[batch, heads, length, channels]`, lengths `[batch]`, key_bias `[batch, heads or 1, 1,
     length]`, edge_bias as `Blocks.spread` makes it.

@@ -1,4 +1,4 @@
-"""Rows of graphs of unequal sizes, as the padded batches that dense kernels take."""
+"""Converts rows of graphs of unequal sizes to the padded batches that dense kernels take, and back."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Batch:
 
     @property
     def longest(self) -> int:
-        """Rows of each graph, with its padding."""
+        """The number of rows of each graph, padding included."""
         return max(self.lengths)
 
     def pad(self, rows: Tensor) -> Tensor:
-        """Give every graph the length of the longest; zeros are put behind the others."""
+        """`[num_graphs, longest, ...]`: the rows of each graph, then zeros."""
         shape = (len(self.lengths), self.longest, *rows.shape[1:])
         if self.slots is None:
             return rows.reshape(shape)
@@ -43,6 +43,6 @@ class Batch:
         return flat.index_copy(0, self.slots, rows).view(shape)
 
     def unpad(self, padded: Tensor) -> Tensor:
-        """The rows, graph by graph."""
+        """`[sum(lengths), ...]`: the rows without the padding."""
         flat = padded.flatten(0, 1)
         return flat if self.slots is None else flat.index_select(0, self.slots)

@@ -22,18 +22,18 @@ from mpnn.step.step import Recurrence
 
 @dataclass(frozen=True)
 class Part:
-    """A function of rows, and of weights that it reached by itself."""
+    """A traced function of rows, and of weights that it reads from its module."""
 
     module: fx.GraphModule
     captured: tuple[tuple[Path, torch.Size], ...]
 
     @property
     def operations(self) -> frozenset[str]:
-        """What it is made of."""
+        """The names of its operations."""
         return frozenset(op_name(n) for n in self.module.graph.nodes if n.op == "call_function")
 
     def __call__(self, rows: Sequence[Tensor], weights: dict[Path, Tensor]) -> list[Tensor]:
-        """Its results for other numbers, in float64."""
+        """Its results for given rows and weights, in float64."""
         nodes = list(self.module.graph.nodes)
         placeholders = [n for n in nodes if n.op == "placeholder"]
         constants = {n: getattr(self.module, n.target).double() for n in nodes if n.op == "get_attr"}
@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a node makes of its input at the start of a sequence, and after a state before it."""
+    """The functions by which a node computes its state: as the first of a sequence, and after others."""
 
     width: int  # of the input
     states: tuple[int, ...]  # widths
@@ -94,28 +94,28 @@ def read_cell(call: Recurrence) -> Cell:
         fields = call.prepare({name: x})
         return update(call.nothing(x.size(0), fields), fields)
 
-    def heard_of(fields: dict[str, Any], x_before: Tensor, states: Sequence[Tensor]) -> Tensor:
+    def message_of(fields: dict[str, Any], x_before: Tensor, states: Sequence[Tensor]) -> Tensor:
         before = call.prepare({name: x_before}) | dict(zip(call.state, states, strict=True))
-        heard: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         for p in parameters_of(call.message):
             values = before if p.residency is Residency.SRC else fields
             if p.residency is Residency.GIVEN and not p.required:
                 continue
             if p.residency is Residency.GIVEN or p.field not in values:
                 raise NotFusableError(f"the message asks for {p.name!r}")
-            heard[p.name] = values[p.field]
-        message = call.message(**heard)
+            arguments[p.name] = values[p.field]
+        message = call.message(**arguments)
         if not isinstance(message, Tensor):
             raise NotFusableError(f"the message is a {type(message).__name__}")
         return message
 
     def following(x: Tensor, x_before: Tensor, *states: Tensor) -> list[Tensor]:
         fields = call.prepare({name: x})
-        return update(heard_of(fields, x_before, states), fields)
+        return update(message_of(fields, x_before, states), fields)
 
     def joining(x: Tensor, x_before: Tensor, *states: Tensor) -> list[Tensor]:
         fields, half = call.prepare({name: x}), len(states) // 2
-        parts = [heard_of(fields, x_before, part) for part in (states[:half], states[half:])]
+        parts = [message_of(fields, x_before, part) for part in (states[:half], states[half:])]
         return update(parts[0] + parts[1], fields)
 
     began, widths = _trace(call, first, [x])

@@ -1,11 +1,11 @@
-"""The LSTM on trees and other directed acyclic graphs: two products a level, and no graph of autograd's.
+"""The LSTM on trees and other directed acyclic graphs: two products for each level, in one autograd function.
 
     h = Σ_j h_j,  f_j = σ(x_f + U_f h_j),  (i, g, o) = σ, tanh, σ(x_igo + U_igo h)
     c' = i g + Σ_j f_j c_j,  h' = o tanh(c')                            (Tai et al., 2015, eq. 2 to 8)
 
 The nodes are numbered level by level, so that a level is a slice of every tensor and is written in place.
-Forget gates are computed only for those that hear somebody. On the way back each level leaves the gradients
-at its gates, and those of the weights are one product each, over all levels at once.
+Forget gates are computed only for nodes with incoming edges. The backward pass writes the gradients of the
+gates of each level, and then computes the gradient of each weight as one product over all levels.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Layout:
     dst: Tensor
     in_ptr: Tensor  # the edges that enter n: in_ptr[n] to in_ptr[n + 1]
     out_ptr: Tensor
-    out_edge: Tensor  # those that leave n: out_edge[out_ptr[n]] to out_edge[out_ptr[n + 1]]
-    last: Tensor  # numbers of the nodes that nobody hears, in their order in the graph
+    out_edge: Tensor  # the edges that leave n: out_edge[out_ptr[n]] to out_edge[out_ptr[n + 1]]
+    last: Tensor  # numbers of the nodes without outgoing edges, in their order in the graph
     levels: tuple[tuple[int, int, int, int], ...]  # the first node and the next level's, the same of edges
 
     @classmethod
@@ -92,7 +92,7 @@ def by_levels(layout: Layout, x: Tensor, w: Tensor, u: Tensor, b: Tensor | None)
 
 
 class _Compiled(torch.autograd.Function):
-    """The same, by two products a level and a loop in C."""
+    """`by_levels` as an autograd function: two products for each level, and a loop in C."""
 
     @staticmethod
     def forward(ctx: Any, layout: Layout, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -121,7 +121,7 @@ class _Compiled(torch.autograd.Function):
         layout, inputs = cast(Layout, ctx.layout), ctx.saved_tensors[:4]
         wanted = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled() or not (in_reach(d_h) and in_reach(d_c)):
-            # To be differentiated again, or several gradients at once.
+            # If the gradients are differentiated again, or are a batch of gradients.
             asked = [v for v, is_asked in zip(inputs, wanted, strict=True) if is_asked]
             again = torch.is_grad_enabled()
             with torch.enable_grad():
@@ -161,7 +161,7 @@ def _kernel(layout: Layout, tensors: dict[str, Tensor]) -> Kernel:
 
 
 def _parted(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """From torch.nn's order of gates, i, f, g, o: those of a node side by side, and that of an edge."""
+    """Split torch.nn's gates i, f, g, o into the gates of a node, i, g, o, and the gate of an edge, f."""
     i, f, g, o = weight.chunk(4)
     return torch.cat([i, g, o]), f
 
@@ -172,7 +172,7 @@ def _joined(igo: Tensor, f: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ChildSum:
-    """A recognised LSTM, and where its weights are."""
+    """A recognised LSTM, and the paths of its weights."""
 
     paths: tuple[Path | None, ...]
 
@@ -191,7 +191,7 @@ class ChildSum:
 
 
 def match_child_sum(cell: Cell, graph: Graph) -> ChildSum:
-    """A cell with the equations of the LSTM, of which each child has a forget gate of its own."""
+    """Recognise a cell with the equations of the LSTM, and a separate forget gate for each child."""
     found: Recurrent = find_roles(cell, (LSTM,), several=True)
     if found.paths[-1] is not None:
         raise NoMatchError("the cell projects its state")
@@ -199,7 +199,7 @@ def match_child_sum(cell: Cell, graph: Graph) -> ChildSum:
 
 
 def fits_child_sum(graph: Graph) -> None:
-    """What the sums over edges are made of is repeatable on the CPU."""
+    """Require the CPU, where the sums over edges are repeatable."""
     if graph.device.type != "cpu":
         raise NoMatchError("the graph is not on the CPU")
     if torch.is_autocast_enabled("cpu"):

@@ -20,7 +20,7 @@ CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transp
 
 
 def match_convolution(reading: Reading, graph: Graph) -> Lowered:
-    """The message x_j W[type]; a dimension of x_j in front of its channels counts groups."""
+    """Recognise the message x_j W[type]; with groups, x_j is `[groups, channels]`."""
     assert isinstance(graph, Grid)
     if reading.kinds != ("sum",):
         raise NoMatchError("the messages are not reduced by one sum")
@@ -31,7 +31,7 @@ def match_convolution(reading: Reading, graph: Graph) -> Lowered:
     (message,) = reading.per_edge(rows, len(rows[0]))
     found = typed_matrices(reading, rows, message, num_types)
     if found is None:
-        raise NoMatchError("the message is no x_j W[edge_type]")
+        raise NoMatchError("the message is not x_j W[edge_type]")
     x, weight, order = found
     out_shape, dims = reading.shapes[0], order.tolist()
 
@@ -48,7 +48,7 @@ def match_convolution(reading: Reading, graph: Graph) -> Lowered:
 
 
 def fits_convolution(graph: Graph) -> None:
-    """Kernels exist for up to three dimensions."""
+    """Require at most three dimensions: PyTorch has no other kernels."""
     assert isinstance(graph, Grid)
     if len(graph.in_shape) > 3:
         raise NoMatchError(f"the grid has {len(graph.in_shape)} dimensions")
@@ -78,13 +78,13 @@ def _transposed(image: Tensor, matrices: Tensor, grid: Grid) -> Tensor:
 
 
 def _inside(image: Tensor, d: int, extent: int, front: int) -> Tensor:
-    """Cut off what lies in the padding; inputs that no window reached hear nothing."""
+    """Cut off the padding; inputs outside of all windows get 0."""
     missing = max(0, front + extent - image.size(d))
     return _wider(image, d, 0, missing).narrow(d, front, extent)
 
 
 def _around(image: Tensor, d: int, extent: int, front: int) -> Tensor:
-    """Add what lies in the padding to the other side, as often as it goes round."""
+    """Add the padding to the opposite side, once for each time that it wraps around."""
     before = -front % extent
     behind = -(before + image.size(d)) % extent
     turns = torch.unflatten(_wider(image, d, before, behind), d, (-1, extent))

@@ -1,4 +1,4 @@
-"""Attention in windows and blocks by FlexAttention, on a GPU: keys that nobody sees are skipped."""
+"""Attention in windows by FlexAttention, on a GPU: blocks of keys outside of all windows are skipped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mpnn.graph.graph import Graph
 from mpnn.native.gpu import has_triton, sent
 from mpnn.topology import Band, Causal, Complete
 
-if TYPE_CHECKING:  # slow to import, and most do without
+if TYPE_CHECKING:  # slow to import, and rarely used
     from torch.nn.attention.flex_attention import BlockMask
 
 BLOCK = 128  # queries and keys, as the kernel takes them
@@ -24,7 +24,7 @@ FEWEST = 16  # channels of a product on these
 
 
 class Window(NamedTuple):
-    """A node at place i of its strand hears those at i - left .. i + right; see `Blocks` for strands."""
+    """The window i - left .. i + right of the node at place i of its strand; see `Blocks` for strands."""
 
     left: int
     right: int
@@ -32,7 +32,7 @@ class Window(NamedTuple):
 
     @classmethod
     def of(cls, graph: Graph, longest: int) -> Window | None:
-        """The window of a topology; None if it is none, or a flag of other kernels."""
+        """The window of a topology; None if it has none, or a kernel has a flag for it."""
         if isinstance(graph, Band):
             reach = graph.left, graph.right
             return cls(*(reach[::-1] if graph.is_reversed else reach), graph.dilation)
@@ -45,7 +45,7 @@ class Window(NamedTuple):
 
 
 def suits(query: Tensor, value: Tensor) -> bool:
-    """Whether the kernel is for such tensors: it is one in Triton, and torch.func does not see through it."""
+    """Whether the Triton kernel takes such tensors; under torch.func it cannot run."""
     return (
         query.is_cuda
         and query.dtype in TYPES
@@ -82,10 +82,10 @@ def _kernel() -> Callable[..., Any]:
 
 
 def block_mask(window: Window, lengths: tuple[int, ...], strand: int, device: torch.device) -> BlockMask:
-    """Which blocks of keys a block of queries sees, from a formula: no matrix of all pairs is looked at."""
+    """The blocks of keys in the windows of each block of queries, without a matrix of all pairs."""
     from torch.nn.attention.flex_attention import BlockMask
 
-    # One kernel serves all windows: what differs between them is read from tensors.
+    # One kernel serves all windows: their sizes are read from tensors.
     sides = sent([window.left, window.right], device)
     ends = _ends(window, lengths, strand, device)
 
@@ -94,7 +94,7 @@ def block_mask(window: Window, lengths: tuple[int, ...], strand: int, device: to
 
     def near_and_there(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
         assert ends is not None
-        # Queries of the padding, which are cut off, see each other.
+        # Queries of the padding, which are cut off, have the keys of the padding.
         return near(b, h, query, key) & ((key < ends[b]) == (query < ends[b]))
 
     count = ceil(strand / BLOCK)
@@ -112,7 +112,7 @@ def block_mask(window: Window, lengths: tuple[int, ...], strand: int, device: to
 
 
 def _ends(window: Window, lengths: tuple[int, ...], strand: int, device: torch.device) -> Tensor | None:
-    """How many places of each strand are there; None if all."""
+    """The number of real places of each strand; None if there is no padding."""
     sizes = sent(lengths, device)[:, None] - torch.arange(window.dilation, device=device)
     ends = torch.div(sizes + window.dilation - 1, window.dilation, rounding_mode="floor").clamp(min=0)
     whole = all(n == strand * window.dilation for n in lengths)

@@ -1,4 +1,4 @@
-"""Node features of a lattice, as the images that convolution and pooling kernels take."""
+"""Converts node features of a grid to the images that convolution and pooling kernels take, and back."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def to_rows(image: Tensor) -> Tensor:
 
 
 def common_padding(grid: Grid) -> Shape | None:
-    """The padding that a kernel can do itself: as much in front as behind, and not around the world."""
+    """The padding that a kernel has an argument for: equal on both sides, and not periodic."""
     if any(grid.periodic) or any(front != behind for front, behind in grid.padding):
         return None
     return tuple(front for front, _ in grid.padding)
 
 
 def padded(image: Tensor, grid: Grid, fill: float = 0.0) -> Tensor:
-    """An image with its border; in periodic dimensions that is the other side."""
+    """An image with its padding: zeros, or in periodic dimensions the opposite side."""
     for d, ((front, behind), wraps) in enumerate(zip(grid.padding, grid.periodic, strict=True)):
         if not wraps:
             sides = [0, 0] * (image.dim() - 3 - d) + [front, behind]
@@ -43,6 +43,6 @@ def padded(image: Tensor, grid: Grid, fill: float = 0.0) -> Tensor:
 
 
 def refuse_reversed(grid: Windows) -> None:
-    """For kernels that have no transposed form."""
+    """Raise for a reversed grid: for kernels without a transposed form."""
     if grid.is_reversed:
         raise NoMatchError("the grid is reversed")

@@ -16,7 +16,7 @@ from mpnn.topology import Complete
 
 
 def match_linear(reading: Reading, graph: Graph) -> Lowered:
-    """The message w_e x_j, with one number w_e per edge."""
+    """Recognise the message w_e x_j, with one number w_e per edge."""
     if reading.kinds != ("sum",):
         raise NoMatchError("the messages are not reduced by one sum")
     if foreign(reading):
@@ -32,7 +32,7 @@ def match_linear(reading: Reading, graph: Graph) -> Lowered:
             found = fit(message, [product])
             if found is not None:
                 return _lowered(weight, x, found[0], reading.shapes[0])
-    raise NoMatchError("the message is no w_e x_j")
+    raise NoMatchError("the message is not w_e x_j")
 
 
 def _lowered(weight: Given, x: Given, factor: float, shape: tuple[int, ...]) -> Lowered:
@@ -46,7 +46,7 @@ def _lowered(weight: Given, x: Given, factor: float, shape: tuple[int, ...]) -> 
 
 
 def fits_linear(graph: Graph) -> None:
-    """The edges must be the entries of a matrix, in their order."""
+    """Require that the edges are the entries of a matrix, in order."""
     fits_attention(graph)
     if any(len(set(lengths)) > 1 for lengths in lengths_of(graph)):
         raise NoMatchError("the graphs of the batch differ in size")

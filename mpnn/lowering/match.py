@@ -28,7 +28,7 @@ TOLERANCE = 1e-11
 
 
 def foreign(reading: Reading) -> str:
-    """Which operation of a message is none of a polynomial, or ""."""
+    """An operation of a message that no polynomial has, or ""."""
     if reading.operations <= POLYNOMIAL:
         return ""
     return ", ".join(sorted(reading.operations - POLYNOMIAL))

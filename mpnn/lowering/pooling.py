@@ -28,7 +28,7 @@ ADAPTIVE: dict[int, Callable[..., Any]] = {
 
 
 def match_pooling(kind: str) -> Callable[[Reading, Graph], Lowered]:
-    """The message x_j itself, of which the "max" or the "sum" is taken."""
+    """Recognise the message x_j, reduced by "max" or "sum"."""
 
     def match(reading: Reading, graph: Graph) -> Lowered:
         if reading.kinds != (kind,):
@@ -39,7 +39,7 @@ def match_pooling(kind: str) -> Callable[[Reading, Graph], Lowered]:
         (message,) = reading.per_edge(rows, len(rows[0]))
         x = is_source_field(reading, rows, message)
         if x is None:
-            raise NoMatchError("the message is no field of the source")
+            raise NoMatchError("the message is not a field of the source")
         pool = _adaptive_sum if isinstance(graph, AdaptiveGrid) else _largest if kind == "max" else _sum
 
         def run(graph: Graph, values: Sequence[Tensor]) -> list[Tensor]:
@@ -53,7 +53,7 @@ def match_pooling(kind: str) -> Callable[[Reading, Graph], Lowered]:
 
 
 def fits_max_pooling(graph: Graph) -> None:
-    """Every window must hold an input: the largest of none is zero here, and minus infinity in the kernel."""
+    """Require an input in every window: the maximum of none is 0 in mpnn, and -inf in the kernel."""
     assert isinstance(graph, Grid)
     fits_windows(graph)
     for extent, kernel, gap, (front, behind) in zip(
@@ -65,7 +65,7 @@ def fits_max_pooling(graph: Graph) -> None:
 
 
 def fits_sum_pooling(graph: Graph) -> None:
-    """The kernel knows no dilation."""
+    """Require a grid without dilation: the kernel has no such argument."""
     assert isinstance(graph, Grid)
     fits_windows(graph)
     if any(gap != 1 for gap in graph.dilation):
@@ -73,7 +73,7 @@ def fits_sum_pooling(graph: Graph) -> None:
 
 
 def fits_windows(graph: Graph) -> None:
-    """Kernels exist for up to three dimensions, and one direction."""
+    """Require at most three dimensions, and a grid that is not reversed: PyTorch has no other kernels."""
     assert isinstance(graph, Windows)
     if len(graph.in_shape) > 3:
         raise NoMatchError(f"the grid has {len(graph.in_shape)} dimensions")

@@ -1,4 +1,4 @@
-"""A message as the dense rules read it: values per node, and a small function of them per edge."""
+"""A message as the rules read it: values per node, and a small function of them per edge."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mpnn.step.step import Step
 
 @dataclass(frozen=True)
 class Given:
-    """One of the values from which a message is computed."""
+    """A value that the messages are computed from."""
 
     index: int
     home: Home
-    shape: tuple[int, ...]  # of a row; of the whole where all edges share it
+    shape: tuple[int, ...]  # of a row; of the tensor where all edges share it
     dtype: torch.dtype
 
     @property
@@ -33,7 +33,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a traced message does per edge, after everything that can be has been done per node."""
+    """A traced message: the work at the nodes done, a function of values per edge is left."""
 
     kinds: tuple[str, ...]  # the reductions
     given: tuple[Given, ...]
@@ -44,7 +44,7 @@ class Reading:
     core: Evaluator
 
     def of(self, home: Home) -> list[Given]:
-        """The values that live in one place."""
+        """The values of one home."""
         return [given for given in self.given if given.home is home]
 
     def per_edge(self, rows: Sequence[Tensor], num_edges: int) -> list[Tensor]:

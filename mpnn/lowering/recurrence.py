@@ -1,9 +1,9 @@
-"""A cell along a chain is a recurrent network, for which there are fused kernels.
+"""A cell along a chain is a recurrent network, for which PyTorch has fused kernels.
 
 The traced cell is compared with the equations of torch.nn's cells at random points, with its own weights in
-every role that their shapes allow. Sums, products, sigmoid and tanh make analytic functions, and two of these
-that agree at random points are equal; a ReLU may stand once, at the end, where the half of the points that
-it lets through decide.
+every role that their shapes allow. Sums, products, sigmoid and tanh make analytic functions, and two analytic
+functions that agree at random points are equal. A single ReLU at the end is allowed: the points at which it
+is positive decide.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ KERNELS = (
 
 @dataclass(frozen=True)
 class Recurrent:
-    """A recognised cell: the kernel, and where its weights are."""
+    """A recognised cell: its kernel, and the paths of its weights."""
 
     kernel: Kernel
     paths: tuple[Path | None, ...]
@@ -113,7 +113,7 @@ class Packing:
     rows: Tensor  # [num_nodes]: the node at each place
     places: Tensor  # [num_nodes]: the place of each node
     batch_sizes: (
-        Tensor  # [longest]: how many sequences have that many nodes; on the CPU, where kernels want it
+        Tensor  # [longest]: the number of sequences that have a t-th node; on the CPU, where kernels take it
     )
     order: Tensor  # [num_graphs]: the rank of each sequence, the longest first
 
@@ -134,18 +134,18 @@ class Packing:
 
 
 def match_recurrence(cell: Cell, graph: Graph) -> Recurrent:
-    """A cell whose state is h, or h and c, with the equations of torch.nn's RNN, GRU or LSTM."""
+    """Recognise a cell with the equations of torch.nn's RNN, GRU or LSTM, whose state is h, or h and c."""
     return find_roles(cell, KERNELS)
 
 
 def find_roles(cell: Cell, kernels: tuple[Kernel, ...], several: bool = False) -> Recurrent:
-    """The kernel, and the role of each weight, with which its equations are those of a cell.
+    """The kernel whose equations are those of the cell, and the role of each weight.
 
-    With `several`, also those of a node that hears two others: their sum of h, their sum of c with a forget
-    gate for each.
+    With `several`, the equations must also hold for a node with two incoming edges: the sum of both h, and
+    the sum of both c with a forget gate for each.
 
     Raises:
-        NoMatchError: there is none.
+        NoMatchError: there is no such kernel.
     """
     operations = cell.first.operations | cell.following.operations
     relu = sum(n.name.startswith("relu") for n in cell.following.module.graph.nodes)
@@ -180,7 +180,7 @@ def find_roles(cell: Cell, kernels: tuple[Kernel, ...], several: bool = False) -
 
 
 def _joined(x: Tensor, states: States, others: States, weights: Weights) -> States:
-    """An LSTM's node that hears two others."""
+    """The states of an LSTM's node with two incoming edges."""
     w, u, b, b_h, projection = weights
     (h, c), (h_2, c_2) = states, others
 
@@ -195,14 +195,14 @@ def _joined(x: Tensor, states: States, others: States, weights: Weights) -> Stat
 
 
 def _roles(cell: Cell, kernel: Kernel) -> Iterator[tuple[Path | None, ...]]:
-    """Every way to take the weights for those of a kernel, as far as shapes tell."""
-    heard, hidden = cell.states[0], cell.states[-1]
+    """Every assignment of the cell's weights to those of a kernel that their shapes allow."""
+    state, hidden = cell.states[0], cell.states[-1]
     rows = kernel.gates * hidden
     shapes = cell.weights
     biases = [path for path, shape in shapes.items() if shape == (rows,)]
-    projections = [path for path, shape in shapes.items() if shape == (heard, hidden)]
+    projections = [path for path, shape in shapes.items() if shape == (state, hidden)]
     for w in (path for path, shape in shapes.items() if shape == (rows, cell.width)):
-        for u in (path for path, shape in shapes.items() if shape == (rows, heard) and path != w):
+        for u in (path for path, shape in shapes.items() if shape == (rows, state) and path != w):
             for b, c in permutations([*biases, None, None], 2):
                 used = {w, u, b, c} - {None}
                 if len(used) == len(shapes):
@@ -213,7 +213,7 @@ def _roles(cell: Cell, kernel: Kernel) -> Iterator[tuple[Path | None, ...]]:
 
 
 def fits_recurrence(graph: Graph) -> None:
-    """A kernel reads sequences that have a first node."""
+    """Require a node in every sequence of the batch."""
     assert isinstance(graph, Chain)
     if min(graph.lengths, default=0) < 1:
         raise NoMatchError("the batch has sequences without nodes")

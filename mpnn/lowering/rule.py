@@ -1,4 +1,4 @@
-"""What a lowering rule is."""
+"""The types of a lowering rule."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class NoMatchError(Exception):
 
 @dataclass(frozen=True)
 class Example:
-    """What a rule applies to, for its test against eager.
+    """An example to which a rule applies, for its test against `eager`.
 
-    A message is a function; a cell a module that says what a `Topological` layer says.
+    A message is a function; a cell is a module with the methods of a `Topological` layer.
     """
 
     graph: Graph

@@ -1,4 +1,4 @@
-"""What is fast: the list of everything that runs on a specialist's kernel."""
+"""The list of rules: every kind of step that runs on a dense kernel of PyTorch."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _linear_examples() -> list[Example]:
 
 
 class _Elman(nn.Module):
-    """h_i = relu(W x_i + U h_j + b): a cell of somebody's own, without a part that is prepared."""
+    """h_i = relu(W x_i + U h_j + b): a user's cell, without a part that is prepared."""
 
     state: tuple[str, ...] = ("h",)
 
@@ -187,25 +187,25 @@ class _Gated(_Elman):
 
 
 class _Memory(_Elman):
-    """The LSTM; the state before is h and c side by side."""
+    """The LSTM; the state is h and c side by side."""
 
     state = ("h", "c")
 
     def __init__(self, projected: int = 0) -> None:
         super().__init__()
-        heard = projected or 4
-        self.lin, self.loop = nn.Linear(3, 16), nn.Linear(heard, 16)
-        self.project = nn.Linear(4, heard, bias=False) if projected else None
-        self.heard = heard
+        width = projected or 4
+        self.lin, self.loop = nn.Linear(3, 16), nn.Linear(width, 16)
+        self.project = nn.Linear(4, width, bias=False) if projected else None
+        self.width = width
 
     def message(self, h_j: Tensor, c_j: Tensor) -> Tensor:  # type: ignore[override]
         return torch.cat([h_j, c_j], -1)
 
     def nothing(self, num_nodes: int, fields: Any) -> Tensor:
-        return self.lin.weight.new_zeros(num_nodes, self.heard + 4)
+        return self.lin.weight.new_zeros(num_nodes, self.width + 4)
 
     def update(self, received: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-        h, c = received[:, : self.heard], received[:, self.heard :]
+        h, c = received[:, : self.width], received[:, self.width :]
         i, f, g, o = (self.lin(x) + self.loop(h)).chunk(4, -1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         h = torch.sigmoid(o) * torch.tanh(c)

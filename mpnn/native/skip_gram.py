@@ -47,8 +47,8 @@ def train_skip_gram(
 ) -> float | None:
     """Train both tables on all pairs of the walks; return the mean loss.
 
-    The tables, float32 `[num_nodes, channels]`, change in place. Without a compiler, change nothing and return
-    None. See `mpnn.models.embedding.skip_gram`.
+    The tables, float32 `[num_nodes, channels]`, change in place. Without a compiler nothing changes, and the
+    result is None. See `mpnn.models.embedding.skip_gram`.
     """
     library = _library(nodes.size(1))
     if library is None:

@@ -1,1 +1,1 @@
-"""Per-edge programs as C, compiled by the system compiler and called on raw pointers."""
+"""Programs for one edge as C, compiled by the system compiler and called on raw pointers."""

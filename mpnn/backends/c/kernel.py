@@ -1,4 +1,4 @@
-"""Compiled programs, called on the tensors' own memory."""
+"""Compiled programs, called on the memory of tensors."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from mpnn.plan.ir import Program, compute_type
 from mpnn.plan.rows import NotFusableError
 from mpnn.plan.stems import MappedRows
 
-MOST_NUMBERS = 1 << 17  # of a row: 1 MB of a stack, of which a thread has 2 MB at least
+MOST_NUMBERS = 1 << 17  # of a row: 1 MB on the stack; a thread has at least 2 MB
 HEAVY_DEGREE = 8192  # a row with more edges is split, so that a hub does not leave the other cores idle
 EDGES_PER_TASK = 4096
-EDGES_PER_TASK_OF_BLOCK = 1024  # finer, for all threads wait at the end of each block
+EDGES_PER_TASK_OF_BLOCK = 1024  # smaller tasks, since all threads wait at the end of each block
 MOST_TASKS = 512
 _NOTHING = ctypes.create_string_buffer(8)
-NOTHING = ctypes.addressof(_NOTHING)  # where a kernel has no scratch space
-SMALL = 1 << 20  # below this many numbers, a fraction of a millisecond, one thread is surer to be quick
+NOTHING = ctypes.addressof(_NOTHING)  # the address that a kernel without scratch space gets
+SMALL = 1 << 20  # below this many numbers, a fraction of a millisecond, one thread is fast enough
 
 
 class Rows(ctypes.Structure):
@@ -48,25 +48,25 @@ class Rows(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Tasks:
-    """Some rows of a graph in pieces of similar work: what each thread takes next."""
+    """A slice of a graph's rows, cut into tasks of similar work, which threads take one after the other."""
 
     csr: CSR
-    rows: slice  # which they are
+    rows: slice  # the slice
     tasks: np.ndarray  # [num_tasks, 4], see rows.h
     heavy: np.ndarray  # [num_heavy, 3]
     num_parts: int
-    raw: Rows  # where all of this is in memory
-    at: int  # where that is
-    counts: dict[Home, int]  # of all rows of a tensor, by where these live
+    raw: Rows  # the struct that a kernel reads
+    at: int  # its address
+    counts: dict[Home, int]  # the number of rows of a tensor, by the tensor's home
 
 
 def tasks_of(graph: Graph, by: Home) -> Tasks:
-    """All of a graph's compressed rows by one end, divided into tasks: kept with the graph."""
+    """The tasks of all compressed rows of a graph by one end, kept with the graph."""
     return graph.memo(("tasks", by), lambda: _all_rows(graph, by))
 
 
 def blocks_of(graph: Graph, by: Home) -> list[Tasks]:
-    """The same for one block of rows after the other."""
+    """The tasks of each block of rows, kept with the graph."""
     blocks = row_blocks(graph.num_dst if by is Home.DST else graph.num_src)
     key = ("tasks of blocks", by, len(blocks))
     return graph.memo(key, lambda: [_divide(graph, by, rows, EDGES_PER_TASK_OF_BLOCK) for rows in blocks])
@@ -86,7 +86,7 @@ def _divide(graph: Graph, by: Home, rows: slice, edges_per_task: int) -> Tasks:
         address(csr.indices, index_type, num_edges),
         address(csr.edge_ids, index_type, num_edges),
     ]
-    if num_edges < min(2 * edges_per_task, HEAVY_DEGREE):  # one piece, and no row is heavy
+    if num_edges < min(2 * edges_per_task, HEAVY_DEGREE):  # one task, and no row is heavy
         tasks, heavy, num_parts = np.array([[-1, rows.start, rows.stop, 0]], dtype=np.int64), _NO_ROWS, 0
     else:
         indptr = csr.indptr[rows.start : rows.stop + 1].numpy().astype(np.int64)
@@ -100,9 +100,9 @@ _NO_ROWS = np.empty((0, 3), dtype=np.int64)
 
 
 def _pieces(indptr: np.ndarray, first_row: int, edges_per_task: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """The tasks, the heavy rows, and into how many parts these are split."""
+    """The tasks, the heavy rows, and the number of parts of the heavy rows."""
     num_rows, num_edges = len(indptr) - 1, int(indptr[-1] - indptr[0])
-    # A row costs something even without edges, so rows count along with edges.
+    # A row without edges costs time too, so a task is limited in rows and edges together.
     work = indptr - indptr[0] + np.arange(num_rows + 1)
     pieces = int(np.clip(num_edges // edges_per_task, 1, MOST_TASKS))
     bounds = np.unique(np.searchsorted(work, np.linspace(0, work[-1], pieces + 1)))
@@ -119,7 +119,7 @@ def _pieces(indptr: np.ndarray, first_row: int, edges_per_task: int) -> tuple[np
             (len(parts) + part, row, start, min(start + HEAVY_DEGREE, end))
             for part, start in enumerate(starts)
         ]
-    tasks = np.concatenate([np.array(parts).reshape(-1, 4), light]).astype(np.int64)  # the heavy ones first
+    tasks = np.concatenate([np.array(parts).reshape(-1, 4), light]).astype(np.int64)  # heavy rows first
     return np.ascontiguousarray(tasks), np.array(heavy, dtype=np.int64).reshape(-1, 3), len(parts)
 
 
@@ -136,7 +136,7 @@ class Kernel:
         self.program, self.save = program, save
         numbers = numbers_of_a_row(program)
         if numbers > MOST_NUMBERS:
-            raise NotFusableError(f"a row of {numbers} numbers has no place on the stack")
+            raise NotFusableError(f"a row of {numbers} numbers does not fit on the stack")
         self._outputs = Outputs(program, save=save)
         self._libraries: dict[torch.dtype, tuple[Callable[..., None], int]] = {}
         self._lock = threading.Lock()
@@ -148,12 +148,12 @@ class Kernel:
         self._known: tuple[object, list[Numbers], list[Numbers]] = (None, [], [])
 
     def identity(self) -> str:
-        """What tells this kernel from any other: its code, and that of what compiles it."""
+        """What distinguishes this kernel from others: its code, and the compiler and its flags."""
         tools = toolchain()
         return "\n".join([self.source(), tools.compiler, tools.version, *tools.flags, processor()])
 
     def source(self, index_type: torch.dtype = torch.int32) -> str:
-        """The C that runs."""
+        """The C source."""
         return print_kernel(self.program, index_type, save=self.save)
 
     def _library(self, index_type: torch.dtype) -> tuple[Callable[..., None], int]:
@@ -168,13 +168,13 @@ class Kernel:
         return known
 
     def prepare(self, graph: Graph) -> None:
-        """Compile for the indices of a graph, if that has not been done."""
+        """Compile for the index type of a graph, unless that is done."""
         self._library(tasks_of(graph, self.program.by).csr.indptr.dtype)
 
     def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: Seed = 0) -> list[Tensor]:
-        """Run over all rows: each output, followed by what it saves for the backward pass.
+        """Run over all rows; return each output, followed by the tensors that it saves for the backward pass.
 
-        `seed` decides the dropout inside the message.
+        `seed` determines the dropout inside the message.
         """
         tasks = tasks_of(graph, self.program.by)
         reads, writes = self._numbers(tasks.counts)
@@ -198,11 +198,11 @@ class Kernel:
         seed: Seed = 0,
         streamed: Sequence[bool] = (),
     ) -> Iterator[tuple[slice, list[Tensor]]]:
-        """Run over one block of rows after the other: which rows these are, and the outputs.
+        """Run over one block of rows after the other; yield the slice of rows and the outputs.
 
-        Those that are `streamed` have the rows of the block alone, in memory that the next block takes again;
-        the others are complete after the last block. So are, of what is read at the rows' own end, the rows
-        that are mapped: made for each block. Only programs without reductions to save for stream anything.
+        A `streamed` output has the rows of the block only, in memory that the next block overwrites; the
+        others are complete after the last block. A `MappedRows` input that is read at the row's own node is
+        computed for each block. Only a program whose reductions save nothing can stream an output.
         """
         blocks, outputs = blocks_of(graph, self.program.by), self.program.outputs
         counts, longest = blocks[0].counts, max(b.rows.stop - b.rows.start for b in blocks)
@@ -226,7 +226,7 @@ class Kernel:
         places = [(k, address(made[k], dtype, length)) for k, dtype, length in writes]
         for block in blocks:
             first, length = block.rows.start, block.rows.stop - block.rows.start
-            # Where row 0 is, or would be, of those that begin with another row of the graph.
+            # The address of row 0, also for tensors that begin with another row of the graph.
             here = [None if isinstance(t, Tensor) else t[block.rows] for t in given]
             for k, dtype, whole in reads:
                 if (part := here[k]) is not None:
@@ -236,7 +236,7 @@ class Kernel:
                 row_bytes = prod(made[k].shape[1:]) * made[k].itemsize
                 outs[k] = place - first * row_bytes if partly[k] else place
             kernel(ins, outs, block.at, scratch.parts, scratch.total, int(seed), threads)
-            del here  # before the next rows are made
+            del here  # frees these rows before the next ones are made
             found = [t[:length] if part else t for t, part in zip(made, partly, strict=True)]
             for k, total in totals.items():
                 total += made[k]
@@ -244,7 +244,7 @@ class Kernel:
             yield block.rows, found
 
     def _numbers(self, counts: dict[Home, int]) -> tuple[list[Numbers], list[Numbers]]:
-        """What a kernel reads and writes of its tensors, on a graph with these counts of nodes and edges."""
+        """The numbers that a kernel reads and writes, on a graph with these counts of nodes and edges."""
         known, reads, writes = self._known
         if known is not counts:
             reads = [
@@ -260,7 +260,7 @@ class Kernel:
         return 1 if counts[Home.EDGE] * self._work < SMALL else torch.get_num_threads()
 
     def _scratch(self, state_bytes: int, num_parts: int, num_tasks: int) -> _Scratch:
-        """Room for the parts of heavy rows, `num_parts` of them, and for the sums of `num_tasks` tasks."""
+        """Scratch space for `num_parts` parts of heavy rows, and for the sums of `num_tasks` tasks."""
         if not num_parts and not self._all:
             return _NO_SCRATCH
         parts, sums = num_parts * state_bytes, max(1, num_tasks) * self._all
@@ -270,7 +270,7 @@ class Kernel:
 
 
 class _Scratch(NamedTuple):
-    """Where a kernel keeps what it has not finished, and the tensors whose memory that is."""
+    """Addresses of a kernel's scratch space, and the tensors that own the memory."""
 
     parts: int
     total: int

@@ -1,4 +1,4 @@
-"""A per-edge program as C: one loop over the edges of a row, the row's accumulators beside it."""
+"""A per-edge program as C: one loop over the edges of a row, which updates the row's accumulators."""
 
 # ruff: noqa: E501 (a line of C stays a line)
 
@@ -19,19 +19,19 @@ from mpnn.plan.indices import Indices, broadcast, linear, locate
 from mpnn.plan.ir import Program, Value
 from mpnn.plan.schedule import Item, Nest, base_of, make_schedule
 
-# A number as it is after being stored: a maximum is recognised by it in the backward pass.
+# A number rounded as in memory: the backward pass of a maximum compares it with the stored output.
 ROUNDED = {
     torch.bfloat16: "from_bfloat16(to_bfloat16((float)(x)))",
     torch.float16: "((real)(_Float16)(x))",
 }
 
-# Read once, with the printer that goes with them: an upgrade on disk meanwhile must not be mixed in.
+# Read once: after an upgrade on disk the new templates must not be used with the old printer.
 PRELUDE, ROWS = (files("mpnn.backends.c").joinpath(name).read_text() for name in ("prelude.h", "rows.h"))
 
-# How many edges ahead a neighbour's row is fetched: more where an edge is a few instructions, for many of them
-# are over before a row has come from memory.
+# How many edges ahead a neighbour's row is fetched: more where an edge is a few instructions, for many of
+# them are over before a row has come from memory.
 AHEAD, AHEAD_IN_BLOCKS = 32, 16
-BLOCK_BYTES = 1 << 15  # what the intermediate values of a block of edges may take of the first cache
+BLOCK_BYTES = 1 << 15  # bytes of the first-level cache for the intermediate values of a block of edges
 
 
 def print_kernel(program: Program, index_type: torch.dtype, *, save: bool) -> str:
@@ -46,7 +46,7 @@ def print_kernel(program: Program, index_type: torch.dtype, *, save: bool) -> st
 
 
 def numbers_of_a_row(program: Program) -> int:
-    """How many numbers a row has on the stack at most: what it gathers, and values between two loop nests."""
+    """The most numbers that a row has on the stack: accumulators, and values between loop nests."""
     schedule = make_schedule(program)
     gathered = sum(3 * output.value.size for output in program.outputs if output.kind not in ("edge", "all"))
     between = sum(v.size for v in schedule.stored) + sum(prod(i.domain) for i in schedule.weights.values())
@@ -139,7 +139,7 @@ class _Printer:
         return ["for (int64_t slot = begin; slot < end; slot++) {", *_indent(inside), "}"]
 
     def _in_blocks(self) -> list[str]:
-        """Each loop nest over a few edges before the next nest, so that their chains of operations overlap."""
+        """Print each nest over a few edges before the next nest, so that operations of several edges overlap."""
         stored = sorted(self.schedule.stored, key=lambda v: int(self.names[v][1:]))
         numbers = sum(v.size for v in stored) + sum(prod(i.domain) for i in self.schedule.weights.values())
         block = max(1, min(8, BLOCK_BYTES // (8 * max(1, numbers))))
@@ -191,7 +191,7 @@ class _Printer:
             ]
             if fetched:
                 lines += [f"const int64_t next_{role} = a->{array}[ahead];", *fetched]
-        # Also past the end of this row: the next one follows at once, and most rows are short.
+        # Also past the end of this row: the next row follows at once, and most rows are short.
         there = f"{slot} + {distance}"
         ahead = f"const int64_t ahead = {there} < a->num_edges ? {there} : {slot};"
         return [ahead, *lines] if lines else []
@@ -200,7 +200,7 @@ class _Printer:
         return [line for line in self._pointers_by_input() if line]
 
     def _pointers_by_input(self) -> list[str]:
-        """For each input, where its row for this edge begins; nothing for those that are the same all along."""
+        """For each input that varies by edge, the pointer to its row for this edge."""
         lines = []
         for k, given in enumerate(self.program.inputs):
             moves = k in self.used and given.home is not Home.SHARED and self._role(given.home) != "row"
@@ -293,15 +293,15 @@ class _Printer:
     # Sums in one order --------------------------------------------------------------------------------
 
     def _lanes(self) -> int:
-        """How many numbers a vector register holds."""
+        """The number of entries of a vector register."""
         return 64 // (8 if self.real == "double" else 4)
 
     def _parts(self, item: Item) -> int:
-        """Of how many parts, added at the end, a sum over features is made where its bits must not change.
+        """The number of parts of a sum over features whose bits must be the same in every kernel.
 
-        The backward kernel of a maximum looks for the message that won by its bits. Its loop nests are others,
-        so the order of a sum follows from the sum alone: number k along the reduced dimension goes to part
-        k modulo this.
+        The backward kernel of a maximum finds the largest message by its bits, but has other loop nests than
+        the forward kernel. So the order of a sum depends on the sum alone: number k along the reduced dimension
+        is added to part k modulo this number, and the parts are added at the end.
         """
         value = item.value
         if not self.program.exact or value is None or item.kind != "reduce" or value.name != "sum":
@@ -310,15 +310,15 @@ class _Printer:
         if self._is_trailing(item):
             return min(self._lanes(), 1 << (reduced[0].bit_length() - 1)) if len(reduced) == 1 else 1
         if len(item.domain) == 2 and value.detail == (0,) and item.domain[1] % self._lanes() == 0:
-            return _independent(item.domain[0], item.domain[1] // self._lanes())  # as `_product` does it
+            return _independent(item.domain[0], item.domain[1] // self._lanes())  # as in `_product`
         return 1
 
     def _is_trailing(self, item: Item) -> bool:
-        """Whether an item is of a nest whose innermost loops are those of its reductions."""
+        """Whether an item belongs to a nest whose innermost loops are the reduced dimensions."""
         return any(item in nest.items and nest.reduced is not None for nest in self.schedule.nests)
 
     def _in_parts(self, d: int, length: int, statements: list[str], nest: Nest) -> list[str]:
-        """The innermost loop, a part of the sums for each lane of a vector."""
+        """The innermost loop; each lane of a vector sums one part."""
         parts = max(self._parts(i) for i in nest.items)
         whole = all(i.kind != "reduce" or i.value is None or i.value.name == "sum" for i in nest.items)
         pragma = ["#pragma omp simd"] if whole else []
@@ -338,7 +338,7 @@ class _Printer:
         return lines
 
     def _is_real_array(self, value: Value) -> bool:
-        """Whether a value lies in memory as numbers of the compute type."""
+        """Whether a value is an array in memory, of the compute type."""
         if value.op == "load":
             return STORAGE[self.program.inputs[value.detail].dtype] == self.real
         return value in self.schedule.stored
@@ -432,7 +432,7 @@ class _Printer:
                 return [f"s->a{k}[{here}] += w{k}[{at}] * {what};"]
             case _:
                 better = ">" if item.kind == "max" else "<"
-                # Each line is a comparison and a masked move: a choice within a choice takes more.
+                # Each line is a comparison and a masked move: nested choices take more instructions.
                 best, ties = f"s->a{k}[{here}]", f"s->n{k}[{here}]"
                 lines = [
                     f"const real x{k} = ROUND({what}), best{k} = {best};",
@@ -448,7 +448,7 @@ class _Printer:
                 return lines
 
     def _weights(self, item: Item) -> list[str]:
-        """The scores, in the place of the weights that `_rescale` makes of them."""
+        """Write the scores to where `_rescale` turns them into weights."""
         k, output = item.output, self.program.outputs[item.output]
         assert output.score is not None
         self.flat = self._reads_flat(item)
@@ -459,7 +459,7 @@ class _Printer:
         return self._loops(dims, [f"w{k}[{here}] = {score};"], True)
 
     def _rescale(self, item: Item) -> list[str]:
-        """From a block's scores to its weights; what was summed so far is scaled down to the row's new top."""
+        """Turn a block's scores into weights, and scale the sums so far down to the row's new top."""
         k, output = item.output, self.program.outputs[item.output]
         assert output.score is not None
         heads, width = output.score.size, output.value.size // max(output.score.size, 1)
@@ -488,7 +488,7 @@ class _Printer:
     # Reading values -----------------------------------------------------------------------------------
 
     def _reads_flat(self, item: Item) -> bool:
-        """Whether every operand of an item stands at the same place of a contiguous array as its result."""
+        """Whether every operand of an item has the same place in a contiguous array as its result."""
         if item.kind in ("reduce", "join", "weighted"):
             return False
         return all(self._is_flat(read, item) for read in item.reads)
@@ -511,7 +511,7 @@ class _Printer:
         return value.shape == item.domain and any(i.value is value for i in self.nest.items)
 
     def _read(self, value: Value, at: Indices | str) -> str:
-        """The number at an index of each dimension, or at a linear position."""
+        """The text that reads an entry at an index of each dimension, or at a linear position."""
         value, place = locate(value, at, "/")
         if value.op == "const":
             return _number(value.detail)
@@ -524,7 +524,7 @@ class _Printer:
 
 
 def _independent(depth: int, blocks: int) -> int:
-    """How many independent sums hide the latency of the addition where a row has few vectors."""
+    """The number of independent sums that hide the latency of an addition where a row has few vectors."""
     step = 1
     while step * blocks < 8 and depth % (2 * step) == 0:
         step *= 2
@@ -532,7 +532,7 @@ def _independent(depth: int, blocks: int) -> int:
 
 
 def _halves(parts: int) -> list[int]:
-    """How many pairs there are when half of the parts is added to the other half, until one is left."""
+    """The numbers of pairs when half of the parts is added to the other half, until one part is left."""
     return [1 << k for k in reversed(range(parts.bit_length() - 1))]
 
 

@@ -19,10 +19,10 @@ __all__ = ["has_triton", "interprets", "make_kernel", "run", "run_if_it_can"]
 
 
 def run(step: Step) -> Any:
-    """Compute a step by its plan where it has one, else on all edges at once.
+    """Compute a step by its plan, or on all edges at once if it has none.
 
     Raises:
-        ValueError: there is no Triton here, or the tensors are where it does not run.
+        ValueError: Triton is not installed, or does not run on the device of the tensors.
     """
     device = step.fields.graph.device.type
     if not has_triton():
@@ -36,7 +36,7 @@ def run(step: Step) -> Any:
 
 
 def run_if_it_can(step: Step) -> Any:
-    """The same for any step on a GPU, with what there is."""
+    """Compute any step on a GPU, with or without Triton."""
     compiling = torch.compiler.is_compiling()
     if not _applies(step, compiling):
         return eager.run(step, "PyTorch itself must see every operation here (see mpnn.backends.triton)")
@@ -56,7 +56,7 @@ def _applies(step: Step, compiling: bool) -> bool:
 
 
 def make_kernel() -> MakeKernel | None:
-    """What makes kernels of programs; None without Triton."""
+    """The function that makes a kernel of a program, or None without Triton."""
     if not has_triton():
         return None
     from mpnn.backends.triton.kernel import Kernel

@@ -1,4 +1,4 @@
-"""Kernels compiled for a GPU that need not be here: to see what the compiler makes of them."""
+"""Kernels compiled for a GPU on a machine without one, to inspect the machine code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POINTERS = {
     torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16",
     torch.bool: "*u8",
 }  # fmt: skip
-ALIGNED = [["tt.divisibility", 16]]  # as tensors of PyTorch are
+ALIGNED = [["tt.divisibility", 16]]  # the alignment of PyTorch's tensors
 
 
 class Form(NamedTuple):
@@ -32,10 +32,10 @@ class Form(NamedTuple):
 
 
 def compiled(kernel: Kernel, target: GPUTarget = HOPPER, slots: Sequence[int] = ()) -> Iterator[Form]:
-    """Every form of a kernel for graphs of 32-bit indices; `slots` are those of its rows, else all there are.
+    """Every form of a kernel for graphs with 32-bit indices, for some numbers of `slots` or for all.
 
     Raises:
-        RuntimeError: Triton interprets here, and compiles nothing.
+        RuntimeError: Triton interprets its kernels, and compiles nothing.
     """
     program, tile, module = kernel.program, kernel.tile, source.load(kernel.source())
     if not isinstance(module.rows, triton.JITFunction):

@@ -1,4 +1,4 @@
-"""Programs printed as Triton, launched on a graph's rows."""
+"""Programs printed as Triton, and their launches over the rows of a graph."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Kernel:
         self._outputs = Outputs(program, save=save)
         self._printed: Printed = print_kernel(program, save=save)
         if self._printed.lanes > MOST_NUMBERS:
-            raise NotFusableError(f"a message of {self._printed.lanes} numbers has no place in a tile")
+            raise NotFusableError(f"a message of {self._printed.lanes} numbers does not fit into a tile")
         self.tile = tile_of(self._printed.lanes)
 
     def source(self) -> str:
-        """The Triton that runs."""
+        """The Triton source."""
         return self._printed.source
 
     @cached_property
@@ -49,12 +49,12 @@ class Kernel:
         return source.load(self._printed.source)
 
     def prepare(self, graph: Graph) -> None:
-        """Nothing: Triton compiles when it launches."""
+        """Do nothing: Triton compiles at the first launch."""
 
     def __call__(self, graph: Graph, inputs: Sequence[Tensor], seed: Seed = 0) -> list[Tensor]:
-        """Run over all rows: each output, followed by what it saves for the backward pass.
+        """Run over all rows; return each output, followed by the tensors that it saves for the backward pass.
 
-        `seed` decides the dropout inside the message; a tensor of one whole number stays on its device.
+        `seed` determines the dropout inside the message; a tensor of one integer stays on its device.
         """
         csr, division = division_of(graph, self.program.by)
         outputs = self._outputs.make(graph, repeat(csr.num_rows))
@@ -64,7 +64,7 @@ class Kernel:
         parts = torch.empty(division.num_parts * self._printed.state, dtype=real, device=device)
         totals = torch.empty(sum(programs), self._printed.totals, dtype=real, device=device)
         if not isinstance(seed, Tensor):
-            # Without dropout, which is most often, not one launch for it.
+            # Most programs have no dropout, and need no launch to make a seed.
             seed = _number(seed, device) if seed else graph.memo("no seed", lambda: _number(0, device))
         tensors = [*(_plain(t, device) for t in inputs), *outputs]
         with _on(device):
@@ -104,7 +104,7 @@ class Kernel:
         ]
 
     def _finish_totals(self, outputs: list[Tensor], totals: Tensor) -> None:
-        """What each program summed over its edges, summed over the programs in an order of its own."""
+        """The sums of all programs over their edges, added in a fixed order."""
         sums, start = totals.sum(0), 0
         for k, output in enumerate(self.program.outputs):
             if output.kind == "all":
@@ -118,8 +118,8 @@ def _number(value: int, device: torch.device) -> Tensor:
 
 
 def _plain(tensor: Tensor, device: torch.device) -> Tensor:
-    """Numbers row by row on a device, truth values as bytes."""
-    # As in PyTorch, a single number may come from the host.
+    """A contiguous tensor on a device, with bool as bytes."""
+    # As in PyTorch, a tensor of one number may be on the CPU.
     place = device if tensor.dim() == 0 else tensor.device
     tensor = tensor.detach().to(place, non_blocking=True).contiguous()
     return tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor
@@ -131,5 +131,5 @@ def _on(device: torch.device) -> Iterator[None]:
         with torch.cuda.device(device):
             yield
     else:
-        with np.errstate(all="ignore"):  # lanes that only pad a tile compute with anything
+        with np.errstate(all="ignore"):  # the padding of a tile computes with arbitrary numbers
             yield

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="untyped-decorator,no-untyped-def,no-any-return"
-"""What the generated kernels call: functions that Triton lacks, or has only where there is a GPU."""
+"""Functions that the generated kernels call: Triton lacks them, or has them only on a GPU."""
 
 # Triton reads the source of these functions and has its own types; annotations of Python's would mislead it.
 
@@ -25,7 +25,7 @@ def log1p(x):
 
 @triton.jit
 def tanh(x):
-    """By expm1, which keeps the digits of a small x."""
+    """Compute tanh by expm1, which keeps the digits of a small x."""
     m = expm1(-2.0 * tl.abs(x))
     return tl.where(x < 0, m, -m) / (m + 2.0)
 
@@ -72,23 +72,23 @@ def round_to_even(x):
 
 @triton.jit
 def fmod(a, b):
-    """The rest of a division, with the sign of a."""
+    """The remainder of a division, with the sign of a."""
     rest = tl.fma(-trunc(a / b), b, a)
-    # A quotient that was rounded over a whole number left a rest on the other side of zero, or one too large.
+    # If the quotient was rounded across an integer, the remainder has the wrong sign or is too large.
     rest = tl.where((rest != 0) & ((rest < 0) != (a < 0)), rest + copysign(b, a), rest)
     return tl.where(tl.abs(rest) >= tl.abs(b), rest - copysign(b, a), rest)
 
 
 @triton.jit
 def remainder(a, b):
-    """The rest of a division, with the sign of b, as in PyTorch."""
+    """The remainder of a division, with the sign of b, as in PyTorch."""
     rest = fmod(a, b)
     return tl.where((rest != 0) & ((b < 0) != (rest < 0)), rest + b, rest)
 
 
 @triton.jit
 def div_floor(a, b):
-    """A quotient rounded down, as PyTorch does it."""
+    """The quotient rounded down, as in PyTorch."""
     rest = fmod(a, b)
     whole = (a - rest) / b
     whole = tl.where((rest != 0) & ((b < 0) != (rest < 0)), whole - 1.0, whole)
@@ -98,7 +98,7 @@ def div_floor(a, b):
 
 @triton.jit
 def atan(x):
-    """The angle is halved twice, then a series of 12 terms has the digits of float64."""
+    """Compute atan: the angle is halved twice, then a series of 12 terms has the digits of float64."""
     size = tl.abs(x)
     t = tl.where(size > 1, 1.0 / size, size)
     t = t / (1.0 + tl.sqrt(1.0 + t * t))
@@ -114,13 +114,13 @@ def atan(x):
 
 @triton.jit
 def asin(x):
-    """By atan; beyond 1 it is not a number."""
+    """Compute asin by atan; NaN where |x| > 1."""
     return atan(x / tl.sqrt((1.0 - x) * (1.0 + x)))
 
 
 @triton.jit
 def acos(x):
-    """By atan, without cancellation near 1."""
+    """Compute acos by atan, without cancellation near 1."""
     return 2.0 * atan(tl.sqrt((1.0 - x) / (1.0 + x)))
 
 
@@ -134,7 +134,7 @@ def atan2(y, x):
 
 @triton.jit
 def asinh(x):
-    """By log1p, which keeps the digits of a small x."""
+    """Compute asinh by log1p, which keeps the digits of a small x."""
     size = tl.abs(x)
     value = log1p(size + size * size / (1.0 + tl.sqrt(size * size + 1.0)))
     return tl.where(x < 0, -value, value)
@@ -142,7 +142,7 @@ def asinh(x):
 
 @triton.jit
 def acosh(x):
-    """By log1p, which keeps the digits near 1."""
+    """Compute acosh by log1p, which keeps the digits near 1."""
     t = x - 1.0
     return log1p(t + tl.sqrt(t * (t + 2.0)))
 
@@ -166,7 +166,7 @@ def mix(x):
 
 @triton.jit
 def kept(seed, stream, edge, lane, threshold, scale):
-    """What dropout multiplies a number with: 0 or `scale`, by counter; as in mpnn/plan/dropout.py."""
+    """The factor of dropout, 0 or `scale`, by counter, as in mpnn/plan/dropout.py."""
     of_edge = mix((edge.to(tl.uint32) * 0x9E3779B1) ^ (seed.to(tl.uint32) + stream))
     drawn = mix(of_edge ^ (lane.to(tl.uint32) * 0x85EBCA77))
     return tl.where(drawn.to(tl.int64) < threshold, 0.0, scale)
@@ -174,7 +174,7 @@ def kept(seed, stream, edge, lane, threshold, scale):
 
 @triton.jit
 def rescale(old, new):
-    """What a sum of exp(score - old) is multiplied with to be one of exp(score - new)."""
+    """The factor that turns a sum of exp(score - old) into a sum of exp(score - new)."""
     return tl.where(old == new, 1.0, tl.exp(old - new))
 
 

@@ -21,11 +21,11 @@ PRELUDE = (
 
 
 class Printed(NamedTuple):
-    """A program as Triton, and what its launch must know."""
+    """A program as Triton source, and the sizes that its launch needs."""
 
     source: str
     lanes: int  # numbers of one edge in the widest tensor
-    state: int  # numbers that a part of a row hands on
+    state: int  # numbers that a part of a row writes for `_hubs`
     totals: int  # numbers that are summed over all edges
 
 
@@ -44,7 +44,7 @@ class _Printer:
         self.program = program
         self.axes = Axes()
         self.values = Values(program, self.axes)
-        # The widest output first, so that the last axis is the one along which memory runs.
+        # The widest output first, so that the last axis is contiguous in memory.
         order = sorted(range(len(program.outputs)), key=lambda k: -program.outputs[k].value.size)
         self.places = {k: self.axes.of(program.outputs[k].value.shape) for k in order}
         made = {
@@ -61,7 +61,7 @@ class _Printer:
                 self._each_edge(k, made.get(k))
 
     def _each_edge(self, k: int, gathers: Accumulator | None) -> None:
-        """What output k does with an edge."""
+        """The lines by which output k takes in an edge."""
         output, at = self.program.outputs[k], self.places[k]
         value = self.values.tensor(output.value, at) if output.value.size else self.values.zero()
         if gathers is None:
@@ -99,7 +99,7 @@ class _Printer:
         return Printed(source, lanes, self.state, self.num_totals)
 
     def _in_pairs(self, found: re.Match[str]) -> str:
-        """A tensor in which two neighbours along an axis have an axis of their own."""
+        """The tensor with one axis split into pairs of neighbours, as a new last axis of length 2."""
         name, axis, half = found[1], int(found[2]), found[3]
         shape = [f"{name}.shape[{k}]" for k in range(2 + len(self.axes.lengths))]
         shape[axis : axis + 1] = [half, "2"]
@@ -161,7 +161,7 @@ class _Printer:
         ]
 
     def _hubs(self) -> list[str]:
-        """The kernel that combines the parts of a row, in their order."""
+        """The kernel that combines the parts of a row, in order."""
         body = [
             f"task = tl.program_id(0) + tl.zeros({ONES}, tl.int32)",
             "row = tl.load(rows + task).to(tl.int64)",
@@ -185,7 +185,7 @@ class _Printer:
         ]
 
     def _share(self) -> list[str]:
-        """With what the weights of softmaxes are multiplied, if there are any."""
+        """The line for `share`, which multiplies the weights of softmaxes; none without a softmax."""
         if not any(isinstance(a, Softmax) for a in self.gathered):
             return []
         return ["if PART:", f"    share = {Softmax.SHARE_OF_PARTS}", "else:", f"    share = {Softmax.SHARE}"]

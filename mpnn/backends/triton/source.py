@@ -1,4 +1,4 @@
-"""Generated Triton as a module: kept as a file, because Triton reads the source of what it compiles."""
+"""Generated Triton as a Python module in a file, because Triton reads the source of what it compiles."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mpnn.native.compiler import CompilerError, cache_folder, session_folder
 
 
 def load(source: str) -> ModuleType:
-    """The module of a source; its file lies in the user's private cache, under a name by its content.
+    """The module of a source; its file is in the user's private cache, named by a hash of the source.
 
     Raises:
-        CompilerError: nothing can be written anywhere.
+        CompilerError: no folder can be written to.
     """
     key = hashlib.sha256(source.encode()).hexdigest()[:32]
     path = _written(f"{key}.py", source)
@@ -27,7 +27,7 @@ def load(source: str) -> ModuleType:
 
 
 def _written(name: str, source: str) -> Path:
-    """The file with this text, written under another name and renamed, so that processes do not meet."""
+    """The file with this text, written under another name and renamed, so that processes do not interfere."""
     last: Exception | None = None
     for find_folder in (cache_folder, session_folder):
         folder = find_folder()
@@ -45,6 +45,6 @@ def _written(name: str, source: str) -> Path:
                     with contextlib.suppress(OSError):
                         Path(draft).unlink()
             return path
-        except OSError as error:  # a full or read-only disk: try the next place
+        except OSError as error:  # a full or read-only disk: try the next folder
             last = error
     raise CompilerError(f"no folder can hold a kernel: {last}")

@@ -1,14 +1,15 @@
-"""How the rows of a graph are divided over programs: by their number of edges, which differs a thousandfold.
+"""How the rows of a graph are divided among programs: by their number of edges, which differs a thousandfold.
 
 A program holds a tile of `edges` edges at a time, divided among its rows:
 
-    rows of at most 8 edges     a slot for each row: many rows, each a loop over its few edges
+    rows of at most 8 edges     one slot for each row: many rows, each with a loop over its few edges
     of at most 64               a few slots for each row
-    longer                      all slots for one row, which are combined at its end
+    longer                      all slots for one row, combined at its end
     hubs, more than 4096        parts of 4096 edges, a program each; a second kernel combines them
 
-Rows are taken in the order of their length, so that those of one program end together, and within a length
-as they come. A row belongs to one program, or to the second kernel: no atomics, the same bits each time.
+Rows are sorted by length, so that the rows of one program end together; rows of one length keep their order.
+A row belongs to one program, or to the second kernel: there are no atomics, and the bits are the same in
+every run.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SHORT, MIDDLE, HUB = 8, 64, 4096
 
 NUMBERS = 2048  # in a tile's widest tensor: 16 for each thread of 4 warps
 MOST_EDGES = 128
-MOST_NUMBERS = 1 << 16  # a message wider than that fits no processor's registers
+MOST_NUMBERS = 1 << 16  # a wider message does not fit into the registers of any GPU
 NUMBERS_PER_WARP = 512
 
 
@@ -42,9 +43,9 @@ class Tile(NamedTuple):
 
 
 def tile_of(lanes: int) -> Tile:
-    """The rule: as many edges as keep the widest tensor of the tile in registers.
+    """The largest tile whose widest tensor stays in registers.
 
-    `lanes` are the numbers of one edge in that tensor, padded to powers of two.
+    `lanes` is the number of entries of one edge in that tensor, padded to powers of two.
     """
     edges = min(max(NUMBERS // lanes, 1), MOST_EDGES)
     warps = min(max(edges * lanes // NUMBERS_PER_WARP, 1), 8)
@@ -53,7 +54,7 @@ def tile_of(lanes: int) -> Tile:
 
 @dataclass(frozen=True)
 class Launch:
-    """Rows that are done alike: `rows [n]`, -1 for none, from slot `begins [n]` to slot `ends [n]`."""
+    """Rows of one launch: `rows [n]`, -1 for none, from slot `begins [n]` to slot `ends [n]`."""
 
     length: int  # of the longest row
     rows: Tensor
@@ -62,7 +63,7 @@ class Launch:
     part: bool = False
 
     def slots(self, edges: int) -> int:
-        """How many slots of a tile a row gets."""
+        """The number of slots of a tile for each row."""
         if self.length <= SHORT:
             return 1
         return edges if self.length > MIDDLE else 1 << (edges.bit_length() - 1) // 2
@@ -99,7 +100,7 @@ def _may_wait(graph: Graph) -> bool:
 
 
 def _lengths() -> tuple[int, ...]:
-    """Rows up to the same of these bounds may share a program: each short length, then powers of two."""
+    """Bounds of lengths: each short length, then powers of two. Rows of one bound may share a program."""
     return (*range(SHORT), *(1 << k for k in range(SHORT.bit_length() - 1, HUB.bit_length())))
 
 
@@ -108,7 +109,7 @@ _sent_once = lru_cache(maxsize=16)(sent)
 
 
 class Numbers(NamedTuple):
-    """How many rows there are of each kind, and parts of hubs: as many are launched."""
+    """The number of rows of each kind, and of parts of hubs, that are launched."""
 
     short: int
     middle: int
@@ -118,7 +119,7 @@ class Numbers(NamedTuple):
 
     @classmethod
     def at_most(cls, num_rows: int, num_edges: int) -> Numbers:
-        """What the numbers of rows and edges allow."""
+        """Upper bounds of these numbers, from the number of rows and of edges."""
         middle, long, hubs = (min(num_rows, num_edges // (bound + 1)) for bound in (SHORT, MIDDLE, HUB))
         return cls(num_rows, middle, long, hubs, num_edges // HUB + hubs)
 
@@ -126,8 +127,8 @@ class Numbers(NamedTuple):
 def divide(csr: CSR, *, waits: bool) -> Division:
     """Sort the rows by length.
 
-    The host learns how many there are of each kind, and waits for that. Or it does not, and launches as many
-    programs as there might have to be: those too many find no row, and end.
+    Either the CPU waits for the number of rows of each kind, or it does not wait and launches as many
+    programs as there could be rows: a surplus program finds no row, and ends.
     """
     lengths, num_rows = csr.indptr.diff(), csr.num_rows
     device, kind = lengths.device, lengths.dtype
@@ -143,12 +144,12 @@ def divide(csr: CSR, *, waits: bool) -> Division:
         numbers = Numbers.at_most(num_rows, csr.indices.numel())
 
     def rows_of(group: int, number: int, end: Tensor | int) -> tuple[Tensor, Tensor]:
-        """The rows of a kind, and which of them are there."""
+        """The rows of a kind, and a mask of those that exist."""
         place = until[group] + torch.arange(number, device=device)
         return order[place.clamp(max=num_rows - 1)], place < end
 
     def launch(length: int, rows: Tensor, there: Tensor, begins: Tensor, ends: Tensor, part: bool) -> Launch:
-        """Where there is no row, there are no edges."""
+        """The launch of the rows of a kind; where there is no row, `ends` equals `begins`."""
         rows, begins, ends = rows.where(there, -1), begins.where(there, 0), ends.where(there, 0)
         return Launch(length, rows.to(kind), begins.to(kind), ends.to(kind), part)
 

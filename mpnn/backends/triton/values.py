@@ -1,8 +1,8 @@
-"""The values of a per-edge program as Triton: each a tensor `[rows, slots, *features]` for a tile of edges.
+"""The values of a program as Triton: each is a tensor `[rows, slots, *features]` for a tile of edges.
 
-A value is a function of indices: views are arithmetic on the indices of what they look at, down to the loads.
-So nothing is ever reshaped, and each feature dimension is an axis of the tile, padded to a power of two, as
-Triton wants its shapes.
+A value is a function of indices, and a view is arithmetic on the indices of its operand, down to the loads.
+So no tensor is reshaped. Each feature dimension is an axis of the tile, padded to a power of two, as Triton
+requires.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from mpnn.plan.schedule import Shape
 
 STORAGE = {torch.bfloat16: "tl.bfloat16", torch.float16: "tl.float16"}
 IDENTITY = {"sum": "0.0", "max": 'float("-inf")', "min": 'float("inf")'}
-# The operands from which the result has its type: one of them at least must be a tensor.
+# The operands that determine the type of the result: at least one of them must be a tensor.
 TYPED_BY = {"where": (1, 2), "masked_fill": (0, 2)}
 # Others write a method of an operand, or call a function of the prelude that does.
 LITERALS_FIT = frozenset([
     "add", "sub", "mul", "div", "maximum", "minimum", "where", "masked_fill",
     "gt", "ge", "lt", "le", "eq", "ne",
 ])  # fmt: skip
-PAIRS = "PAIRS"  # a tensor with an axis in pairs, written out likewise
-ONES = "[ONES]"  # the shape of one number per tile; how many axes there are is known when all is printed
+PAIRS = "PAIRS"  # a placeholder for the shape of a tensor with an axis in pairs
+ONES = "[ONES]"  # the shape of one number per tile; the number of axes is known when all is printed
 
 
 class Term(NamedTuple):
-    """A value where it is used: a variable or a literal, and the axes along which it differs."""
+    """A use of a value: a variable or a literal, and the axes along which it varies."""
 
     text: str
     axes: frozenset[int]
@@ -63,7 +63,7 @@ class Axes:
         return at
 
     def free(self, length: int, taken: set[int]) -> int:
-        """An axis of some length besides those that are taken."""
+        """An axis of this length that is not in `taken`."""
         for axis, n in enumerate(self.lengths):
             if n == length and axis not in taken:
                 return axis
@@ -71,11 +71,11 @@ class Axes:
         return len(self.lengths) - 1
 
     def named(self, *texts: str) -> frozenset[int]:
-        """The axes of whose indices texts speak."""
+        """The axes whose indices occur in texts."""
         return frozenset(int(k) for text in texts for k in re.findall(r"\bi(\d+)\b", text))
 
     def padded(self, axis: int) -> int:
-        """The length of an axis, up to a power of two."""
+        """The length of an axis, rounded up to a power of two."""
         return 1 << max(self.lengths[axis] - 1, 0).bit_length()
 
     def size(self, axes: frozenset[int]) -> int:
@@ -83,16 +83,16 @@ class Axes:
         return prod(map(self.padded, axes))
 
     def dims(self, at: Indices) -> list[str]:
-        """The feature dimensions of a tensor that is indexed so."""
+        """The feature dimensions of a tensor with these indices."""
         axes = self.named(*at)
         return [str(self.padded(a)) if a in axes else "1" for a in range(len(self.lengths))]
 
     def along(self, dim: int) -> str:
-        """How a vector becomes a tensor that differs along one dimension of the tile."""
+        """The index that turns a vector into a tensor along one dimension of the tile."""
         return f"[{', '.join(':' if d == dim else 'None' for d in range(2 + len(self.lengths)))}]"
 
     def lines(self) -> list[str]:
-        """The indices, and the masks of the lanes that are there."""
+        """The lines that compute the indices, and the masks of lanes that are not padding."""
         lines = []
         for axis, n in enumerate(self.lengths):
             lines.append(f"i{axis} = tl.arange(0, {self.padded(axis)}){self.along(2 + axis)}")
@@ -101,17 +101,17 @@ class Axes:
         return lines
 
     def masks(self, texts: Indices) -> list[str]:
-        """What keeps the lanes that only pad an axis from memory."""
+        """The masks that keep the padding of axes from reading or writing memory."""
         return [f"m{a}" for a in sorted(self.named(*texts)) if self.padded(a) != self.lengths[a]]
 
 
 class Values:
-    """Prints the values of a program, each once for every place at which it is asked for."""
+    """Prints the values of a program, each once for every index at which it is used."""
 
     def __init__(self, program: Program, axes: Axes) -> None:
         self.program, self.axes = program, axes
         self.real = "tl.float64" if program.dtype == torch.float64 else "tl.float32"
-        self.before: list[str] = []  # what is the same for all edges of a row
+        self.before: list[str] = []  # lines before the loop over edges: the same for all edges of a row
         self.inside: list[str] = []
         self.widest = 1  # numbers of one edge in the widest tensor
         self._known: dict[object, Term] = {}
@@ -122,11 +122,11 @@ class Values:
         return self._tensor(self._value(value, at, ()))
 
     def zero(self) -> str:
-        """The number 0, in place of a value that has none."""
+        """The number 0, in place of a value without numbers."""
         return self._tensor(Term("0.0", frozenset(), literal=True))
 
     def rounded(self, text: str) -> str:
-        """A number as it is after being stored: a maximum is recognised by it in the backward pass."""
+        """A number rounded as in memory: the backward pass of a maximum compares it with the output."""
         storage = STORAGE.get(self.program.dtype)
         return f"{text}.to({storage}).to({self.real})" if storage else text
 
@@ -147,7 +147,7 @@ class Values:
         return self._known[key]
 
     def _name(self, value: Value, text: str, axes: frozenset[int]) -> Term:
-        """Give a value a name, on a line where it is computed as rarely as can be."""
+        """Give a value a name, on the outermost line at which it can be computed."""
         name = f"v{next(self._numbers)}"
         once = value.home in (Home.SHARED, self.program.by)
         (self.before if once else self.inside).append(f"{name} = {text}")
@@ -157,7 +157,7 @@ class Values:
     def _load(self, value: Value, where: str, masks: tuple[str, ...]) -> Term:
         given = self.program.inputs[value.detail]
         axes = self.axes.named(where)
-        # A place that does not differ along an axis is there for all of its lanes.
+        # An index that does not vary along an axis is valid for all of its lanes.
         needed = tuple(m for m in masks if self.axes.named(m) & axes)
         key = (value, where, needed)
         if key in self._known:
@@ -189,7 +189,7 @@ class Values:
         return self._name(value, text, frozenset[int]().union(*(t.axes for t in terms)))
 
     def _kept(self, value: Value, at: Indices) -> Term:
-        """The factor of dropout, drawn by the edge and the number's place among those of the edge."""
+        """The factor of dropout, drawn by the edge and the place of the number in the edge's value."""
         p, stream = value.detail
         if p >= 1:
             return Term("0.0", frozenset(), literal=True)
@@ -211,7 +211,7 @@ class Values:
         term = self._value(source, inner, masks)
         text, axes, repeats = self._tensor(term), term.axes, 1
         for axis in reduced:
-            if axis not in axes:  # the same number all along the axis
+            if axis not in axes:  # constant along the axis
                 repeats *= self.axes.lengths[axis] if value.name == "sum" else 1
                 continue
             if self.axes.padded(axis) != self.axes.lengths[axis]:
@@ -224,10 +224,11 @@ class Values:
         return self._name(value, f"{text} * {repeats}.0" if repeats > 1 else text, axes)
 
     def _summed_in_order(self, value: Value, text: str, axes: frozenset[int], axis: int) -> str:
-        """A sum along an axis, of pairs of neighbours, of pairs of these, and so on: always the same bits.
+        """A sum along an axis by pairs of neighbours, then pairs of these sums, and so on: always the same
+        bits.
 
-        `tl.sum` adds in an order that follows from the tile and from what Triton makes of it, which differ
-        between the forward and the backward kernel; of two numbers there is one sum.
+        `tl.sum` of many numbers adds in an order that depends on the tile and on Triton's compiler, and so
+        differs between the forward and the backward kernel. The sum of two numbers has only one order.
         """
         half = self.axes.padded(axis) // 2
         while half:

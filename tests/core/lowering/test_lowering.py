@@ -84,9 +84,9 @@ def _one_step(
         (lambda x_i, x_j: ((x_i * x_j).sum(-1).clamp(max=50), x_j), "uses clamp"),
         (lambda x_i, x_j: ((x_i * x_j).sum(-1).detach(), x_j), "uses detach"),
         (lambda x_i, x_j: ((x_i - x_j).sum(-1) ** 2, x_j), "uses pow"),
-        (lambda x_i, x_j: ((x_i * x_i * x_j).sum(-1) * x_j[:, 0], x_j), "no scaled dot product"),
-        (lambda x_i, x_j: ((x_i * x_j).sum(-1), x_i + x_j), "no field of the source"),
-        (lambda x_j: x_j, "no scaled dot product|no field"),
+        (lambda x_i, x_j: ((x_i * x_i * x_j).sum(-1) * x_j[:, 0], x_j), "not a scaled dot product"),
+        (lambda x_i, x_j: ((x_i * x_j).sum(-1), x_i + x_j), "not a field of the source"),
+        (lambda x_j: x_j, "not a scaled dot product|not a field"),
     ],
 )
 def test_a_message_that_is_something_else_is_left_alone(message: Callable[..., Any], reason: str) -> None:
