@@ -12,7 +12,7 @@ Shape = tuple[int, int, int, int]  # batch, heads, queries, keys
 
 
 def additive(mask: Tensor, like: Tensor) -> Tensor:
-    """A mask of floats as it is; of a boolean one, -inf where it is true."""
+    """A mask of floats unchanged; for a boolean mask, -inf where it is true and 0 elsewhere."""
     if mask.dtype == torch.bool:
         return torch.zeros_like(mask, dtype=like.dtype).masked_fill(mask, -torch.inf)
     if not mask.is_floating_point():

@@ -1,7 +1,7 @@
 """Convolution: a matrix for every offset of the kernel, as messages on a grid.
 
-Each class takes torch.nn's arguments, tensors and state_dict, and, given a `graph` whose edges have kernel
-offsets for types, features of its nodes: of a grid with holes, of scattered pixels, of any graph (an R-GCN).
+Each class takes torch.nn's arguments, tensors and state_dict. With a `graph`, whose edge types are offsets of
+the kernel, it takes features of nodes: a grid with holes, scattered pixels, any graph (then it is an R-GCN).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from mpnn.topology import Grid, grid
 
 Shape = tuple[int, ...]
 
-# The same grid serves every call with tensors of one shape.
+# All calls with tensors of one shape share a grid.
 _grid: Callable[..., Grid] = lru_cache(maxsize=64)(grid)
 
 
 class Convolution(MessagePassing):
-    """h_i = Σ_{j→i} W[type of j→i] x_j + b, what all convolutions say.
+    """h_i = Σ_{j→i} W[type of j→i] x_j + b, the base of all convolutions.
 
     A type is the place in the kernel, row-major; groups of channels are blocks of W.
     """
@@ -80,7 +80,7 @@ class Convolution(MessagePassing):
         return out
 
     def _border(self) -> tuple[tuple[int, int], ...]:
-        """Padding in front and behind, per dimension."""
+        """The padding before and after, for each dimension."""
         pairs = self._reversed_padding_repeated_twice
         return tuple((pairs[k], pairs[k + 1]) for k in range(len(pairs) - 2, -1, -2))
 
@@ -111,7 +111,9 @@ def _convolve(layer: Any, x: Tensor, graph: Graph | None) -> Tensor:
 def _convolve_transposed(layer: Any, x: Tensor, output_size: list[int] | None, graph: Graph | None) -> Tensor:
     if graph is not None:
         if output_size is not None:
-            raise ValueError("output_size has no meaning with a graph, whose nodes are the output.")
+            raise ValueError(
+                "output_size was given with a graph, but the graph's nodes set the size of the output."
+            )
         return cast(Tensor, layer.on_nodes(x, graph))
     batch = _as_batch(layer, x)
     dimensions = len(layer.kernel_size)
@@ -144,7 +146,8 @@ def _convolve_transposed(layer: Any, x: Tensor, output_size: list[int] | None, g
         batch=batch.size(0),
         device=x.device,
     )
-    # Where the output is padded by more than a stride, the grid has senders behind the image: they send zero.
+    # If the output is padded by more than a stride, the grid has source nodes outside the image; their
+    # features are 0.
     sides: list[int] = []
     for wanted, extent in zip(forward.out_shape, batch.shape[2:], strict=True):
         sides = [0, wanted - extent, *sides]

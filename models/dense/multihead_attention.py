@@ -24,8 +24,8 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
 
         out_i = W_o Σ_{j→i} softmax_j(q_i·k_j / √d + bias_ij) v_j        for every head
 
-    A query hears its keys: all of them (self-attention on a complete graph, cross-attention on a complete
-    bipartite one), those before it (causal), or, given a `graph`, its neighbours in any topology.
+    A query attends to all keys (self-attention is a complete graph, cross-attention a complete bipartite
+    one), to the keys before it (causal), or with a `graph` to its neighbours in any topology.
 
     Shapes, besides torch's: with `graph`, query `[num_dst, embed_dim]`, key `[num_src, kdim]`, value
     `[num_src, vdim]`; attn_mask `[num_edges]` or `[num_edges, num_heads]`; the output is
@@ -59,7 +59,8 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        # Behind torch's class in the order of bases stands MessagePassing, which it initialises in passing.
+        # MessagePassing comes after torch's class in the order of bases, so super().__init__() of torch
+        # initialises it.
         super().__init__(
             embed_dim,
             num_heads,
@@ -172,7 +173,7 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
     def _with_extra_keys(
         self, k: Tensor, v: Tensor, bias: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Keys that every query hears: a learnt one (`add_bias_kv`), and zero (`add_zero_attn`)."""
+        """Append keys for every query: a learnt one (`add_bias_kv`), and zero (`add_zero_attn`)."""
         extra = int(self.bias_k is not None) + int(self.add_zero_attn)
         if not extra:
             return k, v, bias
@@ -293,7 +294,9 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
         }
         for name, is_given in given.items():
             if is_given:
-                raise ValueError(f"{name} has no meaning with a graph, whose edges say who hears whom.")
+                raise ValueError(
+                    f"{name} was given with a graph, but the graph's edges say which keys a query reads."
+                )
 
 
 @lru_cache(maxsize=64)

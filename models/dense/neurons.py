@@ -1,4 +1,4 @@
-"""The linear layer as messages between neurons: dense, or with any connections that are left."""
+"""The linear layer as messages between neurons, with all connections or some of them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Device = torch.device | str | None
 class Linear(nn.Linear, MessagePassing):
     """y_i = Σ_{j→i} w_ij x_j + b_i, with one number w_ij for every connection.
 
-    Neurons are nodes, and the samples of a batch are their features. Without a graph every input neuron is
-    heard by every output neuron: `torch.nn.Linear`, with its arguments and state_dict. With a `graph` from
+    Neurons are nodes, and the samples of a batch are their features. Without a graph every input neuron has
+    an edge to every output neuron: `torch.nn.Linear`, with its arguments and state_dict. With a `graph` from
     input to output neurons, only the weights of its edges exist: a pruned layer, a layer with local receptive
     fields.
 
@@ -66,7 +66,7 @@ class Linear(nn.Linear, MessagePassing):
 
     @classmethod
     def pruned(cls, layer: nn.Linear, keep: Tensor) -> Linear:
-        """A layer with those weights of another for which `keep [out_features, in_features]` is true.
+        """A layer with the weights of `layer` where `keep [out_features, in_features]` is true.
 
         >>> layer = torch.nn.Linear(4, 2)
         >>> Linear.pruned(layer, layer.weight.abs() > 0.1)(torch.ones(3, 4)).shape

@@ -1,4 +1,4 @@
-"""Pooling: the largest or the mean of what a window sees, as messages on a grid.
+"""Pooling: the maximum or the mean of a window, as messages on a grid.
 
 Each class takes torch.nn's arguments and tensors, and, given a `graph`, features of its nodes.
 """
@@ -22,7 +22,7 @@ from mpnn.topology import AdaptiveGrid, Grid, adaptive_grid, grid
 
 Shape = tuple[int, ...]
 
-# The same grid serves every call with tensors of one shape.
+# All calls with tensors of one shape share a grid.
 _grid: Callable[..., Grid] = lru_cache(maxsize=64)(grid)
 _adaptive_grid: Callable[..., AdaptiveGrid] = lru_cache(maxsize=64)(adaptive_grid)
 
@@ -64,7 +64,7 @@ def _window_grid(layer: Any, shape: Shape, batch: int, device: torch.device) -> 
             raise ValueError(f"padding is {pad}, but must be at most half the window, which spans {reach}.")
         behind = pad
         if layer.ceil_mode:
-            # One more window where some input is left over, unless it would begin behind the image.
+            # One more window for the inputs that are left over, unless it would begin outside the image.
             rest = (extent + 2 * pad - reach) % step
             outputs = (extent + 2 * pad - reach) // step + 1
             if rest and outputs * step < extent + pad:
@@ -77,7 +77,7 @@ def _window_grid(layer: Any, shape: Shape, batch: int, device: torch.device) -> 
 
 
 class _MaxPool(Pooling):
-    """The largest, whose gradient the kernel gives to the first of equals, messages to all of them alike."""
+    """The maximum. On a tie PyTorch's kernel gives the gradient to the first, message passing divides it."""
 
     def __init__(self) -> None:
         super().__init__(aggr="max")
@@ -86,7 +86,9 @@ class _MaxPool(Pooling):
 def _largest(layer: Any, x: Tensor, graph: Topology | None, dimensions: int) -> Any:
     if graph is not None:
         if layer.return_indices:
-            raise ValueError("return_indices has no meaning with a graph, whose nodes are no image.")
+            raise ValueError(
+                "return_indices is True with a graph, but must be False: indices are places in an image."
+            )
         return layer.on_nodes(x, graph)
     batch = _as_batch(layer, x, dimensions)
     shape = tuple(batch.shape[2:])
@@ -101,7 +103,7 @@ def _largest(layer: Any, x: Tensor, graph: Topology | None, dimensions: int) -> 
 
 
 def _where(rows: Tensor, found: Tensor, topology: Grid) -> Tensor:
-    """The first pixel of its image that has the value found."""
+    """The index of the first pixel of the image that has the maximum's value."""
     pixels = prod(topology.in_shape)
     pixel = (topology.src % pixels)[:, None]
     candidate = torch.where(rows[topology.src] == found[topology.dst], pixel, pixels)
@@ -153,7 +155,7 @@ def _mean(layer: Any, x: Tensor, graph: Topology | None, dimensions: int) -> Ten
     if graph is not None:
         if override is not None:
             raise ValueError(
-                "divisor_override has no meaning with a graph, whose nodes count their messages."
+                "divisor_override was given with a graph, but there the divisor is the number of messages."
             )
         on_nodes: Tensor = layer.on_nodes(x, graph)
         return on_nodes
@@ -169,7 +171,7 @@ def _mean(layer: Any, x: Tensor, graph: Topology | None, dimensions: int) -> Ten
 
 
 def _window_sizes(layer: Any, topology: Grid) -> Tensor:
-    """Places of each window, on the image and on its padding, but not on what `ceil_mode` adds behind."""
+    """The places of each window on the image and its padding, without those that `ceil_mode` adds."""
     sizes = torch.ones((), dtype=torch.int64, device=topology.device)
     for d, extent in enumerate(topology.in_shape):
         front = topology.padding[d][0]

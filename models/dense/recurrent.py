@@ -105,13 +105,13 @@ class LSTMStep(Step):
 class RNN(nn.RNN):
     """`torch.nn.RNN`, on sequences and on directed acyclic graphs.
 
-    Shapes: as torch.nn's; with `graph`, input `[num_nodes, input_size]` -> output
-    `[num_nodes, directions * hidden_size]`, and the states of the nodes that nobody hears,
-    `[layers * directions, num_such_nodes, hidden_size]`: on a chain, torch's final states. Both directions of
-    a graph that has other numbers of first and last nodes give these as a list.
+    Shapes: as torch.nn's; with `graph`, input `[num_nodes, input_size]` -> output `[num_nodes, directions *
+    hidden_size]`, and the states of the nodes without outgoing edges, `[layers * directions, num_such_nodes,
+    hidden_size]`: on a chain, torch's final states. If a graph has not as many first nodes as last ones, two
+    directions return them as a list.
 
-    With `truncate=k` gradients are cut every k steps, or levels of the graph: truncated backpropagation
-    through time, of which the outputs are the same.
+    With `truncate=k` gradients are cut every k steps, or levels of the graph (truncated backpropagation
+    through time); the outputs stay the same.
 
     Raises:
         ValueError: a graph with a cycle, which the message shows; `hx` together with a graph; sequences of no
@@ -171,7 +171,9 @@ class LSTM(nn.LSTM):
 def _recur(layer: Any, input: Any, hx: Any, graph: Topology | None, truncate: int | None) -> Any:
     if graph is not None:
         if hx is not None:
-            raise ValueError("hx has no meaning with a graph, whose first nodes hear nobody.")
+            raise ValueError(
+                "hx was given with a graph, but the first nodes of a graph have no state before them."
+            )
         graph = graph if isinstance(graph, Graph) else as_graph(graph, input.size(0))
         _check_nodes(input, graph)
         return _run(layer, input, graph, None, truncate)

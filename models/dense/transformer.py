@@ -83,7 +83,7 @@ class TransformerEncoderLayer(nn.TransformerEncoderLayer):
 
 
 class TransformerDecoderLayer(nn.TransformerDecoderLayer):
-    """x + attention to x, then x + attention to the memory, then x + MLP.
+    """Three residual parts: x + attention to x, x + attention to the memory, x + MLP(x).
 
     Shapes: as torch.nn's; with `graph` tgt `[num_nodes, d_model]`, with `memory_graph`, which leads from the
     nodes of the memory to those of the target, memory `[num_memory, d_model]`.
@@ -163,7 +163,7 @@ class TransformerDecoderLayer(nn.TransformerDecoderLayer):
 
 
 def _mlp(layer: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer, x: Tensor) -> Tensor:
-    """Two linear maps, and between them the activation and dropout."""
+    """The layer's MLP: two linear maps, with the activation and dropout between them."""
     hidden: Tensor = layer.dropout(layer.activation(through(layer.linear1, x)))
     return through(layer.linear2, hidden)
 
@@ -177,7 +177,7 @@ class TransformerEncoder(nn.TransformerEncoder):
     """Encoder layers on top of each other.
 
     Raises:
-        ValueError: `enable_nested_tensor=True`: padding is masked here, never cut out.
+        ValueError: `enable_nested_tensor=True`: padding is masked, not removed.
     """
 
     def __init__(
@@ -188,7 +188,9 @@ class TransformerEncoder(nn.TransformerEncoder):
         enable_nested_tensor: bool = False,
     ) -> None:
         if enable_nested_tensor:
-            raise ValueError("enable_nested_tensor is True, but padding is masked here, never cut out.")
+            raise ValueError(
+                "enable_nested_tensor is True, but must be False: padding is masked, not removed."
+            )
         super().__init__(encoder_layer, num_layers, norm, enable_nested_tensor=False)
 
     def forward(

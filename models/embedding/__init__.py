@@ -1,1 +1,1 @@
-"""Vectors of nodes, learned from walks."""
+"""Embeddings of nodes, learned from random walks."""

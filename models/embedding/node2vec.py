@@ -1,4 +1,4 @@
-"""node2vec as PyTorch Geometric has it: a table of vectors to be trained by any optimiser."""
+"""node2vec with PyTorch Geometric's interface: a table of vectors, trained by any optimiser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Node2Vec(nn.Module):
     """min -mean log σ(z_u · z_v) - mean log σ(-z_u · z_k), where walks meet v near u, and k at random.
 
     Grover and Leskovec, 2016, with PyG's arguments, methods and state_dict; the walks need no further
-    package. `SkipGram` learns vectors of the same kind as the paper's own code does, and much faster.
+    package. `SkipGram` trains such vectors as the code of the paper does, and much faster.
 
     Args:
         graph: a `Graph`, or an `edge_index` tensor.
@@ -79,7 +79,7 @@ class Node2Vec(nn.Module):
         self.embedding.reset_parameters()
 
     def forward(self, batch: Tensor | None = None) -> Tensor:
-        """The vectors of some nodes, else of all, `[num_nodes, embedding_dim]`."""
+        """The vectors of the given nodes, or of all, `[num_nodes, embedding_dim]`."""
         vectors: Tensor = self.embedding.weight
         return vectors if batch is None else vectors[batch]
 
@@ -91,17 +91,17 @@ class Node2Vec(nn.Module):
         return DataLoader(nodes, collate_fn=self.sample, **options)
 
     def sample(self, batch: list[int] | Tensor) -> tuple[Tensor, Tensor]:
-        """Windows of walks, and of random nodes, that begin at some nodes: `[num_windows, context_size]`."""
+        """Windows of walks, and of random nodes, from start nodes: `[num_windows, context_size]` each."""
         nodes = torch.as_tensor(batch, device=self.graph.device)
         return self.pos_sample(nodes), self.neg_sample(nodes)
 
     def pos_sample(self, batch: Tensor) -> Tensor:
-        """All windows of walks from these nodes."""
+        """All windows of walks from these nodes, `[num_windows, context_size]`."""
         start = batch.repeat(self.walks_per_node)
         return self._windows(random_walks(self.graph, start, self.walk_length - 1, p=self.p, q=self.q))
 
     def neg_sample(self, batch: Tensor) -> Tensor:
-        """All windows of rows that go on from these nodes at random."""
+        """All windows of rows of a start node and random nodes, `[num_windows, context_size]`."""
         start = batch.repeat(self.walks_per_node * self.num_negative_samples)
         drawn = torch.randint(self.num_nodes, (len(start), self.walk_length - 1), device=batch.device)
         return self._windows(torch.cat([start[:, None], drawn], dim=1))

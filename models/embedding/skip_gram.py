@@ -1,4 +1,4 @@
-"""DeepWalk and node2vec: nodes that random walks meet near each other become vectors that are alike."""
+"""DeepWalk and node2vec: nodes that are near each other on random walks get similar vectors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mpnn.graph.csr import CSR
 from mpnn.sampling.splitmix import GOLDEN, mix, mix_int, shift, signed
 from mpnn.sampling.walks import alias_table, check_biases, random_walks
 
-POWER = 0.75  # of how often a node is met, to how often it is drawn as a negative (Mikolov et al., 2013)
-COUNTED = 4  # walks from each node that tell how often that is
+POWER = 0.75  # a node is drawn as a negative in proportion to its count to this power (Mikolov et al., 2013)
+COUNTED = 4  # walks from each node, in which the nodes are counted
 NODES_OF_PART, MOST_PARTS = 512, 32  # so that the rows in use stay in a core's cache
-MOST_PAIRS = 1 << 24  # at once: 128 MB
+MOST_PAIRS = 1 << 24  # in memory at once: 128 MB
 BATCH = 256  # pairs whose gradients are added up, in plain PyTorch
 
 
@@ -32,14 +32,14 @@ class SkipGram(nn.Module):
     compiled code, whose result does not depend on the number of threads, elsewhere in batches.
 
     Args:
-        graph: who is linked to whom; walks go from source to destination.
+        graph: a `Graph` or an `edge_index` tensor; walks go from source to destination.
         channels: of a vector.
         rounds: how many walks begin at each node.
         length: how many nodes a walk visits, its start included.
-        window: how far apart in a walk two nodes of a pair are at most; how far is drawn for each node, so
-            that near ones count more.
-        negatives: how many k there are for each pair, drawn in proportion to how often walks meet them, to
-            the power of 3/4.
+        window: the largest distance in a walk between the two nodes of a pair; the distance is drawn for each
+            node, from 1 to this, so that near nodes are paired more often.
+        negatives: the number of nodes k for each pair, drawn in proportion to their counts in walks to the
+            power of 3/4.
         p, q, weight: see `mpnn.random_walks`.
         lr: the learning rate at the beginning.
         seed: of all random numbers.
@@ -93,7 +93,7 @@ class SkipGram(nn.Module):
         nodes, device = self.graph.num_nodes, self.graph.device
         generator = torch.Generator().manual_seed(self.seed)
         drawn = torch.rand(nodes, channels, generator=generator, device="cpu")
-        start = (drawn - 0.5) / channels  # as word2vec
+        start = (drawn - 0.5) / channels  # as in word2vec
         self.register_buffer("embedding", start.to(device))
         self.register_buffer("contexts", torch.zeros(nodes, channels, device=device))
         self.register_buffer("rounds_done", torch.zeros((), dtype=torch.int64))
@@ -105,7 +105,7 @@ class SkipGram(nn.Module):
         return int(self.rounds_done)
 
     def forward(self, nodes: Tensor | None = None) -> Tensor:
-        """The vectors of some nodes, else of all, `[num_nodes, channels]`."""
+        """The vectors of the given nodes, or of all, `[num_nodes, channels]`."""
         return self.embedding if nodes is None else self.embedding[nodes]
 
     def fit(self, on_round: Callable[[int, float], None] | None = None) -> Tensor:
@@ -141,7 +141,7 @@ class SkipGram(nn.Module):
         )
 
     def _negatives_by_part(self) -> tuple[Tensor, Tensor]:
-        """Node v is of part v mod parts; within a part, an alias table of how often walks meet its nodes."""
+        """Alias tables of the nodes' counts in walks, one for each part; node v is in part v mod parts."""
         nodes = self.graph.num_nodes
         parts = min(max(nodes // NODES_OF_PART, 1), MOST_PARTS)
         met = torch.zeros(nodes, dtype=torch.int64, device=self.graph.device)
@@ -168,7 +168,7 @@ class SkipGram(nn.Module):
     def _train_plainly(
         self, walks: Tensor, rate: float, last_rate: float, seed: int, batch: int = BATCH
     ) -> float:
-        """The same pairs and negatives in the same order, but in batches."""
+        """Train on the same pairs and negatives in the same order, but in batches."""
         z, c, parts = self.embedding, self.contexts, self._part_ptr.numel() - 1
         node, context, bounds = pairs_by_block(walks, self.window, seed, parts)
         device = z.device

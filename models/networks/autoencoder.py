@@ -1,4 +1,4 @@
-"""Graph autoencoders: nodes become vectors, and pairs of vectors become links or what is known of them."""
+"""Graph autoencoders: an encoder makes a vector of each node, a decoder scores pairs of vectors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class GAE(nn.Module):
 
     Args:
         encoder: a network on graphs, called as `encoder(x, graph)`.
-        decoder: what turns z and pairs of nodes into scores; by default `DotProduct`.
+        decoder: a module from z and pairs of nodes to scores; by default `DotProduct`.
 
     Shapes: x `[num_nodes, in_channels]`, pairs `[2, num_pairs]` -> `[num_pairs, 1]`, before the σ.
 
@@ -73,7 +73,7 @@ class GAE(nn.Module):
     def reconstruct(
         self, x: Tensor, graph: Topology, pairs: Tensor, **edges: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The scores of the pairs in training, and what is to be added to their loss: nothing."""
+        """The scores of the pairs in training, and the term to add to their loss, 0."""
         scores = self(x, graph, pairs, **edges)
         return scores, scores.new_zeros(())
 
@@ -107,8 +107,8 @@ class VGAE(GAE):
     ) -> tuple[Tensor, Tensor]:
         """The scores of the pairs with z drawn from q, and the divergence of q from N(0, 1).
 
-        It is divided by the number of nodes, as in the authors' code, and by 2, since it goes with a mean
-        over links and others together instead of with the sum of the two means.
+        The divergence is divided by the number of nodes, as in the authors' code, and by 2, since the loss
+        here is the mean over links and other pairs together, and theirs is the sum of the two means.
         """
         mean, log_deviation = self.posterior(x, graph, **edges)
         z = mean + log_deviation.exp() * torch.randn_like(mean)

@@ -1,4 +1,4 @@
-"""A causal Transformer: a language model on the graph in which each token hears those before it."""
+"""A causal Transformer: a language model on the graph with an edge from each token to every later one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from mpnn.models.networks.language_model import LanguageModel
 
 
 class CausalTransformer(LanguageModel):
-    """GPT-2 (Radford et al., 2019) in small: what is embedded also reads out, normalisation comes first.
+    """A small GPT-2 (Radford et al., 2019): the embedding is also the output map, normalisation comes first.
 
-    Given a `graph`, its tokens `[num_nodes]` hear their neighbours instead of all before them, and the logits
-    are `[num_nodes, num_tokens]`: windowed attention is `topology.band(num_nodes, window, causal=True)`.
+    With a `graph`, the tokens `[num_nodes]` attend to their neighbours instead of to all tokens before them,
+    and the logits are `[num_nodes, num_tokens]`: for windowed attention, `topology.band(num_nodes, window,
+    causal=True)`.
 
     Raises:
-        ValueError: channels that the heads cannot share; more tokens than the context holds; a state, of
-            which there is none.
+        ValueError: channels that are no multiple of heads; more tokens than the context holds; a state that
+            is not None.
 
     >>> model = CausalTransformer(num_tokens=65, channels=16, heads=2, num_layers=2, context=32)
     >>> logits, _ = model(torch.randint(65, (4, 32)))
@@ -57,7 +58,7 @@ class CausalTransformer(LanguageModel):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights as GPT-2 does: 0.02, and less for what is added to the residual stream."""
+        """Draw the weights as GPT-2 does: deviation 0.02, and less for maps into the residual stream."""
         for name, parameter in self.named_parameters():
             if parameter.dim() > 1:
                 added = name.endswith(("out_proj.weight", "linear2.weight"))

@@ -74,7 +74,9 @@ class GNN(nn.Module):
         check_count("out_channels", out_channels, 1)
         check_probability("dropout", dropout)
         if virtual_node and num_layers < 2:
-            raise ValueError("virtual_node speaks between two layers, but num_layers is 1.")
+            raise ValueError(
+                "num_layers is 1, but must be at least 2 with virtual_node, which stands between two layers."
+            )
         build = resolve(conv)
         _check_options(conv, build, conv_kwargs)
         self.in_channels, self.hidden_channels, self.out_channels = in_channels, hidden_channels, out_channels
@@ -124,7 +126,8 @@ class GNN(nn.Module):
         edge_attr: Tensor | None = None,
         edge_type: Tensor | None = None,
     ) -> Tensor:
-        """The last hidden state of every node: what the output is read from, `[num_nodes, hidden_channels]`.
+        """The last hidden state of every node, `[num_nodes, hidden_channels]`; the output is computed from
+        it.
 
         With `jk="cat"` it is `num_layers * hidden_channels` wide; one layer without `jk` has no hidden state,
         and gives x.
@@ -151,7 +154,7 @@ class GNN(nn.Module):
     def _apply_conv(self, conv: nn.Module, x: Tensor, graph: Graph, edges: dict[str, Tensor]) -> Tensor:
         own = {name: edges[name] for name in edge_inputs(conv) if name in edges}
         out: Tensor | tuple[Tensor, Tensor] = conv(self._drop(x), graph, **own)
-        if isinstance(out, tuple):  # a layer that updates the edges too hands them to the next one
+        if isinstance(out, tuple):  # a layer that updates edges too passes them to the next layer
             out, edges["edge_attr"] = out
         return out
 
@@ -171,7 +174,7 @@ class GNN(nn.Module):
 
 
 def _check_options(conv: Any, build: Callable[..., nn.Module], options: Mapping[str, Any]) -> None:
-    _, _, _, *own = inspect.signature(build).parameters.values()  # behind in_channels, out_channels, last
+    _, _, _, *own = inspect.signature(build).parameters.values()  # after in_channels, out_channels, last
     for parameter in own:
         required = parameter.kind is not parameter.VAR_KEYWORD and parameter.default is parameter.empty
         if required and parameter.name not in options:

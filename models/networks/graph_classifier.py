@@ -27,11 +27,11 @@ class GraphClassifier(GNN):
         out_channels: width of the output: classes, labels or targets.
         num_layers: K.
         dropout: probability in front of every layer.
-        readout: "sum", "mean", "max", or whatever else aggregates.
+        readout: "sum", "mean", "max", or any other aggregator.
         readout_dropout: probability in front of the output; by default `dropout`.
         jk: "last", "cat", "max" or "lstm": how the states of the layers are read.
         read_input: add W_0 dropout(readout { x_i }), as the input is the state of layer 0.
-        **kwargs: what else `GNN` takes.
+        **kwargs: further arguments of `GNN`.
 
     Shapes: x `[num_nodes, in_channels]`, graph made by `Graph.batch` -> `[num_graphs, out_channels]`.
 
@@ -93,7 +93,7 @@ class GraphClassifier(GNN):
         edge_attr: Tensor | None = None,
         edge_type: Tensor | None = None,
     ) -> Tensor:
-        """What the output is read from, `[num_graphs, channels]`."""
+        """The readout of every graph, `[num_graphs, channels]`; the output is computed from it."""
         graph = as_graph(graph, x.size(0))
         h: Tensor = self.readout(self.embed(x, graph, edge_weight, edge_attr, edge_type), graph)
         return h

@@ -1,4 +1,4 @@
-"""What language models have in common: tokens and a state in, logits of the next tokens and a state out."""
+"""The interface of language models: tokens and a state in, logits of the next tokens and a state out."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 
 class LanguageModel(nn.Module):
-    """Tells the next token from those before it.
+    """A model that predicts the next token from the tokens before it.
 
     Called as `logits, state = model(tokens, state)`: int64 `[batch, length]` in,
-    `[batch, length, num_tokens]` out. The state is what the model remembers of the tokens before; a model
-    that remembers nothing takes and returns None, and sees at most `context` tokens.
+    `[batch, length, num_tokens]` out. The state is the memory of earlier tokens; a model without
+    memory takes and returns None, and reads at most `context` tokens.
     """
 
     num_tokens: int
-    context: int | None = None  # None: as many as there are
-    remembers: bool  # whether there is a state
+    context: int | None = None  # None: any number of tokens
+    remembers: bool  # whether the model has a state
 
     @abstractmethod
     def forward(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]: ...
@@ -28,13 +28,13 @@ class LanguageModel(nn.Module):
     def continued(
         self, tokens: Tensor, length: int, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw what follows, token by token.
+        """Draw the tokens that follow, one by one.
 
         Args:
             tokens: int64 `[batch, length]`, at least one in each row.
             length: how many to draw.
-            temperature: what logits are divided by: below 1 the likely tokens become likelier.
-            generator: of the random numbers, torch's own without one.
+            temperature: the divisor of the logits; below 1, likely tokens become more likely.
+            generator: of the random numbers; without it, torch's default generator.
 
         Returns:
             int64 `[batch, length]`, the drawn tokens.

@@ -8,7 +8,7 @@ from mpnn.models.dense.convolution import Conv2d
 from mpnn.models.dense.neurons import Linear
 from mpnn.models.dense.pooling_grid import AvgPool2d
 
-SHRINKS = 14  # pixels: below this the second convolution would leave nothing, so it keeps the size
+SHRINKS = 14  # pixels: below this the second convolution would leave no pixel, so it is padded
 
 
 class LeNet(nn.Module):

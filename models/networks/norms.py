@@ -13,9 +13,9 @@ from mpnn.aggregate.reduce import scatter_known
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Every channel over all nodes (Ioffe and Szegedy, 2015).
+    """Normalise every channel over all nodes (Ioffe and Szegedy, 2015).
 
-    One node alone has no variance: in training it is normalised with the running statistics.
+    A single node has no variance: in training it is normalised with the running statistics.
     """
 
     def forward(self, x: Tensor, graph: Graph) -> Tensor:  # type: ignore[override]
@@ -25,7 +25,7 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Every node over its channels (Ba, Kiros and Hinton, 2016)."""
+    """Normalise every node over its channels (Ba, Kiros and Hinton, 2016)."""
 
     def forward(self, x: Tensor, graph: Graph) -> Tensor:  # type: ignore[override]
         return super().forward(x)

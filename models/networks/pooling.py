@@ -1,4 +1,4 @@
-"""Global pooling: messages from the nodes to one more node for each graph."""
+"""Global pooling: messages from the nodes of each graph to one node for the graph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from mpnn import Graph, MessagePassing
 from mpnn.aggregate.aggregators import Aggr
 from mpnn.models.parts.linear import reset
 
-# A (batched) graph, or `[num_nodes]`: the graph that each node belongs to, or None: all to one.
+# A (batched) graph; or `[num_nodes]`, the graph that each node belongs to; or None: all nodes belong to one
+# graph.
 Membership = Graph | Tensor | None
 
 
@@ -21,7 +22,7 @@ def membership(x: Tensor, graph: Membership, num_graphs: int | None = None) -> G
     Args:
         x: `[num_nodes, ...]`, the features to pool.
         graph: a `Graph` (made by `Graph.batch` if there are several), or `[num_nodes]`, or None.
-        num_graphs: how many graphs there are, where a tensor cannot say that the last ones are empty.
+        num_graphs: the number of graphs; needed where a tensor is given and the last graphs have no nodes.
 
     >>> membership(torch.ones(3, 8), torch.tensor([0, 0, 1])).edge_index.tolist()
     [[0, 1, 2], [0, 0, 1]]
@@ -81,7 +82,7 @@ class AttentionalAggregation(MessagePassing):
 
     Args:
         gate_nn: a network to `[num_nodes, 1]`, or to one score for each channel.
-        nn: f; without it x_i itself.
+        nn: f, by default the identity.
 
     Shapes: x `[num_nodes, channels]`, graph a `Graph`, or `[num_nodes]`, or None -> `[num_graphs, *]`.
 
@@ -108,7 +109,7 @@ class AttentionalAggregation(MessagePassing):
         return pooled
 
     def message(self, gate_j: Tensor, value_j: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Score and value."""
+        """The score and the value of a node."""
         return gate_j, value_j
 
 

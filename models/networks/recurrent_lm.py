@@ -14,9 +14,9 @@ States = tuple[Tensor, Tensor]
 class RecurrentLM(LanguageModel):
     """Embedding, stacked LSTMs, and a linear map to the next token.
 
-    The state is the LSTM's `(h, c)`, `[num_layers, batch, channels]` each. Truncated backpropagation through
-    time (Williams and Peng, 1990) is to read a long text piece by piece, each from the state after the one
-    before, detached: what is remembered goes on, gradients do not.
+    The state is the LSTM's `(h, c)`, `[num_layers, batch, channels]` each. For truncated backpropagation
+    through time (Williams and Peng, 1990), read a long text piece by piece and pass each piece the detached
+    state of the piece before: the memory continues, gradients do not.
 
     >>> model = RecurrentLM(num_tokens=65, channels=16, num_layers=2)
     >>> text = torch.randint(65, (4, 60))

@@ -15,13 +15,13 @@ from mpnn.models.parts.linear import uniform_
 class TopKPooling(nn.Module):
     """Keep the nodes with the highest s_i = σ(h_i·p / ‖p‖), gated by it: h_i' = s_i h_i.
 
-    (Gao and Ji, 2019, eq. 2; Cangea et al., 2018.) Edges between kept nodes are kept. How many these are the
-    scores decide: on a GPU the host waits to learn it, in every step.
+    (Gao and Ji, 2019, eq. 2; Cangea et al., 2018.) Edges between kept nodes are kept. Their number depends on
+    the scores, so the CPU waits for a GPU in every step.
 
     Args:
         in_channels: width of the input.
-        ratio: which share of each graph's nodes is kept, rounded up; from 1 on, how many of them.
-        min_score: keep nodes by their score in place of a ratio: those above it, and the best of each graph.
+        ratio: below 1, the share of each graph's nodes that is kept, rounded up; from 1 on, their number.
+        min_score: instead of a ratio, keep the nodes with a score above it, and the best node of each graph.
             The score is then softmax_i(h_i·p) over the nodes of the graph.
         multiplier: h_i' = multiplier s_i h_i.
         nonlinearity: σ.
@@ -75,7 +75,7 @@ class TopKPooling(nn.Module):
             perm = _best(score, batch, num_graphs, self.ratio)
         else:
             score = softmax(self.select.product(scored), batch, num_graphs)
-            # A hair below the best, so that no graph is left empty.
+            # Slightly below the best score, so that every graph keeps a node.
             best = scatter(score, batch, num_graphs, "max")[batch] - 1e-7
             perm = (score > best.clamp(max=self.min_score)).nonzero().squeeze(1)
         pooled, edges = graph.subgraph(perm)

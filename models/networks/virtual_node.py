@@ -16,15 +16,15 @@ from mpnn.models.parts.linear import Linear, reset
 class VirtualNode(nn.Module):
     """v_g^k = MLP_k(v_g^{k-1} + Σ_{i in g} h_i^k),   h_i^k <- h_i^k + v_g^k   (Gilmer et al., 2017, 5.2).
 
-    What one node has to say reaches every other in two steps, however far it is. The form is that of the Open
-    Graph Benchmark (Hu et al., 2020): the state begins with a learned v^0 = 0, the sum of all nodes and the
-    state itself go through a perceptron of one hidden layer, twice as wide. There it is normalised over the
-    batch; here over the channels, since one large graph is no batch.
+    Information from one node reaches every other node in two steps. The form is that of the Open Graph
+    Benchmark (Hu et al., 2020): v^0 is learned and starts at 0, and MLP_k has one hidden layer, twice as
+    wide. The benchmark normalises that layer over the batch; here it is normalised over the channels, since
+    one large graph is no batch.
 
     Args:
         channels: width of the nodes' states, and of the virtual node's.
-        num_layers: how many times it is called in a pass.
-        dropout: probability behind each perceptron.
+        num_layers: the number of calls in a forward pass.
+        dropout: probability after each MLP.
 
     Shapes: h `[num_nodes, channels]`, v `[num_graphs, channels]` -> both again.
 

@@ -1,1 +1,1 @@
-"""What layers are made of."""
+"""Parts of layers: linear maps, small networks, activations, caches and checks of arguments."""

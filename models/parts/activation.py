@@ -14,7 +14,7 @@ _BY_NAME = {name.lower(): getattr(torch_activations, name) for name in torch_act
 
 
 class _Function(nn.Module):
-    """A plain function as a module."""
+    """A function as a module."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

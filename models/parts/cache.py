@@ -1,4 +1,4 @@
-"""What `cached=True` keeps."""
+"""The cache behind `cached=True`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ T = TypeVar("T")
 
 
 class Cache:
-    """The last result, returned again for as long as the very same inputs come in.
+    """The last result, returned as long as the inputs stay the same.
 
-    A tensor is the same if it is the same object and holds the same; of features, `[num_nodes, channels]`, a
-    write counts that raises the tensor's version. So a layer with
-    `cached=True` is never wrong when it is given another graph; it only gains nothing. Results through which
-    a gradient must flow are not kept. Copies and pickles of a cache are empty.
+    A tensor is the same if it is the same object with the same values; for features, `[num_nodes, channels]`,
+    with the same version, which every write in place raises. So a layer with `cached=True` computes the right
+    result for another graph as well, without a gain. Results that require a gradient are not kept. Copies and
+    pickles of a cache are empty.
     """
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Forget."""
+        """Drop the result."""
         self._latest: Latest[Any] = Latest(_held)
 
     def __call__(self, compute: Callable[[], T], *inputs: Any) -> T:
@@ -44,13 +44,14 @@ class Cache:
 
 
 def _held(tensor: Tensor) -> Hashable:
-    # To read features takes as long as what is done with them here, to read edges and weights does not.
+    # Comparing the values of features would take as long as the cached computation; edges and weights are
+    # small.
     is_features = tensor.dim() > 1 and tensor.is_floating_point()
     return tensor._version if is_features else contents(tensor)
 
 
 def _ordinary(compute: Callable[[], T]) -> T:
-    """What comes out of inference mode could not be trained with."""
+    """`compute()` outside of inference mode, whose tensors could not be used in training."""
     if not torch.is_inference_mode_enabled():
         return compute()
     with torch.inference_mode(False), torch.no_grad():

@@ -1,4 +1,4 @@
-"""What a layer's options may be: one sentence for what they may not."""
+"""Checks of a layer's options."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def check_count(name: str, value: Any, least: int, *, may_be_open: bool = False) -> None:
-    """A whole number from `least` on; -1 too where it may be left to the first input.
+    """Require an integer of at least `least`, or -1 where the first input may set it.
 
     Raises:
-        TypeError: it is no whole number.
+        TypeError: it is not an integer.
         ValueError: it is too small.
 
     >>> check_count("heads", 0, 1)
@@ -25,11 +25,11 @@ def check_count(name: str, value: Any, least: int, *, may_be_open: bool = False)
 
 
 def check_probability(name: str, value: Any) -> None:
-    """A number from 0 to 1.
+    """Require a number from 0 to 1.
 
     Raises:
-        TypeError: it is no number.
-        ValueError: it is beyond these, or NaN.
+        TypeError: it is not a number.
+        ValueError: it is below 0, above 1, or NaN.
 
     >>> check_probability("dropout", 2)
     Traceback (most recent call last):

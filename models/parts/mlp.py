@@ -9,14 +9,14 @@ from mpnn.models.parts.linear import Linear
 
 
 def mlp(in_channels: int, hidden_channels: int, out_channels: int) -> nn.Sequential:
-    """Two linear maps with a ReLU between them."""
+    """A module of two linear maps with a ReLU between them."""
     return nn.Sequential(
         Linear(in_channels, hidden_channels), nn.ReLU(), Linear(hidden_channels, out_channels)
     )
 
 
 class Joint(nn.Module):
-    """A network on the concatenation of its arguments, those that are not None.
+    """A network on the concatenation of its arguments that are not None.
 
     >>> Joint(mlp(5, 8, 2))(torch.ones(4, 3), None, torch.ones(4, 2)).shape
     torch.Size([4, 2])

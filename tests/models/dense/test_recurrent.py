@@ -257,7 +257,7 @@ def test_what_does_not_fit_is_refused() -> None:
         layer(x, graph=torch.tensor([[0, 1, 2], [1, 2, 0]]))
     with mpnn.backend("eager"), pytest.raises(ValueError, match="input must have at least one step, got"):
         layer(torch.zeros(0, 2, 3))
-    with pytest.raises(ValueError, match="hx has no meaning with a graph"):
+    with pytest.raises(ValueError, match="hx was given with a graph"):
         layer(x, torch.zeros(1, 1, 4), graph=topology.chain(3))
     with pytest.raises(ValueError, match=r"with a graph of 4 nodes, input must be \[num_nodes, input_size\]"):
         layer(x, graph=topology.chain(4))

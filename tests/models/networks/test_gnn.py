@@ -182,5 +182,5 @@ def test_a_virtual_node_carries_a_message_across_any_distance() -> None:
         model = models.GNN(6, 8, 4, virtual_node=virtual)
         (slope,) = torch.autograd.grad(model(x, path)[0].sum(), x)
         assert bool(slope[20].any()) == virtual
-    with pytest.raises(ValueError, match="virtual_node speaks between two layers, but num_layers is 1"):
+    with pytest.raises(ValueError, match="num_layers is 1, but must be at least 2 with virtual_node"):
         models.GNN(6, 8, 4, num_layers=1, virtual_node=True)

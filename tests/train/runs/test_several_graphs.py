@@ -143,7 +143,7 @@ def test_tables_of_several_graphs_are_read_and_learned(
         (["--model", "nn"], "model is 'nn', which reads edge features, but karate has none"),
         (["--batch-size", "2"], "batch_size is 2, but karate is one graph"),
         (["--known-counts"], "known_counts is set, but one class for each is to be told"),
-        (["--virtual-node", "--layers", "1"], "virtual_node speaks between two layers"),
+        (["--virtual-node", "--layers", "1"], "num_layers is 1, but must be at least 2 with virtual_node"),
         (
             [*KINDS, "--ignore", "use", "--part", "age"],
             "line 2: age is '5', but should be train, val, test or nothing",
