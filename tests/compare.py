@@ -1,4 +1,4 @@
-"""One comparison for all tests: the same outputs and the same gradients as somebody else's code."""
+"""One comparison for all tests: the same outputs and the same gradients as an oracle."""
 
 from __future__ import annotations
 

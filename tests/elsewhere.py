@@ -3,7 +3,7 @@
 So is what a GPU does by atomic operations, in another order each time: the bits of a sum would differ.
 
 Its tensors hold their numbers in the memory of the CPU, but say that they are on `DEVICE`, one for which
-PyTorch has no kernels of its own: only what is done inside `Elsewhere` can compute with them.
+PyTorch has no kernels for them: only operations inside `Elsewhere` can compute with such tensors.
 """
 
 from __future__ import annotations

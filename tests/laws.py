@@ -122,12 +122,12 @@ def a_batch_equals_one_by_one(subject: Subject) -> None:
     """Graphs side by side do not see each other."""
     module = subject.make()
     parts = [sample(10, 24, 1), sample(4, 0, 2), sample(7, 12, 3)]
-    apart = torch.cat([subject.call(module, part) for part in parts])
+    separate = torch.cat([subject.call(module, part) for part in parts])
     together = Data(
         Graph.batch([part.graph for part in parts if isinstance(part.graph, Graph)]),
         *(torch.cat([getattr(part, name) for part in parts]) for name in ("x", *EDGE_INPUTS)),
     )
-    assert_close(subject.call(module, together), apart)
+    assert_close(subject.call(module, together), separate)
 
 
 def an_edge_index_equals_its_graph(subject: Subject) -> None:

@@ -23,7 +23,7 @@ def test_what_mixes_devices_is_noticed() -> None:
         assert x.add_(literal).tolist() == [2, 2, 2]
 
 
-def test_gradients_stay_there() -> None:
+def test_gradients_stay_on_the_device() -> None:
     with elsewhere() as device:
         layer = torch.nn.Linear(3, 2).to(device)
         layer(torch.ones(4, 3, device=device)).sum().backward()

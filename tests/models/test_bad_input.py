@@ -187,7 +187,7 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "normalization is 'left', but must be None, 'sym' or 'rw'.",
     ),
-    "eigenvalues of nobody": (
+    "two eigenvalues and no batch": (
         lambda: models.ChebConv(6, 4, 2)(X, EDGES, lambda_max=torch.ones(2)),
         ValueError,
         "lambda_max has 2 entries, one per graph, but no batch says which graph a node belongs to.",

@@ -157,7 +157,7 @@ def _image(draw: random.Random, dimensions: int) -> Tensor:
 
 def _mask(draw: random.Random, shape: tuple[int, ...], kind: torch.dtype | None = None) -> Tensor:
     hidden = torch.rand(shape) < 0.4
-    hidden[..., 0] = False  # who hears nobody is a matter of convention
+    hidden[..., 0] = False  # conventions differ for a query without keys
     kind = draw.choice([torch.bool, D]) if kind is None else kind
     return hidden if kind is torch.bool else torch.randn(shape, dtype=D).masked_fill(hidden, -torch.inf)
 

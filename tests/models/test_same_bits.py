@@ -57,12 +57,12 @@ WEIGHTED: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("name", WEIGHTED)
-def test_of_edge_weights(name: str) -> None:
+def test_gradients_of_edge_weights_have_the_same_bits_in_every_run(name: str) -> None:
     layer = WEIGHTED[name]()
     assert bits(lambda: gradients(layer, X, EDGE_INDEX, WEIGHT)) == 1
 
 
-def test_of_the_weights_of_numbered_nodes() -> None:
+def test_gradients_of_the_weights_of_numbered_nodes_have_the_same_bits_in_every_run() -> None:
     layer = models.RGCNConv(NODES, 8, 2)
     types = NUMBERS % 2
     edge_index, types = EDGE_INDEX[:, :NODES], types[:NODES]

@@ -1,4 +1,4 @@
-"""What a layer keeps, and the gradients that it gives, suit whoever trains it."""
+"""A layer can be trained after it ran in evaluation or inference mode: its caches suit training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many seeds, a block at a time in processes of their own: a crash ends no more than its own case."""
+"""Many seeds, in blocks, each in its own process: a crash ends only its case."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _block(seeds: range, options: list[str], folder: str) -> Iterator[tuple[int,
 def _process(seeds: range, options: list[str], folder: str) -> Iterator[tuple[int, str, str]]:
     """What a process says of its seeds; its end without a word is a failure of the seed that it was at."""
     with tempfile.TemporaryDirectory(dir=folder) as cache, tempfile.TemporaryFile() as errors:
-        # Its kernels are of no use to anybody else.
+        # Later blocks do not need its kernels.
         environment = {"MPNN_STRICT": "1", "OMP_NUM_THREADS": "1", **os.environ, "MPNN_CACHE": cache}
         if "triton" in options:
             environment.setdefault("TRITON_INTERPRET", "1")

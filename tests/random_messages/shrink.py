@@ -61,7 +61,7 @@ def kind_of(cause: str) -> str:
 
 
 def verdict(case: Case, backend: str) -> str:
-    """Why a case fails, in one line; nothing where it passes or is refused. In a process of its own."""
+    """Why a case fails, in one line; "" if it passes or is refused. The case runs in a fresh process."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
     child = context.Process(target=_judge, args=(case, backend, there))

@@ -209,7 +209,7 @@ def test_a_folder_that_others_can_write_to_is_not_used(fresh: Path, mode: int) -
     assert not libraries(fresh)
 
 
-def test_a_folder_of_somebody_else_is_not_used(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_another_user_is_not_used(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh.mkdir(mode=0o700)
     monkeypatch.setattr(os, "getuid", lambda: fresh.stat().st_uid + 1)
     assert compiler.cache_folder() is None

@@ -327,7 +327,7 @@ MESSAGES = [
     ),
     Message("a stopped gradient", lambda x_i, x_j: (x_i * x_j).detach() * x_j, x),
     Message("the index", lambda x_j, index: x_j * index.unsqueeze(-1), x, ""),
-    # What has no kernel, but keeps edges apart.
+    # Operations without a kernel that do not mix edges.
     Message("features in order", lambda x_i, x_j: (x_i * x_j).cumsum(-1), x, CHUNKS),
     Message("the largest feature", lambda x_i, x_j: (x_i * x_j).max(-1, keepdim=True)[0] * x_i, x, CHUNKS),
     Message("where it is", lambda x_i, x_j: x_j * (x_i * x_j).argmax(-1, keepdim=True), x, CHUNKS),
@@ -373,7 +373,7 @@ MESSAGES = [
         EAGER,
     ),
     Message("no gradient inside", gradient_stopped, x, EAGER),
-    Message("a derivative of its own", lambda x_i, x_j: Straight.apply(x_i * x_j), x, EAGER),
+    Message("an autograd function", lambda x_i, x_j: Straight.apply(x_i * x_j), x, EAGER),
 ]
 
 

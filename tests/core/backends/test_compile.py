@@ -30,7 +30,7 @@ def whole(function: Any, backend: str = "aot_eager", **options: Any) -> Any:
 
 
 class Layer(MessagePassing):
-    """A message with a parameter, a buffer, a number and a method of its own."""
+    """A message that reads a parameter, a buffer, a number and a method of the layer."""
 
     shift: Tensor
 

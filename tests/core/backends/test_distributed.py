@@ -27,7 +27,7 @@ def share(rank: int) -> tuple[Graph, Tensor]:
 
 
 def train(rank: int, folder: str) -> None:
-    """One of two processes, each with a graph of its own."""
+    """One of two processes, each with its own graph."""
     os.environ["OMP_NUM_THREADS"] = "1"
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     model = DistributedDataParallel(network())

@@ -23,7 +23,7 @@ def threads() -> Iterator[None]:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
-def test_it_keeps_the_mean_and_scales_what_is_left(dtype: torch.dtype, p: float) -> None:
+def test_dropout_keeps_the_mean_and_scales_the_rest(dtype: torch.dtype, p: float) -> None:
     count = 200_000
     out = dropout(torch.ones(count, dtype=dtype), p)
     assert out.dtype == dtype
@@ -36,8 +36,8 @@ def test_it_keeps_the_mean_and_scales_what_is_left(dtype: torch.dtype, p: float)
 
 def test_neighbours_are_dropped_independently() -> None:
     kept = dropout(torch.ones(400_000), 0.5) > 0
-    for apart in (1, 2, 7, 1024):
-        agree = (kept[apart:] == kept[:-apart]).double().mean().item()
+    for distance in (1, 2, 7, 1024):
+        agree = (kept[distance:] == kept[:-distance]).double().mean().item()
         assert agree == pytest.approx(0.5, abs=5 * (0.25 / 400_000) ** 0.5)
 
 

@@ -1,4 +1,4 @@
-"""The memory of freed tensors, with and without the setting, each in a process of its own."""
+"""The memory of freed tensors, with and without the setting, each in a fresh process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan makes no tensor of its own on another device than that of what it is given."""
+"""A plan makes all tensors on the device of its inputs, whatever PyTorch's default device is."""
 
 from __future__ import annotations
 

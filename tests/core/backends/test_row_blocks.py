@@ -207,7 +207,7 @@ def test_what_the_way_back_does_not_read_is_not_kept() -> None:
         propagate(graph, product, x=x, weight=weight)
         assert {t.shape for t in kept} == {x.shape, weight.shape}
     with torch.no_grad():
-        x += 1  # nobody minds
+        x += 1  # the backward pass does not read x
     out.sum().backward()
     with mpnn.backend("eager"):
         again = propagate(graph, product, x=x, weight=factor)

@@ -148,7 +148,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_error_of_our_own_leads_to_eager_and_is_said_once(
+def test_an_error_inside_mpnn_leads_to_eager_and_to_one_warning(
     fault: str, monkeypatch: pytest.MonkeyPatch, lenient: None
 ) -> None:
     monkeypatch.setattr(*FAULTS[fault], _broken)
@@ -160,7 +160,7 @@ def test_an_error_of_our_own_leads_to_eager_and_is_said_once(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_it_is_raised_where_that_is_wanted(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_inside_mpnn_is_raised_under_strict(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(*FAULTS[fault], _broken)
     with pytest.raises(KeyError, match="home"):
         Product()(x.clone().requires_grad_(), graph)

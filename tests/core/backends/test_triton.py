@@ -208,7 +208,7 @@ def test_every_edge_belongs_to_one_launch() -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_the_same_bits_every_time() -> None:
+def test_a_kernel_gives_the_same_bits_every_time() -> None:
     uneven = uneven_graph()
     values = [randn(10, 3), randn(uneven.num_edges, 3), randn(3)]
 
@@ -318,7 +318,7 @@ def test_dropout_in_a_compiled_function_is_the_same_on_the_way_back(launched: li
 # Dispatch -------------------------------------------------------------------------------------------------
 
 
-def test_it_says_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_says_where_triton_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     ring = Graph(torch.tensor([[0, 1], [1, 0]]))
     with (
@@ -328,7 +328,7 @@ def test_it_says_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         propagate(ring, lambda x_j: x_j, x=torch.ones(2, 1))
 
 
-def test_it_says_that_triton_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_says_that_triton_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mpnn.backends.triton, "has_triton", lambda: False)
     with mpnn.backend("triton"), pytest.raises(ValueError, match="needs the package triton"):
         propagate(graph, lambda x_j: x_j, x=randn(NUM_NODES, 1))
@@ -352,7 +352,7 @@ def test_a_model_trains_on_it() -> None:
 
 
 def test_kernels_compile_for_a_gpu_and_hold_no_atomic_operation(tmp_path: Path) -> None:
-    # A process of its own, because Triton either interprets or compiles.
+    # A fresh process, because Triton either interprets or compiles in a process.
     home = Path(__file__).parents[3]
     environment = {
         **os.environ,

@@ -11,12 +11,12 @@ from mpnn import Graph
 from mpnn.graph.compressed import Compressed
 
 SRC = torch.tensor([3, 1, 0, 2, 2, 3, 1])
-INDPTR = torch.tensor([0, 2, 2, 5, 7])  # nobody sends to the second node
+INDPTR = torch.tensor([0, 2, 2, 5, 7])  # the second node has no incoming edge
 DST = torch.tensor([0, 0, 2, 2, 2, 3, 3])
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64], ids=str)
-def test_it_is_the_graph_with_these_edges(dtype: torch.dtype) -> None:
+def test_a_compressed_graph_equals_the_graph_with_these_edges(dtype: torch.dtype) -> None:
     ours, theirs = Compressed(INDPTR.to(dtype), SRC.to(dtype), 5), Graph(torch.stack([SRC, DST]), (5, 4))
     assert ours.size == theirs.size and ours.num_edges == theirs.num_edges and ours.is_bipartite
     assert ours.device == theirs.device
@@ -30,7 +30,7 @@ def test_it_is_the_graph_with_these_edges(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("backend", ["auto", "eager"])
 @pytest.mark.parametrize("aggr", ["sum", "mean", "max"])
-def test_messages_pass_on_it(aggr: str, backend: str) -> None:
+def test_messages_on_a_compressed_graph_equal_those_on_a_graph(aggr: str, backend: str) -> None:
     torch.manual_seed(0)
     x, weight = torch.randn(5, 3, dtype=torch.float64), torch.randn(7, 1, dtype=torch.float64)
     gradient = torch.randn(4, 3, dtype=torch.float64)

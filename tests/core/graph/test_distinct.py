@@ -1,4 +1,4 @@
-"""Rows of integers told apart, up to and beyond what fits in 64 bits."""
+"""Distinct rows of integers, within 64 bits and beyond."""
 
 from __future__ import annotations
 

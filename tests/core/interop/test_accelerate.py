@@ -88,7 +88,7 @@ def test_heterogeneous_models_are_accelerated_inside() -> None:
 
 
 class Users(PyGMessagePassing):
-    """A layer that somebody else wrote."""
+    """A layer that a user wrote."""
 
     def __init__(self) -> None:
         super().__init__(aggr="max")
@@ -168,7 +168,7 @@ def test_only_modules_can_be_accelerated() -> None:
         mpnn.accelerate(lambda x: x)  # type: ignore[type-var]
 
 
-def test_twice_is_once() -> None:
+def test_accelerating_twice_equals_accelerating_once() -> None:
     model = mpnn.accelerate(mpnn.accelerate(network()))
     assert_same(model, network(), (x, edge_index))
 
@@ -298,7 +298,7 @@ def test_bad_input_is_named_in_the_layers_own_words() -> None:
         ours(x, torch.tensor([[9], [0]]))
 
 
-def test_large_graphs_too() -> None:
+def test_on_large_graphs_layers_equal_pygs() -> None:
     graph = random_graph(500, 4000)
     plain = theirs.GATConv(IN, OUT, heads=2, edge_dim=EDGE).double()
     inputs = (randn(500, IN), graph.edge_index, randn(4000, EDGE))

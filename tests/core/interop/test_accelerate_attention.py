@@ -104,7 +104,7 @@ def test_dropout_of_attention_keeps_or_drops_a_whole_weight() -> None:
     assert abs(kept.double().mean() - 0.75) < 4 * (0.75 * 0.25 / 6000) ** 0.5
 
 
-def test_other_numbers_of_nodes_and_edges_trace_no_message_again() -> None:
+def test_a_message_is_traced_once_for_graphs_of_all_sizes() -> None:
     _, ours = pair(lambda: theirs.TransformerConv(IN, OUT))
     ours(x, edge_index)
     before = trace_count()
@@ -115,7 +115,7 @@ def test_other_numbers_of_nodes_and_edges_trace_no_message_again() -> None:
 
 
 @pytest.mark.parametrize("num_nodes", [0, 3])
-def test_without_edges_too(num_nodes: int) -> None:
+def test_attention_without_edges_equals_pygs(num_nodes: int) -> None:
     nothing = torch.empty(2, 0, dtype=torch.long)
     for build in (
         lambda: theirs.GATConv(IN, OUT, add_self_loops=False),
@@ -126,7 +126,7 @@ def test_without_edges_too(num_nodes: int) -> None:
 
 
 class Attention(PyGMessagePassing):
-    """A layer that somebody else wrote."""
+    """A layer that a user wrote."""
 
     def __init__(self, use: str = "", **options: Any) -> None:
         super().__init__(node_dim=0, **options)

@@ -276,7 +276,7 @@ def test_torchscript_gets_the_layers_own_code() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-def test_so_does_tracing() -> None:
+def test_tracing_gets_the_layers_own_code() -> None:
     plain, ours = pair(Case("SAGEConv", lambda c: c(IN, OUT), (x, edge_index)))
     for _ in range(2):
         traced = torch.jit.trace(ours, (x, edge_index))

@@ -89,7 +89,7 @@ def _one_step(
         (lambda x_j: x_j, "not a scaled dot product|not a field"),
     ],
 )
-def test_a_message_that_is_something_else_is_left_alone(message: Callable[..., Any], reason: str) -> None:
+def test_a_message_that_no_rule_matches_says_why(message: Callable[..., Any], reason: str) -> None:
     with pytest.raises(ValueError, match=f'backend "dense" has no kernel for this step.*({reason})'):
         _one_step("dense", message)
     torch.manual_seed(0)
@@ -113,12 +113,12 @@ def test_what_no_rule_is_for_says_why() -> None:
         _one_step("dense", lambda x_j: x_j, ["sum", "max"])
 
 
-def test_attention_with_dropout_of_its_own_says_why_it_is_left_alone() -> None:
+def test_attention_whose_message_has_dropout_says_why_no_rule_applies() -> None:
     def dropped(x_i: Tensor, x_j: Tensor) -> tuple[Tensor, Tensor]:
         score = (x_i * x_j).sum(-1)
         return score, F.dropout(torch.ones_like(score), 0.5)[:, None] * x_j
 
-    with pytest.raises(ValueError, match="attention: the message drops by seed and edge"):
+    with pytest.raises(ValueError, match="attention: the message has dropout, for which the kernel"):
         _one_step("dense", dropped)
     assert _one_step("auto", dropped).shape == (5, 3)
 

@@ -77,7 +77,7 @@ def test_living_tensors_never_share_memory(steps: list[tuple[bool, int, int]]) -
         assert tensor.eq(k).all()
 
 
-def test_it_is_a_tensor_like_any_other() -> None:
+def test_a_tensor_of_the_pool_is_saved_copied_trained_and_shared_as_any_other() -> None:
     tensor = empty((30, 40), torch.float32).normal_()
     assert tensor._base is None and tensor.storage_offset() == 0
     file = io.BytesIO()
@@ -191,7 +191,7 @@ def test_layers_use_it_and_train_as_without(monkeypatch: pytest.MonkeyPatch) -> 
         assert torch.equal(mine, other)
 
 
-def test_whoever_leaves_it_to_malloc_has_nothing_kept_here() -> None:
+def test_after_keep_freed_memory_the_pool_keeps_nothing() -> None:
     before, tensor = empty((64, 64), torch.float32), empty((64, 64), torch.float32)
     del before
     pool.leave_to_malloc()

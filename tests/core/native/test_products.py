@@ -19,7 +19,7 @@ SHAPES = [(1500, 64, 64), (1024, 3, 1), (1111, 37, 22), (1300, 16, 70), (5000, 1
 @pytest.fixture(autouse=True, params=["oneDNN", "as it is"])
 def _all_are_large(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "SMALL", 0)
-    if request.param == "oneDNN":  # whoever made this processor
+    if request.param == "oneDNN":  # on processors of Intel's too
         if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
             pytest.skip("this PyTorch has no oneDNN")
         monkeypatch.setattr(products, "_mkl_is_slow", lambda: True)
@@ -180,7 +180,7 @@ def test_a_width_that_does_not_fit_is_refused_as_torch_does() -> None:
         linear(draw(500, 4), draw(3, 4, dtype=torch.float64))
 
 
-def test_whoever_looks_at_each_operation_sees_torch() -> None:
+def test_under_transforms_autocast_and_compile_torch_multiplies() -> None:
     x, weight = draw(40, 30, 8), draw(3, 8)
     expected = F.linear(x, weight)
     torch.testing.assert_close(torch.func.vmap(lambda row: linear(row, weight))(x), expected)

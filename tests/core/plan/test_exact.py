@@ -41,7 +41,7 @@ def randn(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def of_widths(reduction: Callable[[Tensor], Tensor], widths: tuple[int, ...]) -> Callable[..., Tensor]:
-    """A message of one number for each width, each a reduction over so many features of a product."""
+    """A message of one number for each width, the sum of a product over that many features."""
 
     def message(x_i: Tensor, x_j: Tensor, e: Tensor) -> Tensor:
         product = x_i * x_j - e
@@ -66,7 +66,7 @@ def test_the_winner_of_every_reduction_gets_the_gradient(name: str, aggr: str) -
 
 
 @pytest.mark.parametrize("name", ["1-norm", "softmax"])
-def test_so_it_does_in_float32(name: str) -> None:
+def test_in_float32_the_winner_of_a_reduction_gets_the_gradient(name: str) -> None:
     widths = (*FEW, 16, 31, 33)
     given = fields(max(widths), torch.float32)
     assert_like_eager(graph, of_widths(REDUCTIONS[name], widths), "max", given, atol=2e-5)
@@ -130,7 +130,7 @@ def test_every_receiver_hands_on_all_of_its_gradient_in_half_precision(dtype: to
 
 @pytest.mark.skipif(not has_triton(), reason="Triton is not installed")
 @pytest.mark.parametrize("name", ["1-norm", "softmax", "sum of two dimensions", "layer_norm"])
-def test_the_same_holds_in_triton(name: str) -> None:
+def test_in_triton_the_winner_of_a_reduction_gets_the_gradient(name: str) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     given = {key: value.to(device) for key, value in fields(64).items()}
     message = of_widths(REDUCTIONS[name], (2, 3, 8, 16, 17, 33, 64))

@@ -1,6 +1,6 @@
 """Every function that kernels know, over the whole range of floats: value and gradient are PyTorch's.
 
-Many functions stand in one message, each with a column of its own, so that a kernel is compiled for many.
+One message has many functions, each in a separate column, so that one kernel is compiled for all of them.
 They read fields of edges: what depends on a node alone is computed before the kernel, by PyTorch.
 """
 

@@ -54,7 +54,7 @@ def _steps(call_at: Callable[[int], Callable[..., Any]], dtype: torch.dtype) -> 
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_an_attribute(dtype: torch.dtype) -> None:
+def test_an_attribute_that_changes_is_not_traced_again(dtype: torch.dtype) -> None:
     layer = Annealed()
 
     def at(step: int) -> Callable[[Tensor], Tensor]:
@@ -64,7 +64,7 @@ def test_an_attribute(dtype: torch.dtype) -> None:
     assert _steps(at, dtype) <= 3
 
 
-def test_a_variable_of_the_enclosing_scope() -> None:
+def test_a_variable_of_the_enclosing_scope_that_changes_is_not_traced_again() -> None:
     def at(step: int) -> Callable[[Tensor], Tensor]:
         scale = 1.0 + step
         return lambda x: mpnn.propagate(graph, lambda x_j: (x_j * scale).tanh(), "max", x=x)
@@ -72,7 +72,7 @@ def test_a_variable_of_the_enclosing_scope() -> None:
     assert _steps(at, torch.float64) <= 3
 
 
-def test_a_global() -> None:
+def test_a_global_that_changes_is_not_traced_again() -> None:
     def at(step: int) -> Callable[[Tensor], Tensor]:
         globals()["GLOBAL"] = 0.5 + step
         return lambda x: mpnn.propagate(graph, lambda x_j: x_j**2 + GLOBAL, "mean", x=x)
@@ -80,14 +80,14 @@ def test_a_global() -> None:
     assert _steps(at, torch.float64) <= 3
 
 
-def test_an_argument() -> None:
+def test_an_argument_that_changes_is_not_traced_again() -> None:
     def at(step: int) -> Callable[[Tensor], Tensor]:
         return lambda x: mpnn.propagate(graph, lambda x_j, s: x_j.clamp(min=s), "sum", x=x, s=step / 10 - 1)
 
     assert _steps(at, torch.float64) <= 3
 
 
-def test_the_temperature_of_an_aggregator() -> None:
+def test_the_temperature_of_an_aggregator_that_changes_is_not_traced_again() -> None:
     def at(step: int) -> Callable[[Tensor], Tensor]:
         aggr = Softmax(t=1.0 + step)
         return lambda x: mpnn.propagate(graph, lambda x_j: x_j, aggr, x=x)

@@ -67,7 +67,7 @@ def test_values_near_the_largest_float_have_a_mean_over_the_parts_of_a_hub(
     assert_close(out[1].cpu() / 1e38, torch.ones(3), 1e-5)
 
 
-def test_so_they_have_over_the_parts_of_a_hub_in_c() -> None:
+def test_in_c_values_near_the_largest_float_have_a_mean_over_the_parts_of_a_hub() -> None:
     hub = Graph(torch.stack([torch.zeros(20_000, dtype=torch.int64)] * 2), 1)
     score, value = torch.full((20_000,), 1e8), torch.full((20_000, 2), 1e38)
     out, _, gradient = run("cpu", score, value, hub)

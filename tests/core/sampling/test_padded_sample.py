@@ -22,7 +22,9 @@ LAYERS = [subject for subject in SUBJECTS if subject.name in models.CONVS]
 
 
 @given(graphs(bipartite=False), st.lists(st.integers(0, 3), max_size=3), st.data())
-def test_it_is_the_sample_with_padding_apart(graph: Graph, fanouts: list[int], data: st.DataObject) -> None:
+def test_without_its_padding_a_padded_sample_equals_the_sample(
+    graph: Graph, fanouts: list[int], data: st.DataObject
+) -> None:
     chosen = data.draw(st.permutations(range(graph.num_nodes)))[: data.draw(st.integers(0, graph.num_nodes))]
     seeds = torch.tensor(chosen, dtype=torch.int64)
     plain = sample_neighbors(graph, seeds, fanouts, seed=5)
@@ -79,7 +81,7 @@ def test_drawing_and_the_first_step_on_what_was_drawn_never_wait(subject: Subjec
         there = Data(**{name: value.to(device) for name, value in vars(data).items()})
         graph, features = there.graph, [name for name in subject.edges if name != "edge_type"]
         assert isinstance(graph, Graph)
-        if features != list(subject.edges):  # types given apart are looked at
+        if features != list(subject.edges):  # types that are not in the graph are checked
             graph = Graph(graph.edge_index, graph.num_nodes, there.edge_type)
         module = subject.make(torch.float32).to(device).train()
         loader = NeighborLoader(graph, [3, 2], batch_size=4, shuffle=True, padded=True)

@@ -38,15 +38,15 @@ def test_a_node_hears_as_many_of_its_edges_as_it_may(
     assert part.is_typed == graph.is_typed
     # Hop by hop, as the definition says.
     known, frontier = set(chosen), set(chosen)
-    degree, heard = graph.in_degree.tolist(), dict(zip(nodes.tolist(), part.in_degree.tolist(), strict=True))
+    degree, kept = graph.in_degree.tolist(), dict(zip(nodes.tolist(), part.in_degree.tolist(), strict=True))
     ends = graph.edge_index[:, edges].T.tolist()
     for fanout in fanouts:
         for node in frontier:
-            assert heard[node] == (degree[node] if fanout < 0 else min(degree[node], fanout))
+            assert kept[node] == (degree[node] if fanout < 0 else min(degree[node], fanout))
         frontier = {src for src, dst in ends if dst in frontier} - known
         known |= frontier
     assert known == set(nodes.tolist())
-    assert not any(heard[node] for node in frontier if fanouts)
+    assert not any(kept[node] for node in frontier if fanouts)
 
 
 def test_every_subset_is_equally_likely() -> None:
@@ -83,11 +83,11 @@ def test_with_all_neighbours_a_network_computes_what_it_does_on_the_whole_graph(
 
 def test_a_seed_decides_whatever_else_is_asked_for() -> None:
     graph = random_graph(40, 400)
-    heard: list[set[int]] = []
+    drawn: list[set[int]] = []
     for seeds in ([7], [3, 7, 9]):
         sample = sample_neighbors(graph, torch.tensor(seeds), [3], seed=5)
-        heard.append({e for e in sample.edges.tolist() if graph.edge_index[1, e] == 7})
-    assert heard[0] == heard[1]
+        drawn.append({e for e in sample.edges.tolist() if graph.edge_index[1, e] == 7})
+    assert drawn[0] == drawn[1]
     others = [sample_neighbors(graph, torch.arange(40), [3], seed=s).edges for s in (5, 6)]
     assert not torch.equal(*others)
     torch.manual_seed(1)
@@ -173,7 +173,7 @@ def test_graphs_with_two_sets_of_nodes_and_empty_batches_are_refused() -> None:
         NeighborLoader(random_graph(), [1], batch_size=0)
 
 
-def test_it_stays_on_the_device_of_the_graph() -> None:
+def test_a_sample_is_on_the_device_of_the_graph() -> None:
     graph, seeds = random_graph(40, 400), torch.arange(0, 40, 3)
     expected = sample_neighbors(graph, seeds, [3, -1], seed=1)
     with elsewhere() as device:

@@ -1,4 +1,4 @@
-"""Random walks take each step with the probability that the paper says, whoever computes them."""
+"""Random walks take each step with the probability of the paper, in C, in Triton and in plain PyTorch."""
 
 from __future__ import annotations
 

@@ -39,11 +39,11 @@ def test_a_hexagonal_lattice_is_the_triangular_lattice_of_networkx(rows: int, co
 
 
 def nearest(lattice: Lattice) -> list[tuple[int, int]]:
-    """All pairs of units of which some copies, on a plane tiled with the torus, are 1 apart."""
+    """All pairs of units with copies at distance 1, on a plane tiled with the torus."""
     height = lattice.shape[0] * (math.sqrt(3) / 2 if lattice.hexagonal else 1)
     shifts = [torch.tensor([a * height, b * float(lattice.shape[1])]) for a in (-1, 0, 1) for b in (-1, 0, 1)]
-    apart = lattice.positions[:, None] - lattice.positions
-    distance = torch.stack([(apart + shift).norm(dim=-1) for shift in shifts]).amin(0)
+    difference = lattice.positions[:, None] - lattice.positions
+    distance = torch.stack([(difference + shift).norm(dim=-1) for shift in shifts]).amin(0)
     assert torch.allclose(distance, lattice.distances(), atol=1e-5)
     i, j = (distance - 1).abs().lt(1e-4).nonzero().T.tolist()
     return list(zip(j, i, strict=True))

@@ -29,7 +29,7 @@ def as_networkx(graph: Graph) -> nx.MultiDiGraph:
 
 @settings(max_examples=60, deadline=None)
 @given(digraphs(), digraphs())
-def test_it_is_the_cartesian_product_of_networkx(first: Graph, second: Graph) -> None:
+def test_a_product_equals_networkxs_cartesian_product(first: Graph, second: Graph) -> None:
     theirs = nx.cartesian_product(as_networkx(first), as_networkx(second))
     n = second.num_nodes
     expected = sorted((a * n + b, c * n + d) for (a, b), (c, d), *_ in theirs.edges)

@@ -18,24 +18,24 @@ def edges_of(graph: Graph) -> Edges:
     return list(zip(*graph.edge_index.tolist(), strict=True))
 
 
-def by_definition(lengths: Iterable[int], hears: Callable[[int, int], bool]) -> Edges:
-    """All (j, i) of each graph of which `hears(i, j)`, by i and then by j."""
+def by_definition(lengths: Iterable[int], has_edge: Callable[[int, int], bool]) -> Edges:
+    """All (j, i) of each graph for which `has_edge(i, j)`, by i and then by j."""
     edges, start = [], 0
     for n in lengths:
-        edges += [(start + j, start + i) for i in range(n) for j in range(n) if hears(i, j)]
+        edges += [(start + j, start + i) for i in range(n) for j in range(n) if has_edge(i, j)]
         start += n
     return edges
 
 
 @settings(deadline=None)
 @given(lengths)
-def test_complete_is_everybody_and_oneself(lengths: list[int]) -> None:
+def test_complete_has_all_edges_and_self_loops(lengths: list[int]) -> None:
     assert edges_of(topology.complete(lengths)) == by_definition(lengths, lambda i, j: True)
 
 
 @settings(deadline=None)
 @given(lengths)
-def test_complete_without_self_loops_is_everybody_else(lengths: list[int]) -> None:
+def test_complete_without_self_loops_has_all_edges_between_different_nodes(lengths: list[int]) -> None:
     expected = by_definition(lengths, lambda i, j: i != j)
     without = topology.complete(lengths, self_loops=False)
     assert edges_of(without) == expected
@@ -50,22 +50,24 @@ def test_complete_without_self_loops_is_everybody_else(lengths: list[int]) -> No
 
 @settings(deadline=None)
 @given(lengths)
-def test_causal_is_everybody_before(lengths: list[int]) -> None:
+def test_causal_has_an_edge_from_each_node_to_itself_and_all_later_ones(lengths: list[int]) -> None:
     assert edges_of(topology.causal(lengths)) == by_definition(lengths, lambda i, j: j <= i)
 
 
 @settings(deadline=None)
 @given(lengths, st.integers(0, 7), st.integers(0, 7), st.integers(1, 4))
-def test_band_is_whoever_is_near(lengths: list[int], left: int, right: int, dilation: int) -> None:
-    def hears(i: int, j: int) -> bool:
+def test_band_has_the_edges_within_the_window(
+    lengths: list[int], left: int, right: int, dilation: int
+) -> None:
+    def has_edge(i: int, j: int) -> bool:
         return (j - i) % dilation == 0 and -left * dilation <= j - i <= right * dilation
 
     graph = topology.band(lengths, (left, right), dilation=dilation)
-    assert edges_of(graph) == by_definition(lengths, hears)
+    assert edges_of(graph) == by_definition(lengths, has_edge)
     assert graph.causal is (right == 0)
     assert graph.reverse().causal is (left == 0)
     causal = topology.band(lengths, left, causal=True, dilation=dilation)
-    assert edges_of(causal) == by_definition(lengths, lambda i, j: j <= i and hears(i, j))
+    assert edges_of(causal) == by_definition(lengths, lambda i, j: j <= i and has_edge(i, j))
     assert (causal.left, causal.right, causal.causal) == (left, 0, True)
 
 

@@ -1,4 +1,4 @@
-"""R-GCN on a graph that is made for one step: what PyG computes, and nobody waits for a GPU."""
+"""R-GCN on a graph that is made for one step: PyG's results, without waiting for a GPU."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LAYERS: list[dict[str, Any]] = [
 
 
 def batch(size: Any) -> Graph:
-    """Two graphs, and one of the relations is nobody's."""
+    """Two graphs, and one of the relations has no edge."""
     parts = []
     for seed, num_edges in enumerate((12, 9)):
         graph = random_graph(size, num_edges, seed)
@@ -77,14 +77,14 @@ def test_a_new_graph_is_not_waited_for(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("options", LAYERS[:6], ids=str)
-def test_nor_is_one_between_two_sets_of_nodes(options: dict[str, Any]) -> None:
+def test_a_new_bipartite_graph_is_not_waited_for(options: dict[str, Any]) -> None:
     x = tuple(
         torch.randn(n, width, dtype=torch.float64, requires_grad=True) for n, width in ((12, 4), (18, 3))
     )
     assert_is_pygs(options, (4, 3), x, batch((6, 9)), no_waiting(on_cpu=False))
 
 
-def test_types_given_apart_are_looked_at_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_types_outside_the_graph_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     typed = batch(6)
     graph = Graph.batch([Graph(part.edge_index, 6) for part in typed.unbatch()])
     layer, x = models.RGCNConv(4, 6, TYPES).double(), torch.randn(12, 4, dtype=torch.float64)
@@ -101,23 +101,25 @@ def test_types_given_apart_are_looked_at_and_nothing_else(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("options", [{}, {"num_bases": 2}], ids=str)
-def test_nor_where_nodes_have_no_features(options: dict[str, Any]) -> None:
+def test_a_new_graph_is_not_waited_for_without_node_features(options: dict[str, Any]) -> None:
     assert_is_pygs(options, 12, None, batch(6), no_waiting(on_cpu=False))
 
 
 @pytest.mark.parametrize("options", LAYERS, ids=str)
-def test_nor_without_triton(options: dict[str, Any]) -> None:
+def test_a_new_graph_gives_pygs_results_without_triton(options: dict[str, Any]) -> None:
     x = torch.randn(12, 4, dtype=torch.float64, requires_grad=True)
     with by_plan():
         assert_is_pygs(options, 4, x, batch(6), nullcontext())
 
 
 @pytest.mark.parametrize("options", LAYERS[:6], ids=str)
-def test_too_many_pairs_are_looked_at(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_too_many_pairs_the_graph_is_waited_for(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mpnn.layer.typed.WITHOUT_A_LOOK", 12 * TYPES * 4 - 1)
     x = torch.randn(12, 4, dtype=torch.float64, requires_grad=True)
     assert_is_pygs(options, 4, x, batch(6), nullcontext())
-    if options.get("aggr") == "mul":  # what a pair hears that no edge enters is 1
+    if options.get("aggr") == "mul":  # the product over no edges is 1
         return
     with pytest.raises(AssertionError, match="waits for the device"):
         assert_is_pygs(options, 4, x, batch(6), no_waiting(on_cpu=False))

@@ -108,7 +108,7 @@ CHANGES: dict[str, Callable[[nn.Module], nn.Module]] = {
     "parametrized": changed(lambda m: parametrize.register_parametrization(m, "weight", Halved())),
     "an adapter": LowRank,
     "a subclass": subclassed,
-    "a forward of its own": forward_replaced,
+    "a replaced forward": forward_replaced,
 }
 OF_ALL = "a hook of all modules"
 
@@ -205,22 +205,22 @@ def test_a_plain_map_may_be_read(make: type[nn.Module]) -> None:
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
-def test_a_changed_one_may_not(change: str) -> None:
+def test_a_changed_map_may_not_be_read(change: str) -> None:
     assert weights_of(CHANGES[change](Linear(3, 2))) is None
 
 
 @pytest.mark.usefixtures("hook_of_all")
-def test_nor_may_any_while_all_are_watched() -> None:
+def test_no_map_may_be_read_while_a_hook_is_on_all_modules() -> None:
     assert weights_of(Linear(3, 2)) is None
 
 
-def test_nor_one_without_a_shape_or_of_a_changed_class(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_map_without_a_shape_or_of_a_changed_class_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert weights_of(Linear(-1, 2)) is None
     monkeypatch.setattr(Linear, "forward", lambda self, x: x)
     assert weights_of(Linear(3, 2)) is None
 
 
-def test_nor_one_whose_weight_answers_operations_itself() -> None:
+def test_a_map_whose_weight_is_of_a_subclass_may_not_be_read() -> None:
     class Quantized(Tensor):
         pass
 
@@ -229,7 +229,7 @@ def test_nor_one_whose_weight_answers_operations_itself() -> None:
     assert weights_of(module) is None
 
 
-def test_one_that_is_ordinary_again_may_be_read() -> None:
+def test_a_map_that_is_ordinary_again_may_be_read() -> None:
     module = nn.Linear(3, 2)
     prune_half(module)
     assert weights_of(module) is None

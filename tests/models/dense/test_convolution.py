@@ -105,7 +105,7 @@ def test_its_own_message_is_lowered_forwards_and_backwards() -> None:
             assert layer(torch.randn(graph.num_src, 4), graph=graph).shape == (graph.num_dst, 4)
 
 
-def test_a_hole_is_not_there() -> None:
+def test_pixels_of_a_hole_neither_send_nor_receive() -> None:
     """Submanifold convolution: only the pixels that exist send and receive."""
     ours, theirs = pair("Conv2d", 2, 3, 3, padding=1)
     x = torch.randn(36, 2, dtype=torch.float64)
@@ -135,7 +135,7 @@ def test_on_any_graph_it_is_a_relational_convolution() -> None:
     assert_close(ours(x, graph=mpnn.Graph(edge_index, 8, edge_type)), theirs(x, edge_index, edge_type))
 
 
-def test_a_subclass_that_says_something_else_is_heard() -> None:
+def test_a_subclass_with_another_message_runs_its_message() -> None:
     class Squared(models.Conv1d):
         def message(self, x_j: Tensor, edge_type: Tensor) -> Tensor:  # type: ignore[override]
             return typed_linear(x_j * x_j, self.matrices(), edge_type)

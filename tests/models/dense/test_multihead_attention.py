@@ -160,17 +160,17 @@ def test_dropout_of_messages_keeps_the_mean() -> None:
     ],
     ids=lambda g: type(g).__name__,
 )
-def test_on_a_graph_only_neighbours_are_heard(graph: mpnn.Graph, backend: str) -> None:
+def test_on_a_graph_a_query_attends_to_its_neighbours_only(graph: mpnn.Graph, backend: str) -> None:
     ours, theirs = pair()
-    hears = torch.ones(7, 7, dtype=torch.bool)
-    hears[graph.dst, graph.src] = False
-    lonely = hears.all(1)
-    hears[lonely] = False
+    mask = torch.ones(7, 7, dtype=torch.bool)
+    mask[graph.dst, graph.src] = False
+    lonely = mask.all(1)
+    mask[lonely] = False
     x = torch.randn(7, 8, dtype=torch.float64)
     with mpnn.backend(backend):
         out, weights = ours(x, x, x, graph=graph)
         alone, none = ours(x, x, x, graph=graph, need_weights=False)
-    wanted, wanted_weights = theirs(x, x, x, attn_mask=hears)
+    wanted, wanted_weights = theirs(x, x, x, attn_mask=mask)
     assert none is None
     assert_close(out[~lonely], wanted[~lonely])
     assert_close(alone, out)
@@ -191,7 +191,7 @@ def test_its_own_message_is_lowered_on_every_topology_it_makes() -> None:
             assert torch.isfinite(ours(x, x, x, graph=graph, need_weights=False)[0]).all()
 
 
-def test_a_subclass_that_says_something_else_is_heard() -> None:
+def test_a_subclass_with_another_message_runs_its_message() -> None:
     class Twice(MultiheadAttention):
         def message(self, q_i: Tensor, k_j: Tensor, v_j: Tensor, bias: Tensor | None = None) -> Any:
             return self.edge_update(q_i, k_j, bias), 2 * v_j

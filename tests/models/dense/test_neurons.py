@@ -59,7 +59,7 @@ def test_all_edges_of_a_pruned_layer_run_as_a_product_of_matrices() -> None:
     assert_same(On(layer, "dense"), On(layer, "eager"), [x])
 
 
-def test_it_can_be_copied_and_loaded() -> None:
+def test_a_layer_of_neurons_can_be_copied_and_loaded() -> None:
     x = torch.randn(5, 6)
     for layer in (models.Linear(6, 4), models.Linear.pruned(nn.Linear(6, 4), torch.rand(4, 6) < 0.5)):
         assert_close(copy.deepcopy(layer)(x), layer(x))

@@ -143,7 +143,7 @@ def test_truncated_backpropagation_equals_torch_in_pieces(name: str) -> None:
 def test_on_a_tree_gradients_are_cut_between_levels() -> None:
     lstm = models.LSTM(3, 4, dtype=torch.float64)
     x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
-    path = topology.tree([-1, 0, 1, 2, 3])  # node 4 is heard first, node 0 last
+    path = topology.tree([-1, 0, 1, 2, 3])  # node 4 comes first, node 0 last
     (gradient,) = torch.autograd.grad(lstm(x, graph=path, truncate=2)[0][0].sum(), x)
     assert gradient.abs().sum(1).gt(0).tolist() == [True, False, False, False, False]
     (gradient,) = torch.autograd.grad(lstm(x, graph=path, truncate=2)[0][1].sum(), x)
@@ -206,7 +206,7 @@ def test_the_last_nodes_of_a_tree_are_its_roots() -> None:
     assert len(c) == 2
 
 
-def test_a_step_of_ones_own_is_heard() -> None:
+def test_a_users_step_is_run() -> None:
     class Forgetful(LSTMStep):
         def forget(self, x: Tensor, h: Tensor) -> Tensor:
             return torch.zeros_like(super().forget(x, h))

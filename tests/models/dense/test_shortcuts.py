@@ -1,4 +1,4 @@
-"""Ways that are shorter than the equation: they give the same, and step aside where somebody would notice."""
+"""Shortcuts through the equation: same results, and not taken where a hook or a mode could tell."""
 
 from __future__ import annotations
 
@@ -127,9 +127,9 @@ def test_a_linear_map_of_ones_own_takes_its_place(kind: type[nn.Module], which: 
         layer, x = kind(3, 3, aggr="max").to(DTYPE), randn(7, 3)
         setattr(layer, PAIRS[kind][which], make(3, 3, bias=bias).to(DTYPE))
         first, second = (layer.get_submodule(name) for name in PAIRS[kind])
-        heard = propagate(GRAPH, lambda x_j: x_j, "max", x=x)
+        largest = propagate(GRAPH, lambda x_j: x_j, "max", x=x)
         parts = [
-            a @ m.weight.t() + (0 if m.bias is None else m.bias) for a, m in ((heard, first), (x, second))
+            a @ m.weight.t() + (0 if m.bias is None else m.bias) for a, m in ((largest, first), (x, second))
         ]
         parts[which] = factor * parts[which]
         close(layer(x, GRAPH), parts[0] + parts[1])
@@ -147,7 +147,7 @@ def test_an_ensemble_is_its_members_one_by_one(make: Callable[[], nn.Module]) ->
     close(vmap(member)(*state), torch.stack([layer(x, GRAPH) for layer in members]))
 
 
-# Networks of torch.nn: their linear maps without a call of the module, unless somebody would see it ---------
+# Networks of torch.nn: their linear maps without a call of the module, unless a hook could see it -----------
 
 
 class Doubled(nn.Linear):
@@ -173,9 +173,9 @@ def test_a_network_does_what_its_owner_made_of_it(make: Any, monkeypatch: pytest
     monkeypatch.setattr(products, "SMALL", 0)
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), make(4, 2)).to(DTYPE)
     layer, x = GINConv(network), randn(7, 3)
-    heard = (neighbours(GRAPH) + torch.eye(7, dtype=DTYPE)) @ x
+    total = (neighbours(GRAPH) + torch.eye(7, dtype=DTYPE)) @ x
     first, last = network[0], network[2]
-    hidden = (heard @ first.weight.T + first.bias).relu()
+    hidden = (total @ first.weight.T + first.bias).relu()
     close(layer(x, GRAPH), 2 * (hidden @ last.weight.T + last.bias))
 
 

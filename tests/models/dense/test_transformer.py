@@ -120,7 +120,7 @@ def test_evaluation_equals_torch(batch_first: bool) -> None:
 
 
 @pytest.mark.parametrize("backend", ["auto", "eager"])
-def test_a_graph_says_who_is_heard(backend: str) -> None:
+def test_attention_follows_the_edges_of_a_graph(backend: str) -> None:
     graph, memory_graph = topology.causal(5), topology.complete_bipartite(4, 5)
     mask = torch.ones(5, 5, dtype=torch.bool).triu(1)
     x, memory = torch.randn(5, 8, dtype=torch.float64), torch.randn(4, 8, dtype=torch.float64)

@@ -43,7 +43,7 @@ def test_windows_equal_pygs() -> None:
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-def test_it_learns_the_two_clubs(sparse: bool) -> None:
+def test_node2vec_learns_the_two_clubs(sparse: bool) -> None:
     model = Node2Vec(CLUB, 16, walk_length=10, context_size=5, walks_per_node=5, sparse=sparse)
     kind = torch.optim.SparseAdam if sparse else torch.optim.Adam
     optimizer = kind(list(model.parameters()), lr=0.05)

@@ -72,10 +72,10 @@ def test_at_the_beginning_the_loss_is_that_of_a_guess() -> None:
 
 
 def test_pairs_are_all_that_a_window_of_a_drawn_reach_holds() -> None:
-    walks = torch.arange(2000).view(100, 20)  # each position is a node of its own
+    walks = torch.arange(2000).view(100, 20)  # each position is a different node
     node, context, bounds = pairs_by_block(walks, 4, seed=5, parts=3)
-    apart = (node - context).abs()
-    assert (node // 20 == context // 20).all() and apart.min() == 1 and apart.max() == 4
+    distance = (node - context).abs()
+    assert (node // 20 == context // 20).all() and distance.min() == 1 and distance.max() == 4
     inner = node[(node % 20 >= 4) & (node % 20 < 16)].bincount(minlength=2000)
     inner = inner[inner > 0]
     assert set(inner.tolist()) == {2, 4, 6, 8}

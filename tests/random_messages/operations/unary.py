@@ -60,7 +60,7 @@ SMOOTH = {
     "erf": Unary("torch.erf({})", _constant(1), _constant(1.2)),
     "sinc": Unary("torch.sinc({})", _constant(1), _constant(4), 1e3),
 }
-# These bend, or give back some of their argument's bits: no rounding of their own.
+# These are piecewise linear, or return some of their argument's bits: they do not round.
 EXACT = {
     "negative": Unary("-{}", _same),
     "abs": Unary("{}.abs()", _same),

@@ -210,7 +210,7 @@ def test_the_bar_shows_loss_and_accuracy_on_a_terminal(
 
 
 @pytest.mark.parametrize("flags", [["--help"], ["train", "node", "--help"], ["--version"]])
-def test_help_is_there(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_printed_and_ends_with_code_0(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(flags)
     assert ended.value.code == 0

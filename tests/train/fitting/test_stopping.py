@@ -46,7 +46,7 @@ def test_patience_counts_epochs_since_the_best(
         assert watch.exhausted == (epoch - best >= patience)
 
 
-def test_with_both_either_one_keeps_the_run_going() -> None:
+def test_with_both_an_improvement_of_either_continues_the_run() -> None:
     watch = EarlyStopping("both", 2)
     for loss, accuracy, exhausted in [
         (1.0, 0.5, False),

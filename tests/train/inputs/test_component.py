@@ -35,7 +35,7 @@ def scattered() -> NodeDataset:
     )
 
 
-def test_it_is_that_of_networkx() -> None:
+def test_the_largest_component_equals_networkxs() -> None:
     data = scattered()
     found = largest_component(data)
     network = nx.MultiDiGraph(data.graph.edge_index.T.tolist())
@@ -51,7 +51,7 @@ def test_it_is_that_of_networkx() -> None:
     assert len(kept) == network.subgraph(nodes).number_of_edges()
 
 
-def test_of_equal_components_it_is_the_first() -> None:
+def test_of_equal_components_the_first_is_taken() -> None:
     data = replace(
         scattered(), graph=Graph(torch.tensor([[4, 2], [5, 3]]), 60), edge_attr=None, train_mask=None,
         val_mask=None, test_mask=None,

@@ -142,7 +142,7 @@ def test_names_are_no_formulas_and_none_is_left_out_of_the_legend(tmp_path: Path
         save_picture(figure, tmp_path / "graph.bmp")
 
 
-def test_what_reaches_nobody_is_drawn_as_that() -> None:
+def test_nodes_without_influence_are_drawn_as_out_of_reach() -> None:
     unknown = torch.full((3,), float("nan"))
     figure = squashing_picture([(0, 0.0, 4), (1, 0.0, 3)], unknown)
     assert [text.get_text() for text in figure.axes[0].texts] == ["out of reach"]
