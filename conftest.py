@@ -1,4 +1,4 @@
-"""What every test and doctest finds in place."""
+"""The environment of every test and doctest."""
 
 import os
 from typing import Any
@@ -7,10 +7,10 @@ import pytest
 import torch
 
 if not torch.cuda.is_available():
-    # Without a GPU, Triton's kernels run in its interpreter. It looks once, when it is imported.
+    # Without a GPU, Triton's kernels run in its interpreter. Triton reads the variable when it is imported.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-# A fault of the package's own is raised, where it would be worked around.
+# Errors inside the package are raised, instead of caught.
 os.environ["MPNN_STRICT"] = "1"
 
 import mpnn

@@ -46,7 +46,8 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> ModuleType:
-    # `import mpnn` stays light: the wings above the core are loaded when they are first named.
+    # `import mpnn` is fast: `mpnn.models`, `mpnn.datasets` and `mpnn.train` are imported when they are first
+    # used.
     if name in ("models", "datasets", "train"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""How a layer is computed: what runs per edge, what once per node, on which backend and why."""
+"""How a layer is computed: the work per edge and per node, the backend of each step, and the reason."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def explain(layer: Callable[..., Any], *inputs: Any, **options: Any) -> Explanat
     """Run a layer, model or function once, and say how each of its steps of message passing was computed.
 
     Args:
-        layer: what is called with the inputs.
+        layer: a layer, a model or a function.
         *inputs, **options: its arguments.
 
     Returns:
-        An `Explanation`, to be printed; `.source` holds the generated C or Triton.
+        An `Explanation`, to print; its `.source` is the generated C or Triton.
 
     >>> ring = torch.tensor([[0, 1, 2], [1, 2, 0]])
     >>> def layer(x):
@@ -86,11 +86,10 @@ class Explanation:
 class StepExplanation:
     """One step of message passing, or a pass of many in topological order.
 
-    `way` is "kernel", "chunks", "dense", "eager" or "levels"; `reason` says why it is not a kernel, or which
-    rule found a dense one. Bytes and operations are those of the forward pass. For a kernel in C they are
-    estimates: `bytes_without_reuse` counts a source node's row for each edge that leaves it, `bytes_at_least`
-    once. What PyTorch ran was counted, operation by operation; the numbers of a pass by levels stand with its
-    steps.
+    `way` is "kernel", "chunks", "dense", "eager" or "levels"; `reason` says why there is no kernel, or which
+    rule matched. Bytes and operations are those of the forward pass. For a kernel in C they are estimates:
+    `bytes_without_reuse` counts a source node's row for each edge that leaves it, `bytes_at_least` counts it
+    once. For PyTorch they are counted operation by operation; a pass by levels has its numbers in its steps.
     """
 
     def __init__(self, ran: Ran) -> None:
@@ -258,7 +257,7 @@ class _Names:
             self._names.setdefault(node, f"n{k}{SUFFIX[node.meta['home']]}")
 
     def moved(self) -> list[str]:
-        """What is computed before the loop over the edges."""
+        """The formulas that are computed before the loop over the edges."""
         shown = []
         for node in self._plan.hoisted.inputs:
             if node in self._shown and node.op == "call_function":
@@ -267,7 +266,7 @@ class _Names:
         return shown
 
     def core(self) -> list[str]:
-        """What the loop does; a value that is read twice gets a name."""
+        """The formula of the loop; a value that is read twice gets a name."""
         plan = self._plan
         lines: list[str] = []
         for node in plan.hoisted.core:

@@ -1,4 +1,4 @@
-"""The few operations that layers share, as PyTorch's own by results, and often faster on many rows.
+"""Operations that layers share: the results of PyTorch's own, and often faster on many rows.
 
 >>> x, weight, bias = torch.ones(2, 3), torch.ones(4, 3), torch.zeros(4)
 >>> torch.equal(mpnn.functional.linear(x, weight, bias), torch.nn.functional.linear(x, weight, bias))

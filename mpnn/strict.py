@@ -1,4 +1,4 @@
-"""Whether faults of this package are raised instead of worked around: `MPNN_STRICT=1`, as in its tests."""
+"""Whether errors inside this package are raised instead of caught: `MPNN_STRICT=1`, as in its tests."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def is_strict() -> bool:
-    """What the environment says now."""
+    """Whether `MPNN_STRICT` is set now."""
     return os.environ.get("MPNN_STRICT", "0") not in ("", "0")

@@ -126,8 +126,7 @@ class GNN(nn.Module):
         edge_attr: Tensor | None = None,
         edge_type: Tensor | None = None,
     ) -> Tensor:
-        """The last hidden state of every node, `[num_nodes, hidden_channels]`; the output is computed from
-        it.
+        """The last hidden state of every node, `[num_nodes, hidden_channels]`.
 
         With `jk="cat"` it is `num_layers * hidden_channels` wide; one layer without `jk` has no hidden state,
         and gives x.

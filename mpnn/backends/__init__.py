@@ -1,4 +1,4 @@
-"""How a step of message passing is computed: the same `Step` in, the same numbers out of each backend."""
+"""The backends: each computes a `Step` of message passing, and all give the same numbers."""
 
 from mpnn.backends.choice import backend, current, recur, wants_dense
 from mpnn.backends.dense import straight

@@ -54,12 +54,12 @@ def backend(name: str) -> Iterator[None]:
 
 
 def current() -> Backend:
-    """The backend that is in force."""
+    """The backend that this thread uses now."""
     return BACKENDS[_name()]
 
 
 def recur(call: Recurrence) -> dense.Scanned | None:
-    """A pass in topological order by the kernel known for it; None where it is to go level by level."""
+    """Compute a pass in topological order by a dense kernel; None if it must go level by level."""
     chosen = _name()
     if chosen == "dense":
         return dense.recur(call)
@@ -72,7 +72,7 @@ def recur(call: Recurrence) -> dense.Scanned | None:
 
 
 def wants_dense() -> bool:
-    """Whether a layer may run on the kernel that is known for it."""
+    """Whether the current backend lets a layer run on a dense kernel."""
     return _name() in ("auto", "dense")
 
 

@@ -18,7 +18,7 @@ from mpnn.step.step import Step
 
 
 def run(step: Step) -> Any:
-    """Compute a step by its plan where it has one, else on all edges at once."""
+    """Compute a step by its plan, or on all edges at once if it has none."""
     compiling = torch.compiler.is_compiling()
     if not _applies(step, compiling):
         return eager.run(step, "PyTorch itself must see every operation here (see mpnn.backends.cpu)")
@@ -33,8 +33,8 @@ def run(step: Step) -> Any:
 
 
 def _applies(step: Step, compiling: bool) -> bool:
-    # Under forward-mode differentiation, torch.func and a tracer PyTorch itself must see every operation; so
-    # must its compiler under autocast.
+    # PyTorch must see every operation under forward-mode differentiation, torch.func and a tracer, and in its
+    # compiler under autocast.
     if step.fields.graph.device.type != "cpu" or transformed():
         return False
     return not torch.is_autocast_enabled("cpu") if compiling else not traced()

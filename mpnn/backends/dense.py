@@ -1,4 +1,4 @@
-"""The specialists' kernels, for regular topologies."""
+"""The dense backend: PyTorch's own kernels for steps on regular topologies."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Scanned = tuple[Tensor, tuple[Tensor, ...]]  # the first state of all nodes, all
 
 
 def run(step: Step) -> Any:
-    """Compute a step by the kernel that a lowering rule knows for it.
+    """Compute a step by the kernel of the rule that matches it.
 
     Raises:
-        ValueError: there is none; says why.
+        ValueError: no rule matches; the text says why.
     """
     try:
         received = _lower(step)
@@ -35,7 +35,7 @@ def run(step: Step) -> Any:
 
 
 def received_if_known(step: Step) -> Tensor | None:
-    """What the nodes receive, by that kernel, or None where no rule applies."""
+    """What the nodes receive, by the kernel of the matching rule, or None if no rule matches."""
     if not isinstance(step.fields.graph, Implicit) or not _can_trace():
         return None
     try:
@@ -48,10 +48,10 @@ def received_if_known(step: Step) -> Tensor | None:
 
 
 def recur(call: Recurrence) -> Scanned:
-    """A pass in topological order by the kernel that a lowering rule knows for it.
+    """Compute a pass in topological order by the kernel of the rule that matches it.
 
     Raises:
-        ValueError: there is none; says why.
+        ValueError: no rule matches; the text says why.
     """
     try:
         return _lower_recurrence(call)
@@ -60,7 +60,7 @@ def recur(call: Recurrence) -> Scanned:
 
 
 def recur_if_known(call: Recurrence) -> Scanned | None:
-    """The same, or None where no rule applies."""
+    """The same, or None if no rule matches."""
     if not _can_trace():
         return None
     try:
@@ -84,7 +84,7 @@ def _recorded(what: What, compute: Callable[[What], Result]) -> Result:
     ran = listener()
     if ran is None:
         return compute(what)
-    rule = explain(what)  # finds it, so that its search is not counted
+    rule = explain(what)  # finds the rule first, so that the operations of the search are not counted
     with Work() as work:
         out = compute(what)
     ran.append(Ran(what, "dense", rule, work))
@@ -92,7 +92,7 @@ def _recorded(what: What, compute: Callable[[What], Result]) -> Result:
 
 
 def straight(layer: object, rule: str, kernel: Callable[..., Result], *inputs: Any) -> Result:
-    """Call the kernel of a rule with what a layer was given, past the search for a rule."""
+    """Call the kernel of a rule with a layer's arguments, without a search for the rule."""
     ran = listener()
     if ran is None:
         return kernel(*inputs)

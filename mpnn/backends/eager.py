@@ -1,4 +1,4 @@
-"""The oracle: lift the fields to the edges, call `message` once on all of them, reduce. Pure PyTorch."""
+"""The reference in plain PyTorch: lift the fields to the edges, call `message` once on all edges, reduce."""
 
 from __future__ import annotations
 

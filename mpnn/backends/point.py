@@ -1,4 +1,4 @@
-"""Element-by-element arithmetic, as each language of kernels writes it.
+"""Elementwise arithmetic in C and in Triton.
 
 `{0}`, `{1}`, `{2}` are the operands. A new operation is a line here, and its name in `mpnn.plan.homes`.
 """

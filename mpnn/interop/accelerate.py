@@ -1,9 +1,9 @@
 """Run the layers of a PyTorch Geometric model on the kernels of this package.
 
-Each layer keeps its weights and methods, and becomes of a subclass of its class, of the same name. Only its
-`propagate` is answered here, with the layer's own `message` and `update`, and its `edge_updater`: what that
-gives is not computed where `message` alone reads it. Whatever this cannot do goes to the layer's own code,
-call by call. `mpnn/interop/accelerated.py` draws the states of a layer.
+Each layer keeps its weights and methods; its class becomes a subclass of its class, with the same name. The
+subclass replaces `propagate`, which still calls the layer's `message` and `update`, and `edge_updater`, whose
+result is not computed if only `message` reads it. A call that this package cannot run goes to the layer's own
+code. `mpnn/interop/accelerated.py` draws the states of a layer.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def accelerate(module: M) -> M:
 
     The module is changed in place and returned. Its parameters, `state_dict` and results stay the same, and
     so do its gradients; dropout inside a message draws other numbers. `acceleration(module)` lists the layers
-    that were taken, and why others were not. Calls with sparse matrices, `EdgeIndex`, hooks on messages, in
-    an explainer, under `torch.compile` or for attention weights run PyTorch Geometric's own code.
+    that were taken, and why others were not. Calls with sparse matrices, `EdgeIndex` or hooks on messages, in
+    an explainer, under `torch.compile` and for attention weights run PyTorch Geometric's own code.
 
     Args:
         module: a model, or a single layer.
@@ -58,7 +58,7 @@ def accelerate(module: M) -> M:
 
 
 class LayerReport(NamedTuple):
-    """What became of one layer: `reason` is empty where it was taken."""
+    """Whether one layer was taken; if not, `reason` says why, else it is empty."""
 
     name: str
     layer: str
@@ -67,7 +67,7 @@ class LayerReport(NamedTuple):
 
 @dataclass(frozen=True)
 class Acceleration:
-    """What became of each PyTorch Geometric layer of a module; printed as a table."""
+    """A `LayerReport` for each PyTorch Geometric layer of a module; printed as a table."""
 
     layers: list[LayerReport]
 
@@ -97,7 +97,7 @@ def _layers(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _obstacle(layer: Any) -> str:
-    """Why a layer cannot be taken; empty where it can."""
+    """The reason why a layer cannot be taken, or ""."""
     from torch_geometric.nn import MessagePassing as PyGMessagePassing
 
     kind, own = type(layer), vars(layer)
@@ -118,13 +118,13 @@ def _obstacle(layer: Any) -> str:
         return f"its aggregator {layer.aggr_module} has no kernel"
     try:
         subclass(kind, _may_wait(layer))
-    except Exception as error:  # whatever its class does with subclasses
+    except Exception as error:  # the class may refuse subclasses with any error
         return f"its class allows no subclass: {error}"
     return ""
 
 
 def _may_wait(layer: Any) -> bool:
-    """Whether something of a layer's edges can wait until somebody looks at it, and anything does."""
+    """Whether a layer has values on edges that may be computed when they are first read."""
     from torch_geometric.nn import MessagePassing as PyGMessagePassing
 
     kind = type(layer)

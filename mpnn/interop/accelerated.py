@@ -1,7 +1,7 @@
-"""What an accelerated PyTorch Geometric layer does in its own way: three methods of a subclass of its class.
+"""The class of an accelerated PyTorch Geometric layer: a subclass of its class with three methods replaced.
 
-`accelerate` makes the subclass, under the same name, and lets the layer be of it. The methods look everything
-up in the layer that is called, so that copies and replicas use their own weights. A layer's states:
+`accelerate` makes the subclass, with the same name, and sets the layer's class to it. The methods look up
+everything in the layer that is called, so copies and replicas use their own weights. A layer's states:
 
                       accelerate()
       GATConv  ------------------------->  GATConv (Accelerated, GATConv)
@@ -11,9 +11,9 @@ up in the layer that is called, so that copies and replicas use their own weight
          |  with hooks on messages, ...         v         v          v
          +---- its own code runs ----      another of the same class, with its own tensors
 
-A pickle holds the layer's own class by name, and that it was accelerated; the subclass is made anew where it
-is read. What stands in the layer besides is one `Known`: nothing in it belongs to one layer alone, or it is
-checked at each call.
+A pickle holds the name of the layer's own class and a mark that it was accelerated; loading makes the
+subclass again. The layer has one additional attribute, a `Known`, whose contents do not depend on the layer
+or are checked at each call.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ FUNCTIONS = ("message", "update", "edge_update")
 KNOWN = "_accelerated"
 WEIGHTS = "return_attention_weights"
 
-# The layer whose `forward` is running, unless it is asked for what it computes on the edges.
+# The layer whose `forward` is running, unless the caller asks for values on the edges.
 _running: ContextVar[Any] = ContextVar("mpnn_accelerated_layer", default=None)
 
 
 class Known:
-    """What is found out once about a layer, and kept in it."""
+    """Facts about a layer that are found once, and kept in the layer."""
 
     def __init__(self, recent: Recent) -> None:
         self.recent = recent
@@ -68,7 +68,7 @@ class Known:
 
 
 class Signature:
-    """What the functions of a layer ask for: known for as long as it has the same ones."""
+    """The arguments of a layer's functions, valid as long as the layer has the same functions."""
 
     def __init__(self, layer: Any, functions: tuple[Any, ...]) -> None:
         self.functions = functions
@@ -76,26 +76,26 @@ class Signature:
         self._of_edges: Asked | None = None
         self._asked: dict[frozenset[str], Asked] = {}
         fields = [p.field for p in (*self._message, *self._update)]
-        # What the message alone asks for, under its own name only.
+        # The arguments that only the message reads, and only without `_i` or `_j`.
         self.as_they_are = frozenset(p.name for p in self._message if fields.count(p.name) == 1)
         self.writes = written(layer.message)
 
     def asked_without(self, waiting: frozenset[str]) -> Asked:
-        """What message and update ask for besides some fields."""
+        """The arguments of message and update besides some fields."""
         if waiting not in self._asked:
             some = tuple([p for p in self._message if p.field not in waiting])
             self._asked[waiting] = Asked({"message": some, "update": self._update})
         return self._asked[waiting]
 
     def of_edges(self, layer: Any) -> Asked:
-        """What `edge_update` asks for."""
+        """The arguments of `edge_update`."""
         if self._of_edges is None:
             self._of_edges = Asked({"edge_update": parameters_of(layer.edge_update)})
         return self._of_edges
 
 
 def signature_of(layer: Any) -> Signature:
-    """What the layer's functions ask for."""
+    """The signature of the layer's functions."""
     own, kind = layer.__dict__, type(layer)
     known: Known = own[KNOWN]
     functions = (kind.message, kind.update, kind.edge_update)
@@ -108,13 +108,13 @@ def signature_of(layer: Any) -> Signature:
 
 
 def aggregator_of(layer: Any) -> Aggregator | None:
-    """Our aggregator for the layer's own, which a replica has another of; None where that must be called."""
+    """The aggregator that is equal to the layer's own; None if the layer's own must be called."""
     own = layer.__dict__
     known: Known = own[KNOWN]
     module, (of, aggregator) = own["_modules"].get("aggr_module"), known.aggregator
     if of is not module:
         aggregator = translated(module)
-        if "_is_replica" not in own:  # whose modules live for one call
+        if "_is_replica" not in own:  # the modules of a replica live for one call
             known.aggregator = (module, aggregator)
     return None if aggregator is None or _is_watched_inside(module) else aggregator
 
@@ -132,7 +132,7 @@ else:
 
 
 class Accelerated(_Base):  # type: ignore[misc]
-    """Put before the class of a layer: its `propagate`."""
+    """The first base of an accelerated class: it replaces `propagate`."""
 
     _plain: type[nn.Module]  # the class of the layer
 
@@ -165,7 +165,7 @@ class Accelerated(_Base):  # type: ignore[misc]
     @explain.setter
     def explain(self, explain: Any) -> None:
         super(Accelerated, type(self)).explain.fset(self, explain)
-        # For an explainer the layer gets a `propagate` of its own, and back the one of its own class.
+        # An explainer sets `propagate` on the layer, and restores that of the layer's class.
         if not explain and self.decomposed_layers == 1:
             self.__dict__.pop("propagate", None)
 
@@ -178,7 +178,7 @@ class Accelerated(_Base):  # type: ignore[misc]
         return (empty, (self._plain, isinstance(self, AcceleratedEdges)), *found[2:])
 
     def __setstate__(self, state: Any) -> None:
-        # PyTorch Geometric's looks at, and may change, the class of the layer.
+        # PyTorch Geometric's method reads, and may change, the class of the layer.
         kind = type(self)
         self.__class__ = self._plain  # type: ignore[assignment]
         try:
@@ -194,7 +194,7 @@ class Accelerated(_Base):  # type: ignore[misc]
 
 
 class AcceleratedEdges(Accelerated):
-    """The same where something of the edges can wait until it is looked at."""
+    """The same for a layer with values on the edges that can be computed when they are read."""
 
     def edge_updater(self, edge_index: Any, size: Any = None, **fields: Any) -> Any:
         """As PyTorch Geometric's."""
@@ -211,7 +211,7 @@ class AcceleratedEdges(Accelerated):
 def run_forward(
     layer: Any, plain: Callable[..., Any], weights_at: int | None, args: Any, kwargs: dict[str, Any]
 ) -> Any:
-    """The `forward` of a layer: what it leaves or gives to others is computed when it ends."""
+    """The `forward` of a layer; values on edges that outlive it are computed when it ends."""
     given = args[weights_at] if weights_at is not None and len(args) > weights_at else kwargs.get(WEIGHTS)
     if given is not None:
         return plain(layer, *args, **kwargs)
@@ -242,7 +242,7 @@ def _propagated(
     aggregator: Aggregator,
     waiting: dict[str, EdgeValue],
 ) -> Any:
-    """A call on our kernels."""
+    """A call of `propagate` on the kernels of this package."""
     writes = _writes(layer, signature)
     message, arguments = layer.message, kept.bind(asked.functions["message"])
     if waiting or writes:
@@ -262,14 +262,14 @@ def _propagated(
         )
     )
     for name, value in before.items():
-        # Where a kernel ran, the message itself did not, and what it would write waits for a reader.
+        # A kernel ran instead of the message, so what the message writes is computed when it is read.
         if vars(layer)[name] is value:
             vars(layer)[name] = EdgeValue.of(partial(_written_by, message, name, before, kept, arguments))
     return layer.update(out, **kept.lifted(asked.functions["update"]))
 
 
 def _writes(layer: Any, signature: Signature) -> list[str]:
-    """Which tensors of the layer its messages may write, if somebody looks after these meanwhile."""
+    """The tensors of the layer that its messages may write, as they can be read after a call."""
     names = signature.writes
     if not names or _running.get() is not layer:
         return []
@@ -280,7 +280,7 @@ def _writes(layer: Any, signature: Signature) -> list[str]:
 def _written_by(
     message: Composed, name: str, before: dict[str, Any], kept: Fields, arguments: dict[str, Argument]
 ) -> Any:
-    """What an attribute of its layer is after a message, called on all edges at once."""
+    """The value of a layer's attribute after a message, called on all edges at once."""
     copy = object.__new__(type(message.__self__))
     vars(copy).update({**vars(message.__self__), **before})
     kept.call(message.rebound(lambda f: MethodType(f.__func__, copy)), arguments)  # type: ignore[attr-defined]
@@ -288,7 +288,7 @@ def _written_by(
 
 
 def _applies(layer: Any, edge_index: Any) -> bool:
-    """Whether calls on such edges are answered here."""
+    """Whether this package runs calls on such edges."""
     own = layer.__dict__
     return (
         type(edge_index) is Tensor  # and no `EdgeIndex`
@@ -313,11 +313,11 @@ def _bind(layer: Any, edge_index: Tensor, size: Any, fields: dict[str, Any], ask
     try:
         return Fields(edge_index, size, fields, asked, node_dim, layer.flow, recent.graph)
     except (TypeError, ValueError, IndexError):
-        return None  # an input that the layer's own code either takes or names in its own words
+        return None  # the layer's own code takes this input, or raises its own error
 
 
 def _node_dim(node_dim: int, lifted: Sequence[Parameter], fields: dict[str, Any]) -> int | None:
-    """0, in terms of the fields, or None where the layer counts nodes in another dimension."""
+    """The dimension of the nodes, 0 in the fields, or None where the layer has another one."""
     if node_dim == 0:
         return 0
     for parameter in lifted:
@@ -329,12 +329,12 @@ def _node_dim(node_dim: int, lifted: Sequence[Parameter], fields: dict[str, Any]
 
 
 def empty(plain: type[nn.Module], edges: bool) -> Any:
-    """An accelerated layer of a class, without anything in it: what a copy or a pickle begins with."""
+    """An accelerated layer of a class without attributes, from which a copy or a pickle is filled."""
     return object.__new__(subclass(plain, edges))
 
 
 def subclass(plain: type[nn.Module], edges: bool) -> type[Accelerated]:
-    """The class of a layer, accelerated, with what can wait on the edges or without; one for each class."""
+    """The accelerated subclass of a class, with or without `edge_updater`; made once for each class."""
     made: dict[bool, type[Accelerated]] | None = vars(plain).get("_accelerated_classes")
     if made is None:
         made = {}

@@ -1,4 +1,4 @@
-"""A tensor with a row per edge that is computed when somebody looks at it, and not before."""
+"""A tensor with a row per edge that is computed when it is first read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NOTHING = torch.empty(0)
 
 
 class EdgeValue(Tensor):
-    """What a function gives for every edge; any operation of PyTorch gets the tensor that it computes."""
+    """The result of a function on every edge, computed as soon as an operation of PyTorch reads it."""
 
     _compute: Callable[[], Any] | None
     _value: Any
@@ -21,7 +21,7 @@ class EdgeValue(Tensor):
 
     @staticmethod
     def of(compute: Callable[[], Any], origin: Any = None) -> EdgeValue:
-        """The value of `compute()`, called at most once; `origin` is for whoever can do without."""
+        """The value of `compute()`, called at most once; `origin` serves readers that need not compute it."""
         value = Tensor._make_subclass(EdgeValue, _NOTHING)
         value._compute, value._value, value.origin = compute, None, origin
         return value
@@ -36,11 +36,11 @@ class EdgeValue(Tensor):
     def __torch_function__(
         cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Do it with the tensor instead."""
+        """Compute the tensor, and call the operation on it."""
         args, kwargs = tree_map(settled, (args, kwargs or {}))
         return func(*args, **kwargs)
 
 
 def settled(value: Any) -> Any:
-    """What a value is when it is computed; anything else as it is."""
+    """The computed tensor of an `EdgeValue`; any other value unchanged."""
     return value.computed() if isinstance(value, EdgeValue) else value

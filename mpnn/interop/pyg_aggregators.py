@@ -1,4 +1,4 @@
-"""PyTorch Geometric's aggregators as ours."""
+"""Translates PyTorch Geometric's aggregators to those of this package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAME: dict[str, type[Aggregator]] = {
 
 
 def translated(module: Any) -> Aggregator | None:
-    """Our aggregator for one of PyTorch Geometric's, or None."""
+    """The aggregator that is equal to one of PyTorch Geometric's, or None."""
     kind = type(module).__name__
     if not type(module).__module__.startswith("torch_geometric."):
         return None
@@ -46,7 +46,7 @@ def _multiplies(aggregator: Aggregator) -> bool:
 
 
 class _Softmax(aggregate.Softmax):
-    """With the temperature of another module, whatever becomes of it."""
+    """A softmax that reads the temperature of another module at each call."""
 
     def __init__(self, theirs: nn.Module) -> None:
         super().__init__(semi_grad=cast(bool, theirs.semi_grad))
@@ -67,7 +67,7 @@ class _Scaled(Aggregator):
         self.num_reductions = inner.num_reductions
 
     def split(self, messages: Any) -> list[Reduction]:
-        """What is to be scaled."""
+        """The aggregates that are scaled."""
         return self.inner.split(messages)
 
     def merge(self, reduced: list[Tensor], count: Tensor) -> Tensor:

@@ -224,11 +224,11 @@ class Values:
         return self._name(value, f"{text} * {repeats}.0" if repeats > 1 else text, axes)
 
     def _summed_in_order(self, value: Value, text: str, axes: frozenset[int], axis: int) -> str:
-        """A sum along an axis by pairs of neighbours, then pairs of these sums, and so on: always the same
-        bits.
+        """A sum along an axis by pairs of neighbours, then pairs of these sums, and so on.
 
         `tl.sum` of many numbers adds in an order that depends on the tile and on Triton's compiler, and so
-        differs between the forward and the backward kernel. The sum of two numbers has only one order.
+        differs between the forward and the backward kernel. The sum of two numbers has only one order, so
+        these sums always have the same bits.
         """
         half = self.axes.padded(axis) // 2
         while half:
