@@ -1,4 +1,4 @@
-"""What tests of several folders start from."""
+"""Fixtures for several folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mpnn.backends.run import under_compile as compiled
 
 @pytest.fixture
 def fresh_compiler() -> Iterator[None]:
-    """PyTorch's compiler, without what it has compiled before."""
+    """Reset PyTorch's compiler before and after."""
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()

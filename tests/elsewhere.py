@@ -1,9 +1,9 @@
-"""A device that is not the CPU, for tests: what mixes it with tensors of the CPU is an error, as on a GPU.
+"""A device that is not the CPU, for tests: mixing its tensors with CPU tensors is an error, as on a GPU.
 
-So is what a GPU does by atomic operations, in another order each time: the bits of a sum would differ.
+An operation that a GPU computes by atomics is an error too, since its sums have other bits in each run.
 
-Its tensors hold their numbers in the memory of the CPU, but say that they are on `DEVICE`, one for which
-PyTorch has no kernels for them: only operations inside `Elsewhere` can compute with such tensors.
+The numbers of its tensors are in the CPU's memory, but the tensors claim to be on `DEVICE`, for which PyTorch
+has no kernels: only operations inside `Elsewhere` can compute with these tensors.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Far(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """What is done while no mode looks, such as in the backward pass."""
+        """Compute an operation outside of `Elsewhere`'s mode, such as in the backward pass."""
         return compute(func, args, kwargs or {})
 
 
 def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Run an operation where its tensors are; raise where some are here and some are there."""
+    """Run an operation on the device of its tensors; raise if they are on two devices."""
     flat, _ = tree_flatten((args, kwargs))
     tensors = [t for t in flat if isinstance(t, Tensor)]
     far = [t for t in tensors if isinstance(t, Far)]
@@ -76,7 +76,7 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _rounds(values: Tensor) -> bool:
-    """Whether their sum depends on their order: not if they are whole numbers, such as counts of ties."""
+    """Whether a sum depends on its order: not for integers, such as counts of ties."""
     return values.is_floating_point() and bool((values != values.round()).any())
 
 
@@ -109,7 +109,7 @@ class _Literals(TorchFunctionMode):
 
 @contextmanager
 def elsewhere() -> Iterator[torch.device]:
-    """The device, for as long as the block lasts."""
+    """The device, inside a `with` block."""
     before = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:

@@ -1,4 +1,4 @@
-"""What every layer and every model must obey, whatever its equation says.
+"""The laws that every layer and every model must obey.
 
 `SUBJECTS` lists them by name; a law is a function of one subject. A new layer or model is covered as soon as
 it stands in the list.
@@ -65,7 +65,7 @@ class Subject:
 
 @dataclass
 class Data:
-    """A graph and all that it may carry."""
+    """A graph, and features of every kind."""
 
     graph: Graph | Tensor
     x: Tensor
@@ -95,7 +95,7 @@ def sample(
 
 
 def node_order_changes_nothing(subject: Subject) -> None:
-    """Renumber the nodes, and the rows of the output are renumbered alike (one row per graph stays)."""
+    """If the nodes are renumbered, the rows of the output are renumbered alike (one row per graph stays)."""
     data, module = sample(), subject.make()
     assert isinstance(data.graph, Graph)
     order = torch.randperm(data.graph.num_nodes, generator=torch.Generator().manual_seed(2))
@@ -119,7 +119,7 @@ def edge_order_changes_nothing(subject: Subject) -> None:
 
 
 def a_batch_equals_one_by_one(subject: Subject) -> None:
-    """Graphs side by side do not see each other."""
+    """The output of a batch is that of its graphs one by one."""
     module = subject.make()
     parts = [sample(10, 24, 1), sample(4, 0, 2), sample(7, 12, 3)]
     separate = torch.cat([subject.call(module, part) for part in parts])
@@ -152,7 +152,7 @@ def single_precision_is_near_double(subject: Subject) -> None:
 
 
 def half_precision_is_near_double(subject: Subject) -> None:
-    """In bfloat16, of eight binary digits, everything works, and gives about the same."""
+    """In bfloat16, with eight binary digits, the output is about that in float64."""
     exact, module = subject.make(), subject.make().to(torch.bfloat16)
     expected = subject.call(exact, sample())
     out = subject.call(module, sample(dtype=torch.bfloat16))
@@ -163,7 +163,7 @@ def half_precision_is_near_double(subject: Subject) -> None:
 
 
 def evaluation_is_repeatable(subject: Subject) -> None:
-    """In evaluation mode nothing is random, and training mode leaves it as it was."""
+    """In evaluation mode the output is not random, and a training step does not change that mode's state."""
     module, data = subject.make(), sample()
     first = subject.call(module, data)
     assert_close(subject.call(module, data), first, atol=0.0)
@@ -243,7 +243,7 @@ def odd_graphs_work(subject: Subject) -> None:
 
 
 def training_after_inference_mode_works(subject: Subject) -> None:
-    """What a graph has kept from evaluation serves in training."""
+    """Results that a graph caches under inference mode can be used in training."""
     module, data = subject.make(), sample()
     with torch.inference_mode():
         expected = subject.call(module, data).clone()
@@ -253,7 +253,7 @@ def training_after_inference_mode_works(subject: Subject) -> None:
 
 
 def another_device_gives_the_same(subject: Subject) -> None:
-    """Moving the module and its input is all that is to be done; what is trained there stays there.
+    """After moving the module and its input, everything is computed and trained on the device.
 
     After the first step on a graph the host waits for nothing.
     """

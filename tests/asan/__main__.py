@@ -1,4 +1,4 @@
-"""Run the cases where the sanitizers watch; fail if they find anything, or miss what is wrong on purpose.
+"""Run the cases under the sanitizers; fail if they find an error, or miss one that is there on purpose.
 
     python -m tests.asan [--messages 200] [--only WORD]
 
@@ -23,7 +23,7 @@ NOTES = "MPNN_SANITIZED"  # the file in which the watched process notes how far 
 
 
 def main() -> int:
-    """The exit status: 0 if nothing was found but what is wrong on purpose."""
+    """The exit status: 0 if only the errors that are there on purpose were found."""
     parser = argparse.ArgumentParser(prog="python -m tests.asan", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--messages", type=int, default=200, help="how many random messages")
     parser.add_argument("--only", default="", help="cases with this in their name")
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def _watching(asked: argparse.Namespace, notes: Path, environment: Mapping[str, str]) -> int:
-    """Run all cases, however many processes that takes."""
+    """Run all cases; after a finding, go on in another process."""
     begin, found, missed = asked.begin, 0, 0
     while True:
         words = ["--messages", str(asked.messages), "--only", asked.only, "--begin", str(begin)]
@@ -67,7 +67,7 @@ def _watching(asked: argparse.Namespace, notes: Path, environment: Mapping[str, 
 
 
 def _watched(asked: argparse.Namespace, notes: Path) -> int:
-    """In the process that is watched: the cases from one on; how many errors on purpose went by."""
+    """Run the cases from one on, under the sanitizers; return how many errors on purpose were missed."""
     from tests.asan.cases import ON_PURPOSE, cases
 
     on_purpose, others = ([], ON_PURPOSE) if asked.broken else (ON_PURPOSE, cases(asked.messages))
@@ -88,7 +88,7 @@ def _watched(asked: argparse.Namespace, notes: Path) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """In which the sanitizers see the kernels and PyTorch's memory."""
+    """The environment variables under which the sanitizers see the kernels and PyTorch's memory."""
     compiler = os.environ.get("CC", "gcc")
     libraries = []
     for name in ("libasan.so", "libstdc++.so.6"):  # the second: the first asks for its functions at once
@@ -109,7 +109,7 @@ def _environment() -> dict[str, str]:
 
 
 def _essence(report: str) -> str:
-    """The part of a report that tells what, where and why."""
+    """The lines of a report that say what was found, where and why."""
     lines = report.splitlines()
     telling = (k for k, line in enumerate(lines) if any(word in line for word in WORDS))
     first = next(telling, max(0, len(lines) - 12))

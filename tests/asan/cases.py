@@ -35,19 +35,19 @@ ODD: dict[str, tuple[int, list[tuple[int, int]]]] = {
 
 
 def odd_graphs() -> Iterator[Graph]:
-    """Each of them, anew."""
+    """A new graph of each odd kind."""
     for num_nodes, pairs in ODD.values():
         yield Graph(torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T, num_nodes)
 
 
 def trained(out: Tensor) -> None:
-    """The way back."""
+    """Run the backward pass."""
     if out.requires_grad:
         out.float().square().sum().backward()
 
 
 def layer(name: str, dtype: torch.dtype) -> None:
-    """A layer on every graph, there and back."""
+    """A layer on every graph, forward and backward."""
     subject = laws.layer(name)
     module = subject.make(dtype)
     for graph in (laws.sample().graph, *odd_graphs()):
@@ -59,7 +59,7 @@ def layer(name: str, dtype: torch.dtype) -> None:
 
 
 def message(seed: int) -> None:
-    """A random message on every graph, there and back; every seventh also of numbers that are none."""
+    """A random message on every graph, forward and backward; every seventh also with NaN and infinities."""
     torch.manual_seed(seed)
     width, dtype = WIDTHS[seed % len(WIDTHS)], (torch.float32, torch.float64, torch.bfloat16)[seed // 5 % 3]
     drawn = Random(seed, width).to(dtype)
@@ -112,7 +112,7 @@ def random_walks() -> None:
 
 
 def divergence() -> None:
-    """Skip-gram at a rate at which its vectors become no numbers."""
+    """Skip-gram at a learning rate at which its vectors become NaN."""
     models.SkipGram(Graph(torch.randint(50, (2, 300)), 50), 8, rounds=3, length=8, window=3, lr=1e30).fit()
 
 
@@ -129,7 +129,7 @@ def trees() -> None:
 
 
 def cases(messages: int) -> Iterator[Case]:
-    """All of them."""
+    """All cases by name."""
     yield "blocks of rows", blocks
     yield "C functions", functions
     yield "walks", random_walks
@@ -152,7 +152,7 @@ int32_t whole(double x) { return (int32_t)x; }
 
 
 def _beyond() -> None:
-    """A read of the number behind a tensor's last."""
+    """A read of one number beyond a tensor's last."""
     read = load(BROKEN).last
     read.restype = ctypes.c_double
     read.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int]

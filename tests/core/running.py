@@ -1,4 +1,4 @@
-"""Which way a step went, and a comparison of kernels with plain PyTorch."""
+"""The way by which a step ran, and a comparison of kernels with plain PyTorch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ways(run: Callable[[], object]) -> list[str]:
 
 
 def assert_runs(way: str, run: Callable[[], object]) -> None:
-    """Raise unless every step of a call, and there is one, went that way."""
+    """Raise unless a call has steps, and all of them ran by that way."""
     found = ways(run)
     if set(found) != {way}:
         raise AssertionError(f"ran as {found or 'nothing'}, not as {way}.")
@@ -50,7 +50,7 @@ def assert_like_eager(
 ) -> None:
     """Raise unless a message gives the same outputs and gradients on kernels as in plain PyTorch.
 
-    `way` is how it must have run; None where that is of no concern.
+    `way` is how it must have run; None allows every way.
     """
 
     def kernels(*values: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""What `mpnn.explain` says is what happens."""
+"""`mpnn.explain` reports how a layer is computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random messages give what eager gives; and the grammar that draws them says what it promises to say.
+"""Random messages give the results of eager, and the grammar that draws them covers its whole list.
 
 `make fuzz` checks 10,000 seeds; here are the first of them.
 """
@@ -29,7 +29,7 @@ MANY = 10_000
 
 @pytest.fixture(autouse=True)
 def _strict(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails inside raises here, and does not fall back to eager."""
+    """Errors inside mpnn are raised, and do not fall back to eager."""
     monkeypatch.setenv("MPNN_STRICT", "1")
 
 
@@ -63,7 +63,7 @@ def assert_pass(seeds: range, backend: str) -> None:
 
 @pytest.fixture(scope="module")
 def said() -> Counter[str]:
-    """How often everything occurs in many programs: what they are made of, and the examples."""
+    """The number of occurrences of each part in many programs, and the programs."""
     found: Counter[str] = Counter()
     for seed in range(MANY):
         case = random_case(seed)
@@ -126,7 +126,7 @@ def is_refused(case: Case) -> bool:
 
 
 def test_most_messages_run_on_a_kernel() -> None:
-    """Where eager is compared with eager, nothing is tested."""
+    """A comparison of eager with eager would test nothing."""
     ran = [runs_on_a_kernel(random_case(seed)) for seed in range(100, 140)]
     assert sum(ran) > 0.4 * len(ran)
 

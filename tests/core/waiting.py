@@ -1,4 +1,4 @@
-"""What makes the host wait for a GPU."""
+"""Detects operations that make the CPU wait for a GPU."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def no_waiting(*, on_cpu: bool = True) -> Iterator[None]:
 
 @contextmanager
 def never_waits() -> Iterator[None]:
-    """The same, and PyTorch's own watch where there is a GPU."""
+    """The same, with PyTorch's own check where there is a GPU."""
     if torch.cuda.is_available():
         torch.cuda.set_sync_debug_mode("error")
     try:

@@ -1,4 +1,4 @@
-"""Folders of data files: a small one that is made here, and the real one if there is one."""
+"""Folders of data files: small ones made by fixtures, and the published files if they are there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a file is the one that was published."""
+"""Checks whether a file is the published one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The karate club against the copies of others."""
+"""The karate club against PyG's copy."""
 
 from __future__ import annotations
 

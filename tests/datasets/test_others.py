@@ -54,7 +54,7 @@ def test_amazon_is_read_as_by_pyg(small_npz: Path) -> None:
 
 
 class Runs:
-    """What a file of a stranger may do when it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

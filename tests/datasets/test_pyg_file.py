@@ -129,7 +129,7 @@ def test_what_pygs_data_sets_save_is_read(tmp_path: Path) -> None:
 
 
 class Runs:
-    """What a file of a stranger may do when it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

@@ -85,7 +85,7 @@ def test_types_are_those_of_pytorch_and_values_as_good(name: str, backend: str, 
 
 
 def error(found: Tensor, true: Tensor) -> float:
-    """How far off a tensor is, as a share of its length."""
+    """The relative error of a tensor, by its Euclidean length."""
     found, true = found.detach().float(), true.detach()
     return float((found - true).norm() / true.norm().clamp(min=1e-6))
 

@@ -145,7 +145,7 @@ def gradient_stopped(x_i: Tensor, x_j: Tensor) -> Tensor:
 
 
 class Straight(torch.autograd.Function):
-    """Rounds, and pretends not to have."""
+    """Rounds, with the gradient of the identity."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -388,7 +388,7 @@ def test_the_largest_message_has_its_gradient(message: Message) -> None:
 
 
 class Layer(MessagePassing):
-    """A message that reaches for its layer's parameters, modules and buffers."""
+    """A message that reads its layer's parameters, modules and buffers."""
 
     offset: Tensor
 

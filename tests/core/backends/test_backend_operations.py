@@ -1,4 +1,4 @@
-"""The table of element-by-element operations, and the text that goes with the printer."""
+"""The table of elementwise operations, and the text of the printer."""
 
 from __future__ import annotations
 

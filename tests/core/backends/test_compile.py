@@ -48,7 +48,7 @@ class Layer(MessagePassing):
         return F.dropout(self.bent(x_i - x_j) * self.scale, self.p, self.training)
 
     def bent(self, x: Tensor) -> Tensor:
-        """With what the layer has."""
+        """A value of the layer's parameter, buffer and number."""
         return (x * self.weight + self.shift).tanh()
 
 
@@ -61,7 +61,7 @@ def test_every_aggregator(aggr: Any, flow: str, regions: list[Any]) -> None:
 
 
 class Compiled(nn.Module):
-    """A module and what the compiler makes of it, with the module's own parameters."""
+    """A module and its compiled form, with the same parameters."""
 
     def __init__(self, module: nn.Module, backend: str = "aot_eager") -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Dropout by counter: what PyTorch's does, reproducible by a seed, with the same mask forth and back."""
+"""Dropout by counter: PyTorch's distribution, repeatable by a seed, the same mask forward and backward."""
 
 from __future__ import annotations
 

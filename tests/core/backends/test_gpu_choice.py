@@ -1,4 +1,4 @@
-"""Which kernels a GPU gets: asked with tensors that say they are on one, and hold nothing."""
+"""The kernels that a GPU gets, asked for with empty tensors that claim to be on one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def on_gpu(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
 
 
 class OnGPU(Graph):
-    """Its edges are not, but it says so."""
+    """A graph that claims to be on a GPU."""
 
     @property
     def device(self) -> torch.device:

@@ -21,7 +21,7 @@ print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def page_faults(setting: str) -> tuple[str, int]:
-    """What the setting returned, and how many pages of memory five tensors of 64 MB then cost."""
+    """The result of the setting, and the number of page faults of five tensors of 64 MB after it."""
     out = subprocess.run(
         [sys.executable, "-c", CODE.format(setting=setting)], capture_output=True, text=True, check=True
     )

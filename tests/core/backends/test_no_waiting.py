@@ -1,4 +1,4 @@
-"""After the first step, nothing in a training step makes the host wait for the device."""
+"""After the first step, no operation of a training step makes the CPU wait for the device."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_features_of_edges_never_wait() -> None:
 
 @pytest.fixture
 def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a CPU does otherwise: it looks at relations, and its seeds are numbers of the host."""
+    """Make the CPU behave as a GPU: relations are not read, and seeds are tensors."""
     monkeypatch.setattr(TypedEdges, "_are_all_pairs", lambda *_: True)
     monkeypatch.setattr(fused, "draw_seed", lambda device: torch.randint(2**31, (), device=device))
 

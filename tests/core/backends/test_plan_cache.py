@@ -29,7 +29,7 @@ WEIGHT = torch.ones(4, dtype=DTYPE)
 
 
 class Everything(MessagePassing):
-    """A message that reads all kinds of things of its layer."""
+    """A message that reads attributes of many kinds from its layer."""
 
     shift = 0.0
     buffer: Tensor

@@ -1,4 +1,4 @@
-"""What a layer returns may be written into, although its way back reads it."""
+"""The caller may write into the output of a layer, although the backward pass reads it."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ DTYPE = torch.float64
 
 @pytest.fixture(autouse=True)
 def blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[tuple[int, int]]]:
-    """Blocks of few rows, hubs of few edges, tasks of even fewer; which blocks there were."""
+    """Set small blocks, hubs and tasks; the list of the blocks that are run."""
     monkeypatch.setattr("mpnn.native.row_blocks.ROWS_AT_ONCE", 7)
     monkeypatch.setattr("mpnn.backends.c.kernel.HEAVY_DEGREE", 16)
     monkeypatch.setattr("mpnn.backends.c.kernel.EDGES_PER_TASK_OF_BLOCK", 5)
@@ -216,7 +216,7 @@ def test_what_the_way_back_does_not_read_is_not_kept() -> None:
 
 @pytest.fixture
 def maps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, slice]]:
-    """The linear maps that are computed: by the place of what is mapped, and of which rows."""
+    """The linear maps that are computed: the address of the input, and the rows."""
     computed = []
     compute = LinearMap.__call__
 

@@ -1,4 +1,4 @@
-"""A kernel is tried beside eager before it is believed, and errors of the package's own lead to eager."""
+"""A kernel is compared with eager before it is used, and an error inside mpnn falls back to eager."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Product(MessagePassing):
 
 @pytest.fixture(autouse=True)
 def _anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Without what this process, or this machine, has compiled or tried before."""
+    """An empty cache of kernels and verdicts, in memory and on disk."""
     monkeypatch.setenv("MPNN_CACHE", str(tmp_path / "cache"))
     plans._plans.clear()
     plans._families.clear()
@@ -46,7 +46,7 @@ def _anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a user has it: faults are worked around."""
+    """The default of a user: without MPNN_STRICT, errors inside mpnn are caught."""
     monkeypatch.delenv("MPNN_STRICT")
 
 

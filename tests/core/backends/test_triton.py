@@ -158,7 +158,7 @@ def uneven_graph() -> Graph:
 
 @pytest.fixture(params=["known", "bounded"])
 def small_parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long rows are hubs, and split; the host knows how many there are, or launches as many as may be."""
+    """Make long rows hubs; the CPU knows their number, or launches as many programs as there could be."""
     monkeypatch.setattr(tiles, "HUB", 128)
     monkeypatch.setattr(tiles, "_may_wait", lambda graph: request.param == "known")
 
@@ -257,7 +257,7 @@ def test_dropout_takes_the_mask_of_the_c_kernel(p: float) -> None:
 
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The operations of compiled functions take these kernels on any device; the list grows by each run."""
+    """Let compiled functions run the Triton kernels on any device; each run is appended to the list."""
     ran: list[str] = []
 
     class Counted(Kernel):

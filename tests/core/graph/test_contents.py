@@ -1,4 +1,4 @@
-"""Tensors written into behind every cache keyed by them: what was made of the old content is not used."""
+"""Tensors that are keys of a cache and are written into: results from the old content are not used."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SIZES = [
 
 
 def drawn_rows(sizes: tuple[int, ...], num_rows: int, seed: int) -> Tensor:
-    """Rows near the corners of what sizes allow, many of them equal."""
+    """Rows near the smallest and largest allowed values, many of them equal."""
     generator = np.random.default_rng(seed)
     corners = [generator.choice([0, min(1, n - 1), n // 2, n - 1], num_rows) for n in sizes]
     return torch.from_numpy(np.stack(corners).astype(np.int64))

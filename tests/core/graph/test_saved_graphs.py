@@ -1,4 +1,4 @@
-"""Graphs in files: `torch.load` takes them without running anything, and what is damaged is refused."""
+"""Graphs in files: `torch.load` reads them without running code, and damaged files are refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_saved_topology_is_loaded_as_weights_are(make: Callable[[], topology.I
 
 
 def with_state(graph: Graph, **changes: Any) -> bytes:
-    """A pickle of a graph that says something else."""
+    """A pickle of a graph with another state."""
     twin = object.__new__(type(graph))
     twin.__dict__.update(graph.__getstate__() | changes)
     return pickle.dumps(twin)

@@ -1,4 +1,4 @@
-"""PyTorch Geometric's layers, accelerated, give what they give by themselves."""
+"""PyTorch Geometric's layers give the same results accelerated and plain."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def network() -> nn.Module:
 
 
 class OwnAggregateOf(PyGMessagePassing):
-    """One that cannot be taken."""
+    """A layer that cannot be taken."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -69,7 +69,7 @@ class Unaggregated(conv.MessagePassing):  # type: ignore[misc]
 
 
 def test_the_others_are_clearly_refused_or_have_nothing_to_take() -> None:
-    """Those that can be built here at all."""
+    """The convolutions that can be built with the installed packages."""
     found = {}
     for name, module in {
         "WLConv": conv.WLConv(),
@@ -220,7 +220,7 @@ def test_a_lazily_built_layer_takes_its_widths_from_the_first_call(case: Case) -
 
 
 def single(value: Any) -> Any:
-    """The same in single precision, that of weights which have no shape as yet."""
+    """A layer and its accelerated copy in single precision, which is that of lazy weights."""
     if isinstance(value, tuple):
         return tuple(map(single, value))
     return value.float() if value.is_floating_point() else value

@@ -1,4 +1,4 @@
-"""Aggregators against those of PyG, and what they refuse."""
+"""Aggregators against those of PyG, and the arguments that they refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every lowering rule against the slow path, on the examples that the rule itself brings."""
+"""Every lowering rule against `eager`, on the examples of the rule."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _cases() -> list[Any]:
 
 
 class Layer(Topological):
-    """A layer that says what a cell says."""
+    """A layer with the methods of a cell."""
 
     def __init__(self, cell: Any, aggr: str) -> None:
         super().__init__(aggr)
@@ -212,7 +212,7 @@ def test_a_cell_is_found_again_with_new_weights_and_on_other_chains() -> None:
 
 
 class Largest(TorchDispatchMode):
-    """How many numbers the largest tensor holds that any operation makes."""
+    """The number of entries of the largest tensor that an operation makes."""
 
     numbers = 0
 

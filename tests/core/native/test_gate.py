@@ -1,4 +1,4 @@
-"""C is told where ordinary data is, and of nothing else."""
+"""C gets the addresses of ordinary data, and of no other tensor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ F32 = torch.float32
 
 
 class Wrapped(Tensor):
-    """A tensor that answers operations itself."""
+    """A tensor subclass with its own operations."""
 
     @staticmethod
     def __new__(cls, inner: Tensor) -> Wrapped:

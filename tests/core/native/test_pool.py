@@ -1,4 +1,4 @@
-"""Large tensors in the memory of freed ones: never in that of living ones, and ordinary tensors otherwise."""
+"""Large tensors get the memory of freed tensors, never that of living ones, and are ordinary otherwise."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def test_under_transforms_autocast_and_compile_torch_multiplies() -> None:
 
 
 def test_products_of_many_sizes_are_made_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """OneDNN keeps what it compiles for a number of rows, which in mini-batches is new each time."""
+    """OneDNN keeps code for each number of rows, and each mini-batch has another number."""
     if not products._mkl_is_slow():
         pytest.skip("oneDNN is not asked here")
     seen, by_onednn = [], products._by_onednn

@@ -1,4 +1,4 @@
-"""What operations are made of others, traced with rows of no known number: the same for any number."""
+"""Decompositions traced with a symbolic number of rows give PyTorch's results for any number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words above a kernel."""
+"""The formula above a kernel."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def _run(functions: list[Function], columns: list[Tensor], backend: str) -> Foun
 
 
 def _units(ours: Tensor, theirs: Tensor, of: float) -> Tensor:
-    """By how many units in the last place of `theirs`, or of a larger number, two tensors differ."""
+    """The difference of two tensors in units in the last place of `theirs` or of a larger number."""
     limits = torch.finfo(theirs.dtype)
     same = (ours == theirs) | (ours.isnan() & theirs.isnan())
     same |= (ours.abs() <= limits.tiny) & (theirs.abs() <= limits.tiny)  # which may be flushed

@@ -44,7 +44,7 @@ def _eager(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _steps(call_at: Callable[[int], Callable[..., Any]], dtype: torch.dtype) -> int:
-    """Compare each step with eager; how many messages were traced."""
+    """Compare each step with eager; return the number of messages that were traced."""
     x = torch.randn(6, 4, dtype=dtype)
     before = trace_count()
     for step in range(STEPS):

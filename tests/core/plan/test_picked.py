@@ -79,7 +79,7 @@ def test_a_matrix_that_is_not_there_is_an_error(index: int) -> None:
 
 
 class Largest(TorchDispatchMode):
-    """How many numbers the largest tensor has that any operation makes."""
+    """The number of entries of the largest tensor that an operation makes."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

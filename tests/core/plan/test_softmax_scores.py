@@ -1,4 +1,4 @@
-"""Softmaxes over edges whose scores, values or weights are at the ends of what a float can be."""
+"""Softmaxes over edges whose scores, values or weights are near the largest or the smallest float."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_score_of_minus_infinity_among_others_weighs_nothing(backend: str) -> 
 @pytest.mark.parametrize("scale", [1, 30, 300])
 def test_attention_over_large_features_is_as_exact_as_plain_pytorch(scale: float) -> None:
     def error(backend: str, seed: int) -> float:
-        """How far the gradient in float32 is from that in float64."""
+        """The largest difference between the gradients in float32 and in float64."""
         torch.manual_seed(seed)
         pairs = torch.randperm(2500)[:300]
         graph = Graph(torch.stack([pairs // 50, pairs % 50]), 50)

@@ -1,4 +1,4 @@
-"""Functions with an infinite slope: what is moved to the nodes, and what must stay at the edges."""
+"""Functions with an infinite slope: which are hoisted to the nodes, and which must stay at the edges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that write into tensors: the right numbers and gradients, and nothing of the caller's changed."""
+"""Messages that write into tensors: right results and gradients, and the caller's tensors unchanged."""
 
 from __future__ import annotations
 

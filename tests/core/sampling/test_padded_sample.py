@@ -1,4 +1,4 @@
-"""Padded samples: what a sample holds, in sizes that are known before, and without waiting for a GPU."""
+"""Padded samples equal plain samples, have sizes that are known before, and do not wait for a GPU."""
 
 from __future__ import annotations
 

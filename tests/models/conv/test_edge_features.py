@@ -1,4 +1,4 @@
-"""Features of edges are mapped inside the kernel: a tensor as wide as the nodes, per edge, does not exist."""
+"""Features of edges are mapped inside the kernel: there is no tensor of mapped features per edge."""
 
 from __future__ import annotations
 

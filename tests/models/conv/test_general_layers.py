@@ -1,4 +1,4 @@
-"""The layers that PyG has not, against the textbook's matrices and loops."""
+"""The layers that PyG does not have, against the textbook's matrices and loops."""
 
 from __future__ import annotations
 
