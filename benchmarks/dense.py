@@ -143,7 +143,7 @@ def own_attention(batch: int, heads: int, length: int, channels: int) -> Case:
         return step(lambda q, k, v: layer(q, k, v, graph), qkv)
 
     name = f"attention B = {batch}, H = {heads}, T = {length}, D = {channels}"
-    return Case(name, theirs, {"layer of one's own": ours})
+    return Case(name, theirs, {"a user's layer": ours})
 
 
 LARGE = [convolution(32, 16, 28, 32), recurrence(32, 100, 128), attention(8, 8, 256, 64)]

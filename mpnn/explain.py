@@ -76,7 +76,7 @@ class Explanation:
 
     def __str__(self) -> str:
         if not self.steps:
-            return "No message passing ran: the layer has none, or does it by code of its own."
+            return "No message passing ran: the layer has none, or does not call propagate."
         parts = [f"step {k}: {step}" for k, step in enumerate(self.steps, 1)]
         return "\n".join([*parts, f"{self.num_traced} messages traced in this process"])
 

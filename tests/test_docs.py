@@ -1,4 +1,4 @@
-"""What the pages under docs/ show is what the program prints."""
+"""The listings in the pages under docs/ are what the program prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The other device of the tests is one."""
+"""The device of `tests.elsewhere` behaves as a device."""
 
 from __future__ import annotations
 

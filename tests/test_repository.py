@@ -1,4 +1,4 @@
-"""The front door: what README, CONTRIBUTING and the set-up files say is so."""
+"""README, CONTRIBUTING and the set-up files agree with the code."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The Transformer (Vaswani et al., 2017), with attention as message passing.
 
 Every class takes torch.nn's arguments and state_dict. Where it attends to one set of nodes, it also takes a
-`graph`: nodes `[num_nodes, d_model]` then hear their neighbours instead of everybody.
+`graph`: nodes `[num_nodes, d_model]` then attend to their neighbours instead of to all nodes.
 """
 
 from __future__ import annotations

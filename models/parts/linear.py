@@ -47,7 +47,7 @@ class Linear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new weights; before the first input of a lazy layer there are none to draw."""
+        """Draw new weights; a lazy layer has none before its first input."""
         if is_lazy(self.weight):
             return
         if self.init == "glorot":
@@ -93,7 +93,7 @@ class Linear(nn.Module):
 
 
 def through(network: nn.Module, x: Tensor) -> Tensor:
-    """`network(x)`, where the linear maps of torch.nn in it are products as ours are."""
+    """`network(x)`, computing torch.nn's linear maps in it by `mpnn.functional.linear`."""
     if is_plain(network, nn.Sequential):
         for module in cast(nn.Sequential, network):
             x = through(module, x)
@@ -103,7 +103,7 @@ def through(network: nn.Module, x: Tensor) -> Tensor:
 
 
 def see(module: nn.Module, x: Tensor) -> None:
-    """Let a linear map of ours take a width that is still open, before it is part of a message."""
+    """Let a lazy `Linear` take its width from x, before it is part of a message."""
     if isinstance(module, Linear):
         module.see(x)
 
@@ -128,7 +128,7 @@ def zeros_(tensor: Tensor | None) -> None:
 
 
 def reset(module: nn.Module) -> None:
-    """Draw new weights in a network that somebody else wrote, wherever it says how."""
+    """Draw new weights in a user's network, by the `reset_parameters` of its modules."""
     if callable(draw := getattr(module, "reset_parameters", None)):
         draw()
     else:

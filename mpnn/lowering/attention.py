@@ -185,8 +185,8 @@ def _dense_bias(graph: Graph, bias: Tensor, src: Batch, dst: Batch) -> Tensor:
 
 
 def _slots(graph: Graph, src: Batch, dst: Batch) -> Tensor | None:
-    everybody = src.slots is None and dst.slots is None and not isinstance(graph, Causal)
-    if everybody and not graph.is_reversed and not (isinstance(graph, Complete) and not graph.self_loops):  # type: ignore[attr-defined]
+    all_pairs = src.slots is None and dst.slots is None and not isinstance(graph, Causal)
+    if all_pairs and not graph.is_reversed and not (isinstance(graph, Complete) and not graph.self_loops):  # type: ignore[attr-defined]
         return None  # the edges are the entries of the matrix, in order
     sender = graph.src if src.slots is None else src.slots[graph.src]
     receiver = graph.dst if dst.slots is None else dst.slots[graph.dst]

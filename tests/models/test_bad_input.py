@@ -1,4 +1,4 @@
-"""Whatever a layer is given and cannot use is one clear sentence."""
+"""An argument that a layer cannot use is an error of one sentence."""
 
 from __future__ import annotations
 

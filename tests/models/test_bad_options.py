@@ -1,4 +1,4 @@
-"""Options that a layer cannot be built with, and edge values of another type, are one clear sentence."""
+"""Options that a layer cannot be built with, and edge values of another type, are errors of one sentence."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ pytestmark = [
 
 
 def given(subject: Subject, data: Data, *, as_tensor: bool) -> dict[str, Any]:
-    """The subject's arguments, of which those that have rows may have any number of them."""
+    """The subject's arguments; the number of rows of each is dynamic."""
     graph: Any = data.graph
     if as_tensor:
         graph = graph.edge_index.clone()

@@ -1,4 +1,4 @@
-"""Layers under other default devices, fake tensors, traces, several gradients at once, and without data."""
+"""Layers under other default devices, on fake and meta tensors, in traces, and with batches of gradients."""
 
 from __future__ import annotations
 

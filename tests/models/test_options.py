@@ -1,4 +1,4 @@
-"""What layers can do besides x, graph and edge features, against PyTorch Geometric."""
+"""Options of layers against PyTorch Geometric."""
 
 from __future__ import annotations
 

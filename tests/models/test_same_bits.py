@@ -28,7 +28,7 @@ def two_threads() -> Iterator[None]:
 
 
 def bits(run: Callable[[], list[Tensor]]) -> int:
-    """How many results there are in some runs."""
+    """The number of different results in several runs."""
     return len({b"".join(t.numpy().tobytes() for t in run()) for _ in range(RUNS)})
 
 

@@ -27,7 +27,7 @@ ALONE = [subject for subject in SUBJECTS if not subject.name.startswith("GNN of"
 
 @pytest.fixture(autouse=True)
 def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a CPU does otherwise: its seeds are numbers of the host."""
+    """Make the CPU behave as a GPU: seeds are tensors."""
     monkeypatch.setattr(fused, "draw_seed", lambda device: torch.randint(2**31, (), device=device))
     yield
 

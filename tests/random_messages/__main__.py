@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Run it; 1 where a case fails."""
+    """Run the command; return 1 if a case fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.random_messages", description=__doc__)
     parser.add_argument("--seeds", type=_range, default=range(10_000), metavar="FIRST:END")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
@@ -53,7 +53,7 @@ def _range(text: str) -> range:
 
 
 def _block(seeds: range, backend: str, without: frozenset[str]) -> None:
-    """Check seeds in this process, saying of each when it begins and what came of it."""
+    """Check seeds in this process; print a line when each begins and when it ends."""
     import torch
 
     from tests.random_messages.check import RefusedError, check

@@ -23,7 +23,7 @@ PATIENCE = 300.0  # seconds that one case may take
 
 @dataclass
 class Summary:
-    """What became of the seeds."""
+    """The outcome of the seeds: a count of those that passed, those that eager refused, failures by seed."""
 
     passed: int = 0
     refused: list[int] = field(default_factory=list)
@@ -78,7 +78,7 @@ def _block(seeds: range, options: list[str], folder: str) -> Iterator[tuple[int,
 
 
 def _process(seeds: range, options: list[str], folder: str) -> Iterator[tuple[int, str, str]]:
-    """What a process says of its seeds; its end without a word is a failure of the seed that it was at."""
+    """The verdicts that a process prints; if it ends early, the seed that it had begun has failed."""
     with tempfile.TemporaryDirectory(dir=folder) as cache, tempfile.TemporaryFile() as errors:
         # Later blocks do not need its kernels.
         environment = {"MPNN_STRICT": "1", "OMP_NUM_THREADS": "1", **os.environ, "MPNN_CACHE": cache}

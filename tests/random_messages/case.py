@@ -86,7 +86,7 @@ class Case:
     features: tuple[str, ...] = ()  # which productions it is made of
 
     def but(self, **changes: object) -> Case:
-        """The same with some things changed."""
+        """A copy with some fields changed."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
     @property
@@ -126,7 +126,7 @@ def source(case: Case, graph: int = 0) -> str:
 
 
 def definitions_text(case: Case) -> list[str]:
-    """What the message holds."""
+    """The lines that define the modules and tensors of the message."""
     helpers = []
     texts = [d.text for d in case.definitions]
     if any("learned(" in text for text in texts):

@@ -21,11 +21,11 @@ Found = dict[str, Tensor]
 
 
 class RefusedError(Exception):
-    """Eager itself refuses the program: it says nothing about any backend."""
+    """Eager refuses the program, so it tests no backend."""
 
 
 def check(case: Case, backend: str = "auto") -> None:
-    """Raise unless a backend gives what eager gives, on all graphs of the case in their order.
+    """Raise unless a backend gives the results of eager, on all graphs of the case in order.
 
     Raises:
         RefusedError: eager refuses the program.
@@ -100,7 +100,7 @@ def _tensors(fields: Mapping[str, Any], learned: Mapping[str, Tensor]) -> dict[s
 
 
 def compare(ours: Found, theirs: Found, exact: Found, tolerance: float) -> str:
-    """The first difference in one line; nothing where there is none."""
+    """The first difference in one line, or ""."""
     # The terms of a gradient are as large as the output: what they leave of each other is their rounding.
     output = _largest(theirs["output"])
     # A gradient that does not exist counts as zero: it is not asked whether the output requires one.

@@ -75,7 +75,7 @@ def random_case(seed: int) -> Case:
 
 
 def pruned(case: Case) -> Case:
-    """Without what nothing reads."""
+    """The case without the statements and fields that nothing reads."""
     live = case.live
     text = "\n".join([*(line for s in live for line in s.lines), case.result])
     parameters = tuple(p for p in case.parameters if mentions(text, p))

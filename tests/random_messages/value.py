@@ -1,4 +1,4 @@
-"""What the grammar knows of a value: its shape, how large it may be, and how exactly it is known."""
+"""The grammar's knowledge of a value: its shape, a bound of its size, and a bound of its rounding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Value:
         return self.shape[-1]
 
     def but(self, **changes: object) -> Value:
-        """The same with some things changed."""
+        """A copy with some fields changed."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
 

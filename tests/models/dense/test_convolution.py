@@ -1,4 +1,4 @@
-"""Convolutions equal torch.nn's, by their kernels and edge by edge; and on what is no grid, an R-GCN."""
+"""Convolutions equal torch.nn's, by their kernels and edge by edge; on other graphs they equal an R-GCN."""
 
 from __future__ import annotations
 

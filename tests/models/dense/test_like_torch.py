@@ -1,4 +1,4 @@
-"""What holds for every layer with a namesake in torch.nn: weights go both ways, and a batch may be empty."""
+"""Every layer with a namesake in torch.nn exchanges weights with it, and takes an empty batch."""
 
 from __future__ import annotations
 

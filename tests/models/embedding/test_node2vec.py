@@ -1,4 +1,4 @@
-"""Node2Vec is PyG's: the same windows of the same walks, the same loss and gradient."""
+"""Node2Vec equals PyG's: the same windows of the same walks, the same loss and gradient."""
 
 from __future__ import annotations
 

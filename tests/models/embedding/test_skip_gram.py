@@ -1,4 +1,4 @@
-"""DeepWalk and node2vec learn what their formula says, pair by pair."""
+"""DeepWalk and node2vec are trained by their formula, pair by pair."""
 
 from __future__ import annotations
 

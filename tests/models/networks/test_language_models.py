@@ -1,4 +1,4 @@
-"""Language models: what they remember, what they must not see, and what they write."""
+"""Language models: their state, the tokens that they must not read, and the tokens that they draw."""
 
 from __future__ import annotations
 
