@@ -22,7 +22,7 @@ class GATConv(LoopedAttention):
     (Veličković et al., 2018, eq. 3 and 4; the concatenation under their `a` is the sum of two products.)
 
     Args:
-        in_channels: width of the input; a pair gives sources and destinations matrices of their own; -1 takes
+        in_channels: width of the input; a pair gives sources and destinations a matrix each; -1 takes
             it from the first input.
         out_channels: width of each head's output.
         heads: how many heads attend.

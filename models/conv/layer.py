@@ -14,7 +14,7 @@ from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
 
 Pair = tuple[Tensor, Tensor | None]
-Features = Tensor | Pair  # of all nodes `[num_nodes, channels]`, or of sources and destinations apart
+Features = Tensor | Pair  # of all nodes `[num_nodes, channels]`, or of sources and of destinations
 Widths = int | tuple[int, int]
 
 

@@ -165,7 +165,7 @@ def principal(in_channels: int, out_channels: int, last: bool, deg: Tensor, **op
 def general(
     in_channels: int, out_channels: int, last: bool, edge_dim: int | None = None, **options: Any
 ) -> nn.Module:
-    """Hidden layers update the edges too; behind the last one nobody reads them."""
+    """Hidden layers update the edges too; behind the last one no layer reads them."""
     return MPNNConv(in_channels, out_channels, edge_dim, None if last else edge_dim, **options)
 
 

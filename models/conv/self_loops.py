@@ -57,7 +57,7 @@ def with_new_self_loops(
     shape = (min(graph.size), *values.shape[1:])
     if isinstance(fill_value, str):
         reduce = "sum" if fill_value == "add" else fill_value
-        # The loops that are there are reduced into a row of their own, which is then left out.
+        # The loops that are there are reduced into one more row, which is then left out.
         receiver = torch.where(graph.src == graph.dst, graph.num_dst, graph.dst)
         loops = scatter_rows(values, receiver, graph.num_dst + 1, reduce, 0)[: shape[0]]
     elif isinstance(fill_value, Tensor):

@@ -1,4 +1,4 @@
-"""Message passing by the type of an edge: who hears by which relation, and what of it goes into a sum."""
+"""Message passing by the type of an edge: what each node receives by each relation, and what is summed of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from mpnn.plan.typed import grouped_linear
 MANY = 1 << 22  # numbers, 16 MB of float32: if one message for each edge had as many, few are there at once
 PAIRS_AT_ONCE = 1 << 13
 SENDERS_AT_ONCE = 1 << 14
-WITHOUT_A_LOOK = 1 << 26  # numbers, 256 MB of float32: as many may all pairs hear on a GPU, known or not
+WITHOUT_A_LOOK = (
+    1 << 26
+)  # numbers, 256 MB of float32, that all pairs may receive on a GPU before the host looks which do
 
 
 class Relations(NamedTuple):
@@ -35,8 +37,8 @@ class Relations(NamedTuple):
     Only the pairs that an edge enters count, ordered by type.
     """
 
-    heard: Graph  # from the nodes to the pairs; or from a table with a row for every type and node
-    joined: Graph  # from the pairs to their nodes
+    into_pairs: Graph  # from the nodes to the pairs; or from a table with a row for every type and node
+    from_pairs: Graph  # from the pairs to their nodes
     counts: list[int]  # pairs of each type
 
     @classmethod
@@ -49,36 +51,36 @@ class Relations(NamedTuple):
         if table:
             senders, num_senders = types * num_senders + senders, num_types * num_senders
         if forward:
-            heard = Graph(torch.stack([senders, pair_of_edge]), (num_senders, num_pairs))
+            into_pairs = Graph(torch.stack([senders, pair_of_edge]), (num_senders, num_pairs))
         else:
-            heard = Graph(torch.stack([pair_of_edge, senders]), (num_pairs, num_senders))
+            into_pairs = Graph(torch.stack([pair_of_edge, senders]), (num_pairs, num_senders))
         everyone = torch.arange(num_pairs, device=of_pair.device)
         return cls(
-            heard,
+            into_pairs,
             Graph(torch.stack([everyone, of_pair]), (num_pairs, num_receivers)),
             counts,
         )
 
-    def total(self, heard: Tensor) -> Tensor:
-        """What all pairs `[num_pairs, ...]` of a node heard, summed: `[num_receivers, ...]`."""
-        return joined_sum(heard, self)
+    def total(self, received: Tensor) -> Tensor:
+        """What all pairs `[num_pairs, ...]` of a node received, summed: `[num_receivers, ...]`."""
+        return joined_sum(received, self)
 
-    def transformed(self, heard: Tensor, weight: Tensor) -> Tensor:
+    def transformed(self, received: Tensor, weight: Tensor) -> Tensor:
         """The same after a map for each type: `[num_types, in, out]`, or `[num_types, blocks, in, out]`."""
         if weight.dim() == 4:
-            heard = heard.view(heard.size(0), weight.size(1), weight.size(2))
-        product = grouped_linear(heard, weight, self.counts)
+            received = received.view(received.size(0), weight.size(1), weight.size(2))
+        product = grouped_linear(received, weight, self.counts)
         return self.total(product.flatten(1))
 
 
 class AllPairs(NamedTuple):
     """The same with all pairs, of every node and type, ordered by node, whether an edge enters them or not.
 
-    How many there are is known without a look at the edges: nobody waits for a GPU, and what a compiled
+    How many there are is known without a look at the edges: the host waits for no GPU, and what a compiled
     function does is the same for all graphs.
     """
 
-    heard: Graph  # from the nodes to the pairs; or from a table with a row for every type and node
+    into_pairs: Graph  # from the nodes to the pairs; or from a table with a row for every type and node
     num_receivers: int
     num_types: int
 
@@ -95,15 +97,15 @@ class AllPairs(NamedTuple):
             ends, size = (pair_of_edge, senders), (num_pairs, num_senders)
         return cls(graph.bipartite_with(torch.stack(ends), size), num_receivers, num_types)
 
-    def total(self, heard: Tensor) -> Tensor:
+    def total(self, received: Tensor) -> Tensor:
         """See `Relations.total`."""
-        return heard.reshape(self.num_receivers, self.num_types, heard.size(1)).sum(1)
+        return received.reshape(self.num_receivers, self.num_types, received.size(1)).sum(1)
 
-    def transformed(self, heard: Tensor, weight: Tensor) -> Tensor:
+    def transformed(self, received: Tensor, weight: Tensor) -> Tensor:
         """See `Relations.transformed`; one product sums over the types as well."""
         blocks = weight if weight.dim() == 4 else weight.unsqueeze(1)
-        heard = heard.reshape(self.num_receivers, *blocks.shape[:3])
-        return torch.einsum("nrbi,rbio->nbo", heard, blocks).flatten(1)
+        received = received.reshape(self.num_receivers, *blocks.shape[:3])
+        return torch.einsum("nrbi,rbio->nbo", received, blocks).flatten(1)
 
 
 def _by_direction(graph: Graph, forward: bool) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
@@ -116,15 +118,15 @@ class Part(NamedTuple):
     """`Relations` of some of the receivers, and only of them."""
 
     receivers: slice
-    heard: Compressed  # from all nodes to the pairs
-    joined: Compressed  # from the pairs to the receivers
+    into_pairs: Compressed  # from all nodes to the pairs
+    from_pairs: Compressed  # from the pairs to the receivers
     receiver_of_pair: Tensor  # `[num_pairs]`, counted from the first of them
     counts: list[int]  # pairs of each type
     back: list[tuple[slice, Compressed]]  # from the pairs to the senders, and to some of these at a time
 
     @classmethod
     def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool) -> list[Part]:
-        """All of them in order: in each about as many pairs hear something as there are receivers."""
+        """All of them in order: in each about as many pairs receive something as there are receivers."""
         (senders, receivers), (num_senders, num_receivers) = _by_direction(graph, forward)
         (of_pair, type_of_pair), pair_of_edge = distinct_rows((receivers, types), (num_receivers, num_types))
         num_pairs = of_pair.numel()
@@ -174,10 +176,12 @@ class TypedEdges:
     num_types: int
     forward: bool
 
-    everywhere: bool = False  # whether a pair that no edge enters counts, as where it hears a product: 1
+    everywhere: bool = (
+        False  # whether a pair that no edge enters counts: it receives 1 where messages are multiplied
+    )
 
     def relations(self, channels: int, *, table: bool = False) -> Relations | AllPairs:
-        """Who hears so many channels by which type, maybe from a table with a row for every type and node."""
+        """The pairs that receive `channels` numbers each, maybe from a table with a row for every type and node."""
         kind: type[AllPairs | Relations] = AllPairs if self._are_all_pairs(channels) else Relations
         key = (kind, self.num_types, self.forward, table)
         given = (self.graph, self.types, self.num_types, self.forward)
@@ -223,8 +227,8 @@ def propagate_by_type(
         relations = edges.relations(out.size(1) if numbered else x.size(1), table=numbered)
         if numbered:
             rows = pick_rows(weight, 1, x).flatten(0, 1)
-            return relations.total(layer.propagate(relations.heard, x=rows))
-        return relations.transformed(layer.propagate(relations.heard, x=x), weight)
+            return relations.total(layer.propagate(relations.into_pairs, x=rows))
+        return relations.transformed(layer.propagate(relations.into_pairs, x=x), weight)
 
     aggregator = layer.aggr_module
     plain = _is_plain(type(layer)) and type(aggregator) in (Sum, Mean) and weight.dim() == 3
@@ -243,9 +247,9 @@ def _is_plain(kind: type[MessagePassing]) -> bool:
     return all(getattr(kind, name) is getattr(MessagePassing, name) for name in said)
 
 
-def joined_sum(heard: Tensor, relations: Relations | Part) -> Tensor:
-    """What all pairs `[num_pairs, ...]` of a node heard, summed: `[num_receivers, ...]`."""
-    return _aggregate(relations.joined, heard)
+def joined_sum(received: Tensor, relations: Relations | Part) -> Tensor:
+    """What all pairs `[num_pairs, ...]` of a node received, summed: `[num_receivers, ...]`."""
+    return _aggregate(relations.from_pairs, received)
 
 
 def _aggregate(graph: Graph, h: Tensor, aggr: str = "sum") -> Tensor:
@@ -254,7 +258,7 @@ def _aggregate(graph: Graph, h: Tensor, aggr: str = "sum") -> Tensor:
 
 
 class _AddInParts(torch.autograd.Function):
-    """The same for some receivers at a time; what they hear is not kept: the way back listens again."""
+    """The same for some receivers at a time; what they receive is not kept: the way back gathers it again."""
 
     @staticmethod
     def forward(
@@ -270,14 +274,16 @@ class _AddInParts(torch.autograd.Function):
         ctx.aggr, ctx.parts, ctx.at_once = aggr, parts, at_once
         ctx.mark_dirty(out)
         for part in parts:
-            heard = _aggregate(part.heard, x, aggr)
+            received = _aggregate(part.into_pairs, x, aggr)
             product = (
-                heard if weight.size(1) == weight.size(2) else heard.new_empty(len(heard), weight.size(2))
+                received
+                if weight.size(1) == weight.size(2)
+                else received.new_empty(len(received), weight.size(2))
             )
             for k, rows in _pieces(part):
-                multiply(heard[rows], weight[k], product[rows])
+                multiply(received[rows], weight[k], product[rows])
             out[part.receivers].add_(joined_sum(product, part))
-            del heard, product
+            del received, product
         return out
 
     @staticmethod
@@ -296,8 +302,8 @@ class _AddInParts(torch.autograd.Function):
         of_x = empty(x.shape, x.dtype) if want_x else None
         of_weight = torch.zeros_like(weight, memory_format=torch.contiguous_format)
         for part in ctx.parts:
-            # The gradient of what a relation's pairs heard takes the place of what they heard.
-            place, received = _aggregate(part.heard, x, ctx.aggr), gradient[part.receivers]
+            # The gradient of what a relation's pairs received takes the place of what they received.
+            place, received = _aggregate(part.into_pairs, x, ctx.aggr), gradient[part.receivers]
             for k, rows in _pieces(part):
                 sent = received.index_select(0, part.receiver_of_pair[rows])
                 if want_weight:
@@ -305,7 +311,7 @@ class _AddInParts(torch.autograd.Function):
                 if of_x is not None:
                     multiply(sent, weight[k].t(), place[rows])
                     if ctx.aggr == "mean":
-                        place[rows].div_(part.heard.in_degree[rows].unsqueeze(1))
+                        place[rows].div_(part.into_pairs.in_degree[rows].unsqueeze(1))
                 del sent
             if of_x is not None:
                 for senders, graph in part.back:

@@ -54,7 +54,7 @@ class _ByRows(torch.autograd.Function):
         given, parameters = tensors[: ctx.num_given], tensors[ctx.num_given :]
         again = torch.is_grad_enabled()
         if again or not is_single(gradient):  # to be differentiated again, or several gradients at once
-            # One of the rows may be made of another: each gets the gradient of its own place.
+            # One of the rows may be made of another: each gets the gradient at its place.
             with torch.enable_grad():
                 given = [t.view_as(t) for t in given]
                 out = ctx.function(*given)

@@ -326,7 +326,7 @@ def gradients_by_kernels(
     kernels = fused.backward_kernels(backward)
     if let_go:
         for kernel in kernels:
-            kernel.prepare(graph)  # once this is done, nobody will have to do without them
+            kernel.prepare(graph)  # which may fail, and then the other way still needs them
     numbers = _read_back(plan, graph, values, saved, gradients, let_go)
     num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}
     for k, whole in enumerate(backward.whole):

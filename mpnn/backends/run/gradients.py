@@ -70,7 +70,7 @@ class Gradients:
             total, first = known[rows], self._first.setdefault(one.x, k) == k
             multiply(gradient, self._tensors[one.weight].t(), total, None if first else total)
         if self._wanted[one.weight]:
-            # W is mostly a transposed parameter, whose gradient is then in the order of its own.
+            # W is mostly a transposed parameter, whose gradient then lies in memory as it does.
             self._add(one.weight, gram(gradient, self._tensors[one.x][rows]).t())
         if one.bias is not None and self._wanted[one.bias]:
             self._add(one.bias, gradient.sum(0))

@@ -55,7 +55,7 @@ def run(kernel: Kernel, graph: Graph, inputs: Sequence[Tensor | MappedRows], see
 
 
 def known(rows: Tensor | MappedRows) -> Tensor | None:
-    """All of an input's rows, unless nobody has needed them at once."""
+    """All of an input's rows, or None where they have not been made at once."""
     return rows.whole if isinstance(rows, MappedRows) else rows
 
 

@@ -1,4 +1,4 @@
-"""What ran, for `mpnn.explain`: nobody listens otherwise."""
+"""What ran, recorded while `mpnn.explain` asks for it."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def _sources(step: Step, fused: Fused) -> list[tuple[str, Tensor]]:
 
 
 class _Scale(NamedTuple):
-    """How far numbers may be apart: of themselves, and of what is 0 but for rounding."""
+    """The largest difference allowed: of the numbers, and of what is 0 but for rounding."""
 
     relative: float
     absolute: float

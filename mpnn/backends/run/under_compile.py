@@ -1,7 +1,7 @@
 """Steps inside `torch.compile` and `torch.export`: the message is traced by PyTorch's compiler itself.
 
 The compiler walks through `run`. What it finds between `lifted`, where node features are brought to the
-edges, and `gathered`, where messages are reduced, becomes a graph of its own. From that a plan is made like
+edges, and `gathered`, where messages are reduced, becomes a separate graph. From that a plan is made like
 any other, with the parameters that the message reached by itself as inputs, and in its place the compiled
 function gets the plan's work at the nodes and one `mpnn::rows`. To the compiler the number of edges is a size
 like any other: one that a message computes with is right, whether it is a number there or a symbol.

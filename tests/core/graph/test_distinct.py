@@ -94,8 +94,8 @@ def test_pairs_of_the_most_types_and_nodes_hear_apart() -> None:
     assert list(zip(type_of_pair.tolist(), of_pair.tolist(), strict=True)) == [(0, 1), (5, 0), (2**62, 1)]
     assert which.tolist() == [2, 0, 2, 1]
     made = Relations.of(few, torch.tensor([1, 0, 1, 0]), 2, forward=True, table=False)
-    assert made.heard.edge_index.tolist() == [[0, 1, 0, 1], [2, 1, 2, 0]]
-    assert made.joined.dst.tolist() == [0, 1, 1]
+    assert made.into_pairs.edge_index.tolist() == [[0, 1, 0, 1], [2, 1, 2, 0]]
+    assert made.from_pairs.dst.tolist() == [0, 1, 1]
     assert [part.counts for part in Part.of(few, torch.tensor([1, 0, 1, 0]), 2, forward=True)]
 
 
