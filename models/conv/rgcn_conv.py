@@ -44,10 +44,10 @@ class RGCNConv(Layer):
         bias: whether to add b.
         **kwargs: `flow` of `MessagePassing`.
 
-    On a GPU the host does not wait for a graph that holds its types, even if it is made for one step (a batch,
-    a sample): a sum is then kept for every pair of a node and a relation, most of them zero. Where these take
-    over 2²⁶ numbers (256 MB of float32), and are over two for each edge, the host waits to learn which pairs
-    an edge enters. It also waits to check types that are given as `edge_type`.
+    On a GPU the host does not wait for a graph that holds its types, even if it is made for one step (a
+    batch, a sample): a sum is then kept for every pair of a node and a relation, most of them zero. Where
+    these take over 2²⁶ numbers (256 MB of float32), and are over two for each edge, the host waits to learn
+    which pairs an edge enters. It also waits to check types that are given as `edge_type`.
 
     Shapes: x `[num_nodes, in_channels]`, or node numbers `[num_nodes]`, or None for all nodes in order, or a
     pair of these; edge_type `[num_edges]`, unless the graph has it -> `[num_dst, out_channels]`.
