@@ -63,7 +63,7 @@ class Linear(nn.Module):
     def see(self, x: Tensor) -> None:
         """Take a width that is still open from an input, before the map itself is part of a message."""
         # A weight that is computed when it is asked for is not asked for here.
-        if isinstance(self._parameters.get("weight"), UninitializedParameter):
+        if self.in_channels == -1 and isinstance(self._parameters.get("weight"), UninitializedParameter):
             self._materialize(x.size(-1))
             self.reset_parameters()
 

@@ -14,7 +14,7 @@ from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
 from mpnn.step.fields import Fields
 from mpnn.step.parameters import Asked, parameters_of
-from mpnn.step.step import Step
+from mpnn.step.step import NOTHING, Step
 
 FLOWS = ("source_to_target", "target_to_source")
 
@@ -123,16 +123,16 @@ class MessagePassing(nn.Module):
         bound = Fields(_topology(graph, fields), size, fields, asked, self.node_dim, self.flow)
         message, aggregate = asked.functions["message"], asked.functions["aggregate"]
         own = type(self).aggregate is not MessagePassing.aggregate
-        step = Step(
+        updates = type(self).update is not MessagePassing.update or "update" in self.__dict__
+        return Step(
             bound,
             self.message,
             bound.bind(message),
-            aggregate=lambda messages: self.aggregate(messages, **bound.lifted(aggregate)),
-            aggregator=None if own else self._modules.get("aggr_module"),
+            lambda messages: self.aggregate(messages, **bound.lifted(aggregate)),
+            None if own else self._modules.get("aggr_module"),
+            self.update if updates else None,
+            bound.bind(asked.functions["update"]) if updates else NOTHING,
         )
-        if type(self).update is MessagePassing.update and "update" not in self.__dict__:
-            return step
-        return step._replace(update=self.update, others=bound.bind(asked.functions["update"]))
 
     def _asked(self) -> Asked:
         """What message, aggregate and update ask for; kept with the class as long as they are its own."""

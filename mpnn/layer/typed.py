@@ -1,4 +1,4 @@
-"""Message passing by the type of an edge: what each node receives by each relation, and what is summed of it."""
+"""Message passing by the type of an edge: what a node receives by each relation, and the sum over these."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ class TypedEdges:
     )
 
     def relations(self, channels: int, *, table: bool = False) -> Relations | AllPairs:
-        """The pairs that receive `channels` numbers each, maybe from a table with a row for every type and node."""
+        """The pairs that receive `channels` numbers each; with `table`, from a row for every type and node."""
         kind: type[AllPairs | Relations] = AllPairs if self._are_all_pairs(channels) else Relations
         key = (kind, self.num_types, self.forward, table)
         given = (self.graph, self.types, self.num_types, self.forward)

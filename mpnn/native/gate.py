@@ -87,6 +87,20 @@ def address(tensor: Tensor, dtype: torch.dtype, length: int) -> int:
     return _looked_at(tensor, dtype, length)
 
 
+def address_of_new(tensor: Tensor) -> int:
+    """The address of a tensor that the caller has just made for a kernel to write into.
+
+    Raises:
+        NotOrdinaryError: a mode of PyTorch made something else of it.
+
+    >>> address_of_new(torch.empty(0))
+    0
+    """
+    if type(tensor) is not Tensor:
+        raise NotOrdinaryError(f"a new tensor is a {type(tensor).__name__}, not ordinary data in memory")
+    return tensor.data_ptr()
+
+
 def _looked_at(tensor: Tensor, dtype: torch.dtype, length: int) -> int:
     """The address of a tensor that is empty or of a subclass; raises for every other."""
     if not is_ordinary(tensor):

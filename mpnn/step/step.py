@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from mpnn.graph.graph import Graph
 from mpnn.step.fields import Argument, Fields
 
+NOTHING: Mapping[str, Argument] = MappingProxyType({})
+
 
 class Step(NamedTuple):
     """`update(aggregate(message(**arguments), index), **others)`: what `propagate` computes from its fields.
@@ -25,7 +27,7 @@ class Step(NamedTuple):
     aggregate: Callable[[Any], Tensor]
     aggregator: nn.Module | None  # what `aggregate` calls; None when the layer has an `aggregate` of its own
     update: Callable[..., Any] | None = None  # None where a node becomes what it received
-    others: Mapping[str, Argument] = MappingProxyType({})  # what `update` gets besides
+    others: Mapping[str, Argument] = NOTHING  # what `update` gets besides
 
     def updated(self, received: Tensor) -> Any:
         """What the nodes become, from what they received `[num_dst, ...]`."""

@@ -19,7 +19,7 @@ from mpnn.backends.run.outputs import Numbers, Outputs
 from mpnn.graph.csr import CSR
 from mpnn.graph.graph import Graph
 from mpnn.native.compiler import load, processor, toolchain
-from mpnn.native.gate import address, buffer
+from mpnn.native.gate import address, address_of_new, buffer
 from mpnn.native.row_blocks import row_blocks
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import Home
@@ -183,8 +183,8 @@ class Kernel:
         ins, outs = self._ins(), self._outs()
         for k, dtype, length in reads:
             ins[k] = address(inputs[k], dtype, length)
-        for k, dtype, length in writes:
-            outs[k] = address(outputs[k], dtype, length)
+        for k, _, _ in writes:
+            outs[k] = address_of_new(outputs[k])
         kernel, state_bytes = self._library(tasks.csr.indptr.dtype)
         scratch = self._scratch(state_bytes, tasks.num_parts, len(tasks.tasks))
         threads = self._threads(tasks.counts)
