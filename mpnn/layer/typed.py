@@ -181,7 +181,7 @@ class TypedEdges:
     )
 
     def relations(self, channels: int, *, table: bool = False) -> Relations | AllPairs:
-        """The pairs that receive `channels` numbers each; with `table`, from a row for every type and node."""
+        """The pairs that receive `channels` numbers each; with `table`, from rows by type and node."""
         kind: type[AllPairs | Relations] = AllPairs if self._are_all_pairs(channels) else Relations
         key = (kind, self.num_types, self.forward, table)
         given = (self.graph, self.types, self.num_types, self.forward)
