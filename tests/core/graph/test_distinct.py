@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mpnn import Graph
-from mpnn.datasets.own import each_once
+from mpnn.datasets.own.connect import each_once
 from mpnn.graph.distinct import INT64_MAX, distinct_rows, first_of_each, keys
 from mpnn.layer.typed import Part, Relations
 from mpnn.train.tasks.pairs import Pairs, draw_unlinked

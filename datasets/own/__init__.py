@@ -1,0 +1,7 @@
+"""Your own graph, from files that other programs write."""
+
+from mpnn.datasets.own.columns import Columns
+from mpnn.datasets.own.load import load_own
+from mpnn.datasets.own.readers import ENDINGS
+
+__all__ = ["ENDINGS", "Columns", "load_own"]

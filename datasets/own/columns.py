@@ -1,0 +1,57 @@
+"""Which column of your own tables is what: the one description that files, flags and settings share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mpnn.datasets.record import DataError
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column, or attribute, is what.
+
+    Args:
+        nodes: a table (CSV or TSV with a header) with a row for each node.
+        source, target: columns of the edge table; by default those of these names, else its first two.
+        node_id: column of the node table; by default its first.
+        label: column of the node table, or attribute of the nodes, that is to be learned; several, divided by
+            commas, that hold 0 and 1 are labels, and a node may have any of them.
+        graph_id: column of the node table that says which of several graphs a node is in.
+        part: column of the node table that says what a node is for: train, val, test, or nothing.
+        edge_label: column of the edge table, or attribute of the edges, that is to be learned.
+        edge_type: column of the edge table, or attribute of the edges, that says which relation an edge is.
+        edge_weight: column of the edge table, or attribute of the edges, that weighs them; other columns of
+            numbers must then be named in `ignore`.
+        ignore: columns of either table that are no features, divided by commas; of a file of PyTorch
+            Geometric, `edge_attr`, `edge_weight` or `edge_type`.
+        directed: leave edges as they are; by default each is there in both directions.
+
+    >>> sorted(Columns(ignore="age, height").ignored)
+    ['age', 'height']
+    """
+
+    nodes: str | None = None
+    source: str | None = None
+    target: str | None = None
+    node_id: str | None = None
+    label: str | None = None
+    graph_id: str | None = None
+    part: str | None = None
+    edge_label: str | None = None
+    edge_type: str | None = None
+    edge_weight: str | None = None
+    ignore: str | None = None
+    directed: bool = False
+
+    @property
+    def ignored(self) -> set[str]:
+        """The columns that `ignore` names."""
+        return set() if self.ignore is None else {name.strip() for name in self.ignore.split(",")}
+
+    def refuse(self, names: Iterable[str], why: str) -> None:
+        """Raise DataError if one of these is given; `why` is the second half of the sentence."""
+        for name in names:
+            if getattr(self, name) is not None:
+                raise DataError(f"{name} is {getattr(self, name)!r}, but {why}")

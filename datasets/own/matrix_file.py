@@ -1,0 +1,61 @@
+"""Edges from a sparse matrix: Matrix Market's `.mtx`, and the `.npz` of `scipy.sparse.save_npz`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+import scipy.sparse
+import torch
+
+from mpnn.datasets.own.columns import Columns
+from mpnn.datasets.own.edge_list import EdgeList
+from mpnn.datasets.planetoid_npz import DAMAGE
+from mpnn.datasets.record import DataError, in_a_line
+from mpnn.graph.matrix import check_matrix
+
+ENTRY = "value"  # what the entries of a matrix are called
+
+
+def read_matrix(path: Path, columns: Columns) -> EdgeList:
+    """Read an edge from row to column for each entry that is not 0; the nodes are numbered from 0."""
+    columns.refuse(("source", "target", "edge_label", "edge_type"), f"{path.name} has no such columns")
+    if columns.edge_weight not in (None, ENTRY):
+        raise DataError(f"edge_weight is {columns.edge_weight!r}, but entries of {path.name} go by {ENTRY!r}")
+    matrix = _load(path)
+    if matrix.shape[0] != matrix.shape[1]:
+        raise DataError(f"{path} is a matrix {matrix.shape}, but that of a graph is as high as wide")
+    there = matrix.data != 0
+    ends = np.stack([matrix.row[there], matrix.col[there]]).astype(np.int64)
+    weights = matrix.data[there].astype(np.float32)
+    if not np.isfinite(weights).all():
+        i, j = ends[:, int((~np.isfinite(weights)).argmax())]
+        raise DataError(f"{path}: the entry at row {i}, column {j} should be finite")
+    attr = None
+    if columns.edge_weight is not None:
+        attr = torch.from_numpy(weights)
+    elif len(np.unique(weights)) > 1:
+        attr = torch.from_numpy(weights[:, None])
+    return EdgeList(ends, [str(node) for node in range(matrix.shape[0])], attr)
+
+
+def _load(path: Path) -> Any:
+    try:
+        if path.suffix == ".npz":
+            matrix = scipy.sparse.load_npz(path)
+        else:
+            _check_text(path)
+            matrix = scipy.sparse.coo_array(scipy.io.mmread(path))
+        check_matrix(matrix)
+    except (*DAMAGE, OverflowError) as error:
+        raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error
+    return matrix.tocoo()
+
+
+def _check_text(path: Path) -> None:
+    """A zero byte makes the reader of Matrix Market files read beyond the file."""
+    place = path.read_bytes().find(0)
+    if place >= 0:
+        raise ValueError(f"byte {place} is 0, but the file should be text")

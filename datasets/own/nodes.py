@@ -1,0 +1,93 @@
+"""What a table says of nodes: their names, their order, and what is known of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mpnn.datasets.own.columns import Columns
+from mpnn.datasets.record import MASKS, DataError
+from mpnn.datasets.tables import Answers, Table, answers, label_columns, numbers
+
+PARTS = ("train", "val", "test")
+
+
+def name_column(table: Table, columns: Columns) -> str:
+    """The column that names the nodes."""
+    return columns.node_id or table.header[0]
+
+
+def names_of(table: Table, columns: Columns) -> list[str]:
+    """The names of the nodes in the order of the table.
+
+    Raises:
+        DataError: two nodes have the same name.
+    """
+    names = table.column(name_column(table, columns))
+    seen: dict[str, int] = {}
+    for row, name in enumerate(names):
+        if seen.setdefault(name, row) != row:
+            raise DataError(
+                f"{table.place(row)}: node {name!r} is there already, in {table.unit} "
+                f"{table.lines[seen[name]]}"
+            )
+    return names
+
+
+def by_graph(table: Table, column: str) -> tuple[Table, list[int]]:
+    """The rows of each graph one after the other, and how many each graph has.
+
+    Graphs are in the order in which the column names them first.
+    """
+    graphs: dict[str, list[int]] = {}
+    for row, name in enumerate(table.column(column)):
+        graphs.setdefault(name, []).append(row)
+    order = [row for rows in graphs.values() for row in rows]
+    arranged = replace(
+        table, rows=[table.rows[row] for row in order], lines=[table.lines[row] for row in order]
+    )
+    return arranged, [len(rows) for rows in graphs.values()]
+
+
+def known_of_nodes(table: Table, columns: Columns) -> dict[str, Any]:
+    """What the table says of the nodes, by the names that a `NodeDataset` has for it.
+
+    `x` is None where no column is left to be a feature.
+
+    Raises:
+        DataError: a column is missing, or a cell does not suit its use.
+    """
+    known = None if columns.label is None else answers(table, columns.label)
+    return {
+        **_masks(table, columns, known),
+        "x": numbers(table, _no_features(table, columns)),
+        "y": None if known is None else known.y,
+        "class_names": () if known is None else known.names,
+        "known": None if known is None or bool(known.known.all()) else known.known,
+    }
+
+
+def _no_features(table: Table, columns: Columns) -> set[str | None]:
+    labels = [] if columns.label is None else label_columns(table, columns.label)
+    named = {name_column(table, columns), columns.graph_id, columns.part}
+    return named | set(labels) | columns.ignored
+
+
+def _masks(table: Table, columns: Columns, known: Answers | None) -> dict[str, Tensor]:
+    """The three masks, if a column names the parts; a node whose label is not known is in none."""
+    if columns.part is None:
+        return {}
+    cells = table.column(columns.part)
+    for row, cell in enumerate(cells):
+        if cell not in (*PARTS, ""):
+            raise DataError(
+                f"{table.place(row)}: {columns.part} is {cell!r}, but should be train, val, test or nothing"
+            )
+    there = torch.ones(len(cells), dtype=torch.bool) if known is None else known.known
+    return {
+        mask: there & torch.tensor([cell == part for cell in cells])
+        for mask, part in zip(MASKS, PARTS, strict=True)
+    }

@@ -1,0 +1,46 @@
+"""Edges from a table: `.csv` and `.tsv`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mpnn.datasets.own.columns import Columns
+from mpnn.datasets.own.edge_list import EdgeList, edge_columns
+from mpnn.datasets.record import DataError
+from mpnn.datasets.tables import Table, read_table
+
+
+def read_edge_table(path: Path, columns: Columns) -> EdgeList:
+    """Read a row for each edge; the nodes are all names in the columns of sources and targets."""
+    table = read_table(path)
+    if len(table.header) < 2:
+        raise DataError(f"{path} line 1: the header should name two columns at least")
+    named = _named(table)
+    source, target = _ends(table, named, columns)
+    ends = list(zip(table.column(source), table.column(target), strict=True))
+    names = sorted({name for pair in ends for name in pair}, key=_natural)
+    used: set[str | None] = {source, target, *(name for name in table.header if name not in named)}
+    return EdgeList(ends, names, lines=table.lines, **edge_columns(table, columns, used))
+
+
+def _named(table: Table) -> list[str]:
+    """The columns, without the index that pandas writes: a first column that has no name."""
+    return table.header[1:] if table.nameless and len(table.header) > 2 else table.header
+
+
+def _ends(table: Table, named: list[str], columns: Columns) -> tuple[str, str]:
+    """The columns of sources and of targets: named, or called so, or the first that are left."""
+    ends = [
+        given or (name if name in named else None)
+        for given, name in ((columns.source, "source"), (columns.target, "target"))
+    ]
+    left = (name for name in named if name not in ends)
+    source, target = (name or next(left) for name in ends)
+    if source == target:
+        raise DataError(f"source and target are both {source!r}, but should be two columns of {table.path}")
+    return source, target
+
+
+def _natural(name: str) -> tuple[int, int, str]:
+    """Numbers in their order, then names."""
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
