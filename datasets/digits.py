@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpnn.datasets.files import VARIABLE, data_folder, published
+from mpnn.datasets.files import find_file, published
 from mpnn.datasets.image_record import ImageDataset
 from mpnn.datasets.record import DataError
 
 NAMES = tuple(str(digit) for digit in range(10))
-PARTS = {"train": "train", "test": "t10k"}
+PARTS = ("train", "t10k")  # to train and to test on
 UNSIGNED_BYTE = 8  # the type code of an IDX file
 # Mean and standard deviation of all pixels, white being 1; of MNIST's those of its training images.
 DIGITS, MNIST = (0.3053, 0.3760), (0.1307, 0.3081)
@@ -50,18 +50,13 @@ def load_mnist(data: str | Path | None = None) -> ImageDataset:
     Raises:
         DataError: a file is missing or damaged.
     """
-    home = data_folder(data)
-    if home is None:
-        raise DataError(
-            f"mnist is read from its IDX files: give their folder by --data, data=... or {VARIABLE}"
-        )
-    raw = next((home / part for part in ("", "MNIST/raw", "mnist/MNIST/raw") if _there(home / part)), None)
-    if raw is None:
-        raise DataError(f"{home} holds no train-images-idx3-ubyte or train-images-idx3-ubyte.gz of MNIST")
-    images, labels = [], []
-    for part in PARTS.values():
-        images.append(read_idx(published(_find(raw, f"{part}-images-idx3-ubyte"))))
-        labels.append(read_idx(published(_find(raw, f"{part}-labels-idx1-ubyte"))))
+    places, packed = (".", "MNIST/raw", "mnist/MNIST/raw"), ("", ".gz")
+    raw = find_file("mnist", data, "train-images-idx3-ubyte", places, packed).parent
+    images: list[Tensor] = []
+    labels: list[Tensor] = []
+    for part in PARTS:
+        for found, what in ((images, "images-idx3-ubyte"), (labels, "labels-idx1-ubyte")):
+            found.append(read_idx(published(find_file("mnist", raw, f"{part}-{what}", endings=packed))))
         if images[-1].dim() != 3 or labels[-1].dim() != 1 or len(images[-1]) != len(labels[-1]):
             raise DataError(
                 f"{part} of MNIST in {raw} has images {list(images[-1].shape)} and labels "
@@ -100,14 +95,3 @@ def read_idx(path: Path) -> Tensor:
 
 def _scaled(pixels: Tensor, mean: float, deviation: float) -> Tensor:
     return ((pixels.float() - mean) / deviation).unsqueeze(1)
-
-
-def _there(folder: Path) -> bool:
-    return any((folder / f"train-images-idx3-ubyte{ending}").exists() for ending in ("", ".gz"))
-
-
-def _find(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.exists():
-            return path
-    raise DataError(f"{folder / name} and {name}.gz are missing, one of which the files beside need")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,47 @@ def data_folder(data: str | Path | None) -> Path | None:
     return Path(given)
 
 
+def find_file(
+    name: str,
+    data: str | Path | None,
+    file: str,
+    places: Sequence[str] = (".",),
+    endings: Sequence[str] = ("",),
+) -> Path:
+    """Return the file that a data set is read from.
+
+    Args:
+        name: of the data set, for sentences.
+        data: the folder asked for, see `data_folder`.
+        file: what the file is called.
+        places: the folders below it that may hold the file, the likeliest first; `"."` is the folder itself.
+        endings: what may follow the name, such as `".gz"`.
+
+    Raises:
+        DataError: no folder is named, or it holds no such file.
+    """
+    folder = data_folder(data)
+    if folder is None:
+        raise DataError(f"{name} is read from {file}: give its folder by --data, data=... or {VARIABLE}")
+    files = [file + ending for ending in endings]
+    home = first_place(folder, places, files)
+    if home is None:
+        below = ", ".join(place for place in places if place != ".")
+        raise DataError(
+            f"{folder} holds no {' or '.join(files)}" + (f": it may lie there or in {below}" if below else "")
+        )
+    return next(home / one for one in files if (home / one).is_file())
+
+
+def first_place(folder: Path, places: Iterable[str], files: Iterable[str]) -> Path | None:
+    """Return the first of some places below a folder that holds one of these files; None if none does."""
+    files = list(files)
+    homes = (folder / place for place in places)
+    return next((home for home in homes if any((home / file).is_file() for file in files)), None)
+
+
 def is_there(path: Path, kind: Callable[[Path], bool] = Path.exists) -> bool:
-    """Whether a path is such a thing; False where one may not look, or if nothing can be called so."""
+    """Whether a path is such a thing; False if it may not be looked at, or if no path can be spelled so."""
     try:
         return kind(path)
     except (OSError, ValueError):
@@ -62,7 +101,7 @@ def published(path: Path) -> Path:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
-        return path  # whoever reads it will say why that cannot be done
+        return path  # its reader will say why it cannot be read
     if digest != PUBLISHED.get(path.name, digest):
         _warn(path, "its SHA-256 differs")
     return path
@@ -71,8 +110,8 @@ def published(path: Path) -> Path:
 def compare_content(path: Path, *content: np.ndarray[Any, Any] | csr_matrix) -> None:
     """Warn if the numbers that were read are other ones than were published in a file of that name.
 
-    Unlike `published` it does not mind how a file writes them: packed or not, in 32 bits or 64, with which
-    ends of lines.
+    Unlike `published`, it compares the numbers and not the bytes: a file may be packed, hold 32 or 64 bits a
+    number, and end its lines as on any system.
     """
     if path.name not in CONTENT:
         return

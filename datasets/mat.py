@@ -12,7 +12,7 @@ from scipy.io.matlab import MatReadError
 from scipy.sparse import coo_matrix
 
 from mpnn.datasets.features import degree_one_hot
-from mpnn.datasets.files import VARIABLE, data_folder, published
+from mpnn.datasets.files import find_file, published
 from mpnn.datasets.planetoid_npz import DAMAGE
 from mpnn.datasets.record import DataError, NodeDataset, in_a_line
 from mpnn.graph.graph import Graph
@@ -34,16 +34,7 @@ def load_mat(name: str, data: str | Path | None = None) -> NodeDataset:
     Raises:
         DataError: the file is missing or damaged.
     """
-    folder = data_folder(data)
-    if folder is None:
-        raise DataError(
-            f"{name} is read from {FILES[name]}: give its folder by --data, data=... or {VARIABLE}"
-        )
-    for place in ("graph_embedding", "."):
-        path = folder / place / FILES[name]
-        if path.is_file():
-            return read_mat(published(path), name)
-    raise DataError(f"{folder} holds no {FILES[name]}")
+    return read_mat(published(find_file(name, data, FILES[name], ("graph_embedding", "."))), name)
 
 
 def read_mat(path: Path, name: str) -> NodeDataset:

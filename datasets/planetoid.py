@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from mpnn.datasets.checksums import SHA256
-from mpnn.datasets.files import VARIABLE, cache_folder, data_folder, read_verified
+from mpnn.datasets.files import VARIABLE, cache_folder, data_folder, first_place, read_verified
 from mpnn.datasets.planetoid_npz import read_npz
 from mpnn.datasets.record import DataError, NodeDataset, row_normalise
 from mpnn.graph.graph import Graph
@@ -51,17 +51,13 @@ def load_planetoid(name: str, data: str | Path | None = None) -> NodeDataset:
     if folder is None:
         return _read_raw(_download(name), name)
     home = FOLDERS[name]
-    raw = _first(folder, (f"planetoid/{home}/raw", f"{home}/raw", "raw", "."), f"ind.{name}.*")
+    raw = first_place(folder, (f"planetoid/{home}/raw", f"{home}/raw", "raw", "."), SHA256[name])
     if raw is not None:
         return _read_raw(raw, name)
-    npz = _first(folder, ("planetoid_npz", "."), f"{name}.npz")
+    npz = first_place(folder, ("planetoid_npz", "."), [f"{name}.npz"])
     if npz is not None:
         return read_npz(npz / f"{name}.npz", name, CLASS_NAMES[name])
     raise DataError(f"{folder} holds neither {home}/raw/ind.{name}.x and the files beside it nor {name}.npz")
-
-
-def _first(folder: Path, places: tuple[str, ...], pattern: str) -> Path | None:
-    return next((folder / place for place in places if any((folder / place).glob(pattern))), None)
 
 
 def _read_raw(raw: Path, name: str) -> NodeDataset:

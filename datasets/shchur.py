@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from mpnn.datasets.files import VARIABLE, compare_content, data_folder
+from mpnn.datasets.files import compare_content, find_file
 from mpnn.datasets.planetoid_npz import DAMAGE
 from mpnn.datasets.record import DataError, NodeDataset, in_a_line
 from mpnn.graph.graph import Graph
@@ -39,16 +39,7 @@ def load_shchur(name: str, data: str | Path | None = None) -> NodeDataset:
     Raises:
         DataError: the file is missing or damaged.
     """
-    folder = data_folder(data)
-    if folder is None:
-        raise DataError(
-            f"{name} is read from {FILES[name]}: give its folder by --data, data=... or {VARIABLE}"
-        )
-    for place in ("gnn_benchmark", "raw", "."):
-        path = folder / place / FILES[name]
-        if path.is_file():
-            return read_shchur(path, name)
-    raise DataError(f"{folder} holds no {FILES[name]}")
+    return read_shchur(find_file(name, data, FILES[name], ("gnn_benchmark", "raw", ".")), name)
 
 
 def read_shchur(path: Path, name: str) -> NodeDataset:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mpnn.datasets.files import VARIABLE, data_folder, published
+from mpnn.datasets.files import find_file, published
 from mpnn.datasets.record import DataError
 
 LEAST = 1000  # characters: less is no text to learn a language from
@@ -99,13 +99,5 @@ def load_shakespeare(data: str | Path | None = None) -> TextDataset:
     Raises:
         DataError: the file is missing or cannot be read.
     """
-    home = data_folder(data)
-    if home is None:
-        raise DataError(
-            f"shakespeare is read from input.txt: give its folder by --data, data=... or {VARIABLE}"
-        )
-    places = [home / part / "input.txt" for part in ("", "tinyshakespeare", "text/tinyshakespeare")]
-    path = next((place for place in places if place.exists()), None)
-    if path is None:
-        raise DataError(f"{home} holds no input.txt, nor does tinyshakespeare below it")
+    path = find_file("shakespeare", data, "input.txt", (".", "tinyshakespeare", "text/tinyshakespeare"))
     return replace(load_text(published(path)), name="shakespeare")

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn.datasets.features import degree_one_hot
-from mpnn.datasets.files import VARIABLE, cache_folder, compare_content, data_folder
+from mpnn.datasets.files import VARIABLE, cache_folder, compare_content, data_folder, first_place
 from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.record import DataError
 from mpnn.datasets.text import read_numbers
@@ -42,10 +42,10 @@ def load_tu(name: str, data: str | Path | None = None, *, attributes: bool = Fal
     folder = data_folder(data)
     if folder is None:
         return read_tu(_download(name), name, attributes=attributes)
-    for place in (f"tu/{name}/raw", f"{name}/raw", name, "raw", "."):
-        if (folder / place / f"{name}_A.txt").is_file():
-            return read_tu(folder / place, name, attributes=attributes)
-    raise DataError(f"{folder} holds no {name}/raw/{name}_A.txt")
+    raw = first_place(folder, (f"tu/{name}/raw", f"{name}/raw", name, "raw", "."), [f"{name}_A.txt"])
+    if raw is None:
+        raise DataError(f"{folder} holds no {name}/raw/{name}_A.txt")
+    return read_tu(raw, name, attributes=attributes)
 
 
 def read_tu(raw: Path, name: str, *, attributes: bool = True) -> GraphDataset:

@@ -81,12 +81,12 @@ def test_a_damaged_file_is_named(mnist: Path, name: str, content: bytes, message
 
 def test_a_missing_file_is_named(mnist: Path, tmp_path: Path) -> None:
     (mnist / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte and t10k-labels-idx1-ubyte.gz are missing"):
+    with pytest.raises(DataError, match=r"holds no t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte.gz$"):
         load("mnist", mnist)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no train-images-idx3-ubyte"):
         load("mnist", tmp_path / "empty")
-    with pytest.raises(DataError, match=r"holds no input.txt"):
+    with pytest.raises(DataError, match=r"holds no input.txt: it may lie there or in tinyshakespeare, text/"):
         load("shakespeare", tmp_path / "empty")
 
 
