@@ -30,8 +30,7 @@ from torch_geometric.utils import to_torch_csr_tensor
 from mpnn.datasets import GraphDataset, NodeDataset, load
 from mpnn.train import Settings, preset
 from mpnn.train.fitting.optimizer import build_optimizer
-from mpnn.train.runs.build import build_model
-from mpnn.train.runs.kinds import make_task
+from mpnn.train.runs.build import build_model, make_task
 from mpnn.train.tasks.task import SupervisedTask
 
 warnings.filterwarnings("ignore")

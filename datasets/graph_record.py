@@ -56,6 +56,11 @@ class GraphDataset:
                 )
 
     @property
+    def what(self) -> str:
+        """What the data is, for sentences."""
+        return f"{self.num_graphs} graphs"
+
+    @property
     def num_graphs(self) -> int:
         """Number of graphs."""
         return len(self.graphs)

@@ -46,6 +46,11 @@ class ImageDataset:
             )
 
     @property
+    def what(self) -> str:
+        """What the data is, for sentences."""
+        return "images"
+
+    @property
     def num_images(self) -> int:
         """Number of images."""
         return self.x.size(0)

@@ -87,6 +87,11 @@ class NodeDataset:
             raise DataError(f"node {node} is in several of {', '.join(MASKS)}, but should be in at most one")
 
     @property
+    def what(self) -> str:
+        """What the data is, for sentences."""
+        return "one graph"
+
+    @property
     def num_nodes(self) -> int:
         """Number of nodes of the graph."""
         return self.graph.num_nodes

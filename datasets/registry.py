@@ -80,7 +80,13 @@ DATASETS = {
 }
 
 
-def load(name: str, data: str | Path | None = None, columns: Columns | None = None) -> Dataset:
+def load(
+    name: str,
+    data: str | Path | None = None,
+    columns: Columns | None = None,
+    *,
+    read: Callable[[Path, Columns], Dataset] = load_own,
+) -> Dataset:
     """Return the data set called `name`, one of `DATASETS`, or the one in a file or folder of yours.
 
     Args:
@@ -88,6 +94,7 @@ def load(name: str, data: str | Path | None = None, columns: Columns | None = No
         data: the folder with its files; by default the one that the environment variable `MPNN_DATA` names,
             else they are downloaded.
         columns: of a file of yours, which column is what.
+        read: reads a file of yours.
 
     Raises:
         DataError: the name is unknown, or files are missing or damaged.
@@ -98,7 +105,7 @@ def load(name: str, data: str | Path | None = None, columns: Columns | None = No
     if name not in DATASETS and (is_there(Path(name)) or Path(name).suffix or "/" in name):
         if data is not None:
             raise DataError(f"data is {str(data)!r}, but {name} is a path already: leave it out")
-        return load_own(Path(name), columns)
+        return read(Path(name), columns or Columns())
     if columns not in (None, Columns()):
         raise DataError(
             f"columns are named, but {name} is no file of yours: they are for {', '.join(ENDINGS)}"

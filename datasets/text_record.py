@@ -42,6 +42,11 @@ class TextDataset:
                 f"tokens are from {low} to {high}, but there are characters 0..{len(self.characters) - 1}"
             )
 
+    @property
+    def what(self) -> str:
+        """What the data is, for sentences."""
+        return "a text"
+
     @classmethod
     def of(cls, name: str, text: str) -> TextDataset:
         """Number the characters of a text.

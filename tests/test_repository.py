@@ -17,7 +17,7 @@ from mpnn.aggregate.aggregators import AGGREGATORS
 from mpnn.backends.choice import BACKENDS
 from mpnn.datasets import DATASETS
 from mpnn.train.command import cli
-from mpnn.train.runs.build import AUTOENCODERS, FIXED
+from mpnn.train.kinds.registry import KINDS
 from mpnn.train.runs.embed_settings import MODELS as EMBEDDINGS
 
 HOME = Path(__file__).parents[1]
@@ -61,14 +61,15 @@ def test_the_custom_layer_of_the_readme_has_at_most_fifteen_lines() -> None:
 @pytest.mark.parametrize("command", COMMAND.findall(README))
 def test_a_command_of_the_readme_is_understood(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     try:
-        given = cli._parser().parse_args(command.split())
+        given = cli.make_parser().parse_args(command.split())
     except SystemExit as stop:  # after --help
         assert stop.code == 0
     else:
         dataset = getattr(given, "dataset", "karate")
         assert dataset in DATASETS or dataset.endswith(".csv")
-        model, named = getattr(given, "model", "gcn"), {name for _, name in FIXED}
-        assert model in {*models.CONVS, *AUTOENCODERS, *EMBEDDINGS, *named} or model.startswith("runs/")
+        model, known = getattr(given, "model", "gcn"), {*EMBEDDINGS}
+        known |= {name for kind in KINDS.values() for name in kind.models()}
+        assert model in known or model.startswith("runs/")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ SHORT = results.Row(
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_the_command_of_a_row_is_one(row: Any) -> None:
-    flags = vars(cli._parser().parse_args(["train", *shlex.split(row.arguments)]))
+    flags = vars(cli.make_parser().parse_args(["train", *shlex.split(row.arguments)]))
     flags.pop("command")
     settings = embed_preset(**flags) if row.arguments.startswith("embed ") else preset(**flags)
     assert (settings.dataset, settings.model) == (row.flag("--dataset"), row.flag("--model"))

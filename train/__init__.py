@@ -17,6 +17,10 @@ from mpnn.train.analysis.squashing import (
 )
 from mpnn.train.errors import RunError
 from mpnn.train.fitting.loop import Result, fit
+from mpnn.train.kinds.kind import Kind
+from mpnn.train.kinds.node import PRESETS
+from mpnn.train.kinds.registry import KINDS
+from mpnn.train.options import Recipe
 from mpnn.train.pictures.answers import (
     confusion_picture,
     graph_picture,
@@ -26,13 +30,14 @@ from mpnn.train.pictures.answers import (
 from mpnn.train.pictures.attention import Attended, attention_picture, attention_weights
 from mpnn.train.pictures.curves import embedding_picture, loss_curve, training_curves
 from mpnn.train.pictures.diagnosis import smoothing_picture, squashing_picture
+from mpnn.train.pictures.of_a_run import Picture
 from mpnn.train.pictures.style import save_picture
 from mpnn.train.runs.build import build_model, models
 from mpnn.train.runs.embed_run import EmbedReport, embed
 from mpnn.train.runs.embed_settings import EmbedSettings, embed_preset
-from mpnn.train.runs.presets import PRESETS, preset
+from mpnn.train.runs.presets import preset
 from mpnn.train.runs.run import Listener, Report, load_model, train
-from mpnn.train.settings import Recipe, Settings
+from mpnn.train.runs.settings import Settings
 from mpnn.train.tasks.edge_task import EdgeTask, LinkTask
 from mpnn.train.tasks.graph_task import GraphTask
 from mpnn.train.tasks.image_task import ImageTask
@@ -45,6 +50,7 @@ from mpnn.train.tasks.text_task import TextTask
 
 __all__ = [
     "COMMUNITIES",
+    "KINDS",
     "METRICS",
     "PRESETS",
     "Attended",
@@ -55,11 +61,13 @@ __all__ = [
     "ImageTask",
     "InductiveNodeTask",
     "InputDropout",
+    "Kind",
     "LinkTask",
     "Listener",
     "Metric",
     "NodeTask",
     "Objective",
+    "Picture",
     "Recipe",
     "Report",
     "Result",

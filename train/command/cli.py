@@ -6,7 +6,6 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -17,29 +16,23 @@ from mpnn.train.command.commands import COMMANDS
 from mpnn.train.command.communities_command import add_communities_command
 from mpnn.train.command.display import Display
 from mpnn.train.command.embed_command import add_embed_command
-from mpnn.train.command.flags import absolute_paths, add_inspection_flags, add_training_flags, drawn
+from mpnn.train.command.flags import (
+    absolute_paths,
+    add_command,
+    add_inspection_flags,
+    add_training_flags,
+    drawn,
+)
 from mpnn.train.command.inspection import INSPECTIONS
 from mpnn.train.errors import RunError, is_out_of_memory
-from mpnn.train.runs.build import models
+from mpnn.train.kinds.kind import Kind
+from mpnn.train.kinds.registry import KINDS, kind_called
+from mpnn.train.record import gathered
 from mpnn.train.runs.folder import read_config, read_settings_file
 from mpnn.train.runs.presets import preset
 from mpnn.train.runs.run import train
 
 USER_ERROR, INTERRUPTED = 2, 130
-ABOUT = {
-    "node": "classify the nodes of a graph, or predict their numbers",
-    "edge": "predict links, classify edges, or predict their numbers",
-    "graph": "classify graphs, or predict their numbers",
-    "image": "classify images, or predict their numbers",
-    "text": "tell the next character of a text",
-}
-DEFAULTS = {
-    "node": ("karate", "gcn"),
-    "edge": ("cora", "gae"),
-    "graph": ("mutag", "gin"),
-    "image": ("digits", "lenet"),
-    "text": ("shakespeare", "transformer"),
-}  # data set and model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     say.replace_strange_letters()
     try:
-        arguments = vars(_parser().parse_args(argv))
+        arguments = vars(make_parser().parse_args(argv))
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             command = arguments.pop("command")
@@ -80,52 +73,40 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USER_ERROR, f"mpnn: {message} (see {self.prog} --help)\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
     parser = _Parser(prog="mpnn", description="Graph neural networks: one message-passing core.")
     parser.add_argument("--version", action="version", version=f"mpnn {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     tasks = commands.add_parser("train", help="train a model").add_subparsers(required=True, metavar="TASK")
-    for task, about in ABOUT.items():
-        one = tasks.add_parser(
-            task,
-            help=about,
-            description=f"Train a model to {about}. What no flag says is as published.",
-            epilog=_lists(task),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            argument_default=argparse.SUPPRESS,  # so that flags that were not given do not override a preset
-        )
-        one.set_defaults(command=_train, task=task)
+    for kind in KINDS.values():
+        description = f"Train a model to {kind.about}. What no flag says is as published."
+        one = add_command(tasks, kind.name, _train, kind.about, description, _lists(kind))
+        one.set_defaults(task=kind.name)
         add_training_flags(one)
     add_embed_command(tasks)
     add_communities_command(commands)
     for name, (command, about) in COMMANDS.items():
-        one = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
-        one.set_defaults(command=command)
+        one = add_command(commands, name, command, about)
         if name in ("evaluate", "predict"):
             one.add_argument("run", metavar="RUN", help="folder of a run")
             one.add_argument("--data", metavar="DIR", help="folder with the data (default: that of the run)")
-            one.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, ...")
+            one.add_argument(
+                "--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)"
+            )
         if name == "predict":
             one.add_argument("--output", metavar="FILE.csv", required=True, help="where to write the table")
     for name, (command, about) in INSPECTIONS.items():
-        one = commands.add_parser(
-            name,
-            help=about,
-            description=f"{about[0].upper()}{about[1:]}.",
-            argument_default=argparse.SUPPRESS,
-        )
-        one.set_defaults(command=command)
-        add_inspection_flags(one, name)
+        add_inspection_flags(add_command(commands, name, command, about), name)
     return parser
 
 
-def _lists(task: str) -> str:
-    dataset, model = DEFAULTS[task]
-    datasets = {name: entry.about for name, entry in DATASETS.items() if task in entry.tasks}
+def _lists(kind: Kind) -> str:
+    datasets = {name: entry.about for name, entry in DATASETS.items() if kind.suits(entry)}
     return "\n".join(
         [
-            say.listing(f"data sets (default: {dataset}):", datasets),
-            say.listing(f"models (default: {model}):", models(task)),
+            say.listing(f"data sets (default: {kind.dataset}):", datasets),
+            say.listing(f"models (default: {kind.model}):", kind.models()),
         ]
     )
 
@@ -135,16 +116,15 @@ def _train(flags: dict[str, Any]) -> int:
     draw = drawn(flags)
     flags = absolute_paths(flags)
     if resume is None:
-        dataset, model = DEFAULTS[flags["task"]]
-        given = {} if config is None else read_settings_file(Path(config), flags["task"])
-        asked = given | flags
-        if flags["task"] == "edge" and _asks_for_labels_of_edges({"dataset": dataset} | asked):
-            model = "gcn"  # the autoencoders know links only
-        settings = preset(**{"dataset": dataset, "model": model} | asked)
+        kind = kind_called(flags["task"])
+        given = {} if config is None else read_settings_file(Path(config), kind.name)
+        asked = {"dataset": kind.dataset} | gathered(given | flags)
+        model = kind.model if kind.model_for is None else kind.model_for(asked)
+        settings = preset(**{"model": model} | asked)
     else:
         if config is not None:
             raise RunError(f"config is {config!r}, but a resumed run has its own: leave it out")
-        settings = replace(read_config(Path(resume)), **flags)
+        settings = read_config(Path(resume)).changed(flags)
     with Display(settings.num_runs) as display:
         try:
             report = train(settings, out, resume=resume, draw=draw, listener=display)
@@ -155,12 +135,6 @@ def _train(flags: dict[str, Any]) -> int:
             raise
     display.summary(report)
     return 0
-
-
-def _asks_for_labels_of_edges(asked: dict[str, Any]) -> bool:
-    entry = DATASETS.get(asked["dataset"])
-    there = asked.get("edge_label") is not None or (entry is not None and entry.edge_labels)
-    return bool(asked.get("predict", "labels" if there else "links") == "labels")
 
 
 def _show_warning(

@@ -12,18 +12,18 @@ from mpnn.datasets import DATASETS
 from mpnn.train.command import info, say
 from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
-from mpnn.train.runs.build import models
+from mpnn.train.kinds.registry import KINDS
 from mpnn.train.runs.embed_settings import MODELS as EMBEDDINGS
 from mpnn.train.runs.folder import read_config
 from mpnn.train.runs.run import load_model, runs_of
-from mpnn.train.settings import TASKS
 
 
 def list_datasets(arguments: dict[str, Any]) -> int:
     """Print every data set by name."""
     table = say.table("name", "tasks", "files", "what")
     for name, entry in DATASETS.items():
-        table.add_row(name, ", ".join(entry.tasks), "yes" if entry.reads_files else "none", entry.about)
+        tasks = ", ".join(kind.name for kind in KINDS.values() if kind.suits(entry))
+        table.add_row(name, tasks, "yes" if entry.reads_files else "none", entry.about)
     say.console().print(table)
     return 0
 
@@ -32,9 +32,9 @@ def list_models(arguments: dict[str, Any]) -> int:
     """Print every model by name, and for which tasks it is."""
     table = say.table("name", "tasks", "what")
     about: dict[tuple[str, str], list[str]] = {}
-    for task in TASKS:
-        for name, line in models(task).items():
-            about.setdefault((name, line), []).append(task)
+    for kind in KINDS.values():
+        for item in kind.models().items():
+            about.setdefault(item, []).append(kind.name)
     about |= {item: ["embed"] for item in EMBEDDINGS.items()}
     for (name, line), tasks in about.items():
         table.add_row(name, ", ".join(tasks), line)
@@ -55,8 +55,9 @@ def evaluate(arguments: dict[str, Any]) -> int:
     home = Path(arguments["run"])
     settings = read_config(home)
     console, single = say.console(), list(runs_of(settings, home))
+    given = {name: arguments[name] for name in ("device", "data") if name in arguments}
     for one, place in single:
-        model, task, _ = load_model(place, arguments["device"], arguments["data"])
+        model, task, _ = load_model(place, **given)
         scores = task.evaluate(model)
         names = "" if len(single) == 1 else f" ({place.name})"
         table = say.table("part", task.item + "s", *(metric.title for metric in task.metrics))
@@ -81,7 +82,8 @@ def predict(arguments: dict[str, Any]) -> int:
     places = [place for _, place in runs_of(settings, home)]
     if places != [home]:
         raise RunError(f"{home} holds {len(places)} runs: predict with one of them, such as {places[0]}")
-    model, task, _ = load_model(home, arguments["device"], arguments["data"])
+    given = {name: arguments[name] for name in ("device", "data") if name in arguments}
+    model, task, _ = load_model(home, **given)
     with torch.no_grad():
         checkpoint.write(output, task.answers(model).encode())
     say.console().print(

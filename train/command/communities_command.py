@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import time
@@ -14,26 +13,18 @@ from torch import Tensor
 from mpnn.datasets import NodeDataset, load
 from mpnn.train.analysis.communities import COMMUNITIES, communities, modularity, nmi
 from mpnn.train.command import say
-from mpnn.train.command.flags import absolute_paths, add_data_flags, columns_of
+from mpnn.train.command.flags import absolute_paths, add_command, add_data_flags, columns_of
 from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
-from mpnn.train.runs.kinds import kind_of
 from mpnn.train.tasks.node_task import node_names
 
 
 def add_communities_command(commands: Any) -> None:
     """Add `communities` to the commands."""
     about = "divide the nodes of a graph into communities"
-    rows = ["methods:", *(f"  {name:<18} {line}" for name, (_, line, _) in COMMUNITIES.items())]
-    parser = commands.add_parser(
-        "communities",
-        help=about,
-        description=f"{about.capitalize()}, and compare them with the known classes.",
-        epilog="\n".join(rows),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-    )
-    parser.set_defaults(command=run)
+    methods = say.listing("methods:", {name: line for name, (_, line, _) in COMMUNITIES.items()})
+    description = f"{about.capitalize()}, and compare them with the known classes."
+    parser = add_command(commands, "communities", run, about, description, methods)
     add_data_flags(parser.add_argument_group("what").add_argument)
     add = parser.add_argument_group("how").add_argument
     add("--method", choices=COMMUNITIES, help="only this one (default: all)")
@@ -48,7 +39,7 @@ def run(flags: dict[str, Any]) -> int:
     name = flags.get("dataset", "karate")
     data = load(name, flags.get("data"), columns_of(flags))
     if not isinstance(data, NodeDataset):
-        raise RunError(f"{data.name} is {kind_of(data)[0]}, but communities are of one graph's nodes")
+        raise RunError(f"{data.name} is {data.what}, but communities are of one graph's nodes")
     if data.weighted:
         raise RunError(
             f"the edges of {data.name} have weights, but communities are of edges that all weigh the same: "

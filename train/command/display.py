@@ -21,10 +21,10 @@ from torch import nn
 from mpnn.train.command import say
 from mpnn.train.fitting import state
 from mpnn.train.fitting.loop import Result
-from mpnn.train.pictures import of_a_run as draw
+from mpnn.train.kinds.registry import kind_called
 from mpnn.train.pictures.style import FORMATS
 from mpnn.train.runs import folder, run
-from mpnn.train.settings import Settings
+from mpnn.train.runs.settings import Settings
 from mpnn.train.tasks.metrics import METRICS, Metric
 from mpnn.train.tasks.task import SupervisedTask
 
@@ -34,13 +34,6 @@ ABOUT = {
     state.METRICS: "loss and metrics of every epoch",
     state.BEST: "the best model",
     state.LAST: "what --resume goes on from",
-    draw.CURVES: "training curves",
-    draw.EMBEDDING: "what is learned from, as the model sees it (t-SNE)",
-    draw.CONFUSION: "which class was taken for which",
-    draw.ROC: "true against false positives",
-    draw.ATTENTION: "whom a node attends to",
-    draw.GRAPH: "the graph with predictions",
-    draw.IMAGES: "images that were taken for another class",
 }
 
 
@@ -104,7 +97,8 @@ class Display(run.Listener):
             )
         self.out.print(f"[bold green]{report}[/bold green] ({seconds:.1f} s)")
         own = [("seed-N/" if report.settings.folds is None else "fold-N/", "each run's own files")]
-        print_files(self.out, report.folder, ABOUT, own if len(report.results) > 1 else [])
+        pictures = {picture.name: picture.about for picture in kind_called(report.settings.task).pictures}
+        print_files(self.out, report.folder, ABOUT | pictures, own if len(report.results) > 1 else [])
 
 
 def progress_bar() -> Progress:

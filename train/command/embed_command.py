@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,10 @@ from rich.markup import escape
 from mpnn.datasets import DATASETS, NodeDataset
 from mpnn.train.command import say
 from mpnn.train.command.display import print_files, progress_bar
-from mpnn.train.command.flags import absolute_paths, add_data_flags, add_file_flags, drawn
+from mpnn.train.command.flags import absolute_paths, add_command, add_data_flags, add_file_flags, drawn
 from mpnn.train.errors import RunError
+from mpnn.train.kinds.node import NODE
+from mpnn.train.record import gathered
 from mpnn.train.runs import embed_run
 from mpnn.train.runs.embed_settings import MODELS, EmbedSettings, embed_preset
 from mpnn.train.runs.folder import CONFIG, RESULTS, read_record, read_settings_file
@@ -34,20 +34,13 @@ ABOUT = {
 def add_embed_command(tasks: Any) -> None:
     """Add `embed` to the tasks of `mpnn train`."""
     about = "make vectors of the nodes of a graph by random walks"
-    datasets = {name: entry.about for name, entry in DATASETS.items() if "node" in entry.tasks}
+    datasets = {name: entry.about for name, entry in DATASETS.items() if NODE.suits(entry)}
     lists = (
         say.listing("data sets (default: karate):", datasets),
         say.listing("models (default: deepwalk):", MODELS),
     )
-    parser = tasks.add_parser(
-        "embed",
-        help=about,
-        description=f"Train a model to {about}. What no flag says is as published.",
-        epilog="\n".join(lists),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-    )
-    parser.set_defaults(command=run)
+    description = f"Train a model to {about}. What no flag says is as published."
+    parser = add_command(tasks, "embed", run, about, description, "\n".join(lists))
     add_data_flags(parser.add_argument_group("what").add_argument)
     add = parser.add_argument_group("model").add_argument
     add("--model", metavar="NAME", help="deepwalk or node2vec (default: deepwalk)")
@@ -74,11 +67,11 @@ def run(flags: dict[str, Any]) -> int:
     flags = absolute_paths(flags)
     if resume is None:
         given = {} if config is None else read_settings_file(Path(config), "embed", EmbedSettings)
-        settings = embed_preset(**given | flags)
+        settings = embed_preset(**gathered(given | flags))
     else:
         if config is not None:
             raise RunError(f"config is {config!r}, but a resumed run has its own: leave it out")
-        settings = replace(read_record(Path(resume), EmbedSettings), **flags)
+        settings = read_record(Path(resume), EmbedSettings).changed(flags)
     out_console, begun = say.console(), time.monotonic()
     bar, place = progress_bar(), []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from mpnn.datasets import DATASETS, Columns
 from mpnn.datasets.files import is_there
 from mpnn.train.errors import RunError
 from mpnn.train.inputs.features import FEATURES
-from mpnn.train.pictures.style import FORMATS
-from mpnn.train.settings import (
+from mpnn.train.kinds.registry import KINDS
+from mpnn.train.options import (
     DECAYED,
     DECODERS,
     MONITORS,
@@ -21,8 +20,9 @@ from mpnn.train.settings import (
     PREDICTED,
     SCHEDULES,
     SPLITS,
-    TASKS,
 )
+from mpnn.train.pictures.style import FORMATS
+from mpnn.train.record import NO_COLUMNS, gathered
 from mpnn.train.tasks.objective import LOSSES
 
 COLUMNS = {
@@ -39,6 +39,27 @@ COLUMNS = {
 }
 
 
+def add_command(
+    commands: Any,
+    name: str,
+    run: Callable[[dict[str, Any]], int],
+    about: str,
+    description: str | None = None,
+    epilog: str | None = None,
+) -> argparse.ArgumentParser:
+    """Add a command that runs a function on its flags; flags that are not given are not among them."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=about,
+        description=description or f"{about[0].upper()}{about[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
     """Add one flag for each setting, and those that say where files are; settings have the defaults."""
     _add_task_flags(parser)
@@ -51,7 +72,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
 def add_inspection_flags(parser: argparse.ArgumentParser, command: str) -> None:
     """Add those of `mpnn explain` and `mpnn diagnose`."""
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or the name of a new model")
-    parser.add_argument("--task", choices=TASKS, help="default: what is usually learned of the data")
+    parser.add_argument("--task", choices=KINDS, help="default: what is usually learned of the data")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the new model (default: 0)")
     if command == "explain":
@@ -176,5 +197,5 @@ def absolute_paths(flags: dict[str, Any]) -> dict[str, Any]:
 
 def columns_of(flags: dict[str, Any]) -> Columns:
     """What the flags say of the columns of a file of one's own."""
-    names = {field.name for field in fields(Columns)}
-    return Columns(**{name: value for name, value in flags.items() if name in names})
+    columns: Columns = gathered(flags).get("columns", NO_COLUMNS)
+    return columns

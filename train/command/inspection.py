@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import mpnn
 from mpnn.backends.run.record import listener
+from mpnn.datasets import NodeDataset
 from mpnn.train.analysis.smoothing import evaluating, layer_states, message_passing_layers, over_smoothing
 from mpnn.train.analysis.squashing import balanced_forman_curvature, influence_by_distance
 from mpnn.train.command import say
@@ -129,11 +130,8 @@ def _print_curvature(
         return
     some, curvature = some[known], curvature[known]
     i, j = graph.edge_index[:, some[int(curvature.argmin())]].tolist()
-    names = (
-        node_names(subject.task.data)
-        if subject.settings.task != "graph"
-        else list(map(str, range(graph.num_nodes)))
-    )
+    data = subject.task.data
+    names = node_names(data) if isinstance(data, NodeDataset) else list(map(str, range(graph.num_nodes)))
     console.print(
         f"\nBalanced Forman curvature of {len(curvature)} edges: mean {curvature.mean():.2f}, "
         f"{100 * (curvature < 0).double().mean():.0f} % below 0; the worst bottleneck is "

@@ -13,12 +13,12 @@ from mpnn import Graph
 from mpnn.datasets import NodeDataset, load
 from mpnn.train.command.flags import columns_of
 from mpnn.train.errors import RunError
-from mpnn.train.runs.build import build_model, models
+from mpnn.train.kinds.registry import KINDS, kinds_for
+from mpnn.train.runs.build import build_model
 from mpnn.train.runs.folder import CONFIG, read_config
-from mpnn.train.runs.kinds import kind_of
 from mpnn.train.runs.presets import preset
 from mpnn.train.runs.run import load_model, prepare, runs_of
-from mpnn.train.settings import TASKS, Settings
+from mpnn.train.runs.settings import Settings
 from mpnn.train.tasks.task import SupervisedTask
 
 
@@ -63,7 +63,7 @@ def find_subject(model: str, flags: Mapping[str, Any]) -> Subject:
         first = next(place for _, place in runs_of(read_config(home), home))
         found, task, settings = load_model(first, flags.get("device", "auto"), flags.get("data"))
         return Subject(found, task, settings, first)
-    if (home.is_dir() or "/" in model) and not any(model in models(task) for task in TASKS):
+    if (home.is_dir() or "/" in model) and not any(model in kind.models() for kind in KINDS.values()):
         raise RunError(f"{home} holds no run: {home / CONFIG} does not exist")
     given = dict(flags)
     given.setdefault("dataset", "karate")
@@ -81,4 +81,4 @@ def _task_of(given: Mapping[str, Any]) -> str:
     data = load(given["dataset"], given.get("data"), columns_of(dict(given)))
     if isinstance(data, NodeDataset):
         return "edge" if data.y is None else "node"
-    return kind_of(data)[1][0]
+    return kinds_for(data)[0].name

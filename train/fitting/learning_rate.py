@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from mpnn.train.settings import Recipe
+from mpnn.train.options import Recipe
 
 DECAY, STEP, PLATEAU = 0.5, 50, 10
 

@@ -18,7 +18,7 @@ from mpnn.train.fitting.learning_rate import learning_rate
 from mpnn.train.fitting.optimizer import build_optimizer
 from mpnn.train.fitting.state import BEST, Row, State
 from mpnn.train.fitting.stopping import EarlyStopping
-from mpnn.train.settings import Recipe
+from mpnn.train.options import Recipe
 from mpnn.train.tasks.metrics import Metric
 from mpnn.train.tasks.task import Task
 

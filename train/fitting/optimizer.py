@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mpnn.train.errors import RunError
-from mpnn.train.settings import Recipe
+from mpnn.train.options import Recipe
 
 KINDS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,

@@ -1,8 +1,10 @@
-"""The pictures of a run folder."""
+"""The pictures of a run folder: each is a record of its name, what it shows, and how it is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,109 +12,175 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.train.fitting.loop import Result
-from mpnn.train.pictures import curves as pictures
 from mpnn.train.pictures.answers import confusion_picture, graph_picture, images_picture, roc_picture
 from mpnn.train.pictures.attention import MOST_NEIGHBOURS, attention_picture, attention_weights
+from mpnn.train.pictures.curves import embedding_picture, training_curves
 from mpnn.train.pictures.style import save_picture
-from mpnn.train.settings import Settings
-from mpnn.train.tasks.image_task import ImageTask
 from mpnn.train.tasks.links import Links
-from mpnn.train.tasks.node_task import NodeTask
 from mpnn.train.tasks.objective import Classification
 from mpnn.train.tasks.task import SupervisedTask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CURVES, EMBEDDING, CONFUSION, ROC, GRAPH, ATTENTION, IMAGES = (
-    "curves", "embedding", "confusion", "roc", "graph", "attention", "mistakes",
-)  # fmt: skip
-Save = Callable[["Figure", str], None]
-MOST_NODES = 400  # a larger graph is a ball of wool
+MOST_NODES = 400  # of a larger graph the edges cover each other
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What pictures show: how the runs went, and what the best model of the first one makes of the items.
+
+    Args:
+        report: the runs in a sentence.
+        model_name: what the model is called.
+        seed: of what is drawn at random.
+        results: of every run.
+        model, task: of the first run.
+    """
+
+    report: str
+    model_name: str
+    seed: int
+    results: Sequence[Result]
+    model: nn.Module
+    task: SupervisedTask
+
+    @property
+    def title(self) -> str:
+        """The model and its data."""
+        return f"{self.model_name} on {self.task.data.name}"
+
+    @property
+    def test_title(self) -> str:
+        """The model, its data, and the items that were tested on."""
+        return f"{self.title}: test {self.task.item}s"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; none if an item has no single class."""
+        objective = self.task.objective
+        return objective.names if isinstance(objective, Classification) else ()
+
+    @cached_property
+    def outputs(self) -> Tensor:
+        """What the model says of every item."""
+        return self.task.outputs(self.model)
+
+    @cached_property
+    def predicted(self) -> Tensor:
+        """The likeliest class of every item."""
+        return self.outputs.argmax(dim=1)
+
+    @property
+    def truth(self) -> Tensor:
+        """The class of every item; an item whose class is not known has the predicted one."""
+        task = self.task
+        return task.y if task.known is None else torch.where(task.known, task.y, self.predicted)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a run.
+
+    Args:
+        name: what its file is called, without an ending.
+        about: what it shows, in a line.
+        draw: draws it; None if it would be empty.
+    """
+
+    name: str
+    about: str
+    draw: Callable[[Shown], Figure | None]
 
 
 @torch.no_grad()
-def draw_run(
-    home: Path,
-    settings: Settings,
-    results: Sequence[Result],
-    title: str,
-    model: nn.Module,
-    task: SupervisedTask,
-    kind: str = "png",
-) -> None:
-    """Draw how the runs went, and what the best model of the first one makes of the items, as `kind`."""
-
-    def save(figure: Figure, name: str) -> None:
-        save_picture(figure, home / f"{name}.{kind}")
-
-    curves = pictures.training_curves(results, title, task.metrics[0], task.objective.loss_title)
-    save(curves, CURVES)
-    name = f"{settings.model} on {task.data.name}"
-    if isinstance(task.objective, Classification):
-        _draw_classes(save, settings, name, model, task, task.outputs(model))
-    elif isinstance(task.objective, Links):
-        test = task.split.test
-        picture = roc_picture(task.y[test, 0], task.outputs(model)[test, 0], title=f"{name}: test links")
-        save(picture, ROC)
+def draw_run(home: Path, pictures: Iterable[Picture], shown: Shown, ending: str = "png") -> None:
+    """Draw the pictures of a run into its folder."""
+    for picture in pictures:
+        figure = picture.draw(shown)
+        if figure is not None:
+            save_picture(figure, home / f"{picture.name}.{ending}")
 
 
-def _draw_classes(
-    save: Save, settings: Settings, name: str, model: nn.Module, task: SupervisedTask, outputs: Tensor
-) -> None:
-    test, names, predicted = task.split.test, task.objective.names, outputs.argmax(dim=1)
-    # What nobody knows is shown as it is predicted.
-    truth = task.y if task.known is None else torch.where(task.known, task.y, predicted)
-    above = f"{name}: test {task.item}s"
-    confusion = confusion_picture(task.y[test], predicted[test], names, title=above)
-    save(confusion, CONFUSION)
-    if len(names) == 2 and len(set(task.y[test].tolist())) == 2:
-        margin = outputs[test, 1] - outputs[test, 0]
-        picture = roc_picture(task.y[test] == 1, margin, title=f"{above}, {names[1]}")
-        save(picture, ROC)
-    embedding = task.embed(model)
-    if embedding is not None:
-        picture = pictures.embedding_picture(
-            embedding,
-            truth,
-            names,
-            predicted=predicted,
-            labelled=task.few_known,
-            title=f"{task.data.name}: hidden layer of {settings.model}, t-SNE",
-            seed=settings.seed,
-        )
-        save(picture, EMBEDDING)
-    if isinstance(task, ImageTask):
-        picture = images_picture(
-            task.data.x[test], truth[test], predicted[test], names, title=f"{above}: the first mistakes"
-        )
-        save(picture, IMAGES)
-    if isinstance(task, NodeTask):
-        _draw_attention(save, name, model, task, truth)
-    if isinstance(task, NodeTask) and task.data.num_nodes <= MOST_NODES:
-        picture = graph_picture(
-            task.data.graph,
-            truth,
-            names,
-            predicted=predicted,
-            labelled=task.few_known,
-            title=name,
-            seed=settings.seed,
-        )
-        save(picture, GRAPH)
+def _curves(run: Shown) -> Figure:
+    return training_curves(run.results, run.report, run.task.metrics[0], run.task.objective.loss_title)
 
 
-def _draw_attention(save: Save, name: str, model: nn.Module, task: NodeTask, truth: Tensor) -> None:
-    """Whom the test node with most neighbours attends to, of those whose neighbours can all be shown."""
-    x, graph, edges = task.example()
-    attended = attention_weights(model, x, graph, **edges)
-    degree = graph.in_degree[task.split.test]
+def _confusion(run: Shown) -> Figure | None:
+    if not run.classes:
+        return None
+    test = run.task.split.test
+    return confusion_picture(run.task.y[test], run.predicted[test], run.classes, title=run.test_title)
+
+
+def _roc(run: Shown) -> Figure | None:
+    test, y = run.task.split.test, run.task.y
+    if isinstance(run.task.objective, Links):
+        return roc_picture(y[test, 0], run.outputs[test, 0], title=f"{run.title}: test links")
+    if len(run.classes) != 2 or len(set(y[test].tolist())) != 2:
+        return None
+    margin = run.outputs[test, 1] - run.outputs[test, 0]
+    return roc_picture(y[test] == 1, margin, title=f"{run.test_title}, {run.classes[1]}")
+
+
+def _embedding(run: Shown) -> Figure | None:
+    states = run.task.embed(run.model) if run.classes else None
+    if states is None:
+        return None
+    return embedding_picture(
+        states,
+        run.truth,
+        run.classes,
+        predicted=run.predicted,
+        labelled=run.task.few_known,
+        title=f"{run.task.data.name}: hidden layer of {run.model_name}, t-SNE",
+        seed=run.seed,
+    )
+
+
+def _mistakes(run: Shown) -> Figure | None:
+    if not run.classes:
+        return None
+    test = run.task.split.test
+    title = f"{run.test_title}: the first mistakes"
+    images = run.task.data.x[test]
+    return images_picture(images, run.truth[test], run.predicted[test], run.classes, title=title)
+
+
+def _attention(run: Shown) -> Figure | None:
+    """Of the test nodes whose neighbours can all be shown, the one with most neighbours."""
+    if not run.classes:
+        return None
+    x, graph, edges = run.task.example()
+    attended = attention_weights(run.model, x, graph, **edges)
+    degree = graph.in_degree[run.task.split.test]
     degree = torch.where(degree < MOST_NEIGHBOURS, degree, 0)
     if not attended or not degree.any():
-        return
-    node = int(task.split.test[degree.argmax()])
-    names, where = task.objective.names, f"{name}, first layer"
-    picture = attention_picture(
-        attended[0], node, truth, names, node_names=task.data.node_names or None, title=where
+        return None
+    node = int(run.task.split.test[degree.argmax()])
+    names = run.task.data.node_names or None
+    title = f"{run.title}, first layer"
+    return attention_picture(attended[0], node, run.truth, run.classes, node_names=names, title=title)
+
+
+def _graph(run: Shown) -> Figure | None:
+    if not run.classes or run.task.data.num_nodes > MOST_NODES:
+        return None
+    return graph_picture(
+        run.task.data.graph,
+        run.truth,
+        run.classes,
+        predicted=run.predicted,
+        labelled=run.task.few_known,
+        title=run.title,
+        seed=run.seed,
     )
-    save(picture, ATTENTION)
+
+
+CURVES = Picture("curves", "training curves", _curves)
+EMBEDDING = Picture("embedding", "what is learned from, as the model sees it (t-SNE)", _embedding)
+CONFUSION = Picture("confusion", "which class was taken for which", _confusion)
+ROC = Picture("roc", "true against false positives", _roc)
+ATTENTION = Picture("attention", "which neighbours a node attends to", _attention)
+GRAPH = Picture("graph", "the graph with predictions", _graph)
+MISTAKES = Picture("mistakes", "images that were taken for another class", _mistakes)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import statistics
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,7 @@ from mpnn.train.pictures.style import picture_format, save_picture
 from mpnn.train.runs import folder
 from mpnn.train.runs.build import find_device
 from mpnn.train.runs.embed_settings import EmbedSettings
-from mpnn.train.runs.kinds import kind_of
-from mpnn.train.tasks.metrics import METRICS
+from mpnn.train.tasks.metrics import METRICS, mean_and_deviation
 from mpnn.train.tasks.node_task import node_names
 
 EMBEDDING, TABLE, LAST = "embedding.npz", "metrics.csv", "last.pt"
@@ -46,8 +44,7 @@ class EmbedReport:
 
     def test(self, metric: str) -> tuple[float, float]:
         """Mean of a metric over the splits, and their standard deviation (of a sample; 0 for one split)."""
-        values = self.scores[metric]
-        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+        return mean_and_deviation(self.scores[metric])
 
     def __str__(self) -> str:
         settings = self.settings
@@ -100,11 +97,12 @@ def embed(
     if resume is not None:
         if out is not None:
             raise RunError(f"out is {str(out)!r}, but a resumed run stays in its folder {str(resume)!r}")
-        settings = _continued(settings, Path(resume))
+        before = folder.read_record(Path(resume), EmbedSettings)
+        settings = folder.continued(before, settings, Path(resume), MAY_CHANGE)
     settings = settings or EmbedSettings()
     data = load(settings.dataset, settings.data, settings.columns)
     if not isinstance(data, NodeDataset):
-        raise RunError(f"{data.name} is {kind_of(data)[0]}, but vectors are made of one graph's nodes")
+        raise RunError(f"{data.name} is {data.what}, but vectors are made of one graph's nodes")
     data = data.to(find_device(settings.device))
     model, history = _model(settings, data), []
     if resume is None:
@@ -147,18 +145,6 @@ def _train(
     if kind is not None:
         _draw(report, data, kind)
     return report
-
-
-def _continued(settings: EmbedSettings | None, home: Path) -> EmbedSettings:
-    before = folder.read_record(home, EmbedSettings)
-    after = settings or before
-    for name, value in asdict(before).items():
-        if name not in MAY_CHANGE and getattr(after, name) != value:
-            raise RunError(
-                f"{name} is {getattr(after, name)!r}, but the run in {home} has {value!r}: a resumed run may "
-                f"change only {', '.join(MAY_CHANGE)}"
-            )
-    return after
 
 
 def _model(settings: EmbedSettings, data: NodeDataset) -> SkipGram:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from mpnn.datasets import Columns
 from mpnn.train.errors import RunError
-from mpnn.train.settings import Record
+from mpnn.train.record import NO_COLUMNS, Record, gathered
 
 MODELS = {
     "deepwalk": "DeepWalk: skip-gram on uniform random walks (Perozzi et al., 2014)",
@@ -27,14 +27,13 @@ class EmbedSettings(Record):
 
     Args:
         task: `"embed"`.
-        dataset, data, nodes, source, target, node_id, label, graph_id, part, edge_label, edge_type,
-            edge_weight, ignore, directed: as in `Settings`.
+        dataset, data, columns: as in `Settings`.
         model: `"deepwalk"` or `"node2vec"`.
         p, q: of node2vec, see `mpnn.random_walks`.
         dimensions: channels of a vector.
         walks, length, window, negatives, lr: see `mpnn.models.SkipGram`.
-        share: of the nodes with known classes or labels, how many a linear model is trained on to judge the
-            vectors; it is tested on the others.
+        share: of the nodes with known classes or labels, the share that a linear model is trained on to judge
+            the vectors; it is tested on the others.
         splits: how often that is done, each time on another share.
         seed: of the run.
         device: `"cpu"`, where updates are compiled, or `"cuda"`, ..., or `"auto"`: the GPU if there is one.
@@ -49,18 +48,7 @@ class EmbedSettings(Record):
     task: str = "embed"
     dataset: str = "karate"
     data: str | None = None
-    nodes: str | None = None
-    source: str | None = None
-    target: str | None = None
-    node_id: str | None = None
-    label: str | None = None
-    graph_id: str | None = None
-    part: str | None = None
-    edge_label: str | None = None
-    edge_type: str | None = None
-    edge_weight: str | None = None
-    ignore: str | None = None
-    directed: bool = False
+    columns: Columns = NO_COLUMNS
     model: str = "deepwalk"
     p: float | None = None
     q: float | None = None
@@ -88,11 +76,6 @@ class EmbedSettings(Record):
         if not 0 < self.share < 1:
             raise RunError(f"share is {self.share}, but should be above 0 and below 1")
 
-    @property
-    def columns(self) -> Columns:
-        """What the columns of a file of one's own are."""
-        return Columns(**{field.name: getattr(self, field.name) for field in fields(Columns)})
-
 
 def embed_preset(model: str = "deepwalk", **overrides: Any) -> EmbedSettings:
     """Return the settings that `model` was published with, with changes.
@@ -100,4 +83,4 @@ def embed_preset(model: str = "deepwalk", **overrides: Any) -> EmbedSettings:
     >>> embed_preset("node2vec", p=0.25, q=0.25).length
     80
     """
-    return EmbedSettings(model=model, **(PRESETS.get(model, {}) | overrides))
+    return EmbedSettings(model=model, **(PRESETS.get(model, {}) | gathered(overrides)))

@@ -6,17 +6,17 @@ import fcntl
 import json
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from mpnn.train.errors import RunError
 from mpnn.train.fitting.checkpoint import write
-from mpnn.train.settings import TASKS, Record, Settings, checked_values
-
-if TYPE_CHECKING:
-    from mpnn.train.runs.embed_settings import EmbedSettings
+from mpnn.train.kinds.registry import KINDS
+from mpnn.train.record import Record, checked_values
+from mpnn.train.runs.embed_settings import EmbedSettings
+from mpnn.train.runs.settings import Settings
 
 R = TypeVar("R", bound=Record)
 CONFIG, RESULTS = "config.json", "results.json"
@@ -77,7 +77,7 @@ def write_config(folder: Path, settings: Record) -> None:
 
 
 def read_config(folder: Path) -> Settings:
-    """Read the settings of a run of `mpnn train node`, `edge` or `graph`; raises as `read_record` does."""
+    """Read the settings of a run that trained a model; raises as `read_record` does."""
     return read_record(folder, Settings)
 
 
@@ -97,12 +97,36 @@ def read_record(folder: Path, kind: type[R]) -> R:
     task = values.get("task") if isinstance(values, dict) else None
     if task == "embed" and kind is Settings:
         raise RunError(f"{folder} is a run of mpnn train embed, which makes vectors of nodes and no model")
-    if task in TASKS and kind is not Settings:
+    if task in KINDS and kind is not Settings:
         raise RunError(f"{folder} is a run of mpnn train {task}, not of embed")
     try:
         return kind.from_dict(values)
     except RunError as error:
         raise RunError(f"{path} cannot be used: {error}") from error
+
+
+def continued(before: R, after: R | None, folder: Path, may_change: Collection[str]) -> R:
+    """Return the settings of a resumed run, by default those that it had.
+
+    Args:
+        before: what the folder holds.
+        after: what is asked for.
+        folder: for sentences.
+        may_change: names of settings that may differ; all others decide the run's numbers.
+
+    Raises:
+        RunError: another setting differs.
+    """
+    if after is None:
+        return before
+    asked = after.flat()
+    for name, value in before.flat().items():
+        if name not in may_change and asked[name] != value:
+            raise RunError(
+                f"{name} is {asked[name]!r}, but the run in {folder} has {value!r}: a resumed run may "
+                f"change only {', '.join(may_change)}"
+            )
+    return after
 
 
 def read_settings_file(path: Path, task: str, kind: type[Record] = Settings) -> dict[str, Any]:

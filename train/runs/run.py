@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import json
-import statistics
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from mpnn.datasets import DATASETS, Dataset, GraphDataset, NodeDataset, load, load_text
+from mpnn.datasets import DATASETS, Dataset, GraphDataset, NodeDataset, load
 from mpnn.models import CONVS
 from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
 from mpnn.train.fitting.loop import Result, fit, watched_metric
 from mpnn.train.fitting.state import BEST, CONTENT, LAST, Row
-from mpnn.train.pictures.of_a_run import draw_run
+from mpnn.train.kinds.registry import kind_called
+from mpnn.train.pictures.of_a_run import Shown, draw_run
 from mpnn.train.pictures.style import picture_format
 from mpnn.train.runs import folder
-from mpnn.train.runs.build import build_model, find_device
+from mpnn.train.runs.build import build_model, find_device, make_task
 from mpnn.train.runs.fingerprint import fingerprint
-from mpnn.train.runs.kinds import make_task
-from mpnn.train.settings import Settings
-from mpnn.train.tasks.metrics import Metric
+from mpnn.train.runs.settings import Settings
+from mpnn.train.tasks.metrics import Metric, mean_and_deviation
 from mpnn.train.tasks.task import SupervisedTask
 
 # What a resumed run may change; everything else decides its numbers.
@@ -68,8 +67,8 @@ class Report:
 
         Without a name it is the task's first metric; where there is no test part, that of validation.
         """
-        values = [result.best[f"{self.part}_{metric or self.metrics[0].name}"] for result in self.results]
-        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+        name = f"{self.part}_{metric or self.metrics[0].name}"
+        return mean_and_deviation([result.best[name] for result in self.results])
 
     def __str__(self) -> str:
         settings, count = self.settings, len(self.results)
@@ -117,12 +116,15 @@ def train(
     >>> report.results[0].history[49]["epoch"]
     50
     """
-    listener, kind = listener or Listener(), picture_format(draw)
+    listener, ending = listener or Listener(), picture_format(draw)
     if resume is not None:
         if out is not None:
             raise RunError(f"out is {str(out)!r}, but a resumed run stays in its folder {str(resume)!r}")
         home = Path(resume)
-        settings = _continued(settings, home)
+        before = folder.read_config(home)
+        fixed = ("epochs",) if before.schedule == "cosine" else ()  # they decide every learning rate
+        may_change = [name for name in MAY_CHANGE if name not in fixed]
+        settings = folder.continued(before, settings, home, may_change)
     settings = settings or Settings()
     data, task = prepare(settings)
     device = task.device
@@ -141,10 +143,18 @@ def train(
                 results = with_shared_epoch(results, settings.folds or 1, watched_metric(settings, task))
             report = Report(settings, results, home, task.metrics)
             _write_results(report)
-            if kind is not None:
+            if ending is not None:
                 _, first = next(runs_of(settings, home))
                 model, task, _ = load_model(first, settings.device)
-                draw_run(home, settings, results, str(report), model, task, kind)
+                shown = Shown(
+                    report=str(report),
+                    model_name=settings.model,
+                    seed=settings.seed,
+                    results=results,
+                    model=model,
+                    task=task,
+                )
+                draw_run(home, kind_called(settings.task).pictures, shown, ending)
     return report
 
 
@@ -186,19 +196,6 @@ def prepare(settings: Settings) -> tuple[Dataset, SupervisedTask]:
     return data, task
 
 
-def _continued(settings: Settings | None, home: Path) -> Settings:
-    before = folder.read_config(home)
-    after = settings or before
-    may_change = [name for name in MAY_CHANGE if name != "epochs" or before.schedule != "cosine"]
-    for name, value in asdict(before).items():
-        if name not in may_change and getattr(after, name) != value:
-            raise RunError(
-                f"{name} is {getattr(after, name)!r}, but the run in {home} has {value!r}: a resumed run may "
-                f"change only {', '.join(may_change)}"
-            )
-    return after
-
-
 def runs_of(settings: Settings, home: Path) -> Iterator[tuple[Settings, Path]]:
     """The settings and the folder of every single run: each seed with each fold."""
     folds: Sequence[int | None] = [settings.fold]
@@ -224,7 +221,7 @@ def _run(
         settings,
         folder=home,
         resume=resume and (home / LAST).exists(),
-        identity={name: value for name, value in asdict(settings).items() if name not in MAY_CHANGE}
+        identity={name: value for name, value in settings.flat().items() if name not in MAY_CHANGE}
         | {CONTENT: content},
         on_epoch=listener.epoch,
     )
@@ -261,10 +258,9 @@ def load_model(
 
 def load_data(settings: Settings, data: str | Path | None = None) -> Dataset:
     """Return the data set of a run, from another folder if it is no longer where it was."""
-    path = Path(settings.dataset)
-    if settings.task == "text" and settings.dataset not in DATASETS and path.is_file():
-        return load_text(path)
-    return load(settings.dataset, settings.data if data is None else data, settings.columns)
+    read = kind_called(settings.task).read
+    place = settings.data if data is None else data
+    return load(settings.dataset, place, settings.columns, read=read)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from mpnn.models import GAE
 from mpnn.train.errors import RunError
 from mpnn.train.tasks.links import Links
 from mpnn.train.tasks.node_task import node_names
-from mpnn.train.tasks.objective import objective
+from mpnn.train.tasks.objective import Aim, objective
 from mpnn.train.tasks.pairs import Pairs, draw_unlinked
 from mpnn.train.tasks.split import Split
 from mpnn.train.tasks.task import SupervisedTask, edge_features, warn_of_bad_features
@@ -127,7 +128,7 @@ class EdgeTask(SupervisedTask):
         pairs: the items, see `labelled_pairs`.
         y: their answers.
         split: which of them are to train, to validate and to test on.
-        loss, class_weights: see `objective`.
+        aim: loss, class_weights and known_counts, see `objective`.
     """
 
     item = "edge"
@@ -138,12 +139,10 @@ class EdgeTask(SupervisedTask):
         pairs: Tensor,
         y: Tensor,
         split: Split,
-        *,
-        loss: str | None = None,
-        class_weights: str | None = None,
+        **aim: Unpack[Aim],
     ) -> None:
-        aim = objective(y[split.train], data.edge_class_names, loss, class_weights)
-        super().__init__(data, aim, y, split, data.num_features, data.edge_dim)
+        found = objective(y[split.train], data.edge_class_names, **aim)
+        super().__init__(data, found, y, split, data.num_features, data.edge_dim)
         self.pairs = pairs
         self._edges = edge_features(data.edge_attr)
         warn_of_bad_features(data.name, data.x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mpnn import Graph
 from mpnn.datasets import GraphDataset
 from mpnn.train.tasks.batches import shuffled_batches
-from mpnn.train.tasks.objective import objective
+from mpnn.train.tasks.objective import Aim, objective
 from mpnn.train.tasks.split import Split
 from mpnn.train.tasks.task import SupervisedTask, edge_features, warn_of_bad_features
 
@@ -46,7 +46,7 @@ class GraphTask(SupervisedTask):
         data: the graphs.
         split: which of them are to train, to validate and to test on.
         batch_size: how many graphs a batch has at most.
-        loss, class_weights, known_counts: see `objective`.
+        aim: loss, class_weights and known_counts, see `objective`.
 
     Raises:
         RunError: loss and weights do not suit the data.
@@ -60,12 +60,10 @@ class GraphTask(SupervisedTask):
         split: Split,
         *,
         batch_size: int = 32,
-        loss: str | None = None,
-        class_weights: str | None = None,
-        known_counts: bool = False,
+        **aim: Unpack[Aim],
     ) -> None:
-        aim = objective(data.y[split.train], data.class_names, loss, class_weights, known_counts)
-        super().__init__(data, aim, data.y, split, data.num_features, data.edge_dim)
+        found = objective(data.y[split.train], data.class_names, **aim)
+        super().__init__(data, found, data.y, split, data.num_features, data.edge_dim)
         self.batch_size = batch_size
         # Evaluation sees the same batches again and again: they are put together, and sorted, once.
         everything = torch.arange(data.num_graphs)

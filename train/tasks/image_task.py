@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
 from mpnn.datasets import ImageDataset
 from mpnn.train.tasks.batches import shuffled_batches
-from mpnn.train.tasks.objective import objective
+from mpnn.train.tasks.objective import Aim, objective
 from mpnn.train.tasks.split import Split
 from mpnn.train.tasks.task import SupervisedTask, warn_of_bad_features
 
@@ -26,7 +27,7 @@ class ImageTask(SupervisedTask):
         data: the images.
         split: which of them are to train, to validate and to test on.
         batch_size: how many images a batch has at most.
-        loss, class_weights: see `objective`.
+        aim: loss, class_weights and known_counts, see `objective`.
 
     Raises:
         RunError: loss and weights do not suit the data.
@@ -40,11 +41,10 @@ class ImageTask(SupervisedTask):
         split: Split,
         *,
         batch_size: int = 64,
-        loss: str | None = None,
-        class_weights: str | None = None,
+        **aim: Unpack[Aim],
     ) -> None:
-        aim = objective(data.y[split.train], data.class_names, loss, class_weights)
-        super().__init__(data, aim, data.y, split, data.num_features, None)
+        found = objective(data.y[split.train], data.class_names, **aim)
+        super().__init__(data, found, data.y, split, data.num_features, None)
         self.batch_size = batch_size
         warn_of_bad_features(data.name, data.x.flatten(1))
 

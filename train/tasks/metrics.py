@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -34,6 +36,15 @@ class Metric:
     def score(self, value: float) -> float:
         """The number with its sign such that more is better."""
         return value if self.higher else -value
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation of a sample; of a single value the deviation is 0.
+
+    >>> mean_and_deviation([1.0, 3.0]), mean_and_deviation([2.0])
+    ((2.0, 1.4142135623730951), (2.0, 0.0))
+    """
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 METRICS = {

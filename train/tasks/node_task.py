@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from mpnn.datasets import NodeDataset
 from mpnn.native.dropout import dropout
 from mpnn.train.errors import RunError
 from mpnn.train.tasks.batches import shuffled_batches
-from mpnn.train.tasks.objective import objective
+from mpnn.train.tasks.objective import Aim, objective
 from mpnn.train.tasks.split import Split
 from mpnn.train.tasks.task import SupervisedTask, edge_features, warn_of_bad_features
 
@@ -29,7 +29,7 @@ class NodeTask(SupervisedTask):
         data: graph, features, answers and masks.
         input_dropout: probability to drop a feature of `x` in training, for models whose paper does so before
             the first layer.
-        loss, class_weights, known_counts: see `objective`.
+        aim: loss, class_weights and known_counts, see `objective`.
 
     Raises:
         RunError: the data has nothing to learn of nodes, or no masks, or loss and weights do not suit it.
@@ -41,17 +41,14 @@ class NodeTask(SupervisedTask):
         self,
         data: NodeDataset,
         input_dropout: float = 0.0,
-        *,
-        loss: str | None = None,
-        class_weights: str | None = None,
-        known_counts: bool = False,
+        **aim: Unpack[Aim],
     ) -> None:
         if data.y is None:
             raise RunError(f"{data.name} has no classes, labels or numbers of nodes to learn")
         masks = [data.train_mask, data.val_mask, data.test_mask]
         split = Split(*(mask.nonzero().flatten() for mask in masks if mask is not None))
-        aim = objective(data.y[split.train], data.class_names, loss, class_weights, known_counts)
-        super().__init__(data, aim, data.y, split, data.num_features, data.edge_dim)
+        found = objective(data.y[split.train], data.class_names, **aim)
+        super().__init__(data, found, data.y, split, data.num_features, data.edge_dim)
         self._dropped = InputDropout(data.x, input_dropout)
         self._edges = edge_features(data.edge_attr)
         warn_of_bad_features(data.name, data.x)
@@ -126,13 +123,13 @@ class InductiveNodeTask(NodeTask):
     Args:
         data: several graphs as one, made by `Graph.batch`.
         batch_size: how many graphs a batch has at most.
-        input_dropout, options: see `NodeTask`.
+        input_dropout, aim: see `NodeTask`.
     """
 
     def __init__(
-        self, data: NodeDataset, input_dropout: float = 0.0, *, batch_size: int = 2, **options: Any
+        self, data: NodeDataset, input_dropout: float = 0.0, *, batch_size: int = 2, **aim: Unpack[Aim]
     ) -> None:
-        super().__init__(data, input_dropout, **options)
+        super().__init__(data, input_dropout, **aim)
         self.batch_size, self.input_dropout = batch_size, input_dropout
         graph, owner = data.graph, data.graph.graph_index
         sizes = owner.bincount(minlength=graph.num_graphs).tolist()

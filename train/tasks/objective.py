@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,14 @@ from mpnn.train.errors import RunError
 from mpnn.train.tasks.metrics import METRICS, Metric
 
 LOSSES = ("cross_entropy", "bce", "mse", "mae", "huber")
+
+
+class Aim(TypedDict, total=False):
+    """What may be said of an objective, see `objective`: the keywords that tasks hand on to it."""
+
+    loss: str | None
+    class_weights: str | None
+    known_counts: bool
 
 
 class Objective(ABC):
@@ -63,9 +71,8 @@ def objective(
             "mae" or "huber" for numbers; None takes the first of these.
         class_weights: "balanced" (inversely proportional to how often a class is in y), or numbers divided by
             commas, one for each class; None weighs every item equally.
-
-        known_counts: of labels: as many are told of each item as it truly has, those with the highest scores,
-            which is how embeddings are compared since Perozzi et al. (2014); else all from 1/2 on.
+        known_counts: of an item that truly has n labels, the n with the highest scores are predicted, which
+            is how embeddings are compared since Perozzi et al. (2014); else all with a probability above 1/2.
 
     Raises:
         RunError: loss, class_weights or known_counts do not fit y.
@@ -80,7 +87,7 @@ def objective(
     if kind is Regression and class_weights is not None:
         raise RunError(f"class_weights is {class_weights!r}, but numbers have no classes: leave it out")
     if known_counts and kind is not MultiLabel:
-        raise RunError(f"known_counts is set, but {kind.what} is to be told: it is for several labels")
+        raise RunError(f"known_counts is set, but the data has {kind.what}: it is for several labels")
     aim = kind(tuple(names), loss or kind.losses[0], _weights(y, names, class_weights))
     if isinstance(aim, MultiLabel):
         aim.known_counts = known_counts
@@ -140,7 +147,7 @@ class MultiLabel(Objective):
         }
 
     def told(self, output: Tensor, y: Tensor) -> Tensor:
-        """Which labels are said to be there, bool like y: from 1/2 on, or as many as truly are."""
+        """Which labels are predicted, bool like y: those above 1/2, or as many as there truly are."""
         if not self.known_counts:
             return output > 0
         rank = output.argsort(dim=1, descending=True, stable=True).argsort(dim=1)

@@ -27,7 +27,7 @@ from mpnn.train import (
 )
 from mpnn.train.command import cli
 from mpnn.train.pictures import diagnosis as diagnosis_pictures
-from tests.train.command.test_commands import complaint
+from tests.train.conftest import Complaint
 
 
 def random_graph(seed: int = 0, nodes: int = 12, chance: float = 0.3) -> tuple[nx.Graph, Graph]:
@@ -277,16 +277,14 @@ def test_graphs_are_diagnosed_as_a_batch(tmp_path: Path, capsys: pytest.CaptureF
         (["diagnose"], "the following arguments are required: MODEL"),
     ],
 )
-def test_a_mistake_gets_one_sentence(
-    flags: list[str], sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert sentence in complaint(capsys, *flags)
+def test_a_mistake_gets_one_sentence(flags: list[str], sentence: str, complaint: Complaint) -> None:
+    assert sentence in complaint(*flags)
 
 
-def test_a_run_has_its_own_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_has_its_own_settings(tmp_path: Path, complaint: Complaint) -> None:
     flags = ["--epochs", "1", "--no-pictures", "--out", str(tmp_path / "run")]
     cli.main(["train", "node", *flags])
-    assert "layers is 3, but" in complaint(capsys, "explain", str(tmp_path / "run"), "--layers", "3")
+    assert "layers is 3, but" in complaint("explain", str(tmp_path / "run"), "--layers", "3")
 
 
 def test_every_layer_without_edge_inputs_can_be_explained(capsys: pytest.CaptureFixture[str]) -> None:

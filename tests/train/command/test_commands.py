@@ -16,6 +16,7 @@ from mpnn.datasets import DATASETS, Entry, NodeDataset, load
 from mpnn.models import CONVS
 from mpnn.train import NodeTask, load_model, preset, train
 from mpnn.train.command import cli, info
+from tests.train.conftest import Complaint
 from tests.train.toys import rings_and_stars, two_blocks
 
 
@@ -24,18 +25,6 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks, graphs = two_blocks(), rings_and_stars()
     monkeypatch.setitem(DATASETS, "blocks", Entry(lambda: blocks, "two blocks", False, ("edge",)))
     monkeypatch.setitem(DATASETS, "toy", Entry(lambda: graphs, "rings and stars", False, ("graph",)))
-
-
-def complaint(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
-    """Run a command that must fail with one sentence."""
-    capsys.readouterr()
-    try:
-        code = cli.main(list(flags))
-    except SystemExit as exit_:
-        code = exit_.code  # type: ignore[assignment]
-    out, err = capsys.readouterr()
-    assert (code, out, err.count("\n")) == (2, "", 1), err
-    return err
 
 
 def test_every_data_set_and_every_model_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +58,7 @@ def test_info_tells_of_a_backend_that_computes_wrong_or_not_at_all(
 
 
 def test_a_run_of_another_kind_is_called_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaint: Complaint
 ) -> None:
     monkeypatch.chdir(tmp_path)
     walks = ["--walks", "1", "--length", "4", "--dimensions", "4", "--splits", "1", "--no-pictures"]
@@ -82,13 +71,11 @@ def test_a_run_of_another_kind_is_called_so(
         ["explain"],
         ["train", "node", "--resume"],
     ):
-        assert complaint(capsys, *flags, "vectors") == no_model
-    assert complaint(capsys, "train", "embed", "--resume", "model") == (
+        assert complaint(*flags, "vectors") == no_model
+    assert complaint("train", "embed", "--resume", "model") == (
         "mpnn: model is a run of mpnn train node, not of embed\n"
     )
-    assert complaint(capsys, "train", "node", "--config", ".") == (
-        "mpnn: config . cannot be read: Is a directory\n"
-    )
+    assert complaint("train", "node", "--config", ".") == ("mpnn: config . cannot be read: Is a directory\n")
 
 
 def test_evaluate_prints_the_numbers_of_the_best_epoch(
@@ -179,24 +166,24 @@ def test_a_run_is_the_same_from_flags_from_toml_and_from_its_own_settings(tmp_pa
     ],
 )
 def test_a_settings_file_with_a_mistake_gets_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, sentence: str
+    tmp_path: Path, complaint: Complaint, content: str, sentence: str
 ) -> None:
     (tmp_path / "run.toml").write_text(content)
-    err = complaint(capsys, "train", "node", "--config", str(tmp_path / "run.toml"))
+    err = complaint("train", "node", "--config", str(tmp_path / "run.toml"))
     assert re.search(sentence, err)
 
 
-def test_other_mistakes_get_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_mistakes_get_one_sentence(tmp_path: Path, complaint: Complaint) -> None:
     train(preset("gcn", dataset="karate", epochs=1, runs=2), tmp_path / "two", draw=False)
     home, one = str(tmp_path / "two"), str(tmp_path / "two" / "seed-0")
-    assert "holds 2 runs: predict with one of them" in complaint(capsys, "predict", home, "--output", "x.csv")
-    assert "cannot be written: No such file" in complaint(capsys, "predict", one, "--output", "/no/where.csv")
-    assert "the following arguments are required: --output" in complaint(capsys, "predict", one)
-    assert "holds no run" in complaint(capsys, "evaluate", str(tmp_path))
-    assert "karate is embedded and reads no files" in complaint(capsys, "evaluate", one, "--data", home)
-    assert "no/such.toml cannot be read" in complaint(capsys, "train", "node", "--config", "no/such.toml")
-    resumed = complaint(capsys, "train", "node", "--resume", one, "--config", "x.toml")
+    assert "holds 2 runs: predict with one of them" in complaint("predict", home, "--output", "x.csv")
+    assert "cannot be written: No such file" in complaint("predict", one, "--output", "/no/where.csv")
+    assert "the following arguments are required: --output" in complaint("predict", one)
+    assert "holds no run" in complaint("evaluate", str(tmp_path))
+    assert "karate is embedded and reads no files" in complaint("evaluate", one, "--data", home)
+    assert "no/such.toml cannot be read" in complaint("train", "node", "--config", "no/such.toml")
+    resumed = complaint("train", "node", "--resume", one, "--config", "x.toml")
     assert "but a resumed run has its own" in resumed
     (tmp_path / "two" / "seed-1" / "best.pt").unlink()
-    assert "best.pt does not exist" in complaint(capsys, "evaluate", str(tmp_path / "two" / "seed-1"))
+    assert "best.pt does not exist" in complaint("evaluate", str(tmp_path / "two" / "seed-1"))
     assert json.loads((tmp_path / "two" / "config.json").read_text())["runs"] == 2

@@ -17,10 +17,10 @@ from mpnn.datasets import Columns, DataError, GraphDataset, NodeDataset, load
 from mpnn.models import GCNConv
 from mpnn.train import GraphTask, preset
 from mpnn.train.command import cli
-from mpnn.train.runs.build import build_model
-from mpnn.train.runs.kinds import make_task
+from mpnn.train.runs.build import build_model, make_task
 from mpnn.train.runs.run import load_data, prepare
 from tests.compare import assert_close
+from tests.train.conftest import Complaint
 
 WEIGHTS = {
     ("a", "b"): 0.5,
@@ -172,11 +172,9 @@ def test_a_model_that_reads_no_weights_trains_once_they_are_ignored(
     ],
 )
 def test_a_mistake_gets_one_sentence(
-    command: list[str], sentence: str, home: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str], sentence: str, home: Path, complaint: Complaint
 ) -> None:
-    assert cli.main([*command, "--edge-weight", "strength"]) == 2
-    complaint = capsys.readouterr().err
-    assert complaint.startswith("mpnn: ") and sentence in complaint and complaint.count("\n") == 1
+    assert sentence in complaint(*command, "--edge-weight", "strength")
 
 
 def test_a_column_that_is_not_there_or_holds_no_numbers_is_named(home: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -13,56 +11,17 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from mpnn.datasets import load
 from mpnn.models import CONVS
 from mpnn.train import Listener, NodeTask, Report, RunError, Settings, build_model, load_model, preset, train
 from mpnn.train.runs import folder
 from mpnn.train.runs.run import MAY_CHANGE
+from tests.train.breaks import PressesCtrlC, assert_goes_on, assert_same_run
 
 SHORT = preset("gat", dataset="karate", epochs=25, patience=None, hidden=4)
 FILES = {"config.json", "results.json", "metrics.csv", "best.pt", "last.pt"}
 PICTURES = {f"{name}.png" for name in ("curves", "embedding", "confusion", "roc", "graph")}
-
-
-def assert_same_content(ours: Any, theirs: Any, where: str) -> None:
-    """Raise unless two checkpoints hold the same numbers, bit by bit."""
-    if isinstance(theirs, dict):
-        assert ours.keys() == theirs.keys(), where
-        for key in theirs:
-            assert_same_content(ours[key], theirs[key], f"{where}/{key}")
-    elif isinstance(theirs, list):
-        assert len(ours) == len(theirs), where
-        for number, value in enumerate(theirs):
-            assert_same_content(ours[number], value, f"{where}/{number}")
-    elif isinstance(theirs, Tensor):
-        assert torch.equal(ours, theirs), where
-    else:
-        assert ours == theirs, where
-
-
-def assert_same_run(ours: Path, theirs: Path) -> None:
-    for name in ("config.json", "results.json", "metrics.csv"):
-        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
-    for name in ("best.pt", "last.pt"):
-        ours_holds, theirs_holds = (torch.load(home / name, weights_only=True) for home in (ours, theirs))
-        assert_same_content(ours_holds, theirs_holds, name)
-
-
-class PressesCtrlC(Listener):
-    """Interrupts in a given epoch of a given run."""
-
-    def __init__(self, epoch: int, number: int = 1, times: int = 1) -> None:
-        self.at, self.number, self.times, self.count = epoch, number, times, 0
-
-    def started(self, *_: Any) -> None:
-        self.count += 1
-
-    def epoch(self, row: dict[str, float]) -> None:
-        if (row["epoch"], self.count) == (self.at, self.number):
-            for _ in range(self.times):
-                os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_the_folder_holds_everything(tmp_path: Path) -> None:
@@ -79,13 +38,7 @@ def test_the_folder_holds_everything(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("epoch", [1, 9, 25])
 def test_a_resumed_run_has_the_numbers_of_one_without_a_break(tmp_path: Path, epoch: int) -> None:
-    train(SHORT, tmp_path / "whole", draw=False)
-    with pytest.raises(KeyboardInterrupt):
-        train(SHORT, tmp_path / "broken", draw=False, listener=PressesCtrlC(epoch))
-    assert len(torch.load(tmp_path / "broken" / "last.pt", weights_only=True)["history"]) == epoch
-    torch.manual_seed(99)  # nothing that was drawn in between may matter
-    train(resume=tmp_path / "broken", draw=False)
-    assert_same_run(tmp_path / "broken", tmp_path / "whole")
+    assert_goes_on(SHORT, tmp_path, epoch)
 
 
 def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(

@@ -16,9 +16,9 @@ from mpnn.datasets.synthetic import load_crowds
 from mpnn.models import GNN
 from mpnn.train import InductiveNodeTask, NodeTask, build_model, preset, train
 from mpnn.train.command import cli
-from mpnn.train.runs.kinds import make_task
-from mpnn.train.tasks import objective
-from tests.train.command.test_commands import complaint
+from mpnn.train.runs.build import make_task
+from mpnn.train.tasks.objective import objective
+from tests.train.conftest import Complaint
 from tests.train.toys import rings_and_stars
 
 
@@ -142,7 +142,7 @@ def test_tables_of_several_graphs_are_read_and_learned(
         (["--model", "rgcn"], "model is 'rgcn', which reads edge types, but karate has no edge types"),
         (["--model", "nn"], "model is 'nn', which reads edge features, but karate has none"),
         (["--batch-size", "2"], "batch_size is 2, but karate is one graph"),
-        (["--known-counts"], "known_counts is set, but one class for each is to be told"),
+        (["--known-counts"], "known_counts is set, but the data has one class for each"),
         (["--virtual-node", "--layers", "1"], "num_layers is 1, but must be at least 2 with virtual_node"),
         (
             [*KINDS, "--ignore", "use", "--part", "age"],
@@ -162,10 +162,10 @@ def test_a_mistake_gets_one_sentence(
     sentence: str,
     tables: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    complaint: Complaint,
 ) -> None:
     monkeypatch.chdir(tables)
-    assert sentence in complaint(capsys, "train", "node", *flags)
+    assert sentence in complaint("train", "node", *flags)
 
 
 @pytest.mark.parametrize("model", ["rgcn", "gine", "nn", "gat"])

@@ -19,7 +19,8 @@ from mpnn.models import CONVS, GIN, GraphClassifier
 from mpnn.train import GraphTask, Recipe, RunError, Split, fit, load_model, preset, train
 from mpnn.train.command import cli
 from tests.compare import assert_close
-from tests.train.runs.test_run import PressesCtrlC, assert_same_run
+from tests.train.breaks import assert_goes_on
+from tests.train.conftest import Complaint
 from tests.train.toys import rings_and_stars
 
 THIRDS = Split(torch.arange(40), torch.arange(40, 50), torch.arange(50, 60))
@@ -126,12 +127,7 @@ def test_numbers_of_graphs_are_learned(toy: GraphDataset) -> None:
 
 
 def test_a_resumed_run_has_the_numbers_of_one_without_a_break(tmp_path: Path) -> None:
-    train(SHORT, tmp_path / "whole", draw=False)
-    with pytest.raises(KeyboardInterrupt):
-        train(SHORT, tmp_path / "broken", draw=False, listener=PressesCtrlC(3))
-    torch.manual_seed(99)
-    train(resume=tmp_path / "broken", draw=False)
-    assert_same_run(tmp_path / "broken", tmp_path / "whole")
+    assert_goes_on(SHORT, tmp_path)
 
 
 def test_cross_validation_tests_on_every_graph_once(tmp_path: Path) -> None:
@@ -157,7 +153,7 @@ def test_every_model_classifies_graphs(tmp_path: Path, model: str) -> None:
 
 MISTAKES: list[tuple[list[str], str]] = [
     (["--dataset", "karate"], "task is 'graph', but karate is one graph: train node or edge on it"),
-    (["--split", "public"], "split is 'public', but nobody has published one of these graphs"),
+    (["--split", "public"], "split is 'public', but these graphs have none: take random"),
     (["--split", "per-class"], "split is 'per-class', but that is for nodes that have one class each"),
     (["--folds", "31"], "folds is 31, but there is a class of 30 graphs: take fewer folds"),
     (["--folds", "3", "--fold", "3"], "fold is 3, but there are 3 folds, 0..2"),
@@ -196,18 +192,11 @@ MISTAKES: list[tuple[list[str], str]] = [
 
 @pytest.mark.parametrize(("flags", "sentence"), MISTAKES, ids=lambda value: " ".join(value))
 def test_a_mistake_gets_one_sentence_and_exit_code_2(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    flags: list[str],
-    sentence: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaint: Complaint, flags: list[str], sentence: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     flags = flags if "--dataset" in flags else ["--dataset", "toy", *flags]
-    assert cli.main(["train", "graph", *flags]) == 2
-    complaint = capsys.readouterr().err
-    assert complaint.startswith("mpnn: ") and sentence in complaint
-    assert complaint.count("\n") == 1
+    assert sentence in complaint("train", "graph", *flags)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 
 from mpnn.train import METRICS, RunError
-from mpnn.train.tasks import objective
+from mpnn.train.tasks.objective import objective
 from tests.compare import assert_close
 
 OUTPUT = torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -15,7 +15,7 @@ from mpnn.models import CausalTransformer, RecurrentLM
 from mpnn.train import RunError, TextTask, load_model, preset, train
 from mpnn.train.command import cli
 from tests.compare import assert_close
-from tests.train.runs.test_run import PressesCtrlC, assert_same_run
+from tests.train.breaks import assert_goes_on
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
 SHORT = {"task": "text", "epochs": 3, "hidden": 16, "layers": 1, "context": 16, "steps": 5, "batch_size": 8}
@@ -113,12 +113,7 @@ def test_gradients_reach_back_to_the_beginning_of_the_piece_only() -> None:
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     model: str, corpus: str, tmp_path: Path
 ) -> None:
-    settings = preset(model, dataset=corpus, **SHORT)
-    train(settings, tmp_path / "whole", draw=False)
-    with pytest.raises(KeyboardInterrupt):
-        train(settings, tmp_path / "broken", draw=False, listener=PressesCtrlC(2))
-    train(resume=tmp_path / "broken", draw=False)
-    assert_same_run(tmp_path / "broken", tmp_path / "whole")
+    assert_goes_on(preset(model, dataset=corpus, **SHORT), tmp_path, 2)
 
 
 def test_a_model_writes(corpus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass, fields
 
 from mpnn.datasets import Columns
 from mpnn.train.errors import RunError
 from mpnn.train.inputs.features import FEATURES
+from mpnn.train.record import NO_COLUMNS, Record
 from mpnn.train.tasks.metrics import METRICS
 from mpnn.train.tasks.objective import LOSSES
 
-TASKS = ("node", "edge", "graph", "image", "text")
-ON_GRAPHS = ("node", "edge", "graph")
 MONITORS = ("loss", "both", "last", *METRICS)
 DECAYED = ("all", "first")
 OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 SCHEDULES = ("constant", "step", "cosine", "plateau")
 PREDICTED = ("links", "labels")
 DECODERS = ("dot", "mlp")
-AUTOENCODERS = ("gae", "vgae")
 SPLITS = ("public", "per-class", "random")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """Settings as `config.json` holds them.
-
-    Raises:
-        RunError: a whole number is so high that PyTorch and scikit-learn could not take it.
-    """
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int) and value > HIGHEST:
-                raise RunError(f"{field.name} is {value}, but should be at most {HIGHEST}")
-
-    def to_json(self) -> str:
-        """Text of `config.json`."""
-        return json.dumps(asdict(self), indent=2) + "\n"
-
-    @classmethod
-    def from_dict(cls, values: Any) -> Self:
-        """Read what `to_json` or a checkpoint holds, after checking every name and type in it."""
-        return cls(**checked_values(values, cls))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,16 +96,16 @@ class Recipe(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Recipe):
+class Options(Recipe):
     """A whole run: the data, the model, its recipe, and the seeds.
+
+    Which of these a kind of task has, only the list of kinds knows: `Settings` are options that its task has.
 
     Args:
         task: what is told apart or predicted: `"node"`, `"edge"`, `"graph"`, `"image"`, or `"text"`: its next
             character.
-        dataset, data: name of the data set, and the folder with its files.
-            Of a file of your own, dataset is its path, and these say what its columns are, see
-            `mpnn.datasets.Columns`: nodes, source, target, node_id, label, graph_id, part, edge_label,
-            edge_type, edge_weight, ignore, directed.
+        dataset, data: name of the data set, or the path of a file of your own; and the folder with its files.
+        columns: of a file of your own, which column is what.
         largest_component: drop the nodes that no path joins to the largest part of the graph; node and edge
             tasks only.
         features: what is made of the node features, see `mpnn.train.inputs.features`.
@@ -144,7 +116,7 @@ class Settings(Recipe):
         norm, jk, residual, virtual_node: normalisation, jumping knowledge, skips, and a node linked to all
             others, see `mpnn.models.GNN`.
         readout: how nodes become a graph: `"sum"`, `"mean"`, `"max"`, ...; graph tasks only.
-        embedding: channels of the vector of each node that links are told by; edge tasks only.
+        embedding: channels of the vector of each node, by which links are predicted; edge tasks only.
         decoder: how two such vectors become a link: `"dot"` or `"mlp"`; edge tasks only.
         predict: `"links"`: which there are, or `"labels"`: what is known of each edge, their classes or
             numbers; None is labels where there are some; edge tasks only.
@@ -172,25 +144,14 @@ class Settings(Recipe):
         runs: how many runs, each from a new start.
         device: `"cpu"`, `"cuda"`, ..., or `"auto"`: the GPU if there is one.
 
-    >>> Settings(dataset="karate", epochs=50).epochs
+    >>> Options(dataset="karate", epochs=50).epochs
     50
     """
 
     task: str = "node"
     dataset: str = "karate"
     data: str | None = None
-    nodes: str | None = None
-    source: str | None = None
-    target: str | None = None
-    node_id: str | None = None
-    label: str | None = None
-    graph_id: str | None = None
-    part: str | None = None
-    edge_label: str | None = None
-    edge_type: str | None = None
-    edge_weight: str | None = None
-    ignore: str | None = None
-    directed: bool = False
+    columns: Columns = NO_COLUMNS
     largest_component: bool = False
     features: str = "given"
     model: str = "gcn"
@@ -229,12 +190,6 @@ class Settings(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, tasks in ONLY_FOR.items():
-            if getattr(self, name) not in (None, False, "given") and self.task not in tasks:
-                raise RunError(
-                    f"{name} is {getattr(self, name)!r}, but {self.task} tasks have none: "
-                    f"{', '.join(tasks)} tasks have"
-                )
         if self.folds is None:
             if self.fold is not None:
                 raise RunError(f"fold is {self.fold}, but folds is not given: how many there are")
@@ -257,28 +212,6 @@ class Settings(Recipe):
     def num_runs(self) -> int:
         """How many single runs these settings are: each seed with each fold."""
         return self.runs * (1 if self.folds is None or self.fold is not None else self.folds)
-
-    @property
-    def columns(self) -> Columns:
-        """What the columns of a file of one's own are."""
-        return Columns(**{field.name: getattr(self, field.name) for field in fields(Columns)})
-
-
-def checked_values(values: Any, kind: type[Record]) -> dict[str, Any]:
-    """Return a dictionary of settings read from a file if every name and type in it is right.
-
-    Raises:
-        RunError: one is not.
-    """
-    known = {field.name: str(field.type) for field in fields(kind)}
-    if not isinstance(values, dict):
-        raise RunError(f"settings are of type {type(values).__name__}, but should be a dictionary")
-    for name in values.keys() - known:
-        raise RunError(f"settings hold {name!r}, which is none of {', '.join(known)}")
-    for name, value in values.items():
-        if type(value).__name__ not in _json_types(known[name]):
-            raise RunError(f"setting {name} is {value!r}, but should be of type {known[name]}")
-    return values
 
 
 LOWEST = {
@@ -317,33 +250,9 @@ CHOICES = {
     "schedule": SCHEDULES,
     "monitor": MONITORS,
     "decayed": DECAYED,
-    "task": TASKS,
     "loss": LOSSES,
     "split": SPLITS,
     "features": FEATURES,
     "decoder": DECODERS,
     "predict": PREDICTED,
 }
-ONLY_FOR = {
-    "readout": ("graph",),
-    "batch_size": ("node", "graph", "image", "text"),
-    "known_counts": ("node", "graph"),
-    "context": ("text",),
-    "steps": ("text",),
-    **dict.fromkeys(
-        ("features", "out_heads", "attention_dropout", "norm", "jk", "residual", "virtual_node"), ON_GRAPHS
-    ),
-    **dict.fromkeys(("split", "folds", "class_weights", "loss"), (*ON_GRAPHS, "image")),
-    "heads": (*ON_GRAPHS, "text"),
-    "embedding": ("edge",),
-    "decoder": ("edge",),
-    "predict": ("edge",),
-    "hits": ("edge",),
-    "self_links": ("edge",),
-    "largest_component": ("node", "edge"),
-}
-
-
-def _json_types(annotation: str) -> set[str]:
-    names = set(annotation.replace("None", "NoneType").split(" | "))
-    return names | {"int"} if "float" in names else names

@@ -1,0 +1,33 @@
+"""What tests of the command share."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pytest
+
+from mpnn.train.command import cli
+
+
+class Complaint(Protocol):
+    """Run a command that must fail with one sentence, before it has printed anything else, and return it."""
+
+    def __call__(self, *flags: str, silent: bool = True) -> str: ...
+
+
+@pytest.fixture
+def complaint(capsys: pytest.CaptureFixture[str]) -> Complaint:
+    """Runs a command that must fail; with `silent=False` it may fail in the middle of its work."""
+
+    def run(*flags: str, silent: bool = True) -> str:
+        capsys.readouterr()
+        try:
+            code: object = cli.main(list(flags))
+        except SystemExit as exit_:  # as argparse ends
+            code = exit_.code
+        out, err = capsys.readouterr()
+        assert (code, err.count("\n")) == (2, 1) and err.startswith("mpnn: "), err
+        assert out == "" or not silent, out
+        return err
+
+    return run

@@ -1,0 +1,139 @@
+"""Tasks on pairs of nodes: links, and what is known of edges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from mpnn.datasets import DATASETS, NodeDataset
+from mpnn.models import GAE, GNN, VGAE, PairMLP
+from mpnn.train.errors import RunError
+from mpnn.train.kinds.kind import Kind
+from mpnn.train.kinds.on_graphs import PARTS, STACK, layers, prepared, stack_options, width
+from mpnn.train.kinds.parts import draw_parts
+from mpnn.train.options import Options
+from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, ROC
+from mpnn.train.record import NO_COLUMNS
+from mpnn.train.tasks.edge_task import EdgeTask, LinkTask, labelled_pairs
+from mpnn.train.tasks.pairs import Pairs
+from mpnn.train.tasks.task import SupervisedTask
+
+SHARES = (0.05, 0.1)  # of links, Kipf & Welling's (2016)
+HITS = 20
+ABOUT_AUTOENCODERS = {
+    "gae": "graph autoencoder: GCN, links by dot products (Kipf and Welling, 2016)",
+    "vgae": "its variational form, which draws the vectors (Kipf and Welling, 2016)",
+}
+
+# Kipf & Welling, 2016, section 3: two GCN layers to 32, then 16 channels, 200 epochs, no dropout. Their
+# code leaves bags of words as they are, zeros and ones, and reconstructs the diagonal too.
+AUTOENCODER = {
+    "features": "binary",
+    "hidden": 32,
+    "embedding": 16,
+    "layers": 2,
+    "dropout": 0.0,
+    "lr": 0.01,
+    "weight_decay": 0.0,
+    "epochs": 200,
+    "monitor": "auc",
+    "self_links": True,
+}
+# For the others there is no published set of settings.
+OTHERS = {"hidden": 64, "layers": 2, "dropout": 0.2, "lr": 0.01, "weight_decay": 0.0, "epochs": 200}
+ATTENTION = OTHERS | {"hidden": 16, "heads": 4, "out_heads": 1}
+PRESETS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(ABOUT_AUTOENCODERS, AUTOENCODER),
+    **dict.fromkeys(("gat", "gatv2", "transformer"), ATTENTION),
+}
+
+
+def _models() -> dict[str, str]:
+    return layers() | ABOUT_AUTOENCODERS
+
+
+def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = PRESETS.get(model, OTHERS)
+    entry = DATASETS.get(asked.get("dataset", Options.dataset))
+    if found is AUTOENCODER and (entry is None or not entry.reads_files):
+        found = found | {"features": "given"}  # these need not be bags of words
+    return found
+
+
+def _model_for(asked: Mapping[str, Any]) -> str:
+    """The autoencoders know links only: answers of edges are learned by a layer."""
+    entry = DATASETS.get(asked["dataset"])
+    named = asked.get("columns", NO_COLUMNS).edge_label is not None
+    usual = "labels" if named or (entry is not None and entry.edge_labels) else "links"
+    return "gcn" if asked.get("predict", usual) == "labels" else "gae"
+
+
+def _make(options: Options, data: NodeDataset) -> LinkTask | EdgeTask:
+    data = prepared(options, data)
+    if data.graph.num_graphs > 1:
+        raise RunError(f"task is 'edge', but {data.name} is {data.graph.num_graphs} graphs: train node on it")
+    predict = options.predict or ("links" if data.edge_y is None else "labels")
+    return _link_task(options, data) if predict == "links" else _label_task(options, data)
+
+
+def _link_task(options: Options, data: NodeDataset) -> LinkTask:
+    for name, fits in (("loss", ("bce",)), ("class_weights", ())):
+        if getattr(options, name) not in (None, *fits):
+            raise RunError(f"{name} is {getattr(options, name)!r}, but links are learned by bce alone")
+    pairs = Pairs.of(data.graph)
+    split = draw_parts(options, SHARES, pairs.ends.size(1), None, "links").to(data.x.device)
+    hits = options.hits or HITS
+    return LinkTask(data, pairs, split, seed=options.seed, hits=hits, self_links=options.self_links)
+
+
+def _label_task(options: Options, data: NodeDataset) -> EdgeTask:
+    of_links = ["hits", "decoder"]
+    if options.model not in ABOUT_AUTOENCODERS:  # whose presets set self_links
+        of_links.append("self_links")
+    for name in of_links:
+        if getattr(options, name) not in (None, False, "mlp"):
+            raise RunError(f"{name} is {getattr(options, name)!r}, but that is for predicting links")
+    pairs, y = labelled_pairs(data)
+    split = draw_parts(options, SHARES, len(y), y, "edges")
+    return EdgeTask(data, pairs, y, split, loss=options.loss, class_weights=options.class_weights)
+
+
+def _build(options: Options, task: SupervisedTask) -> nn.Module:
+    labels, autoencoder = isinstance(task, EdgeTask), options.model in ABOUT_AUTOENCODERS
+    stack = stack_options(options, task, "gcn" if autoencoder else None)
+    if labels and autoencoder:
+        raise RunError(f"model is {options.model!r}, but that predicts links: take a layer for labels")
+    if autoencoder and options.decoder == "mlp":
+        raise RunError(f"decoder is 'mlp', but {options.model} has dot: take a layer, such as gcn, for mlp")
+    embedding, variational = options.embedding or options.hidden, options.model == "vgae"
+    encoder = GNN(
+        task.num_features,
+        width(options),
+        2 * embedding if variational else embedding,
+        jk=options.jk,
+        dropout=options.dropout,
+        **stack,
+    )
+    decoder = PairMLP(embedding, task.out_channels) if labels or options.decoder == "mlp" else None
+    return VGAE(encoder, decoder) if variational else GAE(encoder, decoder)
+
+
+EDGE = Kind(
+    name="edge",
+    about="predict links, classify edges, or predict their numbers",
+    data=NodeDataset,
+    dataset="cora",
+    model="gae",
+    models=_models,
+    make=_make,
+    build=_build,
+    options=(
+        *(*STACK, *PARTS, "largest_component"),
+        *("embedding", "decoder", "predict", "hits", "self_links"),
+    ),
+    published=_published,
+    model_for=_model_for,
+    pictures=(CURVES, CONFUSION, ROC),
+)

@@ -1,0 +1,79 @@
+"""Tasks on images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from mpnn.datasets import ImageDataset
+from mpnn.models import LeNet
+from mpnn.train.errors import RunError
+from mpnn.train.kinds.kind import Kind
+from mpnn.train.kinds.on_graphs import PARTS
+from mpnn.train.kinds.parts import chosen_shares, draw_parts
+from mpnn.train.options import Options
+from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, EMBEDDING, MISTAKES, ROC
+from mpnn.train.tasks.image_task import ImageTask
+from mpnn.train.tasks.split import Split, validation_split
+from mpnn.train.tasks.task import SupervisedTask
+
+SHARES = (0.1, 0.1)
+BATCH_SIZE = 64
+FIXED: dict[str, dict[str, Any]] = {"lenet": {"hidden": 84, "layers": 5, "act": "tanh", "dropout": 0.0}}
+# LeCun et al., 1998, did 20 passes by gradient descent with a step size for each weight; momentum
+# takes its place.
+PRESETS: dict[str, dict[str, Any]] = {
+    "lenet": FIXED["lenet"]
+    | {"optimizer": "sgd", "momentum": 0.9, "lr": 0.05, "schedule": "cosine", "weight_decay": 5e-4}
+    | {"batch_size": 64, "epochs": 15}
+}
+
+
+def _models() -> dict[str, str]:
+    return {"lenet": "LeNet-5: two convolutions, three linear layers (LeCun et al., 1998)"}
+
+
+def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    return PRESETS.get(model, {})
+
+
+def _make(options: Options, data: ImageDataset) -> ImageTask:
+    return ImageTask(
+        data,
+        _parts(options, data),
+        batch_size=options.batch_size or BATCH_SIZE,
+        loss=options.loss,
+        class_weights=options.class_weights,
+    )
+
+
+def _parts(options: Options, data: ImageDataset) -> Split:
+    """The published test part, if there is one and no other split is asked for; else all parts are drawn."""
+    if data.test_mask is None or options.split not in (None, "public") or options.folds is not None:
+        return draw_parts(options, SHARES, data.num_images, data.y, "images")
+    if options.test_share is not None:
+        raise RunError(f"test_share is {options.test_share}, but {data.name} has published what to test on")
+    val_share, _ = chosen_shares(options, SHARES)
+    return validation_split(data.test_mask, data.y, seed=options.seed, val_share=val_share, what="images")
+
+
+def _build(options: Options, task: SupervisedTask) -> nn.Module:
+    return LeNet(task.num_features, task.out_channels, task.data.size)
+
+
+IMAGE = Kind(
+    name="image",
+    about="classify images, or predict their numbers",
+    data=ImageDataset,
+    dataset="digits",
+    model="lenet",
+    models=_models,
+    make=_make,
+    build=_build,
+    options=(*PARTS, "batch_size"),
+    fixed=FIXED,
+    published=_published,
+    pictures=(CURVES, EMBEDDING, CONFUSION, ROC, MISTAKES),
+)
