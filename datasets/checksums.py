@@ -34,7 +34,7 @@ SHA256: dict[str, dict[str, str]] = {
         "ind.pubmed.test.index": "b101d421688bbaecbd82e8a18f1e282378d6830f3a37666f28ebc47f844341b5",
     },
 }
-# Files that hold nothing that runs: another one is read, with a warning.
+# Reading these files runs nothing in them: a file with another sum is read, with a warning.
 PUBLISHED: dict[str, str] = {
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
@@ -48,8 +48,8 @@ PUBLISHED: dict[str, str] = {
     "Homo_sapiens.mat": "8a32b88b0576276f02d7aaa3fd282e8617a3e6db8d39abb6212a283363bf1183",
     "input.txt": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
 }
-# Files that go round in several forms, packed or with other ends of lines: SHA-256 of the numbers in them. Of
-# Coauthor, ENZYMES, NCI1 and IMDB-BINARY nobody has published a sum, and none here is known to be right.
+# These files exist in several forms, packed or with other ends of lines: SHA-256 of the numbers in them.
+# Coauthor, ENZYMES, NCI1 and IMDB-BINARY have no published sum, and so none here.
 CONTENT: dict[str, str] = {
     "amazon_electronics_computers.npz": "5b46f3fa7a1231da6c6b63485901e8448fca2c7ff8245714e15c3cb764c40426",
     "amazon_electronics_photo.npz": "15aea76c0d51330f5ef6bd5d52cd367bc77695ad44110e8ea006de7642b94f62",

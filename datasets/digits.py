@@ -18,7 +18,7 @@ from mpnn.datasets.record import DataError
 NAMES = tuple(str(digit) for digit in range(10))
 PARTS = ("train", "t10k")  # to train and to test on
 UNSIGNED_BYTE = 8  # the type code of an IDX file
-# Mean and standard deviation of all pixels, white being 1; of MNIST's those of its training images.
+# Mean and standard deviation of the pixels, white being 1: of all digits, and of MNIST's training images.
 DIGITS, MNIST = (0.3053, 0.3760), (0.1307, 0.3081)
 
 

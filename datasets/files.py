@@ -97,7 +97,7 @@ def read_verified(path: Path, sha256: str) -> bytes:
 
 
 def published(path: Path) -> Path:
-    """Return the path, with a warning if the file is another one than the published one of that name."""
+    """Return the path; warn if a file of that name is published and this is another one."""
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
@@ -108,7 +108,7 @@ def published(path: Path) -> Path:
 
 
 def compare_content(path: Path, *content: np.ndarray[Any, Any] | csr_matrix) -> None:
-    """Warn if the numbers that were read are other ones than were published in a file of that name.
+    """Warn if a file of that name is published and holds other numbers than these.
 
     Unlike `published`, it compares the numbers and not the bytes: a file may be packed, hold 32 or 64 bits a
     number, and end its lines as on any system.
@@ -124,7 +124,7 @@ def compare_content(path: Path, *content: np.ndarray[Any, Any] | csr_matrix) -> 
 
 
 def _arrays(item: np.ndarray[Any, Any] | csr_matrix) -> Iterator[np.ndarray[Any, Any]]:
-    """The item itself, or of a matrix its width and its entries in their order, each once."""
+    """An array as it is; a matrix as its shape and its CSR arrays, with sorted columns and no entry twice."""
     if isinstance(item, np.ndarray):
         yield item
         return

@@ -17,7 +17,7 @@ class GraphDataset:
 
     Args:
         name: what it is called in tables and pictures.
-        graphs: who is linked to whom, in each.
+        graphs: the edges of each.
         x: features of each graph's nodes `[num_nodes, channels]`, equally wide in all.
         y: classes int64 `[num_graphs]`, or several labels each bool `[num_graphs, num_labels]`, or numbers
             floating point `[num_graphs, num_targets]`.

@@ -20,7 +20,7 @@ class ImageDataset:
         y: classes int64 `[num_images]`, or several labels each bool `[num_images, num_labels]`, or numbers
             floating point `[num_images, num_targets]`.
         class_names: the classes in the order of their numbers, the labels, or the targets.
-        test_mask: bool `[num_images]`: which are published to test on; None where nobody has said so.
+        test_mask: bool `[num_images]`: the published test part; None if none is published.
 
     Raises:
         DataError: shapes, types or class numbers do not fit together.

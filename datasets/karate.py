@@ -15,11 +15,11 @@ CLUBS = ("Mr. Hi", "Officer")
 def load_karate() -> NodeDataset:
     """Return the karate club (Zachary, 1977), embedded in networkx: no file, no download.
 
-    A node's features are its own number, one-hot: the graph alone must tell. Its class is the club that it
-    joined when the club broke up. The instructor (0) and the president (33), around whom the clubs formed,
-    are the only two labelled nodes, as in DGL's tutorial after Kipf & Welling (2017, appendix A); of the
-    other 16 members of each club, every fourth is for validation and the rest for the test. The split has no
-    randomness. Friendships count once: networkx's weights are not used.
+    A node's features are its own number, one-hot: only the graph tells the classes. Its class is the club
+    that it joined when the club broke up. The instructor (0) and the president (33), around whom the clubs
+    formed, are the only two labelled nodes, as in DGL's tutorial after Kipf & Welling (2017, appendix A); of
+    the other 16 members of each club, every fourth is for validation and the rest for the test. The split has
+    no randomness. Friendships count once: networkx's weights are not used.
 
     >>> data = load_karate()
     >>> data.train_mask.nonzero().flatten().tolist()

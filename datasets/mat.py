@@ -24,7 +24,7 @@ FILES = {"blogcatalog": "blogcatalog.mat", "ppi": "Homo_sapiens.mat"}
 def load_mat(name: str, data: str | Path | None = None) -> NodeDataset:
     """Return `"blogcatalog"` (Zafarani and Liu, 2009) or `"ppi"` (Grover and Leskovec, 2016).
 
-    There are no features: the one-hot degrees stand in. Edges go both ways, once each, without self loops.
+    Their features are one-hot degrees. Edges go both ways, once each, without self loops.
 
     Args:
         name: which graph.

@@ -63,7 +63,7 @@ def load_planetoid(name: str, data: str | Path | None = None) -> NodeDataset:
 def _read_raw(raw: Path, name: str) -> NodeDataset:
     contents = {file: read_verified(raw / file, sha256) for file, sha256 in SHA256[name].items()}
 
-    # The bytes that were verified are the bytes that are unpickled: nobody else can write to this folder.
+    # The bytes that were verified are the bytes that are unpickled: only this user can write to this folder.
     with tempfile.TemporaryDirectory(prefix="mpnn-") as private, warnings.catch_warnings():
         for file, content in contents.items():
             (Path(private) / file).write_bytes(content)
@@ -96,7 +96,7 @@ def _download(name: str) -> Path:
             try:
                 download_url(f"{Planetoid.url}/{file}", str(raw), log=False)
             except Exception as error:
-                # What was cut off must not be taken for the file next time.
+                # The next call must not take a part of a file for the whole.
                 (raw / file).unlink(missing_ok=True)
                 raise DataError(
                     f"{name} could not be downloaded ({type(error).__name__}: {error}): give the folder of "

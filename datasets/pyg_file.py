@@ -27,8 +27,8 @@ def read_pyg(path: Path, ignore: Collection[str] = ()) -> NodeDataset | GraphDat
     """Read a `Data`, a list of them, a dictionary of lists, or what `InMemoryDataset.save` wrote.
 
     One `Data` is a graph; its `train_mask`, `val_mask` and `test_mask`, if it has all three, are the split.
-    Of a list, y with a row for each node makes several graphs whose nodes are to be told apart, and y with
-    one row makes graphs to tell apart. A dictionary of the lists "train", "val" and "test" says which graphs
+    A list whose y have a row for each node is several graphs whose nodes are learned; a list whose y have one
+    row is graphs that are learned. A dictionary of the lists "train", "val" and "test" says which graphs
     are for what. Edges are as they are in the file. Of y, integers are classes, a matrix of 0 and 1 with
     several columns is labels, and other numbers are to be predicted. `edge_weight` weighs the edges;
     `edge_attr` of one dimension is a feature of width 1.
@@ -45,7 +45,7 @@ def read_pyg(path: Path, ignore: Collection[str] = ()) -> NodeDataset | GraphDat
         return _read(path, content, ignore)
     except DataError:
         raise
-    except Exception as error:  # what is damaged fails wherever it is touched, in whatever way
+    except Exception as error:  # a damaged file may fail at any access, with any error
         raise DataError(f"{path} cannot be used: {in_a_line(error)}") from error
 
 
@@ -82,8 +82,8 @@ def _load(path: Path) -> Any:
     from torch_geometric.data.data import Data, DataEdgeAttr, DataTensorAttr
     from torch_geometric.data.storage import GlobalStorage
 
-    # Containers of tensors, and all that a Data is made of: what else a file names is not looked up.
-    # Those that PyG itself has allowed already are left out, for leaving the context would take them back.
+    # A file may name these containers of tensors, which a Data is made of, and no other class. A class that
+    # PyG has allowed already is not added: the end of the context would forbid it again.
     allowed = torch.serialization.get_safe_globals()
     safe = [kind for kind in (Data, DataEdgeAttr, DataTensorAttr, GlobalStorage) if kind not in allowed]
     try:
@@ -99,7 +99,7 @@ def _load(path: Path) -> Any:
             f"{path} was not opened: it is damaged, or holds objects besides tensors and PyTorch Geometric's "
             "Data, which could run code; save the Data alone, by torch.save"
         ) from None
-    except Exception as error:  # of a damaged file, torch.load raises whatever comes
+    except Exception as error:  # for a damaged file torch.load raises many kinds of errors
         raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error
 
 
@@ -167,13 +167,13 @@ def _masks(graphs: Sequence[Any], ours: Sequence[Graph], parts: list[str]) -> di
         return {f"{part}_mask": torch.tensor([one == part for one in owner]) for part in PARTS}
     if len(graphs) == 1 and all(_has(graphs[0], mask) for mask in MASKS):
         masks = {mask: getattr(graphs[0], mask) for mask in MASKS}
-        # Of several splits side by side, the first.
+        # A mask with several columns holds several splits: the first is taken.
         return {name: mask[:, 0] if mask.dim() == 2 else mask for name, mask in masks.items()}
     return {}
 
 
 def _make_plain(graph: Any) -> None:
-    """Sparse features become dense, and an answer that is one number a tensor of it."""
+    """Make sparse features dense, and an answer that is a plain number a tensor."""
     for name in ("x", "y", *OF_EDGES, *MASKS):
         given = value = getattr(graph, name, None)
         if isinstance(value, Tensor) and value.is_meta:

@@ -22,18 +22,18 @@ class NodeDataset:
 
     Args:
         name: what it is called in tables and pictures.
-        graph: who is linked to whom; made by `Graph.batch`, it is several graphs, some to train on.
+        graph: the edges; a graph made by `Graph.batch` is several graphs, some of them to train on.
         x: features `[num_nodes, channels]`.
         y: what is to be learned of the nodes: classes int64 `[num_nodes]`, or several labels each bool
             `[num_nodes, num_labels]`, or numbers floating point `[num_nodes, num_targets]`, or None.
-        train_mask, val_mask, test_mask: bool `[num_nodes]`; a node is in one of them at most. None, all
-            three, where nobody has published a split.
+        train_mask, val_mask, test_mask: bool `[num_nodes]`; a node is in one of them at most. All three are
+            None if no split is published.
         class_names: the classes in the order of their numbers, the labels, or the targets.
         edge_attr: features of the edges `[num_edges, channels]`, or their weights `[num_edges]`, or None.
         edge_y: what is to be learned of the edges, in one of the forms of y, or None.
         edge_class_names: what its numbers or columns stand for.
-        known: bool `[num_nodes]`: whose y is known, None if all are; the others are not split up.
-        node_names: what the nodes are called in the file that they come from; without it, by their numbers.
+        known: bool `[num_nodes]`: the nodes whose y is known, None for all; the others are in no part.
+        node_names: what the nodes are called in their file; empty if they are called by their numbers.
 
     Raises:
         DataError: shapes, types or class numbers do not fit together.
@@ -149,7 +149,7 @@ def check_features(name: str, x: Tensor, rows: int) -> None:
 
 
 def check_target(name: str, y: Tensor | None, rows: int, names: tuple[str, ...]) -> None:
-    """Raise DataError unless y is one of classes, labels and numbers, and `names` are as many as it needs."""
+    """Raise DataError unless y is classes, labels or numbers, with a name for each class or column."""
     if y is None:
         return
     if y.dim() == 2 and y.size(0) == rows and (y.dtype == torch.bool or y.is_floating_point()):

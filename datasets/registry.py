@@ -32,8 +32,8 @@ class Entry:
         load: returns it.
         about: what it is, in a line.
         reads_files: whether it is read from files; then `load` takes `data`.
-        tasks: what it is for.
-        edge_labels: whether there is something to learn of its edges besides which there are.
+        tasks: the kinds of tasks that it is for.
+        edge_labels: whether its edges have classes, labels or numbers to learn.
     """
 
     load: Callable[..., Dataset]
@@ -63,11 +63,11 @@ DATASETS = {
     "blogcatalog": Entry(partial(load_mat, "blogcatalog"), "10,312 bloggers, 39 groups, several each", True),
     "ppi": Entry(partial(load_mat, "ppi"), "3,890 human proteins, 50 states, several each", True),
     "sbm": Entry(load_sbm, "300 nodes in 3 blocks, drawn; edges within or between", False, edge_labels=True),
-    "grid": Entry(load_grid, "400 nodes, each to tell its neighbours' mean; drawn", False),
+    "grid": Entry(load_grid, "400 nodes, each with the mean of its neighbours; drawn", False),
     "crowds": Entry(
         load_crowds, "24 graphs, 20 to train on; nodes with several labels each; drawn", False, ("node",)
     ),
-    "trees": Entry(load_trees, "200 trees, each to tell how many leaves it has; drawn", False, ("graph",)),
+    "trees": Entry(load_trees, "200 trees, each with its number of leaves; drawn", False, ("graph",)),
     "cycles": Entry(load_cycles, "200 trees, half of them closed to a cycle; drawn", False, ("graph",)),
     "mutag": _tu("MUTAG", "188 molecules, mutagenic or not"),
     "proteins": _tu("PROTEINS", "1,113 proteins, enzymes or not"),
@@ -90,11 +90,11 @@ def load(
     """Return the data set called `name`, one of `DATASETS`, or the one in a file or folder of yours.
 
     Args:
-        name: which one, or a path: with a folder in it, or with one of the endings that `load_own` reads.
-        data: the folder with its files; by default the one that the environment variable `MPNN_DATA` names,
-            else they are downloaded.
-        columns: of a file of yours, which column is what.
-        read: reads a file of yours.
+        name: which one, or the path of a file or folder of yours.
+        data: the folder with the files of a data set; by default the one that the environment variable
+            `MPNN_DATA` names; without either they are downloaded.
+        columns: which column of your file is what.
+        read: reads your file.
 
     Raises:
         DataError: the name is unknown, or files are missing or damaged.

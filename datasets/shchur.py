@@ -33,8 +33,8 @@ def load_shchur(name: str, data: str | Path | None = None) -> NodeDataset:
     Args:
         name: which graph.
         data: a folder that holds its file in `gnn_benchmark`, `raw` or directly; by default the folder that
-            the environment variable `MPNN_DATA` names. Nothing is downloaded. Pickles in it, as the names
-            of Coauthor's classes are, are left unread, and the classes numbered.
+            the environment variable `MPNN_DATA` names. Nothing is downloaded. A pickle in it, such as the
+            names of Coauthor's classes, is not read: classes are then called by their numbers.
 
     Raises:
         DataError: the file is missing or damaged.

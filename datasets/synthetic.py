@@ -1,4 +1,4 @@
-"""Data sets that are drawn, always the same: no files, and a model's answer can be known beforehand."""
+"""Data sets that are drawn from a seed: they need no files, and the right answers are computed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def load_sbm(
 ) -> NodeDataset:
     """Draw a stochastic block model (Holland et al., 1983): nodes of a block are linked more often.
 
-    Features are the block, one-hot, under noise twice as large. The classes of the nodes are their blocks,
-    those of the edges whether they stay within one.
+    Features are the block, one-hot, plus noise twice as large. The classes of the nodes are their blocks,
+    the class of an edge is whether it stays within a block.
 
     >>> load_sbm(blocks=2, size=10).class_names
     ('block 0', 'block 1')
@@ -43,7 +43,7 @@ def load_sbm(
 
 
 def load_grid(rows: int = 20, columns: int = 20, seed: int = 0) -> NodeDataset:
-    """Return a grid whose nodes have a random number each, and are to tell the mean of their neighbours'.
+    """Return a grid whose nodes have a random number each; the mean of its neighbours' is to be predicted.
 
     >>> load_grid(2, 2).graph.num_edges
     8
@@ -58,7 +58,7 @@ def load_grid(rows: int = 20, columns: int = 20, seed: int = 0) -> NodeDataset:
 
 
 def load_crowds(count: int = 24, seed: int = 0) -> NodeDataset:
-    """Draw 24 random graphs of 40 to 60 nodes, whose nodes are to tell which features their neighbours have.
+    """Draw 24 random graphs of 40 to 60 nodes, which have several labels each by their neighbours' features.
 
     Label k is there if the mean of feature k over the neighbours is above 0. As in the PPI data of Hamilton
     et al. (2017), 20 graphs are to train, 2 to validate and 2 to test on.
@@ -89,14 +89,14 @@ def load_crowds(count: int = 24, seed: int = 0) -> NodeDataset:
 
 
 def load_trees(count: int = 200, seed: int = 0) -> GraphDataset:
-    """Draw random trees of 8 to 20 nodes (Prüfer codes), which are to tell how many leaves they have."""
+    """Draw random trees of 8 to 20 nodes (Prüfer codes), whose number of leaves is to be predicted."""
     trees = _random_trees(count, seed)
     leaves = torch.tensor([[sum(1.0 for _, degree in tree.degree if degree == 1)] for tree in trees])
     return _with_degrees("trees", trees, leaves, ("leaves",))
 
 
 def load_cycles(count: int = 200, seed: int = 0) -> GraphDataset:
-    """Draw random trees, and give every second one an edge more, so that it has a cycle: which are they?"""
+    """Draw random trees; an edge more closes a cycle in every second one, which is its class."""
     trees = _random_trees(count, seed)
     y = torch.arange(count) % 2
     generator = torch.Generator().manual_seed(as_int("seed", seed))

@@ -20,7 +20,7 @@ from mpnn.datasets.text import read_text
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as they are in a file, and the line that each row stands in."""
+    """The cells of a file, and the line of each row."""
 
     path: Path
     header: list[str]
@@ -50,7 +50,7 @@ class Table:
 
 
 class Answers(NamedTuple):
-    """What is to be learned: y as in `NodeDataset`, its names, and bool `[count]`: where it is known."""
+    """What is to be learned: y and its names as in `NodeDataset`, and which rows have it, bool `[count]`."""
 
     y: Tensor
     names: tuple[str, ...]
@@ -97,7 +97,7 @@ def _lines(path: Path, reader: Any) -> Iterator[list[str]]:
 
 
 def label_columns(table: Table, asked: str) -> list[str]:
-    """The column of that name, else those that are divided by commas."""
+    """The columns that are asked for: one of that name, else several, divided by commas."""
     return [asked] if asked in table.header else [name.strip() for name in asked.split(",")]
 
 
@@ -150,7 +150,7 @@ def _several(table: Table, names: list[str]) -> Answers:
 
 
 def numbers(table: Table, used: set[str | None]) -> Tensor | None:
-    """The columns that are not used otherwise, `[num_rows, num_columns]`; None if there are none.
+    """The columns without another use as features, `[num_rows, num_columns]`; None if there are none.
 
     Raises:
         DataError: a cell in them is no number.

@@ -39,7 +39,7 @@ def read_text(path: Path) -> str:
 def read_numbers(
     path: Path, number: type[int] | type[float], separator: str | None = ","
 ) -> np.ndarray[Any, Any]:
-    """Read lines of numbers, `[num_lines, num_columns]`; blank lines and what is behind a # are left out.
+    """Read lines of numbers, `[num_lines, num_columns]`, without blank lines and comments behind a #.
 
     Args:
         path: the file.

@@ -20,7 +20,7 @@ class TextDataset:
 
     Args:
         name: what it is called in tables and pictures.
-        tokens: int64 `[length]`: which of the characters stands where.
+        tokens: int64 `[length]`: the number of each character.
         characters: all that occur, in order.
 
     Raises:

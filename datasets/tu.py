@@ -25,8 +25,8 @@ Array = np.ndarray[Any, Any]
 def load_tu(name: str, data: str | Path | None = None, *, attributes: bool = False) -> GraphDataset:
     """Return a data set of the TU collection, such as `"MUTAG"`.
 
-    Features are the one-hot labels of the nodes, behind their attributes where those are asked for; where
-    there are neither, the one-hot degrees (Xu et al., 2019). Self loops are dropped, and an edge that the
+    Features are the attributes of the nodes, if they are asked for, then their one-hot labels; without either
+    their one-hot degrees (Xu et al., 2019). Self loops are dropped, and an edge that the
     file lists twice is there once. Edge labels, one-hot, become `edge_attr`.
 
     Args:
@@ -96,7 +96,7 @@ def read_tu(raw: Path, name: str, *, attributes: bool = True) -> GraphDataset:
 
 
 def _edges(path: Path, owner: Array) -> tuple[Tensor, Array]:
-    """Edges sorted by source, each once, and which line each stands in."""
+    """Edges sorted by source, each once, and the line of each in the file."""
     ends = _numbers(path, int) - 1
     bad = (ends < 0) | (ends >= len(owner))
     if ends.shape[1] != 2 or bad.any():

@@ -8,7 +8,7 @@ class RunError(RuntimeError):
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether it says that memory is used up; on the CPU PyTorch has no type of its own for that.
+    """Whether an error says that memory is used up; PyTorch has no type of error for that on the CPU.
 
     >>> is_out_of_memory(MemoryError())
     True

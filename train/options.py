@@ -23,7 +23,7 @@ SPLITS = ("public", "per-class", "random")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Record):
-    """How a model is trained, whatever it is and whatever it learns.
+    """How a model is trained; the same settings for every model and task.
 
     Args:
         optimizer: `"adam"`, `"adamw"`, `"sgd"`, `"adagrad"` or `"rmsprop"`.
@@ -31,20 +31,21 @@ class Recipe(Record):
         momentum: of sgd and rmsprop.
         nesterov: look ahead by the momentum; sgd only.
         weight_decay: L2 penalty, added to the gradient as in the papers (by adamw: taken off the weights).
-        decayed: whose weights it falls on: `"all"` layers', or the `"first"` layer's only.
+        decayed: the layers that have this penalty: `"all"`, or only the `"first"`.
         l1: L1 penalty: this times the sum of all absolute weights is added to the loss.
         clip: the largest norm of the gradient of all parameters together; None does not clip.
         schedule: of the learning rate: `"constant"`; `"step"`: times `decay` every `decay_every` epochs;
             `"cosine"`: down to zero at the last of `epochs`; `"plateau"`: times `decay` whenever the
             validation loss has not fallen for `decay_every` epochs.
         decay, decay_every: of `"step"` and `"plateau"`.
-        warmup: for so many epochs at the beginning the learning rate rises linearly.
+        warmup: the number of epochs at the beginning in which the learning rate rises linearly.
         epochs: how many at most.
-        patience: stop after so many epochs without progress on the validation items; None never stops.
+        patience: the number of epochs without progress on the validation items after which to stop; None goes
+            on to the last.
         monitor: what progress is: `"loss"` falls; a metric such as `"accuracy"` gets better (ties: the lower
-            loss); or `"both"`, as in the code of Veličković et al. (2018): neither the loss nor the task's
-            first metric, whichever it is, gets worse than its best so far, and a new best model needs both.
-            With `"last"` nothing is watched: the model of the last epoch is kept.
+            loss); or `"both"`, as in the code of Veličković et al. (2018): the loss or the task's first
+            metric is at least as good as its best so far, and a new best model needs both. With `"last"` the
+            model of the last epoch is kept.
 
     Raises:
         RunError: a value out of its range, or one that another one leaves without effect.
@@ -99,15 +100,13 @@ class Recipe(Record):
 class Options(Recipe):
     """A whole run: the data, the model, its recipe, and the seeds.
 
-    Which of these a kind of task has, only the list of kinds knows: `Settings` are options that its task has.
+    Each kind of task has some of these. `Settings` are options that are checked to be those of their task.
 
     Args:
-        task: what is told apart or predicted: `"node"`, `"edge"`, `"graph"`, `"image"`, or `"text"`: its next
-            character.
+        task: the kind of task: `"node"`, `"edge"`, `"graph"`, `"image"`, `"text"`, or another one of `KINDS`.
         dataset, data: name of the data set, or the path of a file of your own; and the folder with its files.
         columns: of a file of your own, which column is what.
-        largest_component: drop the nodes that no path joins to the largest part of the graph; node and edge
-            tasks only.
+        largest_component: keep only the largest connected component of the graph; node and edge tasks only.
         features: what is made of the node features, see `mpnn.train.inputs.features`.
         model: name of the model, or of the convolution that it is a stack of, see `mpnn.models`.
         hidden: channels of a hidden layer; of each head, where there are heads.
@@ -123,23 +122,22 @@ class Options(Recipe):
         hits: k of the metric Hits@k of links; edge tasks only.
         self_links: in training, each node is linked with itself too; edge tasks only.
         dropout: probability, on the input of every layer and on attention weights.
-        attention_dropout: of attention weights, where it is another.
+        attention_dropout: probability on attention weights, if it is another one.
         act: activation between the layers.
-        loss, class_weights: see `tasks/objective.py`.
-        known_counts: tell so many labels of each node or graph as it truly has, see `tasks/objective.py`.
-        batch_size: graphs, images or pieces of text in a batch; of node tasks, if there are several graphs.
+        loss, class_weights, known_counts: see `mpnn.train.objective`.
+        batch_size: graphs, images or pieces of text in a batch; in node tasks only for several graphs.
         context: characters that a piece of text has; text tasks only.
         steps: batches in an epoch; text tasks only.
         split: `"public"`: the one that was published with the data; `"per-class"`: of each class 20 nodes to
             train and 30 to validate on, as Shchur et al. (2018); `"random"`: by shares. None is public where
             there is one, else random. All but the public one depend on the seed.
         val_share, test_share: of a random split, the share of the items to validate and to test on.
-        folds: cross-validation: train so many times, each time another part is to test on; `val_share` is
-            then the share of the other parts.
-        fold: do only this one of them, counted from 0.
-        shared_epoch: cross-validation as Xu et al. (2019): there is no part to validate on, the fold is both
-            that and the test; what counts is the epoch in which the mean over all folds is best. That mean is
-            the best of as many as there are epochs, and higher than what new data would give.
+        folds: the number of parts of a cross-validation, each of which is to test on once; `val_share` is
+            then a share of the other parts.
+        fold: test on this part only, counted from 0.
+        shared_epoch: cross-validation as Xu et al. (2019): models are validated on the part that they are
+            tested on, and the epoch with the best mean over all folds is reported. That mean is chosen by the
+            test, and higher than what new data would give.
         seed: of the first run; the following runs count up from it.
         runs: how many runs, each from a new start.
         device: `"cpu"`, `"cuda"`, ..., or `"auto"`: the GPU if there is one.

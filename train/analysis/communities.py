@@ -23,9 +23,9 @@ def communities(graph: Graph, method: str, count: int | None = None, *, seed: in
     Edges count in both directions, once each, and not from a node to itself.
 
     Args:
-        graph: who is linked to whom.
+        graph: the edges.
         method: one of `COMMUNITIES`.
-        count: how many groups there are to be; "spectral" and "deepwalk" need it, the others find it out.
+        count: the number of groups; "spectral" and "deepwalk" need it, the others find it out.
         seed: of all random numbers.
 
     Shapes: -> int64 `[num_nodes]`, the number of each node's group, from 0.
@@ -114,7 +114,7 @@ def _deepwalk(graph: Graph, count: int, seed: int) -> Tensor:
     return torch.from_numpy(model.fit_predict(vectors.cpu().numpy())).long()
 
 
-# By name: whether it must be told how many there are, a line about it, and what does it.
+# By name: whether a method needs the number of groups, a line about it, and its function.
 COMMUNITIES: dict[str, tuple[bool, str, Callable[[Graph, int, int], Tensor]]] = {
     "label-propagation": (
         False,

@@ -17,7 +17,7 @@ def linear_probe(
 
     One label at a time against the rest, with scikit-learn's penalty (C = 1). Of a vector with k labels the k
     most likely ones are predicted, as in the protocol of Tang and Liu (2009) that DeepWalk and node2vec were
-    measured by: how many there are is known, which is easier than life.
+    measured by. The number of labels is given, which makes it easier than a prediction in practice.
 
     Args:
         vectors: `[count, channels]`.

@@ -15,7 +15,7 @@ from mpnn.aggregate.reduce import add_rows_
 from mpnn.models import AttentionalAggregation, GlobalPool
 
 POOLING = (GlobalPool, AttentionalAggregation)
-MOST_NODES = 3000  # of more, a random part stands for all pairs
+MOST_NODES = 3000  # a larger graph is measured on a random part of its nodes
 CHUNK = 1 << 22  # numbers in a block of distances
 ALIKE = 1e-12  # a cosine distance below this is rounding
 
@@ -55,8 +55,8 @@ def over_smoothing(
         model: called as `model(x, graph, **edges)`.
         x: `[num_nodes, in_channels]`.
         graph: with both directions of each edge.
-        seed: of the 3000 nodes that stand for all, where there are more.
-        **edges: `edge_attr` and whatever else the model takes.
+        seed: of the 3000 nodes that are drawn from a larger graph.
+        **edges: `edge_attr` and other keywords of the model.
 
     >>> from mpnn.models import GNN
     >>> path = Graph(torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]))
@@ -165,7 +165,7 @@ def mean_average_distance(x: Tensor, graph: Graph | None = None) -> Tensor:
     """MAD: the mean cosine distance between the states of nodes (Chen et al., 2020, eqs. 2 to 4), a scalar.
 
     First over each node's partners, of those pairs whose distance is not 0, then over the nodes that have
-    any; 0 if nobody has.
+    any; 0 if no node has.
 
     Args:
         x: `[num_nodes, channels]`.

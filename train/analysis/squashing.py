@@ -1,4 +1,4 @@
-"""Over-squashing: how little of far nodes comes through, and the edges that are to blame."""
+"""Over-squashing: how little a node's output depends on far nodes, and which edges are the bottlenecks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def jacobian_norms(function: Callable[[Tensor], Tensor], x: Tensor, node: int) -
     Args:
         function: from x to `[num_nodes, channels]`: a model in evaluation mode on some graph.
         x: `[num_nodes, in_channels]`, where the derivative is taken.
-        node: whose output.
+        node: the node whose output it is.
 
     Returns:
-        `[num_nodes]`, 0 where nothing of j comes through.
+        `[num_nodes]`, 0 where the output does not depend on j.
 
     >>> path = Graph(torch.tensor([[0, 1], [1, 2]]), num_nodes=3)
     >>> import mpnn
@@ -64,7 +64,7 @@ def influence_by_distance(
     Args:
         function, x: see `jacobian_norms`.
         graph: what distances are measured on.
-        nodes: whose outputs are looked at.
+        nodes: the nodes whose outputs are derived.
 
     Returns:
         Distance, mean norm and number of pairs, from distance 0 on.
@@ -114,7 +114,7 @@ def balanced_forman_curvature(graph: Graph, edges: Tensor | None = None) -> Tens
 
 
 def neighbour_sets(graph: Graph) -> list[set[int]]:
-    """Who is next to whom, whatever the direction; nobody is next to themselves."""
+    """The neighbours of each node in either direction, without the node itself."""
     near: list[set[int]] = [set() for _ in range(graph.num_nodes)]
     for i, j in graph.edge_index.T.tolist():
         if i != j:

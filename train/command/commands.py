@@ -75,7 +75,7 @@ def evaluate(arguments: dict[str, Any]) -> int:
 
 
 def predict(arguments: dict[str, Any]) -> int:
-    """Write what the best model of a run says of every item."""
+    """Write the predictions of the best model of a run for every item."""
     output = Path(arguments["output"])
     home = Path(arguments["run"])
     settings = read_config(home)

@@ -54,7 +54,7 @@ def run(flags: dict[str, Any]) -> int:
         if needs_count and wanted is None and "method" not in flags:
             continue
         begun = time.monotonic()
-        # A count that was given reaches a single method as it is, which says so if it cannot use it.
+        # A single method gets the count that was given, and raises if it cannot use it.
         count = wanted if needs_count else flags.get("count") if "method" in flags else None
         found = communities(data.graph, method, count, seed=flags.get("seed", 0))
         seconds = time.monotonic() - begun

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on, and when it is done."""
+"""The progress of a run on the screen, and its summary."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ABOUT = {
 
 
 class Display(run.Listener):
-    """A progress bar on a terminal (on stderr), and a summary (on stdout) wherever it goes."""
+    """A progress bar on stderr, if that is a terminal, and a summary on stdout."""
 
     def __init__(self, runs: int = 1) -> None:
         self.out = say.console()
@@ -72,7 +72,7 @@ class Display(run.Listener):
         self.run += 1
         name = f"run {self.run}/{self.runs}" if self.runs > 1 else "training"
         self.bar.reset(self.task, description=name, total=settings.epochs, numbers="")
-        self.bar.start()  # not before: what is printed would stand in its line
+        self.bar.start()  # only now: a line printed earlier would break the bar
 
     def epoch(self, row: state.Row) -> None:
         """Move the bar."""

@@ -1,4 +1,4 @@
-"""`mpnn train embed`: its flags, and what a person sees of it."""
+"""`mpnn train embed`: its flags, its progress and its summary."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def run(flags: dict[str, Any]) -> int:
             f"[bold]{settings.model}[/bold]: {settings.walks} walks of {settings.length} from each node, "
             f"{settings.dimensions} dimensions"
         )
-        bar.start()  # not before: what is printed would stand in its line
+        bar.start()  # only now: a line printed earlier would break the bar
 
     task = bar.add_task("walks", total=settings.walks, numbers="")
 

@@ -47,7 +47,7 @@ def add_command(
     description: str | None = None,
     epilog: str | None = None,
 ) -> argparse.ArgumentParser:
-    """Add a command that runs a function on its flags; flags that are not given are not among them."""
+    """Add a command that calls `run` with the flags that were given, and no others."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=about,
@@ -131,7 +131,7 @@ def _add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     add("--self-links", action="store_true", help="in training, each node is linked with itself too (edge)")
     add("--loss", choices=LOSSES, help="what is made small (default: the first that suits the data)")
     add("--class-weights", metavar="W", help="balanced, or numbers divided by commas")
-    add("--known-counts", action="store_true", help="tell so many labels of each item as it truly has")
+    add("--known-counts", action="store_true", help="predict as many labels of an item as it truly has")
     add("--batch-size", type=int, metavar="N", help="graphs, images or pieces of text in a batch")
     add("--context", type=int, metavar="N", help="characters in a piece of text (text)")
     add("--steps", type=int, metavar="N", help="batches in an epoch (text)")
@@ -178,7 +178,7 @@ def add_file_flags(add: Callable[..., Any]) -> None:
 
 
 def drawn(flags: dict[str, Any]) -> bool | str:
-    """Take what the flags say of pictures out of them: False for none, else their format."""
+    """Take the flags of pictures out of the flags, and return False for no pictures, else their format."""
     kind, none = flags.pop("pictures", None), flags.pop("no_pictures", False)
     if none and kind is not None:
         raise RunError(f"pictures is {kind!r}, but with no_pictures nothing is drawn: leave one of them out")
@@ -196,6 +196,6 @@ def absolute_paths(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def columns_of(flags: dict[str, Any]) -> Columns:
-    """What the flags say of the columns of a file of one's own."""
+    """Which column of your own file is what, from the flags."""
     columns: Columns = gathered(flags).get("columns", NO_COLUMNS)
     return columns

@@ -48,7 +48,7 @@ def _verdict(backend: str) -> str:
     began = time.perf_counter()
     try:
         worst = max(_difference(layer, backend) for layer in ("gcn", "gat", "sage") if layer in CONVS)
-    except Exception as error:  # whatever goes wrong in there is what the test is to report
+    except Exception as error:  # the test reports every kind of failure
         return f"failed: {type(error).__name__}: {error}"
     seconds = time.perf_counter() - began
     if worst > TOLERANCE:

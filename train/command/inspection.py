@@ -1,4 +1,4 @@
-"""`mpnn explain` and `mpnn diagnose`: a model under the magnifying glass."""
+"""`mpnn explain` and `mpnn diagnose`: what a model runs on, and how its nodes depend on each other."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from mpnn.train.pictures.style import FORMATS, save_picture
 from mpnn.train.tasks.node_task import node_names
 
 SMOOTHING, SQUASHING = "smoothing", "squashing"
-NODES = 16  # whose outputs are derived
-EDGES = 2000  # whose curvature is computed
+NODES = 16  # the outputs of so few are derived
+EDGES = 2000  # the curvature of so few is computed
 
 
 def explain(arguments: dict[str, Any]) -> int:

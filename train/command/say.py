@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-WIDE = 1000  # columns of a file or a pipe, which have no edge to break lines at
-UNBROKEN = 18  # letters: no shorter cell of a table is broken
+WIDE = 1000  # columns of a file or a pipe, whose lines are not broken
+UNBROKEN = 18  # letters: a cell of a table with at most so many is not broken
 
 
 def console() -> Console:
@@ -22,7 +22,7 @@ def console() -> Console:
 
 
 def replace_strange_letters() -> None:
-    """Let letters that the output's encoding has not be question marks, not errors."""
+    """Print a letter that the output's encoding lacks as a question mark, in place of an error."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
@@ -33,7 +33,7 @@ def table(*headers: str) -> Rows:
 
 
 class Rows:
-    """A table; where its words have no room beside each other, each row is a list of its own.
+    """A table; if the columns are too wide for the terminal, each row becomes a list.
 
     Args:
         headers: of the columns; the first one names the rows.
@@ -47,7 +47,7 @@ class Rows:
         self.rows.append(cells)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """As a table or as lists, by the room that there is."""
+        """As a table if it fits into the width, else as lists."""
         columns = list(zip(self.headers, *self.rows, strict=True))
         least = [max(map(_least_width, (*header.split(), *cells))) for header, *cells in columns]
         room = options.max_width - 2 * (len(columns) - 1)
@@ -71,7 +71,7 @@ class Rows:
 
 
 def _least_width(cell: str) -> int:
-    """Of a short cell, such as a number with its unit, all of it, else of its longest word."""
+    """The width of a short cell, such as a number with its unit, else that of its longest word."""
     return len(cell) if len(cell) <= UNBROKEN else max(map(len, cell.split()))
 
 

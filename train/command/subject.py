@@ -59,7 +59,7 @@ def find_subject(model: str, flags: Mapping[str, Any]) -> Subject:
     home = Path(model)
     if (home / CONFIG).is_file():
         for name in flags.keys() - {"data", "device"}:
-            raise RunError(f"{name} is {flags[name]!r}, but {model} is a run, which has settings of its own")
+            raise RunError(f"{name} is {flags[name]!r}, but {model} is a run, which has its own settings")
         first = next(place for _, place in runs_of(read_config(home), home))
         found, task, settings = load_model(first, flags.get("device", "auto"), flags.get("data"))
         return Subject(found, task, settings, first)
@@ -77,7 +77,7 @@ def find_subject(model: str, flags: Mapping[str, Any]) -> Subject:
 
 
 def _task_of(given: Mapping[str, Any]) -> str:
-    """What is usually learned of the data."""
+    """The usual kind of task for the data."""
     data = load(given["dataset"], given.get("data"), columns_of(dict(given)))
     if isinstance(data, NodeDataset):
         return "edge" if data.y is None else "node"

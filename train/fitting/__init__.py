@@ -1,1 +1,1 @@
-"""How it is learned: the loop and what stands around it."""
+"""How a model learns: the loop, the optimiser, checkpoints and when to stop."""

@@ -54,7 +54,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise RunError(f"{path} does not exist: there is no checkpoint to go on from") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
-    except Exception:  # of a damaged file, torch.load raises whatever comes
+    except Exception:  # for a damaged file torch.load raises many kinds of errors
         raise RunError(f"{path} is not a checkpoint of mpnn, or is damaged") from None
     if not isinstance(state, dict):
         raise RunError(f"{path} is not a checkpoint of mpnn: it holds a {type(state).__name__}")
@@ -77,7 +77,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Put the generators back to where they were."""
+    """Put the generators back into a state that `random_state` returned."""
     torch.set_rng_state(state["cpu"].cpu())
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])

@@ -13,7 +13,7 @@ DECAY, STEP, PLATEAU = 0.5, 50, 10
 def learning_rate(recipe: Recipe, done: int, val_losses: Iterable[float] = ()) -> float:
     """Learning rate of the epoch that follows `done` others.
 
-    It has no memory of its own: a resumed run computes what the interrupted one did.
+    It depends on its arguments alone: a resumed run computes what the interrupted one did.
 
     Args:
         recipe: how to train.

@@ -137,7 +137,7 @@ def _epoch(state: State, task: Task, recipe: Recipe, watched: Metric) -> Row:
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     state.model.train()
-    # Read at the end: a GPU goes on meanwhile.
+    # The losses are read once, at the end: a GPU works on meanwhile.
     values = [_finite(loss, "loss", number) for loss in torch.stack(_steps(state, task, recipe)).tolist()]
     state.model.eval()
     row: Row = {"epoch": number, "train_loss": sum(values) / len(values), **task.evaluate(state.model)}
@@ -147,7 +147,7 @@ def _epoch(state: State, task: Task, recipe: Recipe, watched: Metric) -> Row:
 
 
 def _steps(state: State, task: Task, recipe: Recipe) -> list[Tensor]:
-    """A step on each batch of an epoch; the losses. Nothing here waits for a GPU."""
+    """Take a step on each batch of an epoch, and return the losses, without waiting for a GPU."""
     losses: list[Tensor] = []
     for batch in task.batches():
         state.optimizer.zero_grad()

@@ -40,7 +40,7 @@ class EarlyStopping:
         return best
 
     def memory(self) -> dict[str, float]:
-        """What was seen so far, for a checkpoint; the rest are settings."""
+        """The values that change from epoch to epoch, for a checkpoint."""
         return {name: getattr(self, name) for name in ("lowest_loss", "highest_score", "waited")}
 
     def recall(self, memory: dict[str, float]) -> None:

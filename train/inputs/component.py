@@ -1,4 +1,4 @@
-"""The part of a graph that hangs together."""
+"""The largest part of a graph in which every node is reached from every other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mpnn.datasets import NodeDataset
 def largest_component(data: NodeDataset) -> NodeDataset:
     """Return the data of the largest connected component, its nodes in the same order.
 
-    Edges are followed both ways. Of several components of that size it is the one with the first node.
+    Edges are followed both ways. Of several components of that size the one with the lowest node is taken.
 
     >>> from mpnn.datasets import load
     >>> largest_component(load("karate")).num_nodes

@@ -16,9 +16,9 @@ from mpnn.train.inputs.features import Graphs
 
 
 def with_edge_inputs(data: Graphs, model: str) -> Graphs:
-    """Return the data with types, features or weights of edges, whichever the model reads, and no others.
+    """Return the data with those of types, features and weights of edges that the model reads, and no others.
 
-    One-hot features are types, and types are one-hot features. Where a model can do without, it does.
+    One-hot features are types, and types are one-hot features. A model that can do without them gets none.
 
     Raises:
         RunError: the model cannot do without edge types, and there are none, or edges have weights, which it

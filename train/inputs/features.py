@@ -1,4 +1,4 @@
-"""Features as a model wants them, whatever the data set gives."""
+"""Features of nodes, changed as the settings ask for."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def with_features(data: Graphs, how: str) -> Graphs:
     """Return the data with its node features changed.
 
     Args:
-        data: one graph, or many, which are changed alike.
+        data: one graph, or many, which are changed together.
         how: "given" as they are; "binary": 1 where there is anything, as in a bag of words; "rows": each row
             divided by its sum; "standard": each column with mean 0 and variance 1 over all nodes.
 
     Raises:
-        RunError: features below zero, which "binary" and "rows" make no sense for.
+        RunError: `how` is "binary" or "rows", and there are features below zero.
 
     >>> from mpnn.datasets import load
     >>> with_features(load("karate"), "rows").x.sum(dim=1).unique()

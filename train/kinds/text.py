@@ -84,7 +84,7 @@ def _read(path: Path, columns: Columns) -> TextDataset:
 
 TEXT = Kind(
     name="text",
-    about="tell the next character of a text",
+    about="predict the next character of a text",
     data=TextDataset,
     dataset="shakespeare",
     model="transformer",

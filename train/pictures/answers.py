@@ -114,7 +114,7 @@ def graph_picture(
     """Draw a small graph by springs (Fruchterman and Reingold, 1991).
 
     Args:
-        graph: who is linked to whom.
+        graph: the edges.
         classes: `[num_nodes]` true classes, shown by the colour of a node.
         class_names: the classes' names.
         predicted: `[num_nodes]` predicted classes, shown by the ring around a node where they are wrong.

@@ -1,4 +1,4 @@
-"""What a model with attention looks at: the weights of its edges, and a picture of a node's."""
+"""The attention of a model: the weights of its edges, and a picture of those into a node."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def attention_weights(model: nn.Module, x: Tensor, graph: Graph, **edges: Tensor
     Args:
         model: a model with layers such as `GATConv`, `GATv2Conv` or `TransformerConv`.
         x: `[num_nodes, in_channels]`.
-        graph: who hears whom.
-        **edges: `edge_attr` and whatever else the model takes.
+        graph: the edges.
+        **edges: `edge_attr` and other keywords of the model.
 
     >>> from mpnn.models import GNN
     >>> ring = Graph(torch.tensor([[0, 1, 2], [1, 2, 0]]))
@@ -83,7 +83,7 @@ def attention_picture(
     node_names: Sequence[str] | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw whom a node attends to: its neighbours around it, the wider the more weight, and each head.
+    """Draw a node with the neighbours that it attends to, with wider lines for more weight, and each head.
 
     Args:
         attended: one of `attention_weights`.
@@ -94,11 +94,11 @@ def attention_picture(
         title: text above the picture.
 
     Raises:
-        ValueError: the node attends to nobody.
+        ValueError: no edge goes into the node.
     """
     edges = (attended.graph.dst == node).nonzero().flatten()
     if not len(edges):
-        raise ValueError(f"node {node} attends to nobody: no edge goes into it.")
+        raise ValueError(f"node is {node}, but no edge goes into it: it attends to no node.")
     mean = attended.weights[edges].mean(dim=1)
     order = mean.argsort(descending=True, stable=True)[:MOST_NEIGHBOURS]
     edges, mean = edges[order], mean[order]

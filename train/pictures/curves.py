@@ -43,7 +43,9 @@ def training_curves(
             rows = results[number].history
             epochs = [row["epoch"] for row in rows]
             look: dict[str, Any] = {} if number == 0 else {"alpha": 0.15, "linewidth": 0.8}
-            look |= {"marker": "o", "markersize": 3} if len(rows) == 1 else {}  # a line of one point is none
+            look |= (
+                {"marker": "o", "markersize": 3} if len(rows) == 1 else {}
+            )  # a line of one point is not seen
             for part, colour in (("train", COLOURS[0]), ("val", COLOURS[3])):
                 name = {"train": "training", "val": "validation"}[part] if number == 0 else None
                 losses.plot(epochs, [row[f"{part}_loss"] for row in rows], color=colour, label=name, **look)

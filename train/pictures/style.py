@@ -75,7 +75,7 @@ def picture_format(draw: bool | str) -> str | None:
 
 
 def plain(name: str, longest: int = LONGEST_NAME) -> str:
-    r"""A name as matplotlib should print it: in one short line, and no formula though it has dollars.
+    r"""A name as matplotlib should print it: one short line, with dollars that begin no formula.
 
     >>> plain("cost in $ and €, or in any other of the many currencies")
     'cost in \\$ and €, or in any…'
@@ -98,7 +98,7 @@ def shape_of(label: int) -> str:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """What is drawn inside looks like all pictures."""
+    """Inside, pictures are drawn in the common style."""
     from matplotlib import rc_context
 
     with rc_context(STYLE):
@@ -113,7 +113,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def count_along(axes: Axes) -> None:
-    """Let the ticks of the x axis be whole numbers."""
+    """Put the ticks of the x axis at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -29,7 +29,7 @@ from mpnn.train.tasks.node_task import node_names
 EMBEDDING, TABLE, LAST = "embedding.npz", "metrics.csv", "last.pt"
 CURVE, PICTURE = "curves", "embedding"
 MAY_CHANGE = ("data", "device", "share", "splits")
-MOST_LABELS = 8  # that a picture shows
+MOST_LABELS = 8  # in a picture
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _model(settings: EmbedSettings, data: NodeDataset) -> SkipGram:
             seed=settings.seed,
         )
     except ValueError as error:
-        names = {"rounds": "walks", "channels": "dimensions"}  # as they are called here
+        names = {"rounds": "walks", "channels": "dimensions"}  # the settings have other names
         first, _, rest = str(error).rstrip(".").partition(" ")
         raise RunError(f"{names.get(first, first)} {rest}") from error
 
@@ -205,7 +205,7 @@ def _draw(report: EmbedReport, data: NodeDataset, kind: str) -> None:
         return
     names, y = data.class_names, data.y
     shown = torch.ones(len(y), dtype=torch.bool, device=y.device) if data.known is None else data.known
-    if y.dim() == 2:  # the nodes that have one, and only one, of the most common labels
+    if y.dim() == 2:  # shown are nodes with exactly one of the most common labels
         common = y.sum(dim=0).argsort(descending=True)[:MOST_LABELS]
         names, y = tuple(names[k] for k in common.tolist()), y[:, common]
         shown, y = shown & (y.sum(dim=1) == 1), y.long().argmax(dim=1)

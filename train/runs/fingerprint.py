@@ -1,4 +1,4 @@
-"""What data a run was trained on, in a few letters, so that it is not resumed on another."""
+"""A checksum of the data of a run, so that the run is not resumed on other data."""
 
 from __future__ import annotations
 

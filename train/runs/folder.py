@@ -45,7 +45,7 @@ def new_folder(settings: Settings | EmbedSettings, out: Path | None) -> Path:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep a run folder for this process: what another one writes in the meantime would be lost.
+    """Keep other processes from running in a folder meanwhile: each would overwrite the other's files.
 
     Raises:
         RunError: another process has it.

@@ -33,7 +33,7 @@ MAY_CHANGE = ("data", "device", "epochs")
 
 
 class Listener:
-    """What is told of a run's progress; this one keeps it to itself."""
+    """Its methods are called as a run goes on; these do nothing."""
 
     def opened(self, folder: Path) -> None:
         """The run folder is there; from now on it can be resumed."""
@@ -50,7 +50,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class Report:
-    """What `train` came to: a result per run, how they are measured, and the folder with all files."""
+    """The outcome of `train`: a result per run, the metrics, and the folder with all files."""
 
     settings: Settings
     results: list[Result]
@@ -59,13 +59,13 @@ class Report:
 
     @property
     def part(self) -> str:
-        """What is reported: the `"test"` part, or `"val"` where there is none to test on."""
+        """The part that is reported: `"test"`, or `"val"` if there is no part to test on."""
         return "test" if f"test_{self.metrics[0].name}" in self.results[0].best else "val"
 
     def test(self, metric: str | None = None) -> tuple[float, float]:
         """Mean of a test metric over the runs, and their standard deviation (of a sample; 0 for one run).
 
-        Without a name it is the task's first metric; where there is no test part, that of validation.
+        Without a name it is the task's first metric. Without a test part it is of the validation part.
         """
         name = f"{self.part}_{metric or self.metrics[0].name}"
         return mean_and_deviation([result.best[name] for result in self.results])
@@ -103,7 +103,7 @@ def train(
         out: the run folder, which must be new or empty; by default a new one under `runs/`.
         resume: a run folder to go on with; the numbers are those of a run without a break.
         draw: whether to draw the pictures; `"pdf"` and `"svg"` draw them so, True is `"png"`.
-        listener: is told of the progress.
+        listener: its methods are called as the run goes on.
 
     Raises:
         RunError, DataError: something cannot be used or written, in one sentence.

@@ -11,8 +11,8 @@ from torch import Tensor
 def shuffled_batches(items: Tensor, most: int) -> tuple[Tensor, ...]:
     """The items in a new order, in as few batches of at most `most` as there can be, all nearly equal.
 
-    A rest in a batch of its own would weigh as much as a full one, and where it is a single item batch
-    normalisation has nothing to compare it with: GIN on NCI1, 3,329 graphs by 128, hardly learned for that.
+    A small last batch would weigh as much as a full one, and batch normalisation fails on a single item: GIN
+    on NCI1, 3,329 graphs by 128, hardly learned for that reason.
 
     >>> [len(batch) for batch in shuffled_batches(torch.arange(9), 4)]
     [3, 3, 3]

@@ -23,8 +23,8 @@ from mpnn.train.tasks.task import SupervisedTask, edge_features, warn_of_bad_fea
 class LinkTask(SupervisedTask):
     """Tell pairs of nodes that are linked from others (Kipf & Welling, 2016).
 
-    The model sees the links to train on only. As many pairs without a link are drawn for each part, of the
-    parts to validate and test on once and for all, in training anew for each epoch. Models are called as
+    The model sees only the links to train on. As many pairs without a link are drawn for each part: once for
+    the parts to validate and to test on, and anew in each epoch for training. Models are called as
     `model(x, graph, pairs)`, with `edge_attr` where the data has it, and return a score `[num_pairs, 1]`.
     The items are all links, then as many others.
 
@@ -73,7 +73,9 @@ class LinkTask(SupervisedTask):
         self.graph = data.graph.edge_subgraph(kept)
         self._edges = edge_features(None if data.edge_attr is None else data.edge_attr[kept])
         links = pairs.ends[:, split.train]
-        self._links = links.cpu()  # where pairs are drawn in every epoch: how many fit, the host must know
+        self._links = (
+            links.cpu()
+        )  # on the host, which draws the pairs of every epoch and must know how many fit
         loops = torch.arange(data.num_nodes if self_links else 0, device=others.device)
         self._there = torch.cat([links, loops.expand(2, -1)], dim=1)
         warn_of_bad_features(data.name, data.x)
@@ -120,8 +122,8 @@ class LinkTask(SupervisedTask):
 class EdgeTask(SupervisedTask):
     """Tell the classes, labels or numbers of edges, some of which are known.
 
-    The model sees all edges. Where each edge is there in both directions with the same answer, the two are
-    one item. Models are called as `model(x, graph, pairs)` and return `[num_pairs, out_channels]`.
+    The model sees all edges. If each edge is there in both directions with the same answer, the two are one
+    item. Models are called as `model(x, graph, pairs)` and return `[num_pairs, out_channels]`.
 
     Args:
         data: graph, features and answers of the edges.
@@ -188,7 +190,7 @@ def pair_names(data: NodeDataset, pairs: Tensor) -> dict[str, list[str]]:
 
 
 def labelled_pairs(data: NodeDataset) -> tuple[Tensor, Tensor]:
-    """Return the edges whose answers are to be told, `[2, num_items]`, and the answers.
+    """Return the edges whose answers are to be learned, `[2, num_items]`, and the answers.
 
     Raises:
         RunError: there are none.

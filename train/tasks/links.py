@@ -1,4 +1,4 @@
-"""How well links are ranked above other pairs."""
+"""Links against other pairs: their loss, and how well they are ranked."""
 
 from __future__ import annotations
 

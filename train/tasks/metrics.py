@@ -1,4 +1,4 @@
-"""What a model is judged by: how it is called, which direction is better, and how it is written."""
+"""The metrics: what they are called, which direction is better, and how they are written."""
 
 from __future__ import annotations
 

@@ -140,13 +140,13 @@ class MultiLabel(Objective):
         """F1 over all decisions together, and its mean over the labels."""
         from sklearn.metrics import f1_score  # slow to import: only where it is needed
 
-        truth, found = y.cpu().numpy(), self.told(output, y).cpu().numpy()
+        truth, found = y.cpu().numpy(), self.predicted(output, y).cpu().numpy()
         return {
             f"f1_{mean}": float(f1_score(truth, found, average=mean, zero_division=0.0))
             for mean in ("micro", "macro")
         }
 
-    def told(self, output: Tensor, y: Tensor) -> Tensor:
+    def predicted(self, output: Tensor, y: Tensor) -> Tensor:
         """Which labels are predicted, bool like y: those above 1/2, or as many as there truly are."""
         if not self.known_counts:
             return output > 0
@@ -177,7 +177,7 @@ class Regression(Objective):
         error = output - y
         spread = (y - y.mean(dim=0)).square().mean(dim=0)
         unexplained = error.square().mean(dim=0) / spread
-        # Of numbers that are all equal there is nothing to explain: 1 if they are met, else 0.
+        # Numbers that are all equal have no variance: R² is 1 if they are met exactly, else 0.
         constant = (error == 0).all(dim=0).to(output.dtype)
         r2 = torch.where(spread > 0, 1 - unexplained, constant)
         return {

@@ -113,7 +113,9 @@ def fold_split(
 
 
 def class_split(classes: Tensor, *, seed: int, train: int = 20, val: int = 30) -> Split:
-    """Draw so many items of each class to train and validate on; the rest is the test (Shchur et al., 2018).
+    """Draw 20 items of each class to train and 30 to validate on; the others are to test on.
+
+    As Shchur et al. (2018).
 
     Raises:
         RunError: a class has too few members.

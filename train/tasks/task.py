@@ -1,4 +1,4 @@
-"""What is learned. The loop knows nothing of graphs; a task knows nothing of epochs."""
+"""What is learned: data, loss and metrics. A task does not count epochs, and the loop reads no graph."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Task(Protocol):
 
 
 class SupervisedTask:
-    """A task whose items (nodes, edges, graphs) have known answers, and which a run can build a model for.
+    """A task whose items (nodes, edges, graphs) have known answers; runs build models for such tasks.
 
     Args:
-        data: where it all comes from.
+        data: the data set.
         objective: what outputs are compared with.
         y: the answers, one row for each item.
         split: which items are to train, to validate and to test on.
@@ -84,11 +84,11 @@ class SupervisedTask:
 
     @abstractmethod
     def outputs(self, model: nn.Module) -> Tensor:
-        """What the model says of every item, `[num_items, out_channels]`."""
+        """The output of the model for every item, `[num_items, out_channels]`."""
 
     @abstractmethod
     def attempt(self, model: nn.Module) -> None:
-        """Call the model once on as little as possible, to find out whether it can be called."""
+        """Call the model once on little data; a model that does not fit raises."""
 
     def example(self) -> tuple[Tensor, Graph, dict[str, Tensor]]:
         """Node features, graph and edge features as a network on graphs is called with them.
@@ -99,12 +99,16 @@ class SupervisedTask:
         raise RunError(f"{self.item}s are of no graph, but this is for networks on graphs")
 
     def degrees(self) -> Tensor:
-        """How many nodes have each in-degree, `[highest + 1]`; where there are no graphs, an error."""
+        """How many nodes have each in-degree, `[highest + 1]`.
+
+        Raises:
+            RunError: the items are of no graph.
+        """
         raise RunError(f"{self.item}s are no nodes of a graph, and have no degrees")
 
     @property
     def known(self) -> Tensor | None:
-        """Bool `[num_items]`: which answers are known at all; None if all are."""
+        """Bool `[num_items]`: the items whose answers are known; None for all."""
         return None
 
     def names(self) -> dict[str, list[str]]:
@@ -112,11 +116,11 @@ class SupervisedTask:
         return {self.item: [str(number) for number in range(len(self.y))]}
 
     def embed(self, model: nn.Module) -> Tensor | None:
-        """What the model's output is read from, one row for each item; None where there is no such thing."""
+        """The last hidden layer of the model, one row for each item; None if the model does not give it."""
         return None
 
     def answers(self, model: nn.Module) -> str:
-        """What the model says of every item, as the text of a CSV file."""
+        """The predictions for every item, as the text of a CSV file."""
         part = [""] * len(self.y)
         for name, where in self.split._asdict().items():
             for item in where.tolist():
@@ -135,7 +139,7 @@ class SupervisedTask:
 
     @property
     def few_known(self) -> Tensor | None:
-        """Bool `[num_items]`: which items were trained on, where they are few enough to be shown."""
+        """Bool `[num_items]`: the items that were trained on; None if they are over a quarter of all."""
         if 4 * len(self.split.train) > len(self.y):
             return None
         known = torch.zeros(len(self.y), dtype=torch.bool, device=self.device)
@@ -155,7 +159,7 @@ class SupervisedTask:
 
 
 def edge_features(edge_attr: Tensor | None) -> dict[str, Tensor]:
-    """The keyword that models take features `[num_edges, channels]` or weights `[num_edges]` of edges by."""
+    """Features `[num_edges, channels]` or weights `[num_edges]` of edges, by the keyword that models take."""
     if edge_attr is None:
         return {}
     return {"edge_weight" if edge_attr.dim() == 1 else "edge_attr": edge_attr}

@@ -24,7 +24,7 @@ WRITTEN = 1000  # characters that a model is asked to write
 
 
 class TextBatch(NamedTuple):
-    """Pieces of text, the same moved on by one, and whether they go on where the batch before ended."""
+    """Pieces of text, the same moved by one character, and whether they go on from the batch before."""
 
     inputs: Tensor
     targets: Tensor
@@ -34,15 +34,16 @@ class TextBatch(NamedTuple):
 class TextTask(SupervisedTask):
     """Tell the next character of a text.
 
-    Models are `LanguageModel`s. The end of the text is to validate, and to test, on. An epoch is a number of
-    batches: pieces from anywhere; for a model that remembers, each batch goes on where the one before ended,
-    from the state that it left, through which no gradient flows: truncated backpropagation through time
-    (Williams and Peng, 1990). The text is read as a ring then, and every epoch begins anywhere.
+    Models are `LanguageModel`s. The end of the text is to validate and to test on. An epoch is a number of
+    batches of pieces from random places. For a model that remembers, each batch goes on where the batch
+    before ended, with the state that it left and no gradient through that state: truncated backpropagation
+    through time (Williams and Peng, 1990). Then every epoch begins at a random place, and the text is read as
+    a ring.
 
     Args:
         data: the text.
         remembers: whether the models do.
-        val_share, test_share: how much of the text is to validate, and behind that to test, on.
+        val_share, test_share: the share of the text to validate on, and the share behind it to test on.
         context: characters in a piece, which is how far gradients reach back.
         batch_size: pieces in a batch.
         steps: batches in an epoch.
@@ -104,7 +105,7 @@ class TextTask(SupervisedTask):
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """The metrics of each part; that of training is shown by its end."""
+        """The metrics of each part; of a long training text only those of its end."""
         scores: dict[str, float] = {}
         for part, where in self.split._asdict().items():
             if len(where):
@@ -114,7 +115,7 @@ class TextTask(SupervisedTask):
         return scores | {"val_loss": scores["val_nats"]}
 
     def outputs(self, model: nn.Module) -> Tensor:
-        """Of the characters to validate on: of all of a long text, they would not fit into memory."""
+        """Of the characters to validate on; those of a whole long text would not fit into memory."""
         return self._read(model, self.y[self.split.val])[0]
 
     def attempt(self, model: nn.Module) -> None:
@@ -157,7 +158,7 @@ class NextCharacter(Objective):
         return F.cross_entropy(output, y)
 
     def scores(self, output: Tensor, y: Tensor) -> dict[str, float]:
-        """Cross-entropy, and the share of characters that were thought likeliest."""
+        """Cross-entropy, and the share of characters that were predicted."""
         right = (output.argmax(dim=1) == y).double().mean()
         return {"nats": float(self.loss(output, y)), "accuracy": float(right)}
 

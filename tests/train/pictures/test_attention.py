@@ -45,7 +45,7 @@ def test_the_picture_shows_the_largest_weights_and_each_head() -> None:
     assert shown is not None and shown.shape == (4, 16)  # of 17, with itself
     weights = first.weights[first.graph.dst == 0].mean(1).sort(descending=True).values
     torch.testing.assert_close(torch.tensor(shown.mean(0)) / 100, weights[:16])
-    with pytest.raises(ValueError, match="node 3 attends to nobody"):
+    with pytest.raises(ValueError, match="node is 3, but no edge goes into it"):
         attention_picture(first._replace(graph=first.graph.subgraph(torch.arange(4))[0].edge_subgraph(
             torch.tensor([0]))), 3, data.y, data.class_names)  # fmt: skip
 

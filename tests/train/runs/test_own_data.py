@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,26 @@ def test_numbers_are_learned_from_the_command_line(
     assert cli.main(["train", task, *flags]) == 0
     assert f"{model} on {dataset}: test MAE " in capsys.readouterr().out
     assert (tmp_path / "curves.png").exists() and torch.load(tmp_path / "best.pt", weights_only=True)
+
+
+def test_a_run_of_an_older_version_with_flat_columns_is_read_and_goes_on(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files)
+    flags = ["--dataset", "net.csv", "--nodes", "nodes.csv", "--label", "block", "--ignore", "same"]
+    short = ["--no-pictures", "--epochs"]
+    assert cli.main(["train", "node", *flags, *short, "2", "--out", "run"]) == 0
+    settings = json.loads((files / "run" / "config.json").read_text())
+    columns = settings.pop("columns")
+    assert columns["label"] == "block" and columns["ignore"] == "same"
+    (files / "run" / "config.json").write_text(json.dumps(settings | columns))
+    assert cli.main(["evaluate", "run"]) == 0
+    assert cli.main(["train", "node", "--resume", "run", *short, "4"]) == 0
+    assert len((files / "run" / "metrics.csv").read_text().splitlines()) == 5
+    assert cli.main(["train", "node", "--resume", "run", "--label", "noise"]) == 2
+
+
+def test_a_text_has_no_columns(files: Path, complaint: Complaint) -> None:
+    (files / "play.txt").write_text("to be or not to be\n" * 100)
+    text = ["train", "text", "--dataset", str(files / "play.txt")]
+    assert "play.txt is read as a text, which has none" in complaint(*text, "--label", "block")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpnn.datasets import Columns
 from mpnn.models import CONVS
-from mpnn.train import PRESETS, Recipe, RunError, Settings, preset
+from mpnn.train import PRESETS, EmbedSettings, Recipe, RunError, Settings, preset
 
 POSITIVE = st.integers(1, 10**9)
 SETTINGS = st.builds(
@@ -23,6 +24,7 @@ SETTINGS = st.builds(
     dropout=st.floats(0, 0.99),
     data=st.none() | st.text(),
     residual=st.booleans(),
+    columns=st.builds(Columns, label=st.none() | st.text(), directed=st.booleans()),
 )
 
 
@@ -119,3 +121,28 @@ def test_a_preset_lets_its_patience_go_where_every_epoch_is_done() -> None:
 
 def test_a_recipe_is_part_of_settings() -> None:
     assert isinstance(preset("gcn"), Recipe)
+
+
+@pytest.mark.parametrize("kind", [Settings, EmbedSettings])
+def test_columns_are_read_one_by_one_as_older_runs_and_toml_files_have_them(kind: type[Settings]) -> None:
+    settings = kind(columns=Columns(label="team", directed=True))
+    nested = json.loads(settings.to_json())
+    older = {name: value for name, value in nested.items() if name != "columns"} | nested["columns"]
+    assert older["label"] == "team" and "columns" not in older
+    assert kind.from_dict(older) == kind.from_dict(nested) == settings
+    assert settings.flat() == older
+    assert settings.changed({"label": "club"}).columns == Columns(label="club", directed=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"columns": "label"}, "setting columns is 'label', but should be a dictionary"),
+        ({"columns": {"lable": "a"}}, "settings hold 'lable', which is none of optimizer,"),
+        ({"columns": {"label": 3}}, r"setting label is 3, but should be of type str \| None"),
+        ({"columns": {"label": "a"}, "label": "b"}, "settings hold 'label' twice"),
+    ],
+)
+def test_columns_with_a_mistake_are_refused(content: Any, sentence: str) -> None:
+    with pytest.raises(RunError, match=sentence):
+        Settings.from_dict(content)
