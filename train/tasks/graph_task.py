@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from mpnn import Graph
 from mpnn.datasets import GraphDataset
-from mpnn.train.tasks.batches import shuffled_batches
-from mpnn.train.tasks.objective import Aim, objective
+from mpnn.train.tasks.batched_task import BatchedTask
+from mpnn.train.tasks.objective import Aim
 from mpnn.train.tasks.split import Split
-from mpnn.train.tasks.task import SupervisedTask, edge_features, warn_of_bad_features
+from mpnn.train.tasks.task import edge_features, warn_of_bad_features
 
 
 class GraphBatch(NamedTuple):
@@ -36,35 +36,20 @@ class GraphBatch(NamedTuple):
         )
 
 
-class GraphTask(SupervisedTask):
+class GraphTask(BatchedTask):
     """Tell the classes, labels or numbers of graphs, several of them a batch.
 
     Models are called as `model(x, graph)` with a graph made by `Graph.batch`, with `edge_attr` or
     `edge_weight` where the data has it, and return `[num_graphs, out_channels]`.
 
     Args:
-        data: the graphs.
-        split: which of them are to train, to validate and to test on.
-        batch_size: how many graphs a batch has at most.
-        aim: loss, class_weights and known_counts, see `objective`.
-
-    Raises:
-        RunError: loss and weights do not suit the data.
+        data, split, batch_size, aim: see `BatchedTask`.
     """
 
     item = "graph"
 
-    def __init__(
-        self,
-        data: GraphDataset,
-        split: Split,
-        *,
-        batch_size: int = 32,
-        **aim: Unpack[Aim],
-    ) -> None:
-        found = objective(data.y[split.train], data.class_names, **aim)
-        super().__init__(data, found, data.y, split, data.num_features, data.edge_dim)
-        self.batch_size = batch_size
+    def __init__(self, data: GraphDataset, split: Split, *, batch_size: int = 32, **aim: Unpack[Aim]) -> None:
+        super().__init__(data, split, batch_size, aim)
         # Evaluation sees the same batches again and again: they are put together, and sorted, once.
         everything = torch.arange(data.num_graphs)
         self._all = [GraphBatch.of(data, where) for where in torch.split(everything, batch_size)]
@@ -75,8 +60,7 @@ class GraphTask(SupervisedTask):
 
     def batches(self) -> Iterable[GraphBatch]:
         """The training graphs in a new order."""
-        parts = shuffled_batches(self._train, self.batch_size)
-        return (GraphBatch.of(self.data, where) for where in parts)
+        return (GraphBatch.of(self.data, where) for where in self.shuffled(self._train))
 
     def loss(self, model: nn.Module, batch: GraphBatch) -> Tensor:
         """Loss over the graphs of a batch."""

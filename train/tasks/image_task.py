@@ -9,48 +9,33 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.datasets import ImageDataset
-from mpnn.train.tasks.batches import shuffled_batches
-from mpnn.train.tasks.objective import Aim, objective
+from mpnn.train.tasks.batched_task import BatchedTask
+from mpnn.train.tasks.objective import Aim
 from mpnn.train.tasks.split import Split
-from mpnn.train.tasks.task import SupervisedTask, warn_of_bad_features
+from mpnn.train.tasks.task import warn_of_bad_features
 
 AT_ONCE = 1000  # images in a forward pass without gradients
 
 
-class ImageTask(SupervisedTask):
+class ImageTask(BatchedTask):
     """Tell the classes, labels or numbers of images, several of them a batch.
 
     Models are called as `model(x)` with `[batch, channels, height, width]` and return
     `[batch, out_channels]`.
 
     Args:
-        data: the images.
-        split: which of them are to train, to validate and to test on.
-        batch_size: how many images a batch has at most.
-        aim: loss, class_weights and known_counts, see `objective`.
-
-    Raises:
-        RunError: loss and weights do not suit the data.
+        data, split, batch_size, aim: see `BatchedTask`.
     """
 
     item = "image"
 
-    def __init__(
-        self,
-        data: ImageDataset,
-        split: Split,
-        *,
-        batch_size: int = 64,
-        **aim: Unpack[Aim],
-    ) -> None:
-        found = objective(data.y[split.train], data.class_names, **aim)
-        super().__init__(data, found, data.y, split, data.num_features, None)
-        self.batch_size = batch_size
+    def __init__(self, data: ImageDataset, split: Split, *, batch_size: int = 64, **aim: Unpack[Aim]) -> None:
+        super().__init__(data, split, batch_size, aim)
         warn_of_bad_features(data.name, data.x.flatten(1))
 
     def batches(self) -> Iterable[Tensor]:
         """Positions of the training images, in a new order."""
-        return shuffled_batches(self.split.train, self.batch_size)
+        return self.shuffled(self.split.train)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         """Loss over the images of a batch."""
