@@ -36,7 +36,8 @@ from mpnn.train.runs.build import build_model, models
 from mpnn.train.runs.embed_run import EmbedReport, embed
 from mpnn.train.runs.embed_settings import EmbedSettings, embed_preset
 from mpnn.train.runs.presets import preset
-from mpnn.train.runs.run import Listener, Report, load_model, train
+from mpnn.train.runs.report import Report
+from mpnn.train.runs.run import Listener, load_model, train
 from mpnn.train.runs.settings import Settings
 from mpnn.train.tasks.edge_task import EdgeTask, LinkTask
 from mpnn.train.tasks.graph_task import GraphTask

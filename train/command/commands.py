@@ -15,7 +15,8 @@ from mpnn.train.fitting import checkpoint
 from mpnn.train.kinds.registry import KINDS
 from mpnn.train.runs.embed_settings import MODELS as EMBEDDINGS
 from mpnn.train.runs.folder import read_config
-from mpnn.train.runs.run import load_model, runs_of
+from mpnn.train.runs.report import runs_of
+from mpnn.train.runs.run import load_model
 
 
 def list_datasets(arguments: dict[str, Any]) -> int:

@@ -23,7 +23,9 @@ from mpnn.train.fitting import state
 from mpnn.train.fitting.loop import Result
 from mpnn.train.kinds.registry import kind_called
 from mpnn.train.pictures.style import FORMATS
-from mpnn.train.runs import folder, run
+from mpnn.train.runs import folder
+from mpnn.train.runs.report import Report, runs_of
+from mpnn.train.runs.run import Listener
 from mpnn.train.runs.settings import Settings
 from mpnn.train.tasks.metrics import METRICS, Metric
 from mpnn.train.tasks.task import SupervisedTask
@@ -37,7 +39,7 @@ ABOUT = {
 }
 
 
-class Display(run.Listener):
+class Display(Listener):
     """A progress bar on stderr, if that is a terminal, and a summary on stdout."""
 
     def __init__(self, runs: int = 1) -> None:
@@ -83,7 +85,7 @@ class Display(run.Listener):
     def finished(self, result: Result) -> None:
         """Nothing: the summary says it all."""
 
-    def summary(self, report: run.Report) -> None:
+    def summary(self, report: Report) -> None:
         """Print the results and the files."""
         seconds = time.monotonic() - self.began
         if len(report.results) > 1:
@@ -133,20 +135,20 @@ def print_files(
     out.print(say.pairs((f"  {file}", what) for file, what in (*rows, *more)))
 
 
-def _monitored(report: run.Report) -> str:
+def _monitored(report: Report) -> str:
     monitor, first = report.settings.monitor, report.metrics[0]
     if monitor == "both":
         return f"loss and {first.title}"
     return METRICS[monitor].title if monitor in METRICS else monitor
 
 
-def _table(report: run.Report) -> say.Rows:
+def _table(report: Report) -> say.Rows:
     metric, name = report.metrics[0], report.metrics[0].name
     folds = report.settings.folds is not None
     who = ("seed", "fold") if folds else ("seed",)
     parts = list(dict.fromkeys(("val", report.part)))
     table = say.table(*who, "epochs", "best epoch", *(f"{part} {metric.title}" for part in parts))
-    for (one, _), result in zip(run.runs_of(report.settings, report.folder), report.results, strict=True):
+    for (one, _), result in zip(runs_of(report.settings, report.folder), report.results, strict=True):
         table.add_row(
             *((str(one.seed), str(one.fold)) if folds else (str(one.seed),)),
             str(len(result.history)),

@@ -17,7 +17,8 @@ from mpnn.train.kinds.registry import KINDS, kinds_for
 from mpnn.train.runs.build import build_model
 from mpnn.train.runs.folder import CONFIG, read_config
 from mpnn.train.runs.presets import preset
-from mpnn.train.runs.run import load_model, prepare, runs_of
+from mpnn.train.runs.report import runs_of
+from mpnn.train.runs.run import load_model, prepare
 from mpnn.train.runs.settings import Settings
 from mpnn.train.tasks.task import SupervisedTask
 

@@ -20,20 +20,20 @@ def _of_no_paper(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of task.
+    """A kind of task. A new one is an instance of this, and its line in `KINDS`.
 
     Args:
         name: what the command and `config.json` call it.
         about: what a model is trained to do, in a line.
         data: the record that its data sets are.
-        dataset, model: the data set and the model that are taken where none is named.
+        dataset, model: the data set and the model that are taken if none is named.
         models: returns every model by name, with a line about each.
         make: makes the task of a run, from its options and its data.
         build: builds an untrained model, from the options and the task.
-        options: those that not every kind of task has, and this one has.
-        fixed: what cannot be set of a model, and what it is there, by the model's name.
+        options: names of those that this kind has and others may not have; all others every kind has.
+        fixed: by the name of a model, the options that it does not let choose, with their values.
         published: returns the options that a model was published with, given its name and what else is asked.
-        model_for: returns the model that is taken where none is named, given what is asked; None is `model`.
+        model_for: returns the model that is taken if none is named, given what is asked; None is `model`.
         like: kinds of tasks whose data sets of `mpnn.datasets.DATASETS` are for this kind too.
         read: reads a file of your own.
         pictures: what is drawn of a run.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,8 +22,8 @@ from mpnn.train.pictures.style import picture_format
 from mpnn.train.runs import folder
 from mpnn.train.runs.build import build_model, find_device, make_task
 from mpnn.train.runs.fingerprint import fingerprint
+from mpnn.train.runs.report import Report, runs_of, with_shared_epoch, write_results
 from mpnn.train.runs.settings import Settings
-from mpnn.train.tasks.metrics import Metric, mean_and_deviation
 from mpnn.train.tasks.task import SupervisedTask
 
 # What a resumed run may change; everything else decides its numbers.
@@ -46,42 +44,6 @@ class Listener:
 
     def finished(self, result: Result) -> None:
         """A run is done."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """The outcome of `train`: a result per run, the metrics, and the folder with all files."""
-
-    settings: Settings
-    results: list[Result]
-    folder: Path
-    metrics: Sequence[Metric]
-
-    @property
-    def part(self) -> str:
-        """The part that is reported: `"test"`, or `"val"` if there is no part to test on."""
-        return "test" if f"test_{self.metrics[0].name}" in self.results[0].best else "val"
-
-    def test(self, metric: str | None = None) -> tuple[float, float]:
-        """Mean of a test metric over the runs, and their standard deviation (of a sample; 0 for one run).
-
-        Without a name it is the task's first metric. Without a test part it is of the validation part.
-        """
-        name = f"{self.part}_{metric or self.metrics[0].name}"
-        return mean_and_deviation([result.best[name] for result in self.results])
-
-    def __str__(self) -> str:
-        settings, count = self.settings, len(self.results)
-        runs = f"{count} runs" if settings.folds is None else f"{count} of {settings.folds} folds"
-        if settings.folds is not None and count >= settings.folds:
-            runs = f"{settings.folds} folds" + (f", {settings.runs} times" if settings.runs > 1 else "")
-        parts = []
-        for metric in self.metrics:
-            mean, deviation = self.test(metric.name)
-            parts.append(f"{metric.title} {metric.text(mean, deviation if count > 1 else None)}")
-        part = {"test": "test", "val": "validation"}[self.part]
-        text = f"{settings.model} on {Path(settings.dataset).name}: {part} {', '.join(parts)}"
-        return text if count == 1 else f"{text} ({runs})"
 
 
 def train(
@@ -142,7 +104,7 @@ def train(
             if settings.shared_epoch:
                 results = with_shared_epoch(results, settings.folds or 1, watched_metric(settings, task))
             report = Report(settings, results, home, task.metrics)
-            _write_results(report)
+            write_results(report)
             if ending is not None:
                 _, first = next(runs_of(settings, home))
                 model, task, _ = load_model(first, settings.device)
@@ -156,24 +118,6 @@ def train(
                 )
                 draw_run(home, kind_called(settings.task).pictures, shown, ending)
     return report
-
-
-def with_shared_epoch(results: Sequence[Result], folds: int, metric: Metric) -> list[Result]:
-    """Give the folds of each seed one epoch in common: that of the best mean (Xu et al., 2019).
-
-    >>> from mpnn.train import METRICS
-    >>> curves = [[0.5, 0.9, 0.6], [0.8, 0.6, 0.8]]
-    >>> results = [Result([{"val_accuracy": value} for value in curve], 1) for curve in curves]
-    >>> [result.best_epoch for result in with_shared_epoch(results, 2, METRICS["accuracy"])]
-    [2, 2]
-    """
-    shared = []
-    for start in range(0, len(results), folds):
-        together = results[start : start + folds]
-        rows = zip(*(result.history for result in together), strict=True)
-        means = [metric.score(sum(row[f"val_{metric.name}"] for row in epoch)) for epoch in rows]
-        shared += [replace(result, best_epoch=1 + means.index(max(means))) for result in together]
-    return shared
 
 
 def prepare(settings: Settings) -> tuple[Dataset, SupervisedTask]:
@@ -194,18 +138,6 @@ def prepare(settings: Settings) -> tuple[Dataset, SupervisedTask]:
             stacklevel=2,
         )
     return data, task
-
-
-def runs_of(settings: Settings, home: Path) -> Iterator[tuple[Settings, Path]]:
-    """The settings and the folder of every single run: each seed with each fold."""
-    folds: Sequence[int | None] = [settings.fold]
-    if settings.folds is not None and settings.fold is None:
-        folds = range(settings.folds)
-    for seed in range(settings.seed, settings.seed + settings.runs):
-        for fold in folds:
-            names = [f"seed-{seed}"] if settings.runs > 1 else []
-            names += [f"fold-{fold}"] if len(folds) > 1 else []
-            yield replace(settings, seed=seed, runs=1, fold=fold), home / "-".join(names)
 
 
 def _run(
@@ -268,18 +200,3 @@ def _own_random_numbers(device: torch.device) -> Iterator[None]:
     """Leave the caller's random numbers as they were."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
-
-
-def _write_results(report: Report) -> None:
-    content: dict[str, object] = {}
-    for metric in report.metrics:
-        mean, deviation = report.test(metric.name)
-        content[f"{report.part}_{metric.name}"] = {"mean": mean, "std": deviation}
-    single = (one for one, _ in runs_of(report.settings, report.folder))
-    content["runs"] = [
-        {"seed": one.seed}
-        | ({} if one.fold is None else {"fold": one.fold})
-        | {"epochs": len(result.history), "best": result.best}
-        for one, result in zip(single, report.results, strict=True)
-    ]
-    checkpoint.write(report.folder / folder.RESULTS, (json.dumps(content, indent=2) + "\n").encode())

@@ -1,4 +1,4 @@
-"""Models on one's own files, from the command line, without code."""
+"""Models on your own files, from the command line, without code."""
 
 from __future__ import annotations
 
