@@ -56,9 +56,8 @@ def evaluate(arguments: dict[str, Any]) -> int:
     home = Path(arguments["run"])
     settings = read_config(home)
     console, single = say.console(), list(runs_of(settings, home))
-    given = {name: arguments[name] for name in ("device", "data") if name in arguments}
     for one, place in single:
-        model, task, _ = load_model(place, **given)
+        model, task, _ = load_model(place, arguments.get("device", "auto"), arguments.get("data"))
         scores = task.evaluate(model)
         names = "" if len(single) == 1 else f" ({place.name})"
         table = say.table("part", task.item + "s", *(metric.title for metric in task.metrics))
@@ -83,8 +82,7 @@ def predict(arguments: dict[str, Any]) -> int:
     places = [place for _, place in runs_of(settings, home)]
     if places != [home]:
         raise RunError(f"{home} holds {len(places)} runs: predict with one of them, such as {places[0]}")
-    given = {name: arguments[name] for name in ("device", "data") if name in arguments}
-    model, task, _ = load_model(home, **given)
+    model, task, _ = load_model(home, arguments.get("device", "auto"), arguments.get("data"))
     with torch.no_grad():
         checkpoint.write(output, task.answers(model).encode())
     say.console().print(
