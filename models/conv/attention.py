@@ -13,7 +13,7 @@ from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.layer import Layer, Widths, pair
 from mpnn.models.conv.self_loops import FILL_VALUES, FillValue, with_new_self_loops
 from mpnn.models.parts.checks import check_count, check_probability
-from mpnn.models.parts.linear import Linear, see, zeros_
+from mpnn.models.parts.linear import Projection, see, zeros_
 from mpnn.step.fields import Mapped
 from mpnn.step.maps import mapped
 
@@ -109,15 +109,17 @@ class LoopedAttention(Attention):
                 f"{', '.join(FILL_VALUES)}."
             )
         width = heads * out_channels
-        self.lin_edge = None if edge_dim is None else Linear(edge_dim, width, bias=False, init="glorot")
+        self.lin_edge = None if edge_dim is None else Projection(edge_dim, width, bias=False, init="glorot")
         dst_channels = pair(in_channels)[1]
-        self.res = Linear(dst_channels, self.total_channels, bias=False, init="glorot") if residual else None
+        self.res = (
+            Projection(dst_channels, self.total_channels, bias=False, init="glorot") if residual else None
+        )
         self.bias = nn.Parameter(torch.empty(self.total_channels)) if bias else None
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
         super().reset_parameters()
-        for linear in (module for module in self.children() if isinstance(module, Linear)):
+        for linear in (module for module in self.children() if isinstance(module, Projection)):
             linear.reset_parameters()
         zeros_(self.bias)
 

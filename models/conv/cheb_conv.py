@@ -12,7 +12,7 @@ from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.normalize import scaled_laplacian
 from mpnn.models.conv.weighted import Weighted
 from mpnn.models.parts.checks import check_count
-from mpnn.models.parts.linear import Linear, reset, zeros_
+from mpnn.models.parts.linear import Projection, reset, zeros_
 
 
 class ChebConv(Weighted):
@@ -52,7 +52,7 @@ class ChebConv(Weighted):
         super().__init__(**kwargs)
         self.in_channels, self.out_channels, self.normalization = in_channels, out_channels, normalization
         self.lins = nn.ModuleList(
-            Linear(in_channels, out_channels, bias=False, init="glorot") for _ in range(K)
+            Projection(in_channels, out_channels, bias=False, init="glorot") for _ in range(K)
         )
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 

@@ -12,7 +12,7 @@ from mpnn.graph.graph import Size
 from mpnn.models.conv.attention import LoopedAttention, Weights, like
 from mpnn.models.conv.layer import Features, Pair, Widths
 from mpnn.models.conv.self_loops import FillValue
-from mpnn.models.parts.linear import Linear, glorot_, see
+from mpnn.models.parts.linear import Projection, glorot_, see
 from mpnn.step.maps import dot_of_map, map_and_dot
 
 
@@ -67,10 +67,10 @@ class GATConv(LoopedAttention):
             fill_value, bias, residual, **kwargs,
         )  # fmt: skip
         if not isinstance(in_channels, tuple | list):
-            self.lin = Linear(in_channels, heads * out_channels, bias=False, init="glorot")
+            self.lin = Projection(in_channels, heads * out_channels, bias=False, init="glorot")
         else:
-            self.lin_src = Linear(in_channels[0], heads * out_channels, bias=False, init="glorot")
-            self.lin_dst = Linear(in_channels[1], heads * out_channels, bias=False, init="glorot")
+            self.lin_src = Projection(in_channels[0], heads * out_channels, bias=False, init="glorot")
+            self.lin_dst = Projection(in_channels[1], heads * out_channels, bias=False, init="glorot")
         self.att_src = nn.Parameter(torch.empty(1, heads, out_channels))
         self.att_dst = nn.Parameter(torch.empty(1, heads, out_channels))
         self.att_edge = None if edge_dim is None else nn.Parameter(torch.empty(1, heads, out_channels))

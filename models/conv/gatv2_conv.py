@@ -11,7 +11,7 @@ from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.attention import LoopedAttention, Weights, like
 from mpnn.models.conv.layer import Features, Widths, pair
 from mpnn.models.conv.self_loops import FillValue
-from mpnn.models.parts.linear import Linear, glorot_
+from mpnn.models.parts.linear import Projection, glorot_
 
 
 class GATv2Conv(LoopedAttention):
@@ -64,9 +64,11 @@ class GATv2Conv(LoopedAttention):
         )  # fmt: skip
         self.share_weights = share_weights
         src_channels, dst_channels = pair(in_channels)
-        self.lin_l = Linear(src_channels, heads * out_channels, bias, init="glorot")
+        self.lin_l = Projection(src_channels, heads * out_channels, bias, init="glorot")
         self.lin_r = (
-            self.lin_l if share_weights else Linear(dst_channels, heads * out_channels, bias, init="glorot")
+            self.lin_l
+            if share_weights
+            else Projection(dst_channels, heads * out_channels, bias, init="glorot")
         )
         self.att = nn.Parameter(torch.empty(1, heads, out_channels))
         self.reset_parameters()

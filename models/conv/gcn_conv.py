@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.weighted import Normalized
-from mpnn.models.parts.linear import Linear, zeros_
+from mpnn.models.parts.linear import Projection, zeros_
 
 
 class GCNConv(Normalized):
@@ -56,7 +56,7 @@ class GCNConv(Normalized):
             **kwargs,
         )
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.lin = Linear(in_channels, out_channels, bias=False, init="glorot")
+        self.lin = Projection(in_channels, out_channels, bias=False, init="glorot")
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         self.reset_parameters()
 

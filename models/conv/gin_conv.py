@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
 from mpnn.models.conv.layer import Features, Layer
-from mpnn.models.parts.linear import Linear, reset, through
+from mpnn.models.parts.linear import Projection, reset, through
 
 
 class GINConv(Layer):
@@ -86,7 +86,7 @@ class GINEConv(GINConv):
     ) -> None:
         super().__init__(nn, eps, train_eps, **kwargs)
         self.edge_dim = edge_dim
-        self.lin = None if edge_dim is None else Linear(edge_dim, _in_channels(nn))
+        self.lin = None if edge_dim is None else Projection(edge_dim, _in_channels(nn))
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew, those of `nn` too."""

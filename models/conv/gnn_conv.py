@@ -11,7 +11,7 @@ from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
 from mpnn.models.conv.layer import Features, Layer
 from mpnn.models.parts.activation import Activation, activation
-from mpnn.models.parts.linear import Linear, zeros_
+from mpnn.models.parts.linear import Projection, zeros_
 
 
 class GNNConv(Layer):
@@ -46,7 +46,7 @@ class GNNConv(Layer):
     ) -> None:
         super().__init__(aggr, **kwargs)
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.lin = Linear(in_channels, out_channels, bias=False)
+        self.lin = Projection(in_channels, out_channels, bias=False)
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         self.act = activation(act)
         self.reset_parameters()

@@ -10,7 +10,7 @@ from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
 from mpnn.models.conv.layer import Features, Widths, pair
 from mpnn.models.conv.weighted import Weighted
-from mpnn.models.parts.linear import Linear
+from mpnn.models.parts.linear import Projection
 
 
 class GraphConv(Weighted):
@@ -38,8 +38,8 @@ class GraphConv(Weighted):
         super().__init__(aggr, **kwargs)
         self.in_channels, self.out_channels = in_channels, out_channels
         src_channels, dst_channels = pair(in_channels)
-        self.lin_rel = Linear(src_channels, out_channels, bias)
-        self.lin_root = Linear(dst_channels, out_channels, bias=False)
+        self.lin_rel = Projection(src_channels, out_channels, bias)
+        self.lin_root = Projection(dst_channels, out_channels, bias=False)
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""

@@ -11,7 +11,7 @@ from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
 from mpnn.models.conv.layer import Features, Layer, Widths, pair
 from mpnn.models.parts.checks import check_count
-from mpnn.models.parts.linear import Linear, reset, zeros_
+from mpnn.models.parts.linear import Projection, reset, zeros_
 
 
 class NNConv(Layer):
@@ -53,7 +53,7 @@ class NNConv(Layer):
         self.nn = nn
         self.root_weight = root_weight
         if root_weight:
-            self.lin = Linear(pair(in_channels)[1], out_channels, bias=False)
+            self.lin = Projection(pair(in_channels)[1], out_channels, bias=False)
         self.bias = torch.nn.Parameter(torch.zeros(out_channels)) if bias else None
 
     def reset_parameters(self) -> None:

@@ -13,7 +13,7 @@ from mpnn.models.conv.degree_scaler import DegreeScaler, degree_histogram
 from mpnn.models.conv.layer import Layer
 from mpnn.models.parts.activation import Activation, activation
 from mpnn.models.parts.checks import check_count
-from mpnn.models.parts.linear import Linear, reset, see
+from mpnn.models.parts.linear import Projection, reset, see
 
 
 class PNAConv(Layer):
@@ -78,19 +78,19 @@ class PNAConv(Layer):
         self.F_in = in_channels // towers if divide_input else in_channels
         self.F_out = out_channels // towers
         if edge_dim is not None:
-            self.edge_encoder = Linear(edge_dim, self.F_in)
+            self.edge_encoder = Projection(edge_dim, self.F_in)
         joint = (2 if edge_dim is None else 3) * self.F_in
         aggregated = (len(aggregators) * len(scalers) + 1) * self.F_in
 
         def network(in_channels: int, out_channels: int, num_layers: int) -> nn.Sequential:
-            modules: list[nn.Module] = [Linear(in_channels, out_channels)]
+            modules: list[nn.Module] = [Projection(in_channels, out_channels)]
             for _ in range(num_layers - 1):
-                modules += [activation(act, **(act_kwargs or {})), Linear(out_channels, out_channels)]
+                modules += [activation(act, **(act_kwargs or {})), Projection(out_channels, out_channels)]
             return nn.Sequential(*modules)
 
         self.pre_nns = nn.ModuleList(network(joint, self.F_in, pre_layers) for _ in range(towers))
         self.post_nns = nn.ModuleList(network(aggregated, self.F_out, post_layers) for _ in range(towers))
-        self.lin = Linear(out_channels, out_channels)
+        self.lin = Projection(out_channels, out_channels)
 
     get_degree_histogram = staticmethod(degree_histogram)
 

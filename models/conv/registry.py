@@ -30,7 +30,7 @@ from mpnn.models.conv.sage_conv import SAGEConv
 from mpnn.models.conv.sg_conv import SGConv
 from mpnn.models.conv.tag_conv import TAGConv
 from mpnn.models.conv.transformer_conv import TransformerConv
-from mpnn.models.parts.linear import Linear, reset
+from mpnn.models.parts.linear import Projection, reset
 from mpnn.models.parts.mlp import mlp
 
 EDGE_INPUTS = ("edge_weight", "edge_attr", "edge_type")
@@ -112,14 +112,14 @@ def gnn(in_channels: int, out_channels: int, last: bool, **options: Any) -> nn.M
 def gated(in_channels: int, out_channels: int, last: bool, num_layers: int = 2, **options: Any) -> nn.Module:
     """The state must be as wide as the input: where it is to be narrower, a linear map comes first."""
     layer = GatedGraphConv(out_channels, num_layers, **options)
-    return layer if in_channels <= out_channels else Projected(Linear(in_channels, out_channels), layer)
+    return layer if in_channels <= out_channels else Projected(Projection(in_channels, out_channels), layer)
 
 
 def appnp(
     in_channels: int, out_channels: int, last: bool, K: int = 10, alpha: float = 0.1, **options: Any
 ) -> nn.Module:
     """Predict, then propagate: hidden layers are linear maps, and the last one spreads what it predicts."""
-    predict = Linear(in_channels, out_channels)
+    predict = Projection(in_channels, out_channels)
     return Projected(predict, APPNP(K, alpha, **options) if last else None)
 
 
@@ -132,7 +132,7 @@ def edge_conditioned(
     in_channels: int, out_channels: int, last: bool, edge_dim: int, **options: Any
 ) -> nn.Module:
     """The matrix of an edge is a linear function of its features."""
-    return NNConv(in_channels, out_channels, Linear(edge_dim, in_channels * out_channels), **options)
+    return NNConv(in_channels, out_channels, Projection(edge_dim, in_channels * out_channels), **options)
 
 
 def relational(

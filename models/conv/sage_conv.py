@@ -11,7 +11,7 @@ from mpnn.aggregate.aggregators import Aggr
 from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
 from mpnn.models.conv.layer import Features, Layer, Widths, pair
-from mpnn.models.parts.linear import Linear
+from mpnn.models.parts.linear import Projection
 
 
 class SAGEConv(Layer):
@@ -57,10 +57,10 @@ class SAGEConv(Layer):
         if project:
             if src_channels < 1:
                 raise ValueError("SAGEConv with project=True needs to know in_channels, got -1.")
-            self.lin = Linear(src_channels, src_channels)
-        self.lin_l = Linear(self._aggregated_channels(src_channels), out_channels, bias)
+            self.lin = Projection(src_channels, src_channels)
+        self.lin_l = Projection(self._aggregated_channels(src_channels), out_channels, bias)
         if root_weight:
-            self.lin_r = Linear(dst_channels, out_channels, bias=False)
+            self.lin_r = Projection(dst_channels, out_channels, bias=False)
 
     def _aggregated_channels(self, channels: int) -> int:
         """How wide a neighbourhood is after aggregation."""
@@ -74,7 +74,7 @@ class SAGEConv(Layer):
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
         super().reset_parameters()
-        for linear in (module for module in self.children() if isinstance(module, Linear)):
+        for linear in (module for module in self.children() if isinstance(module, Projection)):
             linear.reset_parameters()
 
     def forward(self, x: Features, graph: Topology, size: Size | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.weighted import Normalized
 from mpnn.models.parts.cache import Cache
 from mpnn.models.parts.checks import check_count
-from mpnn.models.parts.linear import Linear
+from mpnn.models.parts.linear import Projection
 
 
 class SGConv(Normalized):
@@ -46,7 +46,7 @@ class SGConv(Normalized):
         check_count("K", K, 0)
         super().__init__(cached=cached, add_self_loops=add_self_loops, **kwargs)
         self.in_channels, self.out_channels, self.K = in_channels, out_channels, K
-        self.lin = Linear(in_channels, out_channels, bias)
+        self.lin = Projection(in_channels, out_channels, bias)
         self._spread = Cache()
 
     def reset_parameters(self) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.weighted import Normalized
 from mpnn.models.parts.checks import check_count
-from mpnn.models.parts.linear import Linear, reset, zeros_
+from mpnn.models.parts.linear import Projection, reset, zeros_
 
 
 class TAGConv(Normalized):
@@ -43,7 +43,7 @@ class TAGConv(Normalized):
         check_count("K", K, 0)
         super().__init__(normalize=normalize, add_self_loops=False, **kwargs)
         self.in_channels, self.out_channels, self.K = in_channels, out_channels, K
-        self.lins = nn.ModuleList(Linear(in_channels, out_channels, bias=False) for _ in range(K + 1))
+        self.lins = nn.ModuleList(Projection(in_channels, out_channels, bias=False) for _ in range(K + 1))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
     def reset_parameters(self) -> None:

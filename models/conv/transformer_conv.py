@@ -11,7 +11,7 @@ from torch import Tensor
 from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.attention import Attention, Weights, like
 from mpnn.models.conv.layer import Features, Widths, pair
-from mpnn.models.parts.linear import Linear, see
+from mpnn.models.parts.linear import Projection, see
 
 
 class TransformerConv(Attention):
@@ -58,17 +58,17 @@ class TransformerConv(Attention):
         self.beta, self.root_weight = beta, root_weight
         src_channels, dst_channels = pair(in_channels)
         width = heads * out_channels
-        self.lin_key = Linear(src_channels, width, bias)
-        self.lin_query = Linear(dst_channels, width, bias)
-        self.lin_value = Linear(src_channels, width, bias)
-        self.lin_edge = None if edge_dim is None else Linear(edge_dim, width, bias=False)
-        self.lin_skip = Linear(dst_channels, self.total_channels, bias)
-        self.lin_beta = Linear(3 * self.total_channels, 1, bias=False) if beta else None
+        self.lin_key = Projection(src_channels, width, bias)
+        self.lin_query = Projection(dst_channels, width, bias)
+        self.lin_value = Projection(src_channels, width, bias)
+        self.lin_edge = None if edge_dim is None else Projection(edge_dim, width, bias=False)
+        self.lin_skip = Projection(dst_channels, self.total_channels, bias)
+        self.lin_beta = Projection(3 * self.total_channels, 1, bias=False) if beta else None
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
         super().reset_parameters()
-        for linear in (module for module in self.children() if isinstance(module, Linear)):
+        for linear in (module for module in self.children() if isinstance(module, Projection)):
             linear.reset_parameters()
 
     def forward(

@@ -18,7 +18,7 @@ from mpnn.models.networks.norms import norm as build_norm
 from mpnn.models.networks.virtual_node import VirtualNode
 from mpnn.models.parts.activation import Activation, activation
 from mpnn.models.parts.checks import check_count, check_probability
-from mpnn.models.parts.linear import Linear, reset
+from mpnn.models.parts.linear import Projection, reset
 
 
 class GNN(nn.Module):
@@ -94,7 +94,7 @@ class GNN(nn.Module):
         self.virtual_node = VirtualNode(hidden_channels, num_layers - 1, dropout) if virtual_node else None
         self.act = activation(act)
         self.jk = JumpingKnowledge(jk, hidden_channels, num_layers) if jk else None
-        self.lin = Linear(self.jk.out_channels, out_channels) if self.jk else None
+        self.lin = Projection(self.jk.out_channels, out_channels) if self.jk else None
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
@@ -181,4 +181,4 @@ def _check_options(conv: Any, build: Callable[..., nn.Module], options: Mapping[
 
 
 def _skip(in_channels: int, out_channels: int) -> nn.Module:
-    return nn.Identity() if in_channels == out_channels else Linear(in_channels, out_channels, bias=False)
+    return nn.Identity() if in_channels == out_channels else Projection(in_channels, out_channels, bias=False)

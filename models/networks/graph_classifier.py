@@ -13,7 +13,7 @@ from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.gin_conv import GINConv
 from mpnn.models.networks.gnn import GNN
 from mpnn.models.networks.pooling import GlobalPool
-from mpnn.models.parts.linear import Linear
+from mpnn.models.parts.linear import Projection
 
 
 class GraphClassifier(GNN):
@@ -41,7 +41,7 @@ class GraphClassifier(GNN):
     torch.Size([2, 2])
     """
 
-    lin: Linear
+    lin: Projection
 
     def __init__(
         self,
@@ -64,8 +64,8 @@ class GraphClassifier(GNN):
         self.readout = GlobalPool(readout)
         width = len(readout) if isinstance(readout, list | tuple) else 1
         if width > 1:
-            self.lin = Linear(width * self.lin.in_channels, out_channels)
-        self.lin_input = Linear(width * in_channels, out_channels, bias=False) if read_input else None
+            self.lin = Projection(width * self.lin.in_channels, out_channels)
+        self.lin_input = Projection(width * in_channels, out_channels, bias=False) if read_input else None
 
     def forward(
         self,
@@ -146,9 +146,9 @@ class NormalisedGINConv(GINConv):
 
     def __init__(self, in_channels: int, out_channels: int, **kwargs: Any) -> None:
         network = nn.Sequential(
-            Linear(in_channels, out_channels),
+            Projection(in_channels, out_channels),
             nn.BatchNorm1d(out_channels),
             nn.ReLU(),
-            Linear(out_channels, out_channels),
+            Projection(out_channels, out_channels),
         )
         super().__init__(network, **kwargs)

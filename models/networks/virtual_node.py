@@ -10,7 +10,7 @@ from mpnn import Graph
 from mpnn.aggregate.reduce import pick_rows
 from mpnn.models.networks.pooling import GlobalPool
 from mpnn.models.parts.checks import check_probability
-from mpnn.models.parts.linear import Linear, reset
+from mpnn.models.parts.linear import Projection, reset
 
 
 class VirtualNode(nn.Module):
@@ -64,10 +64,10 @@ class VirtualNode(nn.Module):
 
 def _network(channels: int) -> nn.Sequential:
     return nn.Sequential(
-        Linear(channels, 2 * channels),
+        Projection(channels, 2 * channels),
         nn.LayerNorm(2 * channels),
         nn.ReLU(),
-        Linear(2 * channels, channels),
+        Projection(2 * channels, channels),
         nn.LayerNorm(channels),
         nn.ReLU(),
     )

@@ -17,7 +17,7 @@ Init = Literal["torch", "glorot"]
 
 
 @linear_map
-class Linear(nn.Module):
+class Projection(nn.Module):
     """x W^T + b, with PyG's names; `in_channels=-1` takes the width from the first input.
 
     Args:
@@ -28,7 +28,7 @@ class Linear(nn.Module):
 
     Shapes: x `[*, in_channels]` -> `[*, out_channels]`; weight `[out_channels, in_channels]`.
 
-    >>> lazy = Linear(-1, 4)
+    >>> lazy = Projection(-1, 4)
     >>> lazy(torch.ones(2, 3)).shape, lazy.weight.shape
     (torch.Size([2, 4]), torch.Size([4, 3]))
     """
@@ -104,7 +104,7 @@ def through(network: nn.Module, x: Tensor) -> Tensor:
 
 def see(module: nn.Module, x: Tensor) -> None:
     """Let a lazy `Linear` take its width from x, before it is part of a message."""
-    if isinstance(module, Linear):
+    if isinstance(module, Projection):
         module.see(x)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mpnn.models.parts.linear import Linear
+from mpnn.models.parts.linear import Projection
 
 
 def mlp(in_channels: int, hidden_channels: int, out_channels: int) -> nn.Sequential:
     """A module of two linear maps with a ReLU between them."""
     return nn.Sequential(
-        Linear(in_channels, hidden_channels), nn.ReLU(), Linear(hidden_channels, out_channels)
+        Projection(in_channels, hidden_channels), nn.ReLU(), Projection(hidden_channels, out_channels)
     )
 
 

@@ -69,10 +69,10 @@ class Mapped:
         return (self.x, self.weight) if self.bias is None else (self.x, self.weight, self.bias)
 
 
-def whole(value: Any) -> Any:
+def computed(value: Any) -> Any:
     """A field, or a pair of them, as it is once it is computed."""
     if isinstance(value, tuple | list) and any(isinstance(half, Mapped) for half in value):
-        return type(value)(map(whole, value))
+        return type(value)(map(computed, value))
     return value.tensor if isinstance(value, Mapped) else value
 
 
@@ -130,7 +130,7 @@ class Fields:
             elif field in given:
                 value = given[field]
                 if as_given:
-                    value = whole(value)
+                    value = computed(value)
                 elif isinstance(value, PAIR):
                     value = self._side(value, residency)
                 if value is None:  # one half of a pair, or an optional field
@@ -156,13 +156,13 @@ class Fields:
         if residency is Residency.GIVEN:
             return self.resolved(argument)
         index = self.graph.dst if residency is Residency.DST else self.graph.src
-        rows = whole(value)
+        rows = computed(value)
         return pick_rows(rows, self.node_dim % rows.dim(), index)
 
     def resolved(self, argument: Argument) -> Any:
         """The value of an argument, not lifted."""
         value = argument.value
-        return value.resolve() if isinstance(value, Deferred) else whole(value)
+        return value.resolve() if isinstance(value, Deferred) else computed(value)
 
     def lifted(self, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
         """Arguments with which a function can be called on all edges at once."""

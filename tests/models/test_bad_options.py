@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mpnn import Graph, models
-from mpnn.models.parts.linear import Linear
+from mpnn.models.parts.linear import Projection
 
 X = torch.ones(4, 6)
 GRAPH, WEIGHT = Graph.from_scipy(scipy.sparse.coo_array((np.ones(3), ([0, 1, 2], [1, 2, 3])), shape=(4, 4)))
@@ -33,7 +33,7 @@ WIDTHS: dict[str, Callable[..., nn.Module]] = {
     "TAGConv": models.TAGConv,
     "MPNNConv": models.MPNNConv,
     "GNNConv": models.GNNConv,
-    "Linear": Linear,
+    "Linear": Projection,
 }
 PAIRED = ("GraphConv", "SAGEConv", "GATConv", "GATv2Conv", "TransformerConv", "RGCNConv", "NNConv")
 DROPOUTS: dict[str, Callable[[Any], nn.Module]] = {

@@ -15,7 +15,7 @@ import mpnn
 import mpnn.models
 from mpnn import Graph, propagate
 from mpnn.backends.run.gradients import Gradients
-from mpnn.models.parts.linear import Linear
+from mpnn.models.parts.linear import Projection
 from mpnn.native.row_blocks import row_blocks
 from mpnn.plan.stems import ALL, LinearMap
 from tests.core.running import assert_like_eager
@@ -339,7 +339,7 @@ def test_a_linear_map_that_is_watched_is_called() -> None:
 
 
 def test_a_linear_map_of_ones_own_is_called() -> None:
-    class Doubled(Linear):
+    class Doubled(Projection):
         def forward(self, x: Tensor) -> Tensor:
             return 2 * super().forward(x)
 

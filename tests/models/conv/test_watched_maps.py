@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils import parametrizations, parametrize, prune, weight_norm
 
-from mpnn.models.parts.linear import Linear
+from mpnn.models.parts.linear import Projection
 from mpnn.native import products
 from mpnn.step.plain import weights_of
 from tests.compare import assert_same
@@ -42,7 +42,7 @@ LAYERS = [
     Case("SGConv(6, 4)"),
     Case("ChebConv(6, 4, 2)"),
 ]  # PyTorch Geometric's TAGConv calls the `forward` of its maps itself, past their hooks.
-KINDS = (Linear, nn.Linear, pyg_linear.Linear)
+KINDS = (Projection, nn.Linear, pyg_linear.Linear)
 
 
 class LowRank(nn.Module):
@@ -194,7 +194,7 @@ def test_every_map_of_a_layer_is_called_where_a_hook_waits(case: Case) -> None:
 # What may be read -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [Linear, nn.Linear])
+@pytest.mark.parametrize("make", [Projection, nn.Linear])
 def test_a_plain_map_may_be_read(make: type[nn.Module]) -> None:
     module = make(3, 2)
     known = weights_of(module)
@@ -206,25 +206,25 @@ def test_a_plain_map_may_be_read(make: type[nn.Module]) -> None:
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
 def test_a_changed_map_may_not_be_read(change: str) -> None:
-    assert weights_of(CHANGES[change](Linear(3, 2))) is None
+    assert weights_of(CHANGES[change](Projection(3, 2))) is None
 
 
 @pytest.mark.usefixtures("hook_of_all")
 def test_no_map_may_be_read_while_a_hook_is_on_all_modules() -> None:
-    assert weights_of(Linear(3, 2)) is None
+    assert weights_of(Projection(3, 2)) is None
 
 
 def test_a_map_without_a_shape_or_of_a_changed_class_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert weights_of(Linear(-1, 2)) is None
-    monkeypatch.setattr(Linear, "forward", lambda self, x: x)
-    assert weights_of(Linear(3, 2)) is None
+    assert weights_of(Projection(-1, 2)) is None
+    monkeypatch.setattr(Projection, "forward", lambda self, x: x)
+    assert weights_of(Projection(3, 2)) is None
 
 
 def test_a_map_whose_weight_is_of_a_subclass_may_not_be_read() -> None:
     class Quantized(Tensor):
         pass
 
-    module = Linear(3, 2)
+    module = Projection(3, 2)
     module.weight = nn.Parameter(cast(Tensor, torch.ones(2, 3).as_subclass(Quantized)))
     assert weights_of(module) is None
 

@@ -13,7 +13,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from mpnn import Graph, propagate, topology
 from mpnn.models import GATConv, GINConv, GraphConv, SAGEConv
-from mpnn.models.parts.linear import Linear
+from mpnn.models.parts.linear import Projection
 from mpnn.native import products
 
 DTYPE = torch.float64
@@ -119,11 +119,11 @@ def test_a_backward_hook_sees_the_gradient(kind: type[nn.Module], which: int) ->
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_linear_map_of_ones_own_takes_its_place(kind: type[nn.Module], which: int, bias: bool) -> None:
-    class Tripled(Linear):
+    class Tripled(Projection):
         def forward(self, x: Tensor) -> Tensor:
             return 3 * super().forward(x)
 
-    for make, factor in ((Linear, 1), (Tripled, 3)):
+    for make, factor in ((Projection, 1), (Tripled, 3)):
         layer, x = kind(3, 3, aggr="max").to(DTYPE), randn(7, 3)
         setattr(layer, PAIRS[kind][which], make(3, 3, bias=bias).to(DTYPE))
         first, second = (layer.get_submodule(name) for name in PAIRS[kind])
