@@ -275,12 +275,8 @@ class _Names:
                 self._names[node] = f"v{len(lines)}"
                 lines.append(f"{self._names[node]} = {formula}")
         values = iter(plan.core.results)
-        for kind in plan.kinds:
-            value = self._text(next(values))
-            if kind == "softmax":
-                lines.append(f"softmax of {self._text(next(values))} weighs {value}")
-            else:
-                lines.append(f"{kind} += {value}" if kind == "sum" else f"{kind} of {value}")
+        for reduction in plan.reductions:
+            lines.append(reduction.line(*(self._text(next(values)) for _ in range(reduction.arity))))
         return lines
 
     def _text(self, value: Any, nested: bool = False) -> str:

@@ -9,22 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from mpnn.aggregate.reduce import (
-    along,
-    check_entries,
-    count_rows,
-    scatter,
-    scatter_rows,
-    softmax,
-    softmax_rows,
-)
+from mpnn.aggregate.reduce import along, broadcast_score, check_entries, count_rows, scatter, softmax
+from mpnn.aggregate.reduction import Applied, Reduction
+from mpnn.aggregate.reductions import LOGSUMEXP, MAX, MEAN, MIN, MUL, SOFTMAX, SUM
 
-__all__ = ["AGGREGATORS", "Aggr", "Aggregator", "Reduction", "apply", "resolve", "scatter", "softmax"]
+__all__ = ["AGGREGATORS", "Aggr", "Aggregator", "apply", "resolve", "scatter", "softmax"]
 
 
 def numbers(messages: Tensor) -> Tensor:
@@ -32,38 +26,11 @@ def numbers(messages: Tensor) -> Tensor:
     return messages.to(torch.get_default_dtype()) if messages.dtype == torch.bool else messages
 
 
-class Reduction(NamedTuple):
-    """One primitive reduction over the messages that enter a node: what a fused kernel does in one pass.
-
-    `kind` is "sum", "max", "min", "mul" or "softmax": the sum of `value`, weighted with the softmax of
-    `score`.
-    """
-
-    kind: str
-    value: Tensor
-    score: Tensor | None = None
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """The value, and the score if there is one."""
-        return [self.value] if self.score is None else [self.value, self.score]
-
-    def reduce(self, index: Tensor, num_rows: int, dim: int) -> Tensor:
-        """Do it in plain PyTorch."""
-        if self.score is None:
-            return scatter_rows(self.value, index, num_rows, self.kind, dim)
-        weight = broadcast_score(softmax_rows(self.score, index, num_rows, dim), self.value)
-        # Where all scores are -inf no value counts, be it infinite.
-        highest = scatter_rows(self.score.detach(), index, num_rows, "max", dim).index_select(dim, index)
-        ignored = broadcast_score(highest == -torch.inf, self.value)
-        weighted = weight * self.value.masked_fill(ignored, 0)
-        return scatter_rows(weighted, index, num_rows, "sum", dim)
-
-
 class Aggregator(nn.Module):
     """The base of all aggregators: primitive reductions of the messages, and what is made of them per node.
 
-    A subclass defines `split`, which says what to reduce, and `merge`, which finishes at the nodes. The call
+    A subclass names its `reduction`; or, where there are several or the messages change before, it defines
+    `split`, which says what to reduce, and `merge`, which finishes at the nodes. The call
     `aggregator(messages, index, ptr, dim_size, dim)` reduces `messages [..., num_edges, ...]` over the
     entries of dimension `dim` with the same `index [num_edges]` to `dim_size` rows: the signature of PyG's
     `Aggregation`, whose modules can stand wherever one of these can.
@@ -72,10 +39,18 @@ class Aggregator(nn.Module):
     name = ""
     num_reductions = 1
     accepts: type | tuple[type, ...] = Tensor
+    reduction: Reduction | None = None
 
-    def split(self, messages: Any) -> list[Reduction]:
+    @property
+    def in_one(self) -> Reduction | None:
+        """The reduction that does `merge` as well, if there is one, and takes what the first of `split` takes."""
+        return None
+
+    def split(self, messages: Any) -> list[Applied]:
         """The primitive reductions, on tensors with one entry per edge."""
-        raise NotImplementedError(f"{type(self).__name__} defines no split().")
+        if self.reduction is None:
+            raise NotImplementedError(f"{type(self).__name__} defines no split().")
+        return [self.reduction(messages)]
 
     def merge(self, reduced: list[Tensor], count: Tensor) -> Tensor:
         """The aggregate, from the reduced tensors and the number of messages per node (at least 1)."""
@@ -117,10 +92,7 @@ class Sum(Aggregator):
     """Σ_j m_j."""
 
     name = "sum"
-
-    def split(self, messages: Tensor) -> list[Reduction]:
-        """The sum."""
-        return [Reduction("sum", messages)]
+    reduction = SUM
 
 
 class Mean(Sum):
@@ -128,9 +100,14 @@ class Mean(Sum):
 
     name = "mean"
 
-    def split(self, messages: Tensor) -> list[Reduction]:
+    @property
+    def in_one(self) -> Reduction | None:
+        """A mean alone divides in its kernel; beside others it shares their sums."""
+        return MEAN if type(self) is Mean else None
+
+    def split(self, messages: Tensor) -> list[Applied]:
         """The sum; of truth values, how many are true."""
-        return [Reduction("sum", numbers(messages))]
+        return [SUM(numbers(messages))]
 
     def merge(self, reduced: list[Tensor], count: Tensor) -> Tensor:
         """The sum over the count."""
@@ -141,30 +118,45 @@ class Max(Aggregator):
     """max_j m_j, per channel."""
 
     name = "max"
-
-    def split(self, messages: Tensor) -> list[Reduction]:
-        """The maximum."""
-        return [Reduction("max", messages)]
+    reduction = MAX
 
 
 class Min(Aggregator):
     """min_j m_j, per channel."""
 
     name = "min"
-
-    def split(self, messages: Tensor) -> list[Reduction]:
-        """The minimum."""
-        return [Reduction("min", messages)]
+    reduction = MIN
 
 
 class Mul(Aggregator):
     """Π_j m_j, per channel; 1 where no message arrives."""
 
     name = "mul"
+    reduction = MUL
 
-    def split(self, messages: Tensor) -> list[Reduction]:
-        """The product."""
-        return [Reduction("mul", messages)]
+
+class LogSumExp(Aggregator):
+    """log Σ_j exp(m_j), per channel: a smooth maximum. Where all messages are -inf, so is it."""
+
+    name = "logsumexp"
+
+    def split(self, messages: Tensor) -> list[Applied]:
+        """One reduction; whole numbers are taken as floating-point ones, as by `torch.logsumexp`."""
+        floating = messages.is_floating_point()
+        return [LOGSUMEXP(messages if floating else messages.to(torch.get_default_dtype()))]
+
+
+class Single(Aggregator):
+    """The aggregator that is one reduction."""
+
+    name = "single"
+
+    def __init__(self, reduction: Reduction) -> None:
+        super().__init__()
+        self.reduction = reduction
+
+    def __repr__(self) -> str:
+        return repr(self.reduction)
 
 
 class Var(Aggregator):
@@ -173,10 +165,10 @@ class Var(Aggregator):
     name = "var"
     num_reductions = 2
 
-    def split(self, messages: Tensor) -> list[Reduction]:
+    def split(self, messages: Tensor) -> list[Applied]:
         """The first two moments."""
         messages = numbers(messages)
-        return [Reduction("sum", messages), Reduction("sum", messages * messages)]
+        return [SUM(messages), SUM(messages * messages)]
 
     def merge(self, reduced: list[Tensor], count: Tensor) -> Tensor:
         """Mean of squares minus square of the mean."""
@@ -231,7 +223,7 @@ class Softmax(Aggregator):
         if isinstance(self.t, nn.Parameter):
             nn.init.constant_(self.t, self._initial)
 
-    def split(self, messages: Tensor | tuple[Tensor, Tensor]) -> list[Reduction]:
+    def split(self, messages: Tensor | tuple[Tensor, Tensor]) -> list[Applied]:
         """One softmax-weighted sum."""
         if isinstance(messages, tuple) and len(messages) != 2:
             raise ValueError(f"a softmax message is (score, value), got {len(messages)} values.")
@@ -246,17 +238,7 @@ class Softmax(Aggregator):
         broadcast_score(score, value)  # for its error
         while 1 < score.dim() <= value.dim() and score.size(-1) == 1 != value.size(score.dim() - 1):
             score = score.squeeze(-1)  # one weight for all that follows, in the form that kernels know
-        return [Reduction("softmax", value, score.detach() if self.semi_grad else score)]
-
-
-def broadcast_score(score: Tensor, value: Tensor) -> Tensor:
-    """Give a score the trailing dimensions of length one that it lacks beside its value."""
-    if score.dim() > value.dim() or (score.dim() < value.dim() and score.shape != value.shape[: score.dim()]):
-        raise ValueError(
-            f"a softmax message is (score, value) with the score's shape the beginning of the value's, got "
-            f"{list(score.shape)} and {list(value.shape)}."
-        )
-    return score.reshape(score.shape + (1,) * (value.dim() - score.dim()))
+        return [SOFTMAX(value, score.detach() if self.semi_grad else score)]
 
 
 class Several(Aggregator):
@@ -271,7 +253,7 @@ class Several(Aggregator):
         self.aggrs = nn.ModuleList(aggregators)
         self.num_reductions = sum(getattr(aggregator, "num_reductions", 0) for aggregator in aggregators)
 
-    def split(self, messages: Any) -> list[Reduction]:
+    def split(self, messages: Any) -> list[Applied]:
         """All that any of them reduces."""
         return [r for aggr in self.aggrs for r in cast(Aggregator, aggr).split(messages)]
 
@@ -358,15 +340,15 @@ def apply(
 
 
 AGGREGATORS: dict[str, type[Aggregator]] = {
-    aggregator.name: aggregator for aggregator in (Sum, Mean, Max, Min, Mul, Var, Std, Softmax)
+    aggregator.name: aggregator for aggregator in (Sum, Mean, Max, Min, Mul, LogSumExp, Var, Std, Softmax)
 }
 AGGREGATORS["add"] = Sum
 
-Aggr = str | Sequence[Any] | nn.Module | Callable[..., Any]
+Aggr = str | Sequence[Any] | nn.Module | Reduction | Callable[..., Any]
 
 
 def resolve(aggr: Aggr | None, **options: Any) -> nn.Module | None:
-    """The aggregator that `aggr` means: a name, a list of such, a module, or a function.
+    """The aggregator that `aggr` means: a name, a list of such, a module, a reduction, or a function.
 
     Names beyond `AGGREGATORS` ("median", "lstm", "powermean", ...) are PyG's modules.
 
@@ -385,9 +367,15 @@ def resolve(aggr: Aggr | None, **options: Any) -> nn.Module | None:
         raise ValueError(f"aggr_kwargs {sorted(options)} can only be given with an aggregator's name.")
     if isinstance(aggr, nn.Module):
         return aggr
+    if isinstance(aggr, Reduction):
+        return Single(aggr)
+    if isinstance(aggr, type) and issubclass(aggr, Reduction):
+        raise TypeError(f"aggr is the class {aggr.__name__}, but must be an instance of it: {aggr.__name__}().")
     if callable(aggr):
         return Custom(aggr)
-    raise TypeError(f"aggr must be a name, a list, a module or a function, got {type(aggr).__name__}.")
+    raise TypeError(
+        f"aggr must be a name, a list, a module, a reduction or a function, got {type(aggr).__name__}."
+    )
 
 
 def _resolve_several(

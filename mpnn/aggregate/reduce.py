@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ def scatter(values: Tensor, index: Tensor, num_rows: int, reduce: str = "sum", d
         values: `[..., num_entries, ...]` with the entries in dimension `dim`.
         index: `[num_entries]` int64, the row that each entry belongs to.
         num_rows: how many rows the result has in dimension `dim`.
-        reduce: "sum", "mean", "max", "min" or "mul".
+        reduce: "sum", "mean", "max", "min", "mul" or "logsumexp".
         dim: the dimension of the entries.
 
     Raises:
@@ -57,34 +59,81 @@ def softmax(score: Tensor, index: Tensor, num_rows: int, dim: int = 0) -> Tensor
 
 def scatter_rows(values: Tensor, index: Tensor, num_rows: int, reduce: str, dim: int) -> Tensor:
     """`scatter` with arguments that are known to be good."""
-    shape = [*values.shape[:dim], num_rows, *values.shape[dim + 1 :]]
-    if values.dtype == torch.bool and reduce in ("mean", "max", "min"):  # the share of the true, any, all
-        wide = values.to(torch.get_default_dtype() if reduce == "mean" else torch.uint8)
-        found = scatter_rows(wide, index, num_rows, reduce, dim)
-        return found if reduce == "mean" else found.to(torch.bool)
-    if reduce in ("sum", "mean"):
-        # In bfloat16 256 + 1 = 256: sums of half precision run in float32.
-        wide = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-        total = add_rows(wide.new_zeros(shape), dim, index, wide)
-        if reduce == "mean":
-            total = total / along(count_rows(index, num_rows), dim, values).to(total.dtype)
-        return total.to(values.dtype) if wide is not values else total
-    places = along(index, dim, values).expand_as(values)
     if reduce in ("max", "min"):
-        if values.dtype == torch.bool:
-            return scatter_rows(values.byte(), index, num_rows, reduce, dim).bool()
-        # scatter_reduce counts the value that it starts from among the ties, also with include_self=False:
-        # from 0 or -inf, a maximum of that would get less than its gradient. Nothing is equal to NaN.
-        start = torch.nan if values.dtype.is_floating_point else 0
-        out = values.new_full(shape, start).scatter_reduce(
-            dim, places, values, f"a{reduce}", include_self=False
-        )
-        # 1, not True, which torch.jit.trace has no way to write down.
-        reached = index.new_zeros(num_rows, dtype=torch.bool).index_fill(0, index, 1)
-        return out.masked_fill(~along(reached, dim, values), 0)
-    if reduce == "mul":
-        return values.new_ones(shape).scatter_reduce(dim, places, values, "prod")
-    raise ValueError(f"reduce must be one of sum, mean, max, min, mul, got {reduce!r}.")
+        return extreme_rows(values, index, num_rows, dim, reduce)
+    if reduce not in _BY_NAME:
+        raise ValueError(f"reduce must be one of sum, mean, max, min, mul, logsumexp, got {reduce!r}.")
+    return _BY_NAME[reduce](values, index, num_rows, dim)
+
+
+def sum_rows(values: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+    """Σ over the entries of a row."""
+    total = _wide_sum(values, index, num_rows, dim)
+    return total.to(values.dtype) if is_half(values) else total
+
+
+def mean_rows(values: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+    """Σ over the entries of a row, over how many there are; of truth values the share of the true."""
+    if values.dtype == torch.bool:
+        values = values.to(torch.get_default_dtype())
+    total = _wide_sum(values, index, num_rows, dim)
+    total = total / along(count_rows(index, num_rows), dim, values).to(total.dtype)
+    return total.to(values.dtype) if is_half(values) else total
+
+
+def _wide_sum(values: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+    # In bfloat16 256 + 1 = 256: sums of half precision run in float32.
+    wide = values.float() if is_half(values) else values
+    return add_rows(wide.new_zeros(_shape(values, num_rows, dim)), dim, index, wide)
+
+
+def extreme_rows(values: Tensor, index: Tensor, num_rows: int, dim: int, which: str) -> Tensor:
+    """The "max" or "min" of the entries of a row, 0 of none; of truth values whether any or all are true."""
+    if values.dtype == torch.bool:
+        return extreme_rows(values.byte(), index, num_rows, dim, which).bool()
+    # scatter_reduce counts the value that it starts from among the ties, also with include_self=False:
+    # from 0 or -inf, a maximum of that would get less than its gradient. Nothing is equal to NaN.
+    start = torch.nan if values.dtype.is_floating_point else 0
+    out = values.new_full(_shape(values, num_rows, dim), start).scatter_reduce(
+        dim, along(index, dim, values).expand_as(values), values, f"a{which}", include_self=False
+    )
+    # 1, not True, which torch.jit.trace has no way to write down.
+    reached = index.new_zeros(num_rows, dtype=torch.bool).index_fill(0, index, 1)
+    return out.masked_fill(~along(reached, dim, values), 0)
+
+
+def mul_rows(values: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+    """Π over the entries of a row."""
+    places = along(index, dim, values).expand_as(values)
+    return values.new_ones(_shape(values, num_rows, dim)).scatter_reduce(dim, places, values, "prod")
+
+
+def logsumexp_rows(values: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
+    """log Σ exp(entry) over the entries of a row, 0 of none; whole numbers are taken as floating-point ones."""
+    if not values.is_floating_point():
+        values = values.to(torch.get_default_dtype())
+    wide = values.float() if is_half(values) else values
+    highest = extreme_rows(wide.detach(), index, num_rows, dim, "max")
+    shift = highest.masked_fill(highest.isinf(), 0.0)
+    total = sum_rows((wide - shift.index_select(dim, index)).exp(), index, num_rows, dim)
+    # Where all entries are -inf their sum is 0, a place where the logarithm has no slope: none gets a gradient.
+    nothing = total == 0
+    out = total.masked_fill(nothing, 1.0).log() + shift
+    return out.masked_fill(nothing & (highest == -torch.inf), -torch.inf).to(values.dtype)
+
+
+_BY_NAME: dict[str, Callable[[Tensor, Tensor, int, int], Tensor]] = {
+    "sum": sum_rows, "mean": mean_rows, "mul": mul_rows, "logsumexp": logsumexp_rows,
+}  # fmt: skip
+
+
+def is_half(values: Tensor) -> bool:
+    """Whether numbers have half precision, which is for storage."""
+    return values.dtype in (torch.float16, torch.bfloat16)
+
+
+def _shape(values: Tensor, num_rows: int, dim: int) -> list[int]:
+    return [*values.shape[:dim], num_rows, *values.shape[dim + 1 :]]
 
 
 def add_rows(total: Tensor, dim: int, index: Tensor, values: Tensor) -> Tensor:
@@ -113,13 +162,21 @@ def pick_rows(values: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def softmax_rows(score: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
     """`softmax` with arguments that are known to be good."""
-    highest = scatter_rows(score.detach(), index, num_rows, "max", dim).index_select(
-        dim, index
-    )  # no gradient
+    highest = extreme_rows(score.detach(), index, num_rows, dim, "max").index_select(dim, index)  # no gradient
     # Where all scores are -inf, no entry weighs anything: 0, not the -inf - -inf that is no number.
     weight = (score - highest.masked_fill(highest == -torch.inf, 0.0)).exp()
-    total = scatter_rows(weight, index, num_rows, "sum", dim)
+    total = sum_rows(weight, index, num_rows, dim)
     return weight / pick_rows(total.masked_fill(total == 0, 1.0), dim, index)
+
+
+def broadcast_score(score: Tensor, value: Tensor) -> Tensor:
+    """Give a score the trailing dimensions of length one that it lacks beside its value."""
+    if score.dim() > value.dim() or (score.dim() < value.dim() and score.shape != value.shape[: score.dim()]):
+        raise ValueError(
+            f"a softmax message is (score, value) with the score's shape the beginning of the value's, got "
+            f"{list(score.shape)} and {list(value.shape)}."
+        )
+    return score.reshape(score.shape + (1,) * (value.dim() - score.dim()))
 
 
 def count_rows(index: Tensor, num_rows: int) -> Tensor:

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.aggregate import aggregators as aggregate
-from mpnn.aggregate.aggregators import Aggregator, Reduction
+from mpnn.aggregate.aggregators import Aggregator
+from mpnn.aggregate.reduction import Applied
+from mpnn.aggregate.reductions import SOFTMAX
 
 _SAME: dict[str, type[Aggregator]] = {
     "SumAggregation": aggregate.Sum,
@@ -52,10 +54,10 @@ class _Softmax(aggregate.Softmax):
         super().__init__(semi_grad=cast(bool, theirs.semi_grad))
         self.theirs = theirs
 
-    def split(self, messages: Any) -> list[Reduction]:
+    def split(self, messages: Any) -> list[Applied]:
         """One softmax-weighted sum."""
         score = messages * self.theirs.t
-        return [Reduction("softmax", messages, score.detach() if self.semi_grad else score)]
+        return [SOFTMAX(messages, score.detach() if self.semi_grad else score)]
 
 
 class _Scaled(Aggregator):
@@ -66,7 +68,7 @@ class _Scaled(Aggregator):
         self.theirs, self.inner = theirs, inner
         self.num_reductions = inner.num_reductions
 
-    def split(self, messages: Any) -> list[Reduction]:
+    def split(self, messages: Any) -> list[Applied]:
         """The aggregates that are scaled."""
         return self.inner.split(messages)
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mpnn.aggregate.reductions import SOFTMAX
 from mpnn.graph.graph import Graph
 from mpnn.lowering.banded import Blocks, banded_attention
 from mpnn.lowering.batch import Batch
@@ -22,7 +23,7 @@ from mpnn.topology import Band, Causal, Complete, CompleteBipartite
 
 def match_attention(reading: Reading, graph: Graph) -> Lowered:
     """Recognise the score scale · q_i·k_j + biases and the value v_j, in any number of heads."""
-    if reading.kinds != ("softmax",):
+    if reading.reductions != (SOFTMAX,):
         raise NoMatchError("the messages are not reduced by one softmax")
     if "kept" in reading.operations:
         raise NoMatchError("the message has dropout, for which the kernel would draw another mask")

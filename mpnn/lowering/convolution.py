@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mpnn.aggregate.reductions import SUM
 from mpnn.graph.graph import Graph
 from mpnn.lowering.images import common_padding, padded, to_image, to_rows
 from mpnn.lowering.match import foreign, probe, typed_matrices
@@ -22,7 +23,7 @@ CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transp
 def match_convolution(reading: Reading, graph: Graph) -> Lowered:
     """Recognise the message x_j W[type]; with groups, x_j is `[groups, channels]`."""
     assert isinstance(graph, Grid)
-    if reading.kinds != ("sum",):
+    if reading.reductions != (SUM,):
         raise NoMatchError("the messages are not reduced by one sum")
     if foreign(reading):
         raise NoMatchError(f"the message uses {foreign(reading)}")

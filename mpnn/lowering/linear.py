@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from mpnn.aggregate.reductions import SUM
 from mpnn.graph.graph import Graph
 from mpnn.lowering.attention import fits_attention, lengths_of
 from mpnn.lowering.match import fit, foreign, probe
@@ -17,7 +18,7 @@ from mpnn.topology import Complete
 
 def match_linear(reading: Reading, graph: Graph) -> Lowered:
     """Recognise the message w_e x_j, with one number w_e per edge."""
-    if reading.kinds != ("sum",):
+    if reading.reductions != (SUM,):
         raise NoMatchError("the messages are not reduced by one sum")
     if foreign(reading):
         raise NoMatchError(f"the message uses {foreign(reading)}")

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mpnn.aggregate.reduction import Reduction
+from mpnn.aggregate.reductions import MAX
 from mpnn.graph.graph import Graph
 from mpnn.lowering.images import common_padding, padded, refuse_reversed, to_image, to_rows
 from mpnn.lowering.match import foreign, is_source_field, probe
@@ -27,12 +29,12 @@ ADAPTIVE: dict[int, Callable[..., Any]] = {
 }
 
 
-def match_pooling(kind: str) -> Callable[[Reading, Graph], Lowered]:
-    """Recognise the message x_j, reduced by "max" or "sum"."""
+def match_pooling(reduction: Reduction) -> Callable[[Reading, Graph], Lowered]:
+    """Recognise the message x_j, reduced by a maximum or a sum."""
 
     def match(reading: Reading, graph: Graph) -> Lowered:
-        if reading.kinds != (kind,):
-            raise NoMatchError(f"the messages are not reduced by one {kind}")
+        if reading.reductions != (reduction,):
+            raise NoMatchError(f"the messages are not reduced by one {reduction.name}")
         if foreign(reading):
             raise NoMatchError(f"the message uses {foreign(reading)}")
         rows = probe(reading)
@@ -40,7 +42,7 @@ def match_pooling(kind: str) -> Callable[[Reading, Graph], Lowered]:
         x = is_source_field(reading, rows, message)
         if x is None:
             raise NoMatchError("the message is not a field of the source")
-        pool = _adaptive_sum if isinstance(graph, AdaptiveGrid) else _largest if kind == "max" else _sum
+        pool = _adaptive_sum if isinstance(graph, AdaptiveGrid) else _largest if reduction == MAX else _sum
 
         def run(graph: Graph, values: Sequence[Tensor]) -> list[Tensor]:
             assert isinstance(graph, Windows)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mpnn.aggregate.aggregators import Aggregator
+from mpnn.aggregate.reduction import Reduction
 from mpnn.plan.front import Captured, arguments_of, read_function
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist
 from mpnn.plan.homes import Home, feature_shape, op_name
@@ -35,7 +36,7 @@ class Given:
 class Reading:
     """A traced message: the work at the nodes done, a function of values per edge is left."""
 
-    kinds: tuple[str, ...]  # the reductions
+    reductions: tuple[Reduction, ...]
     given: tuple[Given, ...]
     shapes: tuple[tuple[int, ...], ...]  # per reduction its value, then the score of a softmax
     operations: frozenset[str]
@@ -72,15 +73,15 @@ def read(step: Step) -> Reading:
     """
     aggregator = cast(Aggregator, step.aggregator)
     arguments = arguments_of(step)
-    kinds: list[str] = []
+    found: list[Reduction] = []
 
     def reduced(*tensors: Tensor) -> list[Tensor]:
-        kinds.clear()
+        found.clear()
         values: list[Tensor] = []
         messages = step.message(**dict(zip(arguments.names, tensors, strict=True)), **arguments.fixed)
-        for reduction in aggregator.split(messages):
-            kinds.append(reduction.kind)
-            values += reduction.tensors
+        for one in aggregator.split(messages):
+            found.append(one.reduction)
+            values += one.tensors
         return values
 
     traced = read_function(reduced, arguments.placed, step.message, aggregator)
@@ -98,7 +99,7 @@ def read(step: Step) -> Reading:
         for k, node in enumerate(hoisted.inputs)
     )
     return Reading(
-        tuple(kinds),
+        tuple(found),
         given,
         tuple(feature_shape(node) for node in outputs),
         frozenset(op_name(node) for node in hoisted.core),

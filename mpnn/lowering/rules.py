@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn import topology
+from mpnn.aggregate.reductions import MAX, SUM
 from mpnn.graph.graph import Graph
 from mpnn.lowering.attention import fits_attention, match_attention
 from mpnn.lowering.child_sum import fits_child_sum, match_child_sum
@@ -280,7 +281,7 @@ RULES: tuple[Rule, ...] = (
         message="x_j",
         aggregate="max",
         kernel="max_pool1d/2d/3d, whose gradient goes to the first of equals",
-        match=match_pooling("max"),
+        match=match_pooling(MAX),
         fits=fits_max_pooling,
         examples=lambda: _pooling_examples("max", _pooling_graphs()),
     ),
@@ -290,7 +291,7 @@ RULES: tuple[Rule, ...] = (
         message="x_j",
         aggregate="sum",
         kernel="avg_pool1d/2d/3d",
-        match=match_pooling("sum"),
+        match=match_pooling(SUM),
         fits=fits_sum_pooling,
         examples=lambda: _pooling_examples("mean", _pooling_graphs()),
     ),
@@ -300,7 +301,7 @@ RULES: tuple[Rule, ...] = (
         message="x_j",
         aggregate="sum",
         kernel="adaptive_avg_pool1d/2d/3d",
-        match=match_pooling("sum"),
+        match=match_pooling(SUM),
         fits=fits_windows,
         examples=lambda: _pooling_examples(
             "mean", [topology.adaptive_grid(7, 3), topology.adaptive_grid((5, 4), (2, 4), batch=2)]

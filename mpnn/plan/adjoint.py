@@ -1,16 +1,8 @@
 """The gradient of message passing is message passing.
 
 With g_i the gradient at the aggregate a_i, every primitive reduction sends a gradient back to each of its
-messages that depends on that edge and on a few numbers per node only:
-
-    sum       g_i
-    mean      g_i / (how many messages there are)
-    max, min  g_i / (how many messages tie) where m = a_i, else 0
-    softmax   α g_i to the value, α (g_i · value - g_i · a_i) to the score,
-              with α = exp(score - top_i) / total_i
-
-The top and the total of a softmax are kept apart: their logarithm in one, top + log(total), has no digits
-left for the total where scores are large, and three equal scores of 1e8 would weigh 1 each.
+messages that depends on that edge and on a few numbers per node only: its `gradients` says which, and its `reads`
+of which numbers.
 
 From there PyTorch's own derivative of the message function leads to its inputs. All of it is traced as one
 per-edge program, whose results are summed over the edges that leave a node (for what the message read at its
@@ -24,59 +16,30 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-# What each reduction keeps per node for the way back, besides the aggregate itself.
-SAVED = {"sum": 0, "mean": 0, "max": 1, "min": 1, "softmax": 2}
-
-
-# How many tensors per node the way back reads: the gradient, and what it needs beside it.
-READ = {"sum": 1, "mean": 2, "max": 2, "min": 2, "softmax": 4}
-
-
-def message_gradients(kind: str, value: Tensor, score: Tensor | None, node: Sequence[Tensor]) -> list[Tensor]:
-    """The gradient at a value and its score, from `node`: gradient, aggregate, saved numbers, lifted.
-
-    For a mean these are the gradient and the reciprocal of how many messages there are; for a maximum
-    what each of the messages that tie gets of the gradient, and the aggregate. A softmax has saved the
-    highest score and the reciprocal of Σ exp(score - highest), which is 0 where no edge weighs anything.
-    """
-    gradient = node[0]
-    if kind == "sum":
-        return [gradient]
-    if kind == "mean":
-        return [gradient * node[1].reshape(-1, *[1] * (gradient.dim() - 1))]
-    aggregate = node[1]
-    if kind in ("max", "min"):
-        # A product: a maximum that is NaN has NaN ties, and all of its messages get that.
-        return [gradient * (value == aggregate)]
-    assert score is not None
-    top, share = node[2:]
-    weight = torch.exp(score - top) * share
-    extra = tuple(range(score.dim(), value.dim()))
-    weight_wide = weight.reshape(weight.shape + (1,) * len(extra))
-    slope = gradient * value - gradient * aggregate
-    if extra:
-        # Two sums, so that the second, which is the same for all edges of a node, is done once per node; in
-        # the type that kernels compute in, for their difference is small.
-        wide = None if top.dtype == gradient.dtype else top.dtype
-        slope = (gradient * value).sum(extra, dtype=wide) - (gradient * aggregate).sum(extra, dtype=wide)
-    # Where one message has all the weight, its value is the aggregate: the difference is 0, and nothing but
-    # rounding is left of it, which large features would blow up; NaN stays NaN.
-    slope = torch.where(weight < 1, slope, slope * 0.0)
-    return [weight_wide * gradient, weight * slope]
+from mpnn.aggregate.reduction import Reduction, applied
+from mpnn.plan.rows import NotFusableError
 
 
 def adjoint(
     core: Callable[[Sequence[Tensor]], Sequence[Tensor]],
-    kinds: Sequence[str],
+    reductions: Sequence[Reduction],
     wanted: Sequence[bool],
 ) -> Callable[..., list[Tensor | None]]:
     """The function from (core inputs, per-node numbers lifted to the edges) to the gradients of the inputs.
 
+    After these come the messages whose numbers the gradients compare.
+
     Args:
         core: per-edge inputs to the reduced values: for a softmax its value, then its score.
-        kinds: the reductions.
+        reductions: what the values are reduced by.
         wanted: which inputs a gradient is asked for.
+
+    Raises:
+        NotFusableError: a reduction says nothing of its gradient.
     """
+    for reduction in reductions:
+        if not reduction.has_gradients:
+            raise NotFusableError(f"the reduction {reduction.name!r} defines no gradients()")
 
     def gradients(*tensors: Tensor) -> list[Tensor | None]:
         given = list(tensors)
@@ -84,21 +47,21 @@ def adjoint(
             given.pop(0).detach().requires_grad_(want) if want else given.pop(0).detach() for want in wanted
         ]
         with torch.enable_grad():
-            values = list(core(inputs))
+            values = core(inputs)
         outputs, cotangents = [], []
+        compared: list[Tensor | None] = []
         with torch.no_grad():
-            for kind in kinds:
-                value = values.pop(0)
-                score = values.pop(0) if kind == "softmax" else None
-                node = [given.pop(0) for _ in range(READ[kind])]
-                found = message_gradients(kind, value, score, node)
-                for output, cotangent in zip([value, score], found, strict=False):
-                    if output is not None and output.requires_grad:
+            for each in applied(reductions, values):
+                node = [given.pop(0) for _ in each.reduction.reads]
+                found = each.reduction.gradients(*node, *each.tensors)
+                compared += [each.value] if each.reduction.compares else []
+                for output, cotangent in zip(each.tensors, found, strict=True):
+                    if output.requires_grad:
                         outputs.append(output)
                         cotangents.append(cotangent.expand_as(output))
         asked = [t for t, want in zip(inputs, wanted, strict=True) if want]
         if not outputs:
-            return [None] * len(asked)
-        return list(torch.autograd.grad(outputs, asked, cotangents, allow_unused=True))
+            return [*[None] * len(asked), *compared]
+        return [*torch.autograd.grad(outputs, asked, cotangents, allow_unused=True), *compared]
 
     return gradients

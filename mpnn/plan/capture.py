@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from mpnn.aggregate.aggregators import Max, Mean, Min, Mul, Softmax, Std, Sum, Var
+from mpnn.aggregate.aggregators import LogSumExp, Max, Mean, Min, Mul, Softmax, Std, Sum, Var
+from mpnn.aggregate.reduction import Reduction
 from mpnn.plan.composed import Composed
 from mpnn.plan.functions import (
     all_names,
@@ -31,14 +32,14 @@ from mpnn.step.plain import has_hooks
 
 SCALARS = (bool, int, float, str, type(None))
 _SCALARS = frozenset(SCALARS)
-PLAIN = (*SCALARS, complex, bytes, Enum, torch.dtype, torch.device, type, ModuleType)
+PLAIN = (*SCALARS, complex, bytes, Enum, torch.dtype, torch.device, type, ModuleType, Reduction)
 Path = tuple[str, ...]
 
 # What every module keeps for itself, and no message looks at.
 _INTERNAL = frozenset(nn.Module().__dict__) - {"training"}
 # What of an aggregator its `split` reads; most are what their class says.
 _OPTIONS: dict[type[nn.Module], tuple[str, ...]] = {
-    **dict.fromkeys([Sum, Mean, Max, Min, Mul, Var, Std], ()),
+    **dict.fromkeys([Sum, Mean, Max, Min, Mul, LogSumExp, Var, Std], ()),
     Softmax: ("t", "semi_grad"),
 }
 _MISSING = object()

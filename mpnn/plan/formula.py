@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from mpnn.plan.homes import Home
-from mpnn.plan.ir import Output, Program, Value
+from mpnn.plan.ir import Output, Over, Program, Value
 
 INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "ge": ">=", "lt": "<", "le": "<=",
@@ -47,17 +47,14 @@ class _Words:
         return "\n   ".join([f"for {OVER[self.program.by]}:", *inputs, *self.lines, *outputs])
 
     def _output(self, k: int, output: Output) -> str:
-        value = self._value(output.value)
-        match output.kind:
-            case "softmax":
-                assert output.score is not None
-                return f"out{k} = sum of softmax({self._value(output.score)}) * {value}"
-            case "edge":
-                return f"out{k} of the edge = {value}"
-            case "all":
-                return f"out{k} = sum over all edges of {value}"
-            case kind:
-                return f"out{k} = {kind} of {value}"
+        message = [self._value(v) for v in (output.value, output.score) if v is not None]
+        match output.over:
+            case Over.EDGE:
+                return f"out{k} of the edge = {message[0]}"
+            case Over.ALL:
+                return f"out{k} = sum over all edges of {message[0]}"
+            case Over.ROW:
+                return f"out{k} = {output.reduction.formula(*message)}"
 
     def _value(self, value: Value, nested: bool = False) -> str:
         if value.op == "view" and value.name != "slice":

@@ -16,7 +16,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 
-from mpnn.aggregate.aggregators import Aggregator, Mean
+from mpnn.aggregate.aggregators import Aggregator
+from mpnn.aggregate.reduction import Applied
 from mpnn.plan.capture import SCALARS, Path, fetch, find, fingerprint, same_tensor
 from mpnn.plan.checker import check
 from mpnn.plan.homes import Home, annotate, has_rows
@@ -288,6 +289,7 @@ def is_count(step: Step, name: str, value: Any) -> bool:
     return type(value) is int and name.rpartition(".")[2] in TOPOLOGY_NAMES and calls_softmax(step.message)
 
 
-def kind_of(aggregator: Aggregator, kind: str) -> str:
-    """How a kernel does an aggregator's reduction: a mean divides by the number of messages itself."""
-    return "mean" if type(aggregator) is Mean else kind
+def reductions_of(aggregator: Aggregator, messages: Any) -> list[Applied]:
+    """What a kernel reduces for an aggregator: in one where that does all of it, as a mean's divides, too."""
+    parts, whole = aggregator.split(messages), aggregator.in_one
+    return parts if whole is None else [whole(*parts[0].tensors)]

@@ -212,7 +212,7 @@ def hoist(
     # Of what is shared a kernel only ever looks at parts, or turns them, which changes no bit.
     again = {n for n in again if n.meta["home"] is not Home.SHARED}
     if not again.isdisjoint(extra):
-        raise NotFusableError("a maximum is found by a value that the gradient of a shared tensor reads")
+        raise NotFusableError("messages are told apart by a value that the gradient of a shared tensor reads")
     graph = module.graph
     operations = [n for n in graph.nodes if n.op == "call_function"]
     needed = ancestors([*outputs, *extra])

@@ -14,13 +14,14 @@ A value has a feature shape, without the row that a tensor would have in front. 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from math import prod
 from typing import Any
 
 import torch
 
-from mpnn.plan.adjoint import SAVED
+from mpnn.aggregate.reduction import PerNode, Reduction
 from mpnn.plan.homes import Home
 
 
@@ -56,18 +57,48 @@ class Input:
         return prod(self.shape)
 
 
+class Over(Enum):
+    """The edges whose values an output reduces together."""
+
+    ROW = "row"
+    EDGE = "edge"  # each alone: the value is written as it is
+    ALL = "all"
+
+
 @dataclass(frozen=True)
 class Output:
-    """What becomes of a per-edge value.
+    """What becomes of a per-edge value, and of its score if the reduction takes two tensors."""
 
-    `kind` is "sum", "mean", "max", "min" (over the edges of a row; of none it is 0), "softmax" (`score` and
-    `value`), "edge" (written as it is, one row per edge) or "all" (summed over all edges).
-    """
-
-    kind: str
+    reduction: Reduction  # over more than a row a sum
     value: Value
     dtype: torch.dtype  # in which it is stored
     score: Value | None = None
+    over: Over = Over.ROW
+
+    @property
+    def saves(self) -> int:
+        """How many tensors follow the output, for the way back."""
+        return self.reduction.saves if self.over is Over.ROW else 0
+
+    @property
+    def saved_shape(self) -> tuple[int, ...]:
+        """Of a row of each of these."""
+        return (self.score or self.value).shape
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether an edge has no numbers in it."""
+        return (self.score or self.value).size == 0
+
+    def forms_per_node(self, real: torch.dtype) -> list[tuple[tuple[int, ...], torch.dtype]]:
+        """Shape and type of what the way back reads per node, in kernels that compute in `real`."""
+        forms = {
+            PerNode.GRADIENT: (self.value.shape, self.dtype),
+            PerNode.AGGREGATE: (self.value.shape, self.dtype),
+            PerNode.SAVED: (self.saved_shape, real),
+            PerNode.SHARE: ((), self.dtype),
+        }
+        return [forms[one] for one in self.reduction.reads]
 
 
 @dataclass(frozen=True)
@@ -88,7 +119,7 @@ class Program:
 
     def tensor_of(self, k: int) -> int:
         """Which of the tensors that a kernel writes is output k; what it saves, if anything, comes next."""
-        return sum(1 + SAVED.get(o.kind, 0) for o in self.outputs[:k])
+        return sum(1 + o.saves for o in self.outputs[:k])
 
     @cached_property
     def reads(self) -> frozenset[int]:

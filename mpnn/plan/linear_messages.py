@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import fx
 
+from mpnn.aggregate.reductions import SUM
 from mpnn.plan.front import placeholders_of
 from mpnn.plan.homes import Home, args_of, op_name, row_size, shape_of
 from mpnn.plan.plan import Plan
@@ -12,13 +13,13 @@ from mpnn.plan.plan import Plan
 def summed_rows(plan: Plan) -> str | None:
     """The argument whose rows at the sources are the messages themselves, where they are summed."""
     value, *others = plan.hoisted.outputs
-    return _row_at_source(value, plan) if plan.kinds == ["sum"] and not others else None
+    return _row_at_source(value, plan) if plan.reductions == [SUM] and not others else None
 
 
 def linear_in(plan: Plan) -> str | None:
     """The argument x of a sum or a mean of s_ij x_j, where nothing but this product reads x_j."""
     value, *others = plan.hoisted.outputs
-    if plan.kinds not in (["sum"], ["mean"]) or others:
+    if others or not plan.reductions[0].linear:
         return None
     while value.op == "call_function":
         if op_name(value) not in ("mul", "div") or value.kwargs:

@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from mpnn.aggregate.aggregators import Aggregator, Reduction
+from mpnn.aggregate.aggregators import Aggregator
 from mpnn.aggregate.reduce import pick_rows
+from mpnn.aggregate.reduction import Reduction, applied
+from mpnn.aggregate.reductions import SOFTMAX, SUM
 from mpnn.graph.graph import Graph
-from mpnn.plan.adjoint import READ, SAVED, adjoint
+from mpnn.plan.adjoint import adjoint
 from mpnn.plan.capture import Path
 from mpnn.plan.checker import check
 from mpnn.plan.decompositions import COMPOSITES
@@ -23,14 +25,14 @@ from mpnn.plan.front import (
     MAPPED,
     Captured,
     Placed,
-    kind_of,
     outputs_of,
     placeholders_of,
     read_function,
+    reductions_of,
 )
 from mpnn.plan.hoist import Evaluator, Hoisted, ancestors, hoist, split_linear_maps
 from mpnn.plan.homes import Home, annotate, feature_shape, has_rows, op_name, row_size, shape_of
-from mpnn.plan.ir import Output, Program, compute_type
+from mpnn.plan.ir import Output, Over, Program, compute_type
 from mpnn.plan.lower import Lowering, input_of
 from mpnn.plan.numbers import type_beside, with_numbers
 from mpnn.plan.row_softmax import traceable, weighted
@@ -63,7 +65,7 @@ class Plan:
     hoisted: Hoisted
     whole: Stems  # the core's inputs
     stems: Stems | None  # what these are linear maps of, if some of them are
-    kinds: list[str]
+    reductions: list[Reduction]
     program: Program | str  # the kernel's; or why there is none, and the core runs in PyTorch
     shares: list[int]  # the aggregator's k-th reduction is the program's shares[k]-th
     shapes: list[tuple[int, ...] | None]  # of a row of each, where the aggregator takes it in another
@@ -96,7 +98,7 @@ class Plan:
 
     def is_merged(self, aggregator: Aggregator) -> bool:
         """Whether the reduction is all that the aggregator makes: a kernel divides by the counts itself."""
-        return self.kinds == ["mean"] or type(aggregator).merge is Aggregator.merge
+        return self.reductions == [aggregator.in_one] or type(aggregator).merge is Aggregator.merge
 
     @cached_property
     def places(self) -> tuple[int, ...]:
@@ -128,16 +130,16 @@ class Plan:
     def positions(self) -> list[int]:
         """Where each reduction stands among a kernel's outputs; some are followed by what they save."""
         positions, at = [], 0
-        for kind in self.kinds:
+        for reduction in self.reductions:
             positions.append(at)
-            at += 1 + SAVED[kind]
+            at += 1 + reduction.saves
         return positions
 
     @cached_property
     def needed_again(self) -> list[int]:
         """Which of a kernel's outputs the backward pass reads."""
-        pairs = zip(self.kinds, self.positions, strict=True)
-        return [k for kind, at in pairs if SAVED[kind] for k in range(at, at + 1 + SAVED[kind])]
+        pairs = zip(self.reductions, self.positions, strict=True)
+        return [k for one, at in pairs if one.saves for k in range(at, at + 1 + one.saves)]
 
     @cached_property
     def width(self) -> int:
@@ -199,11 +201,7 @@ class Plan:
 
     def reduce(self, values: Sequence[Tensor], index: Tensor, num_rows: int) -> list[Tensor]:
         """The plan's reductions of per-edge values in plain PyTorch."""
-        each = iter(values)
-        return [
-            Reduction(kind, next(each), next(each) if kind == "softmax" else None).reduce(index, num_rows, 0)
-            for kind in self.kinds
-        ]
+        return [one.reduce(index, num_rows, 0) for one in applied(self.reductions, values)]
 
     def backward(self, wanted: tuple[bool, ...]) -> Backward:
         """The programs for the gradients of some of the kernel's inputs.
@@ -255,7 +253,7 @@ def make_plan(
     Raises:
         NotFusableError: with the reason in words.
     """
-    kinds: list[str] = []
+    found: list[Reduction] = []
     arguments = names
 
     number_type = type_beside([t for _, t in examples]) if numbers else None
@@ -265,42 +263,39 @@ def make_plan(
     scalars = [(Home.SHARED, torch.empty((), dtype=number_type, device=t.device)) for t in like]
 
     def reduced(*tensors: Tensor) -> list[Tensor]:
-        kinds.clear()
+        found.clear()
         values: list[Tensor] = []
         arguments = _arguments(names, tensors[: len(names)], mapped or {})
         given = dict(zip(numbers, tensors[len(names) :], strict=True))
         said, split = (message, aggregator) if not given else with_numbers(message, aggregator, given)
         others = fixed | {name: t for (root, name), t in given.items() if root == "argument"}
         messages = traceable(said, arguments)(**dict(arguments), **others)
-        for reduction in cast(Aggregator, split).split(messages):
-            kinds.append(kind_of(aggregator, reduction.kind))
-            values += reduction.tensors
+        for one in reductions_of(cast(Aggregator, split), messages):
+            found.append(one.reduction)
+            values += one.tensors
         return values
 
     placed = [*examples, *scalars * len(numbers)]
     traced = read_function(reduced, placed, message, aggregator, autocast)
     with traced.mode:
-        kinds, shapes = _weigh(traced.graph, kinds)
+        found, shapes = _weigh(traced.graph, found)
         check(traced.graph, traced.mode, "finding a softmax over edges")
         split_linear_maps(traced.graph, traced.placed)
         check(traced.graph, traced.mode, "splitting linear maps", homes=True)
     traced.require_rows()
     outputs, module = traced.outputs, traced.module
     hoisted = hoist(module, outputs, differentiated=True)
-    reductions, shares = _distinct(kinds, outputs)
+    reductions, shares = _distinct(found, outputs)
     core_outputs = [n for _, value, score in reductions for n in (value, score) if n is not None]
     core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
     program: Program | str
     try:
         simple, of = _decomposed(hoisted, core)
-        simply = [
-            (kind, of[value], None if score is None else of[score]) for kind, value, score in reductions
-        ]
+        simply = [(one, of[value], None if score is None else of[score]) for one, value, score in reductions]
         program = _program(simple, simply)
     except NotFusableError as error:
         program = str(error)
     drops = any(op_name(n) == "kept" for n in hoisted.core)
-    names = [kind for kind, *_ in reductions]
     stems = before_maps(module, hoisted)
     return Plan(
         traced.captured,
@@ -309,7 +304,7 @@ def make_plan(
         hoisted,
         whole(hoisted),
         stems,
-        names,
+        [reduction for reduction, *_ in reductions],
         program,
         shares,
         shapes,
@@ -332,22 +327,24 @@ def _arguments(
     return list(given.items())
 
 
-def _weigh(graph: fx.Graph, kinds: Sequence[str]) -> tuple[list[str], list[tuple[int, ...] | None]]:
+def _weigh(
+    graph: fx.Graph, reductions: Sequence[Reduction]
+) -> tuple[list[Reduction], list[tuple[int, ...] | None]]:
     """Let sums of products with a softmax over edges be softmax-weighted sums; the shape of their rows."""
     outputs = iter(outputs_of(graph))
-    found: list[str] = []
+    found: list[Reduction] = []
     shapes: list[tuple[int, ...] | None] = []
     results: list[fx.Node] = []
-    for kind in kinds:
-        values = [next(outputs) for _ in range(2 if kind == "softmax" else 1)]
+    for reduction in reductions:
+        values = [next(outputs) for _ in range(reduction.arity)]
         product = weighted(graph, values[0])
         shape = None
         if product is not None:
-            if kind not in ("sum", "mean"):
-                raise NotFusableError(f"a softmax over edges is followed by {kind!r}, not by a sum")
-            kind, shape, values = "softmax", shape_of(values[0])[1:], [*product]
+            if not reduction.linear:
+                raise NotFusableError(f"a softmax over edges is followed by {reduction.name!r}, not by a sum")
+            reduction, shape, values = SOFTMAX, shape_of(values[0])[1:], [*product]
         shapes.append(shape)
-        found.append(kind)
+        found.append(reduction)
         results += values
     (output,) = (n for n in graph.nodes if n.op == "output")
     output.args = (results,)
@@ -355,13 +352,13 @@ def _weigh(graph: fx.Graph, kinds: Sequence[str]) -> tuple[list[str], list[tuple
     return found, shapes
 
 
-_Reduced = tuple[str, fx.Node, fx.Node | None]  # kind, value, score
+_Reduced = tuple[Reduction, fx.Node, fx.Node | None]  # of a value and its score
 
 
-def _distinct(kinds: Sequence[str], outputs: Sequence[fx.Node]) -> tuple[list[_Reduced], list[int]]:
+def _distinct(reductions: Sequence[Reduction], outputs: Sequence[fx.Node]) -> tuple[list[_Reduced], list[int]]:
     """The reductions without repeats, and which of them each of the aggregator's is."""
     nodes = iter(outputs)
-    all_of_them = [(kind, next(nodes), next(nodes) if kind == "softmax" else None) for kind in kinds]
+    all_of_them = [(one, next(nodes), next(nodes) if one.arity == 2 else None) for one in reductions]
     distinct = list(dict.fromkeys(all_of_them))
     return distinct, [distinct.index(reduction) for reduction in all_of_them]
 
@@ -386,18 +383,18 @@ def _decomposed(hoisted: Hoisted, core: Evaluator) -> tuple[Hoisted, dict[fx.Nod
 def _program(hoisted: Hoisted, reductions: Sequence[_Reduced]) -> Program:
     lowering = Lowering(hoisted.inputs)
     outputs = []
-    for kind, value, score in reductions:
-        if kind not in SAVED:
-            raise NotFusableError(f"the reduction {kind!r} has no kernel")
+    for reduction, value, score in reductions:
+        if not reduction.identity:
+            raise NotFusableError(f"the reduction {reduction.name!r} has no law that a kernel can follow")
         stored = value.meta["val"].dtype
         if score is not None:
             stored = torch.promote_types(stored, score.meta["val"].dtype)
-        outputs.append(Output(kind, lowering(value), stored, None if score is None else lowering(score)))
+        outputs.append(Output(reduction, lowering(value), stored, None if score is None else lowering(score)))
     program_type = _dtype(hoisted)
-    best = [output for output in outputs if output.kind in ("max", "min")]
+    best = [output for output in outputs if output.reduction.rounds]
     if any(output.dtype != program_type for output in best):
-        raise NotFusableError(f"a {best[0].kind} in {best[0].dtype} is mixed with {program_type}")
-    exact = bool(best) or any(output.score is not None for output in outputs)
+        raise NotFusableError(f"a {best[0].reduction.name} in {best[0].dtype} is mixed with {program_type}")
+    exact = any(output.reduction.exact for output in outputs)
     inputs = tuple(map(input_of, hoisted.inputs))
     return Program(inputs, tuple(outputs), Home.DST, program_type, exact)
 
@@ -429,17 +426,13 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
         ((ROWS, *feature_shape(n)) if has_rows(n) else shape_of(n), n.meta["val"].dtype) for n in inputs
     ]
     for output in forward.outputs:
-        one = [output.value.shape] * 2 + [(output.score or output.value).shape] * 2
-        read = [output.value.shape, ()] if output.kind == "mean" else one[: READ[output.kind]]
-        types = [output.dtype] * len(read)
-        if output.kind == "softmax":
-            types[2:] = [compute_type(forward.dtype)] * 2
-        shapes += [((ROWS, *shape), dtype) for shape, dtype in zip(read, types, strict=True)]
+        read = output.forms_per_node(compute_type(forward.dtype))
+        shapes += [((ROWS, *shape), dtype) for shape, dtype in read]
         homes += [Home.DST] * len(read)
     mode = RowsMode()
     device = plan.hoisted.outputs[0].meta["val"].device
     fakes = [mode.empty(shape, dtype, device) for shape, dtype in shapes]
-    function = adjoint(lambda t: plan.per_edge(t, mode.rows), plan.kinds, wanted)
+    function = adjoint(lambda t: plan.per_edge(t, mode.rows), plan.reductions, wanted)
     module = trace(function, fakes, mode, message=False)
     graph = module.graph
     check(graph, mode, "deriving")
@@ -447,7 +440,8 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
     placed = {n.name: home for n, home in zip(placeholders, homes, strict=True)}
     annotate(graph, placed, allow_totals=True)
     asked = [home for home, want in zip(input_homes, wanted, strict=True) if want]
-    gradients = outputs_of(graph)
+    results = outputs_of(graph)
+    gradients, compared = results[: len(asked)], results[len(asked) :]
 
     totals = [n for n in graph.nodes if n.meta.get("total")]
     per_edge = [
@@ -467,20 +461,20 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
         )
     )
     sources = [_unturned(n) for t in totals for n in t.all_input_nodes]
-    again = _found_by(forward, placeholders)
+    again = _compared(compared)
     hoisted = hoist(module, [*per_edge, *sources], early, scaling=False, again=again)
     lowering = Lowering(hoisted.inputs)
     by: dict[Home, list[tuple[int, Output]]] = {Home.DST: [], Home.SRC: []}
     for k, (gradient, home) in enumerate(zip(gradients, asked, strict=True)):
         if gradient is None or home is Home.SHARED:
             continue
-        kind = "edge" if home is Home.EDGE else "sum"
-        output = Output(kind, lowering(gradient), gradient.meta["val"].dtype)
+        over = Over.EDGE if home is Home.EDGE else Over.ROW
+        output = Output(SUM, lowering(gradient), gradient.meta["val"].dtype, over=over)
         by[Home.SRC if home is Home.SRC else Home.DST].append((k, output))
     side = Home.SRC if by[Home.SRC] and not by[Home.DST] else Home.DST
     for k, total in enumerate(totals):
         value = lowering.outer(total) if total.meta["total"] == "outer" else lowering.summed(total)
-        by[side].append((-1 - k, Output("all", value, total.meta["val"].dtype)))
+        by[side].append((-1 - k, Output(SUM, value, total.meta["val"].dtype, over=Over.ALL)))
     program_inputs = tuple(map(input_of, hoisted.inputs))
     for given in program_inputs:
         if not given.dtype.is_floating_point and given.dtype != torch.bool:
@@ -509,14 +503,9 @@ def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backwar
     return Backward(hoisted, programs, targets, after, tuple(shared), wanted, reads, whole)
 
 
-def _found_by(forward: Program, placeholders: Sequence[fx.Node]) -> set[fx.Node]:
-    """The operations that make the messages again, by which a maximum finds those that reached it."""
-    at = len(forward.inputs)
-    reached = []
-    for output in forward.outputs:
-        if output.kind in ("max", "min"):
-            reached += [user for user in placeholders[at + 1].users if op_name(user) == "eq"]
-        at += READ[output.kind]
+def _compared(messages: Sequence[fx.Node]) -> set[fx.Node]:
+    """The operations that make messages again, and compare them: as a maximum finds those that reached it."""
+    reached = [*messages, *(user for node in messages for user in node.users if op_name(user) == "eq")]
     return {node for node in ancestors(reached) if node.op == "call_function"}
 
 

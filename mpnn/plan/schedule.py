@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 class Item:
     """One operation inside a loop nest: a value, a part of a join, or what an output does with its value."""
 
-    kind: str  # "point", "reduce", "join", "sum", "mean", "max", "min", "weight", "weighted", "edge", "all"
+    kind: str  # "point", "reduce", "join", "output", or with a score "weight" and "weighted"
     domain: Shape
     reads: tuple[Value, ...]
     value: Value | None = None
@@ -111,7 +111,7 @@ def make_schedule(program: Program) -> Schedule:
             if output.value.size:
                 add(Item("weighted", output.value.shape, (output.value,), output=k))
         elif output.value.size:
-            add(Item(output.kind, output.value.shape, (output.value,), output=k))
+            add(Item("output", output.value.shape, (output.value,), output=k))
     for nest, item in readers:
         for read in item.reads:
             base = base_of(read)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mpnn.aggregate.aggregators import Aggregator, Reduction
+from mpnn.aggregate.aggregators import Aggregator
+from mpnn.aggregate.reduction import Applied, applied, named
 from mpnn.plan.homes import Home, feature_shape, has_rows, shape_of
 from mpnn.plan.plan import Plan, make_plan
 from mpnn.plan.rows import NotFusableError, Rows, replaced
@@ -26,7 +27,7 @@ NAMESPACES = ("aten", "mpnn")
 class Reduced(Aggregator):
     """Of a message that says itself how it is reduced."""
 
-    def split(self, messages: list[Reduction]) -> list[Reduction]:
+    def split(self, messages: list[Applied]) -> list[Applied]:
         """The message."""
         return messages
 
@@ -46,7 +47,8 @@ def plan_to_text(plan: Plan) -> str:
         [_name(n.target), _write(n.args, number), _write(n.kwargs, number)] for n in plan.hoisted.core
     ]
     outputs = [number[n] for n in plan.core.results]
-    return json.dumps({"inputs": inputs, "operations": operations, "kinds": plan.kinds, "outputs": outputs})
+    kinds = [reduction.name for reduction in plan.reductions]
+    return json.dumps({"inputs": inputs, "operations": operations, "kinds": kinds, "outputs": outputs})
 
 
 def plan_from_text(text: str, device: torch.device | str = "cpu") -> Plan:
@@ -67,7 +69,8 @@ def plan_from_text(text: str, device: torch.device | str = "cpu") -> Plan:
             with FakeTensorMode():
                 example = torch.empty(one_row, dtype=_read(dtype, device), device=device)
             examples.append((Home(home), example))
-        merged, kinds, outputs = [m for *_, m in written["inputs"]], written["kinds"], written["outputs"]
+        merged, outputs = [m for *_, m in written["inputs"]], written["outputs"]
+        reductions = [named(kind) for kind in written["kinds"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"a compiled function holds a program of mpnn that cannot be read ({error})."
@@ -75,7 +78,7 @@ def plan_from_text(text: str, device: torch.device | str = "cpu") -> Plan:
     names = [f"v{k}" for k in range(len(examples))]
     with_rows = {name for name, (home, _) in zip(names, examples, strict=True) if home is not Home.SHARED}
 
-    def message(**inputs: Tensor) -> list[Reduction]:
+    def message(**inputs: Tensor) -> list[Applied]:
         values: list[Any] = [
             inputs[name].flatten(0, 1) if m else inputs[name] for name, m in zip(names, merged, strict=True)
         ]
@@ -83,8 +86,7 @@ def plan_from_text(text: str, device: torch.device | str = "cpu") -> Plan:
         for function, args, kwargs in operations:
             args, kwargs = (_looked_up(replaced(given, num_rows), values) for given in (args, kwargs))
             values.append(function(*args, **kwargs))
-        each = iter([values[k] for k in outputs])
-        return [Reduction(kind, next(each), next(each) if kind == "softmax" else None) for kind in kinds]
+        return applied(reductions, [values[k] for k in outputs])
 
     plan = make_plan(message, Reduced(), names, examples, {})
     if plan.hoisted.moved or len(plan.hoisted.inputs) != len(names) or plan.captured.each:

@@ -23,7 +23,7 @@ from mpnn.native.gate import address, address_of_new, buffer
 from mpnn.native.row_blocks import row_blocks
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import Home
-from mpnn.plan.ir import Program, compute_type
+from mpnn.plan.ir import Over, Program, compute_type
 from mpnn.plan.rows import NotFusableError
 from mpnn.plan.stems import MappedRows
 
@@ -143,7 +143,7 @@ class Kernel:
         self._real = compute_type(program.dtype)
         self._ins = ctypes.c_void_p * max(1, len(program.inputs))
         self._outs = ctypes.c_void_p * max(1, program.num_tensors)
-        self._all = sum(o.value.size for o in program.outputs if o.kind == "all")
+        self._all = sum(o.value.size for o in program.outputs if o.over is Over.ALL)
         self._work = max([o.value.size for o in program.outputs] + [i.size for i in program.inputs])
         self._known: tuple[object, list[Numbers], list[Numbers]] = (None, [], [])
 
@@ -211,7 +211,7 @@ class Kernel:
         made = self._outputs.make(graph, lengths)
         totals = {
             k: torch.zeros_like(made[k], dtype=self._real)
-            for k in (self.program.tensor_of(k) for k, o in enumerate(outputs) if o.kind == "all")
+            for k in (self.program.tensor_of(k) for k, o in enumerate(outputs) if o.over is Over.ALL)
         }
         num_parts, num_tasks = max(b.num_parts for b in blocks), max(len(b.tasks) for b in blocks)
         kernel, state_bytes = self._library(blocks[0].csr.indptr.dtype)

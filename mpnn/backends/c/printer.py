@@ -6,17 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
-from math import isinf, isnan, prod
+from math import prod
 
 import torch
 
 from mpnn.backends import point
-from mpnn.backends.c.accumulators import IDENTITY, STORAGE, Accumulators
+from mpnn.backends.c.accumulators import Accumulators, Weighted
+from mpnn.backends.c.numbers import STORAGE, literal
 from mpnn.plan.dropout import threshold
 from mpnn.plan.formula import formula
 from mpnn.plan.homes import Home
 from mpnn.plan.indices import Indices, broadcast, linear, locate
-from mpnn.plan.ir import Program, Value
+from mpnn.plan.ir import Over, Program, Value
 from mpnn.plan.schedule import Item, Nest, base_of, make_schedule
 
 # A number rounded as in memory: the backward pass of a maximum compares it with the stored output.
@@ -31,6 +32,8 @@ PRELUDE, ROWS = (files("mpnn.backends.c").joinpath(name).read_text() for name in
 # How many edges ahead a neighbour's row is fetched: more where an edge is a few instructions, for many of
 # them are over before a row has come from memory.
 AHEAD, AHEAD_IN_BLOCKS = 32, 16
+# A number that changes nothing when features are reduced.
+IDENTITY = {"sum": "0", "max": "-INFINITY", "min": "INFINITY"}
 BLOCK_BYTES = 1 << 15  # bytes of the first-level cache for the intermediate values of a block of edges
 
 
@@ -48,7 +51,9 @@ def print_kernel(program: Program, index_type: torch.dtype, *, save: bool) -> st
 def numbers_of_a_row(program: Program) -> int:
     """The most numbers that a row has on the stack: accumulators, and values between loop nests."""
     schedule = make_schedule(program)
-    gathered = sum(3 * output.value.size for output in program.outputs if output.kind not in ("edge", "all"))
+    gathered = sum(
+        max(3, len(o.reduction.identity)) * o.value.size for o in program.outputs if o.over is Over.ROW
+    )
     between = sum(v.size for v in schedule.stored) + sum(prod(i.domain) for i in schedule.weights.values())
     return gathered + between
 
@@ -172,7 +177,9 @@ class _Printer:
             inside = [*self._where("first + b"), *pointers, *arrays, *statements]
             lines += _indent(["for (int b = 0; b < n; b++) {", *_indent(inside), "}"])
             if nest.items[0].kind == "weight":
-                lines += _indent(self._rescale(nest.items[0]))
+                weighted = self.row.each[nest.items[0].output]
+                assert isinstance(weighted, Weighted)
+                lines += _indent(weighted.rescale())
         return [*lines, "}"]
 
     def _where(self, slot: str) -> list[str]:
@@ -413,39 +420,18 @@ class _Printer:
             assert value is not None
             moved = [f"{i} + {o}" if o else i for i, o in zip(indices, item.offset, strict=True)]
             return [f"{self.names[value]}s[{linear(moved, value.shape)}] = {what};"]
-        k = item.output
-        match item.kind:
-            case "sum" | "mean":
-                return [f"s->a{k}[{here}] += {what};"]
-            case "all":
-                return [f"all[{self.row.all_offset(k)} + {here}] += {what};"]
-            case "edge":
-                size, storage = item.reads[0].size, STORAGE[self.program.outputs[k].dtype]
-                return [
-                    f"STORE((({storage} *)a->out[{self.program.tensor_of(k)}])[(size_t)edge * {size} + {here}], {what});"
-                ]
-            case "weighted":
-                output = self.program.outputs[k]
-                assert output.score is not None
-                rank = len(output.score.shape)
-                at = linear(indices[:rank], output.score.shape)
-                return [f"s->a{k}[{here}] += w{k}[{at}] * {what};"]
-            case _:
-                better = ">" if item.kind == "max" else "<"
-                # Each line is a comparison and a masked move: nested choices take more instructions.
-                best, ties = f"s->a{k}[{here}]", f"s->n{k}[{here}]"
-                lines = [
-                    f"const real x{k} = ROUND({what}), best{k} = {best};",
-                    f"const int better{k} = (x{k} {better} best{k}) | (x{k} != x{k});",
-                    f"{best} = better{k} ? x{k} : best{k};",
-                ]
-                if self.save:
-                    lines += [
-                        f"const real ties{k} = {ties};",
-                        f"const real more{k} = x{k} == best{k} ? ties{k} + 1 : ties{k};",
-                        f"{ties} = better{k} ? 1 : more{k};",
-                    ]
-                return lines
+        k, output = item.output, self.program.outputs[item.output]
+        if item.kind == "weighted":
+            assert output.score is not None
+            at = linear(indices[: len(output.score.shape)], output.score.shape)
+            return self.row.each[k].step(here, f"w{k}[{at}] * {what}")
+        if output.over is Over.ALL:
+            return [f"all[{self.row.all_offset(k)} + {here}] += {what};"]
+        if output.over is Over.EDGE:
+            storage, tensor = STORAGE[output.dtype], self.program.tensor_of(k)
+            place = f"(size_t)edge * {item.reads[0].size} + {here}"
+            return [f"STORE((({storage} *)a->out[{tensor}])[{place}], {what});"]
+        return self.row.each[k].step(here, what)
 
     def _weights(self, item: Item) -> list[str]:
         """Write the scores to where `_rescale` turns them into weights."""
@@ -457,33 +443,6 @@ class _Printer:
         here = "i0" if self.flat else linear(indices, item.domain)
         score = self._operand(item.reads[0], item, indices)
         return self._loops(dims, [f"w{k}[{here}] = {score};"], True)
-
-    def _rescale(self, item: Item) -> list[str]:
-        """Turn a block's scores into weights, and scale the sums so far down to the row's new top."""
-        k, output = item.output, self.program.outputs[item.output]
-        assert output.score is not None
-        heads, width = output.score.size, output.value.size // max(output.score.size, 1)
-        return [
-            f"real top{k}[{heads}]; int higher{k} = 0;",
-            f"for (int h = 0; h < {heads}; h++) top{k}[h] = s->top{k}[h];",
-            "for (int b = 0; b < n; b++)",
-            f"    for (int h = 0; h < {heads}; h++) top{k}[h] = w{k}b[b][h] > top{k}[h] ? w{k}b[b][h] : top{k}[h];",
-            f"for (int h = 0; h < {heads}; h++) higher{k} |= top{k}[h] > s->top{k}[h];",
-            f"if (higher{k}) {{",
-            f"    for (int h = 0; h < {heads}; h++) {{",
-            f"        const real down = s->top{k}[h] == top{k}[h] ? 1 : real_exp(s->top{k}[h] - top{k}[h]);",
-            f"        s->top{k}[h] = top{k}[h]; s->total{k}[h] *= down;",
-            f"        for (int c = 0; c < {width}; c++) s->a{k}[h * {width} + c] *= down;",
-            "    }",
-            "}",
-            "for (int b = 0; b < n; b++) {",
-            "    #pragma omp simd",
-            f"    for (int h = 0; h < {heads}; h++) {{",
-            f"        w{k}b[b][h] = w{k}b[b][h] == -INFINITY ? 0 : real_exp(w{k}b[b][h] - top{k}[h]) * share;",
-            f"        s->total{k}[h] += w{k}b[b][h];",
-            "    }",
-            "}",
-        ]
 
     # Reading values -----------------------------------------------------------------------------------
 
@@ -514,7 +473,7 @@ class _Printer:
         """The text that reads an entry at an index of each dimension, or at a linear position."""
         value, place = locate(value, at, "/")
         if value.op == "const":
-            return _number(value.detail)
+            return literal(value.detail)
         where = place if isinstance(place, str) else linear(place, value.shape)
         if value.op == "load":
             given = self.program.inputs[value.detail]
@@ -545,12 +504,3 @@ def _fold(kind: str, a: str, b: str) -> str:
         return f"{a} + {b}"
     better = ">" if kind == "max" else "<"
     return f"({b} {better} {a} || {b} != {b}) ? {b} : {a}"
-
-
-def _number(value: float | bool) -> str:
-    if isinstance(value, bool):
-        return str(int(value))
-    number = float(value)
-    if isinf(number):
-        return "INFINITY" if number > 0 else "(-INFINITY)"
-    return "NAN" if isnan(number) else f"((real){number!r})"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any, TypeVar, cast
 
 import torch
@@ -369,7 +371,7 @@ def _read_back(
     gradients: Sequence[Tensor | None],
     let_go: bool,
 ) -> list[Tensor | MappedRows | None]:
-    """What the way back reads: the values, and what `adjoint.READ` counts for each reduction."""
+    """What the way back reads: the values, and of each reduction what its gradient is computed from."""
     numbers: list[Tensor | MappedRows | None] = list(values)
     remaining = iter(saved)
     program = cast(Program, plan.program)
@@ -379,13 +381,6 @@ def _read_back(
         if gradient is None:
             shape = (graph.num_dst, *output.value.shape)
             gradient = torch.zeros(shape, dtype=output.dtype, device=graph.device)
-        if output.kind == "mean":
-            numbers += [gradient, reciprocal_counts(graph, gradient.dtype)]
-        elif output.kind == "softmax":
-            numbers += [gradient, *(next(remaining) for _ in range(3))]
-        elif output.kind == "sum":
-            numbers.append(gradient)
-        else:
-            aggregate, ties = next(remaining), next(remaining).to(gradient.dtype)
-            numbers += [gradient.div_(ties) if is_ours else gradient / ties, aggregate]
+        kept = [*islice(remaining, 1 + output.saves)] if output.saves else []
+        numbers += output.reduction.at_nodes(gradient, kept, partial(reciprocal_counts, graph), is_ours)
     return numbers

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from mpnn.graph.graph import Graph
 from mpnn.native.pool import empty
-from mpnn.plan.adjoint import SAVED
-from mpnn.plan.ir import Program, compute_type
+from mpnn.plan.ir import Over, Program, compute_type
 
 Numbers = tuple[int, torch.dtype, int]  # of which tensor, of which type, how many
 
@@ -20,26 +19,26 @@ class Outputs:
     """What the kernels of a program write: each output, followed by what it saves for the backward pass."""
 
     def __init__(self, program: Program, *, save: bool) -> None:
-        self._tensors: list[tuple[str, tuple[int, ...], torch.dtype]] = []
+        self._tensors: list[tuple[Over, tuple[int, ...], torch.dtype]] = []
         for output in program.outputs:
-            self._tensors.append((output.kind, output.value.shape, output.dtype))
-            saved = (output.score or output.value).shape if save else (0,)
-            self._tensors += [("saved", saved, compute_type(program.dtype))] * SAVED.get(output.kind, 0)
+            self._tensors.append((output.over, output.value.shape, output.dtype))
+            saved = output.saved_shape if save else (0,)
+            self._tensors += [(Over.ROW, saved, compute_type(program.dtype))] * output.saves
 
     def make(self, graph: Graph, num_rows: Iterable[int]) -> list[Tensor]:
         """Tensors for a graph, each with its number of rows, where it has one for every node."""
         device, made = graph.device, []
-        for (kind, shape, dtype), number in zip(self._tensors, num_rows, strict=False):
-            if kind != "all":
-                shape = (graph.num_edges if kind == "edge" else number, *shape)
+        for (over, shape, dtype), number in zip(self._tensors, num_rows, strict=False):
+            if over is not Over.ALL:
+                shape = (graph.num_edges if over is Over.EDGE else number, *shape)
             made.append(empty(shape, dtype, device))
         return made
 
     def numbers(self, num_edges: int, num_rows: Iterable[int]) -> list[Numbers]:
         """The same tensors as numbers in memory, without those that are empty."""
         found = []
-        for k, ((kind, shape, dtype), number) in enumerate(zip(self._tensors, num_rows, strict=False)):
-            length = prod(shape) * {"edge": num_edges, "all": 1}.get(kind, number)
+        for k, ((over, shape, dtype), number) in enumerate(zip(self._tensors, num_rows, strict=False)):
+            length = prod(shape) * {Over.EDGE: num_edges, Over.ALL: 1, Over.ROW: number}[over]
             if length:
                 found.append((k, dtype, length))
         return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 import torch
@@ -22,7 +22,6 @@ from mpnn.graph.adjacency import graph_of
 from mpnn.graph.graph import Graph
 from mpnn.native.compiler import CompilerError, has_compiler
 from mpnn.native.gpu import has_triton
-from mpnn.plan.adjoint import SAVED
 from mpnn.plan.apart import apart
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import feature_shape
@@ -112,22 +111,21 @@ def _drawn(seed: Tensor | None) -> Seed:
 
 def places(plan: Plan) -> list[int]:
     """Where each reduction stands among what `rows` returns."""
-    return list(accumulate((1 + SAVED.get(kind, 0) for kind in plan.kinds[:-1]), initial=0))
+    return list(accumulate((1 + one.saves for one in plan.reductions[:-1]), initial=0))
 
 
 def _forms(fused: Fused, num_dst: int, save: bool) -> list[tuple[tuple[int, ...], torch.dtype]]:
     """Shape and type of all that `rows` returns."""
     forms = []
     nodes = iter(fused.plan.core.results)
-    for kind in fused.plan.kinds:
+    for reduction in fused.plan.reductions:
         value = saved = next(nodes)
         dtype = value.meta["val"].dtype
-        if kind == "softmax":
-            saved = next(nodes)
+        for saved in islice(nodes, reduction.arity - 1):
             dtype = torch.promote_types(dtype, saved.meta["val"].dtype)
         forms.append(((num_dst, *feature_shape(value)), dtype))
         wide = torch.float64 if dtype == torch.float64 else torch.float32
-        forms += [((num_dst, *feature_shape(saved)) if save else (0,), wide)] * SAVED.get(kind, 0)
+        forms += [((num_dst, *feature_shape(saved)) if save else (0,), wide)] * reduction.saves
     return forms
 
 
@@ -202,7 +200,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 def _read_again(output: Sequence[Tensor], program: str, edge_index: Tensor) -> list[Tensor]:
     """Of what `rows` returns all but the sums."""
     plan = fused_of(program, edge_index.device).plan
-    alone = {k for k, kind in zip(places(plan), plan.kinds, strict=True) if not SAVED.get(kind)}
+    alone = {k for k, one in zip(places(plan), plan.reductions, strict=True) if not one.saves}
     return [tensor for k, tensor in enumerate(output) if k not in alone]
 
 

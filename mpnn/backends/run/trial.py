@@ -310,7 +310,7 @@ class _Verdict:
 def _described(fused: Fused, wanted: tuple[bool, ...] | None) -> str:
     """All that the numbers of a plan follow from."""
     plan = fused.plan
-    parts = [_EDITION, torch.__version__, repr(plan.kinds), _operations(plan.hoisted)]
+    parts = [_EDITION, torch.__version__, repr(plan.reductions), _operations(plan.hoisted)]
     kernels = [fused.forward_kernel(save=wanted is not None)]
     if wanted is not None:
         backward = plan.backward(wanted)

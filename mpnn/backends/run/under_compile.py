@@ -19,13 +19,14 @@ from torch._higher_order_ops import wrap
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.stateless import _reparametrize_module
 
-from mpnn.aggregate.aggregators import Aggregator, Mean, Reduction
+from mpnn.aggregate.aggregators import Aggregator
+from mpnn.aggregate.reduction import Applied, named
 from mpnn.backends.run.counts import counts_of
 from mpnn.backends.run.plans import fusible
 from mpnn.backends.run.rows_op import fused_of, places, rows
 from mpnn.graph import ops as graph_ops  # noqa: F401  registers what graphs need
 from mpnn.plan.apart import apart
-from mpnn.plan.front import home_of, kind_of
+from mpnn.plan.front import home_of, reductions_of
 from mpnn.plan.homes import Home
 from mpnn.plan.plan import Plan, make_plan
 from mpnn.plan.rows import NotFusableError
@@ -49,7 +50,7 @@ def _(value: Tensor, home: str, edge_index: Tensor) -> Tensor:
 
 @torch.library.custom_op("mpnn::gathered", mutates_args=())
 def gathered(
-    value: Tensor, score: Tensor | None, kind: str, edge_index: Tensor, num_src: int, num_dst: int
+    value: Tensor, score: Tensor | None, reduction: str, edge_index: Tensor, num_src: int, num_dst: int
 ) -> Tensor:
     """Stands for a reduction of messages, while it is traced."""
     raise NotImplementedError("mpnn::gathered only marks a place in a trace.")
@@ -57,7 +58,7 @@ def gathered(
 
 @gathered.register_fake
 def _(
-    value: Tensor, score: Tensor | None, kind: str, edge_index: Tensor, num_src: int, num_dst: int
+    value: Tensor, score: Tensor | None, reduction: str, edge_index: Tensor, num_src: int, num_dst: int
 ) -> Tensor:
     return value.new_empty((num_dst, *value.shape[1:]))
 
@@ -81,13 +82,9 @@ def run(step: Step) -> Any:
     else:
         plan, inputs = _plan(step, reads)
         reduced = _emit(plan, plan_to_text(plan), inputs, graph.edge_index, *graph.size)
-    if type(aggregator) is Mean:
+    if aggregator.in_one is not None:
         return step.updated(reduced[0])
     return step.updated(aggregator.merge(reduced, counts_of(graph, reduced[0].dtype, reduced[0].dim())))
-
-
-def _split(aggregator: Aggregator, messages: Any) -> list[Reduction]:
-    return [r._replace(kind=kind_of(aggregator, r.kind)) for r in aggregator.split(messages)]
 
 
 class _Reads(NamedTuple):
@@ -139,10 +136,10 @@ def _plan(step: Step, reads: _Reads) -> tuple[Plan, list[Tensor]]:
     own = dict((*owner.named_parameters(), *owner.named_buffers())) if isinstance(owner, nn.Module) else {}
     paths = {"self." + path: path for path in own}
 
-    def message(**inputs: Tensor) -> list[Reduction]:
+    def message(**inputs: Tensor) -> list[Applied]:
         arguments = {name: inputs[name] for name in reads.names}
         with _reparametrize_module(owner, {path: inputs[name] for name, path in paths.items()}):
-            return _split(aggregator, step.message(**arguments, **reads.fixed))
+            return reductions_of(aggregator, step.message(**arguments, **reads.fixed))
 
     names = [*reads.names, *paths]
     homes, tensors = [*reads.homes, *[Home.SHARED] * len(own)], [*reads.tensors, *own.values()]
@@ -164,8 +161,8 @@ def _region(step: Step, reads: _Reads) -> list[Tensor]:
         arguments = dict(fixed)
         for name, home, value in zip(names, homes, given, strict=True):
             arguments[name] = value if home is Home.SHARED else lifted(value, home.value, edge_index)
-        reductions = _split(aggregator, message(**arguments))
-        return [gathered(r.value, r.score, r.kind, edge_index, num_src, num_dst) for r in reductions]
+        reductions = reductions_of(aggregator, message(**arguments))
+        return [gathered(r.value, r.score, r.reduction.name, edge_index, num_src, num_dst) for r in reductions]
 
     return list(region(_by_plan, body, *tensors))
 
@@ -221,11 +218,11 @@ class _Region:
         examples = [(home, _example(given[node], home)) for node, home in self.inputs]
         floating = next((t.dtype for _, t in examples if t.is_floating_point()), torch.get_default_dtype())
 
-        def message(**inputs: Tensor) -> list[Reduction]:
+        def message(**inputs: Tensor) -> list[Applied]:
             rows = next(inputs[keys[key]].size(0) for key in self.inputs if key[1] is not Home.SHARED)
             named = {key: inputs[name] for key, name in keys.items()}
             traced = _Traced(self.body, floating, named, num_edges if sizes_are_rows else 0, rows)
-            found: list[Reduction] = traced.run(
+            found: list[Applied] = traced.run(
                 *[
                     None if isinstance(v, Tensor) else rows if _same_size(v, num_edges) else _number(v, n)
                     for n, v in given.items()
@@ -306,7 +303,7 @@ class _Traced(fx.Interpreter):
     def _in_rows(self, value: Any) -> Any:
         if isinstance(value, dict):
             return {name: self._in_rows(v) for name, v in value.items()}
-        if isinstance(value, list | tuple) and not isinstance(value, Reduction):
+        if isinstance(value, list | tuple) and not isinstance(value, Applied):
             return type(value)([self._in_rows(v) for v in value])
         is_multiple = type(value) is int and value > 0 and value % self._num_edges == 0
         return value // self._num_edges * self._rows if is_multiple else value
@@ -321,9 +318,9 @@ class _Traced(fx.Interpreter):
                 raise NotFusableError("a field is computed where nothing should be")
             return self._inputs[key]
         if n.target is torch.ops.mpnn.gathered.default:
-            value, score, kind, *_ = n.args
-            found = [None if a is None else self.env[a] for a in cast(Any, (value, score))]
-            return Reduction(cast(str, kind), *found)  # type: ignore[arg-type]
+            value, score, name, *_ = n.args
+            found = [self.env[a] for a in cast(Any, (value, score)) if a is not None]
+            return named(cast(str, name))(*found)
         if n.target == "item":  # a number that the compiler has made a tensor of
             return self.env[cast(fx.Node, n.args[0])].to(self._floating)
         return super().run_node(n)
@@ -343,6 +340,6 @@ class _Plain(fx.Interpreter):
             ends = {"source": 0, "destination": 1}
             return value if home not in ends else value.index_select(0, self._edge_index[ends[home]])
         if target is torch.ops.mpnn.gathered.default:
-            value, score, kind, *_ = args
-            return Reduction(kind, value, score).reduce(self._edge_index[1], self._num_dst, 0)
+            value, score, name, *_ = args
+            return named(name)(value, score).reduce(self._edge_index[1], self._num_dst, 0)
         return super().call_function(target, args, kwargs)

@@ -1,12 +1,18 @@
-"""What a row gathers, as Triton: each reduction is its identity, a step, how two parts combine, a result."""
+"""What a row gathers, as Triton: each reduction is its identity, a step, how two parts combine, a result.
+
+The reductions that most layers use have lines of their own, in `LINES`; all others follow from their laws.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from mpnn.plan.ir import Output
+from mpnn.aggregate.reduction import Reduction
+from mpnn.aggregate.reductions import Max, Mean, Min, Softmax, Sum
+from mpnn.backends.triton.numbers import arithmetic, literal
+from mpnn.plan.ir import Output, compute_type
+from mpnn.plan.law import law_of
 from mpnn.plan.schedule import Shape
 
 
@@ -19,19 +25,28 @@ class Field(NamedTuple):
     at: Sequence[str]  # its index in each feature dimension
 
 
-@dataclass
 class Accumulator:
-    """How one output is gathered. The lines of Triton speak of `valid` edges and of a row's `count`."""
+    """How output k is gathered: a sum. The lines of Triton speak of `valid` edges and of a row's `count`.
 
-    k: int
-    output: Output
-    at: Sequence[str]
-    rounded: str  # how a number is after being stored, `{0}` in its place
-    save: bool
-    fields: list[Field] = field(init=False)
+    Args:
+        k: which output it is.
+        output: what is reduced.
+        at: its index in each feature dimension.
+        real: the type that is computed in, as Triton writes it.
+        rounded: how a number is after being stored, `{0}` in its place.
+        save: whether what the backward pass needs is kept, too.
+    """
 
-    def __post_init__(self) -> None:
-        self.fields = [Field(f"sum{self.k}", "0", self.output.value.shape, self.at)]
+    def __init__(
+        self, k: int, output: Output, at: Sequence[str], real: str, rounded: str, *, save: bool
+    ) -> None:
+        self.k, self.output, self.at, self.real = k, output, at, real
+        self.rounded, self.save = rounded, save
+        self.fields = [Field(f"sum{k}", "0", output.value.shape, at)]
+
+    def functions(self) -> list[str]:
+        """What the kernels call besides the prelude."""
+        return []
 
     def step(self, value: str, score: str) -> list[str]:
         """One edge more for each slot."""
@@ -45,12 +60,20 @@ class Accumulator:
         """Another part of the row, whose fields are called `other_...`, is taken in."""
         return [f"sum{self.k} += other_sum{self.k}"]
 
+    def finish(self) -> list[str]:
+        """What is computed before the results are written."""
+        return []
+
     def results(self) -> list[str]:
         """What is written at the end: the output, then what the backward pass needs."""
         return [f"sum{self.k}"]
 
+    def result_fields(self) -> list[Field]:
+        """For each of these a field of its shape."""
+        return self.fields
 
-class Mean(Accumulator):
+
+class Average(Accumulator):
     """The sum, divided by how many messages there are."""
 
     def results(self) -> list[str]:
@@ -61,13 +84,15 @@ class Mean(Accumulator):
 class Extremum(Accumulator):
     """The largest or smallest value, and how many edges share it."""
 
-    def __post_init__(self) -> None:
-        shape = self.output.value.shape
-        self.better, self.best = (">", "largest") if self.output.kind == "max" else ("<", "smallest")
-        identity = 'float("-inf")' if self.output.kind == "max" else 'float("inf")'
-        self.fields = [Field(f"best{self.k}", identity, shape, self.at)]
-        if self.save:
-            self.fields.append(Field(f"ties{self.k}", "0", shape, self.at))
+    better, best, identity = ">", "largest", 'float("-inf")'
+
+    def __init__(
+        self, k: int, output: Output, at: Sequence[str], real: str, rounded: str, *, save: bool
+    ) -> None:
+        super().__init__(k, output, at, real, rounded, save=save)
+        self.fields = [Field(f"best{k}", self.identity, output.value.shape, at)]
+        if save:
+            self.fields.append(Field(f"ties{k}", "0", output.value.shape, at))
 
     def step(self, value: str, score: str) -> list[str]:
         """A NaN is better than anything."""
@@ -112,7 +137,13 @@ class Extremum(Accumulator):
         return [f"tl.where(count > 0, best{k}, 0.0)", *ties]
 
 
-class Softmax(Accumulator):
+class Smallest(Extremum):
+    """The smallest value."""
+
+    better, best, identity = "<", "smallest", 'float("inf")'
+
+
+class Weighted(Accumulator):
     """Running top, Σ exp(score - top) and Σ exp(score - top) value, in one pass; both sums times `share`.
 
     That is a power of two, at most 1 / the number of edges: so no sum is beyond the largest value.
@@ -121,15 +152,14 @@ class Softmax(Accumulator):
     # Of a row in one piece, which has tiles.HUB = 2^12 edges at most; and of any.
     SHARE, SHARE_OF_PARTS = 2.0**-12, 2.0**-31
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        assert self.output.score is not None
-        shape = self.output.score.shape
-        at = ["0" if n == 1 else i for i, n in zip(self.at, shape, strict=False)]
-        self.fields += [
-            Field(f"top{self.k}", 'float("-inf")', shape, at),
-            Field(f"total{self.k}", "0", shape, at),
-        ]
+    def __init__(
+        self, k: int, output: Output, at: Sequence[str], real: str, rounded: str, *, save: bool
+    ) -> None:
+        super().__init__(k, output, at, real, rounded, save=save)
+        assert output.score is not None
+        shape = output.score.shape
+        at = ["0" if n == 1 else i for i, n in zip(at, shape, strict=False)]
+        self.fields += [Field(f"top{k}", 'float("-inf")', shape, at), Field(f"total{k}", "0", shape, at)]
 
     def step(self, value: str, score: str) -> list[str]:
         """What was summed so far is scaled down to the new top."""
@@ -173,11 +203,93 @@ class Softmax(Accumulator):
         return [f"tl.where(total{k} == 0, 0.0, sum{k} / total{k})", *(kept if self.save else [])]
 
 
-KINDS = {
-    "sum": Accumulator,
-    "mean": Mean,
-    "all": Accumulator,
-    "max": Extremum,
-    "min": Extremum,
-    "softmax": Softmax,
+class Lawful(Accumulator):
+    """Any reduction of one tensor, by its law: a field for each number of a state."""
+
+    def __init__(
+        self, k: int, output: Output, at: Sequence[str], real: str, rounded: str, *, save: bool
+    ) -> None:
+        super().__init__(k, output, at, real, rounded, save=save)
+        self.reduction = output.reduction
+        self.law = law_of(self.reduction, compute_type(output.dtype))
+        self.fields = [
+            Field(f"f{k}_{j}", literal(start), output.value.shape, at)
+            for j, start in enumerate(self.reduction.identity)
+        ]
+
+    def functions(self) -> list[str]:
+        """The merging of two states, which also a reduction over slots calls."""
+        one, other = ([f"{name}{j}" for j, _ in enumerate(self.fields)] for name in "ab")
+        lines, merged = arithmetic(self.law.merge, [*one, *other], self.real)
+        return [
+            "@triton.jit",
+            f"def merge{self.k}({', '.join([*one, *other])}):",
+            *("    " + line for line in [*lines, f"return {', '.join(merged)}"]),
+            "",
+            "",
+        ]
+
+    def step(self, value: str, score: str) -> list[str]:
+        """The message is lifted, and merged with the row's state."""
+        k, message = self.k, f"x{self.k}"
+        given = f"{message} = {self.rounded.format(value) if self.reduction.rounds else value}"
+        lines, lifted = arithmetic(self.law.lift, [message], self.real, f"l{k}_")
+        merged = [f"new{k}_{j}" for j, _ in enumerate(self.fields)]
+        names = [f.name for f in self.fields]
+        return [
+            given,
+            *lines,
+            f"{', '.join(merged)} = merge{k}({', '.join([*names, *lifted])})",
+            *(f"{name} = tl.where(valid, {new}, {name})" for name, new in zip(names, merged, strict=True)),
+        ]
+
+    def over_slots(self) -> list[str]:
+        """The states of all slots merge."""
+        names = ", ".join(f.name for f in self.fields)
+        several = f"({names})" if len(self.fields) > 1 else names
+        return [f"{names} = tl.reduce({several}, 1, merge{self.k}, keep_dims=True)"]
+
+    def merge(self) -> list[str]:
+        """Two states merge."""
+        names = [f.name for f in self.fields]
+        given = ", ".join([*names, *(f"other_{name}" for name in names)])
+        return [f"{', '.join(names)} = merge{self.k}({given})"]
+
+    def _finished(self) -> tuple[list[str], list[str]]:
+        given = [*(f.name for f in self.fields), f"n{self.k}"]
+        return arithmetic(self.law.finish, given, self.real, f"r{self.k}_")
+
+    def finish(self) -> list[str]:
+        """The aggregate, and what is saved."""
+        return [f"n{self.k} = count.to({self.real})", *self._finished()[0]]
+
+    def results(self) -> list[str]:
+        """The names of these."""
+        found = self._finished()[1]
+        return found if self.save else found[:1]
+
+    def result_fields(self) -> list[Field]:
+        """All have the shape of the value."""
+        return [self.fields[0] for _ in self.results()]
+
+
+class Gathers(Protocol):
+    """What makes the accumulator of an output."""
+
+    def __call__(
+        self, k: int, output: Output, at: Sequence[str], real: str, rounded: str, *, save: bool
+    ) -> Accumulator: ...
+
+
+LINES: dict[type[Reduction], Gathers] = {
+    Sum: Accumulator,
+    Mean: Average,
+    Max: Extremum,
+    Min: Smallest,
+    Softmax: Weighted,
 }
+
+
+def accumulator_of(output: Output) -> Gathers:
+    """How an output is gathered."""
+    return LINES.get(type(output.reduction), Lawful)

@@ -12,7 +12,6 @@ from triton.compiler import ASTSource
 
 from mpnn.backends.triton import source
 from mpnn.backends.triton.kernel import Kernel
-from mpnn.plan.adjoint import SAVED
 from mpnn.plan.ir import compute_type
 
 HOPPER = GPUTarget("cuda", 90, 32)
@@ -43,7 +42,7 @@ def compiled(kernel: Kernel, target: GPUTarget = HOPPER, slots: Sequence[int] = 
     real, outs = POINTERS[compute_type(program.dtype)], dict[str, str]()
     for output in program.outputs:
         outs[f"out{len(outs)}"] = POINTERS[output.dtype]
-        for _ in range(SAVED.get(output.kind, 0)):
+        for _ in range(output.saves):
             outs[f"out{len(outs)}"] = real
     types = {f"in{k}": POINTERS[one.dtype] for k, one in enumerate(program.inputs)} | outs
     types |= {"parts": real, "totals": real, "seed": "*i64", "num_tasks": "i32", "first": "i32"}

@@ -18,7 +18,7 @@ from mpnn.backends.triton.printer import Printed, print_kernel
 from mpnn.backends.triton.tiles import MOST_NUMBERS, Division, division_of, tile_of
 from mpnn.graph.graph import Graph
 from mpnn.plan.dropout import Seed
-from mpnn.plan.ir import Program, compute_type
+from mpnn.plan.ir import Over, Program, compute_type
 from mpnn.plan.rows import NotFusableError
 from mpnn.plan.stems import MappedRows
 
@@ -107,7 +107,7 @@ class Kernel:
         """The sums of all programs over their edges, added in a fixed order."""
         sums, start = totals.sum(0), 0
         for k, output in enumerate(self.program.outputs):
-            if output.kind == "all":
+            if output.over is Over.ALL:
                 value = sums[start : start + output.value.size]
                 start += output.value.size
                 outputs[self.program.tensor_of(k)].copy_(value.view(output.value.shape))

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
-from mpnn.backends.triton.accumulators import KINDS, Accumulator, Field, Softmax
+from mpnn.backends.triton.accumulators import Accumulator, Field, Weighted, accumulator_of
 from mpnn.backends.triton.values import ONES, PAIRS, Axes, Values
 from mpnn.plan.formula import formula
 from mpnn.plan.indices import broadcast, linear
-from mpnn.plan.ir import Program
+from mpnn.plan.ir import Over, Program
 
 PRELUDE = (
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "copysign", "div_floor", "expm1", "fmod", "hypot",
@@ -48,12 +48,14 @@ class _Printer:
         order = sorted(range(len(program.outputs)), key=lambda k: -program.outputs[k].value.size)
         self.places = {k: self.axes.of(program.outputs[k].value.shape) for k in order}
         made = {
-            k: KINDS[o.kind](k, o, self.places[k], self.values.rounded("{0}"), save)
+            k: accumulator_of(o)(
+                k, o, self.places[k], self.values.real, self.values.rounded("{0}"), save=save
+            )
             for k, o in enumerate(program.outputs)
-            if o.kind != "edge" and (o.score or o.value).size
+            if o.over is not Over.EDGE and not o.is_empty
         }
-        self.gathered = [a for a in made.values() if a.output.kind != "all"]
-        self.totals = [a for a in made.values() if a.output.kind == "all"]
+        self.gathered = [a for a in made.values() if a.output.over is Over.ROW]
+        self.totals = [a for a in made.values() if a.output.over is Over.ALL]
         self.state = sum(prod(f.shape) for a in self.gathered for f in a.fields)
         self.num_totals = sum(a.output.value.size for a in self.totals)
         for k, output in enumerate(program.outputs):
@@ -75,7 +77,8 @@ class _Printer:
         self.values.inside += gathers.step(value, weighs)
 
     def printed(self) -> Printed:
-        kernels = [*self._rows(), "", "", *(self._hubs() if self.gathered else [])]
+        functions = [line for a in self.gathered for line in a.functions()]
+        kernels = [*functions, *self._rows(), "", "", *(self._hubs() if self.gathered else [])]
         text = "\n".join(kernels).replace(
             ONES, f"[{', '.join('1' for _ in range(2 + len(self.axes.lengths)))}]"
         )
@@ -172,7 +175,7 @@ class _Printer:
             *self.axes.lines(),
             f"part = begin + tl.zeros({ONES}, tl.int64)",
             *self._read_state(""),
-            *(self._share() and [f"share = {Softmax.SHARE_OF_PARTS}"]),
+            *(self._share() and [f"share = {Weighted.SHARE_OF_PARTS}"]),
             "for number in range(begin + 1, end):",
             *_indent([f"part = number + tl.zeros({ONES}, tl.int64)", *self._read_state("other_")]),
             *_indent([line for a in self.gathered for line in a.merge()]),
@@ -186,9 +189,9 @@ class _Printer:
 
     def _share(self) -> list[str]:
         """The line for `share`, which multiplies the weights of softmaxes; none without a softmax."""
-        if not any(isinstance(a, Softmax) for a in self.gathered):
+        if not any(isinstance(a, Weighted) for a in self.gathered):
             return []
-        return ["if PART:", f"    share = {Softmax.SHARE_OF_PARTS}", "else:", f"    share = {Softmax.SHARE}"]
+        return ["if PART:", f"    share = {Weighted.SHARE_OF_PARTS}", "else:", f"    share = {Weighted.SHARE}"]
 
     def _outs(self) -> list[str]:
         return [f"out{k}" for k in range(self.program.num_tensors)]
@@ -202,9 +205,10 @@ class _Printer:
     def _finish(self) -> list[str]:
         lines = []
         for a in self.gathered:
-            for j, text in enumerate(a.results()):
+            lines += a.finish()
+            for j, (text, like) in enumerate(zip(a.results(), a.result_fields(), strict=True)):
                 # What is saved has the shape of its field: of the score, for a row's log-sum-exp.
-                result = a.fields[j]._replace(name=text)
+                result = like._replace(name=text)
                 lines.append(self._store(f"out{self.program.tensor_of(a.k) + j}", "row", result, "inside"))
         return lines
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import count
-from math import isinf, isnan, prod
+from math import prod
 from typing import NamedTuple
 
 import torch
 
 from mpnn.backends import point
+from mpnn.backends.triton.numbers import literal, needs_tensors
 from mpnn.plan.dropout import threshold
 from mpnn.plan.homes import Home
 from mpnn.plan.indices import Indices, broadcast, linear, locate, unravel
@@ -24,13 +25,6 @@ from mpnn.plan.schedule import Shape
 
 STORAGE = {torch.bfloat16: "tl.bfloat16", torch.float16: "tl.float16"}
 IDENTITY = {"sum": "0.0", "max": 'float("-inf")', "min": 'float("inf")'}
-# The operands that determine the type of the result: at least one of them must be a tensor.
-TYPED_BY = {"where": (1, 2), "masked_fill": (0, 2)}
-# Others write a method of an operand, or call a function of the prelude that does.
-LITERALS_FIT = frozenset([
-    "add", "sub", "mul", "div", "maximum", "minimum", "where", "masked_fill",
-    "gt", "ge", "lt", "le", "eq", "ne",
-])  # fmt: skip
 PAIRS = "PAIRS"  # a placeholder for the shape of a tensor with an axis in pairs
 ONES = "[ONES]"  # the shape of one number per tile; the number of axes is known when all is printed
 
@@ -136,7 +130,7 @@ class Values:
     def _value(self, value: Value, at: Indices | str, masks: tuple[str, ...]) -> Term:
         base, place = locate(value, at, "//")
         if base.op == "const":
-            return Term(_number(base.detail), frozenset(), literal=True)
+            return Term(literal(base.detail), frozenset(), literal=True)
         if base.op == "load":
             return self._load(base, place if isinstance(place, str) else linear(place, base.shape), masks)
         indices = unravel(place, base.shape, "//") if isinstance(place, str) else place
@@ -181,8 +175,7 @@ class Values:
             return self._kept(value, at)
         terms = [self._value(a, broadcast(at, a.shape), masks) for a in value.args]
         texts = [t.text for t in terms]
-        typed_by = [terms[k] for k in TYPED_BY.get(value.name, range(len(terms)))]
-        if value.name not in LITERALS_FIT or all(t.literal for t in typed_by):
+        if needs_tensors(value.name, [t.literal for t in terms]):
             texts = [self._tensor(t) for t in terms]
         text = point.TRITON[value.name].replace("REAL", self.real)
         text = text.format(*texts)
@@ -258,10 +251,3 @@ class Values:
 def total(terms: Sequence[str]) -> str:
     """A sum without its zeros."""
     return " + ".join(t for t in terms if t != "0")
-
-
-def _number(value: float | bool) -> str:
-    if isinstance(value, bool):
-        return str(int(value))
-    number = float(value)
-    return f'float("{number}")' if isinf(number) or isnan(number) else repr(number)
