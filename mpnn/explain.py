@@ -276,7 +276,7 @@ class _Names:
                 lines.append(f"{self._names[node]} = {formula}")
         values = iter(plan.core.results)
         for reduction in plan.reductions:
-            lines.append(reduction.line(*(self._text(next(values)) for _ in range(reduction.arity))))
+            lines += [reduction.line(*(self._text(next(values)) for _ in range(reduction.arity)))]
         return lines
 
     def _text(self, value: Any, nested: bool = False) -> str:

@@ -7,6 +7,7 @@ edges changes nothing.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, cast
@@ -43,7 +44,7 @@ class Aggregator(nn.Module):
 
     @property
     def in_one(self) -> Reduction | None:
-        """The reduction that does `merge` as well, if there is one, and takes what the first of `split` takes."""
+        """The reduction that does `merge` as well, if any; it takes what the first of `split` takes."""
         return None
 
     def split(self, messages: Any) -> list[Applied]:
@@ -369,10 +370,12 @@ def resolve(aggr: Aggr | None, **options: Any) -> nn.Module | None:
         return aggr
     if isinstance(aggr, Reduction):
         return Single(aggr)
-    if isinstance(aggr, type) and issubclass(aggr, Reduction):
-        raise TypeError(f"aggr is the class {aggr.__name__}, but must be an instance of it: {aggr.__name__}().")
+    if inspect.isclass(aggr) and issubclass(aggr, Reduction):
+        raise TypeError(
+            f"aggr is the class {aggr.__name__}, but must be an instance of it: {aggr.__name__}()."
+        )
     if callable(aggr):
-        return Custom(aggr)
+        return Custom(cast(Callable[..., Any], aggr))
     raise TypeError(
         f"aggr must be a name, a list, a module, a reduction or a function, got {type(aggr).__name__}."
     )

@@ -109,14 +109,14 @@ def mul_rows(values: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
 
 
 def logsumexp_rows(values: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
-    """log Σ exp(entry) over the entries of a row, 0 of none; whole numbers are taken as floating-point ones."""
+    """The logarithm of Σ exp(entry) over a row, 0 of none; whole numbers count as floating-point ones."""
     if not values.is_floating_point():
         values = values.to(torch.get_default_dtype())
     wide = values.float() if is_half(values) else values
     highest = extreme_rows(wide.detach(), index, num_rows, dim, "max")
     shift = highest.masked_fill(highest.isinf(), 0.0)
     total = sum_rows((wide - shift.index_select(dim, index)).exp(), index, num_rows, dim)
-    # Where all entries are -inf their sum is 0, a place where the logarithm has no slope: none gets a gradient.
+    # Where all entries are -inf their sum is 0, where the logarithm has no slope: none gets a gradient.
     nothing = total == 0
     out = total.masked_fill(nothing, 1.0).log() + shift
     return out.masked_fill(nothing & (highest == -torch.inf), -torch.inf).to(values.dtype)
@@ -162,7 +162,9 @@ def pick_rows(values: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def softmax_rows(score: Tensor, index: Tensor, num_rows: int, dim: int) -> Tensor:
     """`softmax` with arguments that are known to be good."""
-    highest = extreme_rows(score.detach(), index, num_rows, dim, "max").index_select(dim, index)  # no gradient
+    highest = extreme_rows(score.detach(), index, num_rows, dim, "max").index_select(
+        dim, index
+    )  # no gradient
     # Where all scores are -inf, no entry weighs anything: 0, not the -inf - -inf that is no number.
     weight = (score - highest.masked_fill(highest == -torch.inf, 0.0)).exp()
     total = sum_rows(weight, index, num_rows, dim)

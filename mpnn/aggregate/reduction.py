@@ -1,9 +1,9 @@
 """A reduction: what one pass over the messages of a node computes, in one class.
 
-Its law is a monoid. Every message is lifted to a state, two states merge into one, and the state of all messages
-of a node is finished: into the aggregate, and into what the way back reads of the node. A loop over a row, the
-parts of a row that several workers share and the slots of a GPU's tile all follow from these three functions.
-They are written in PyTorch, number by number, and kernels in C and in Triton are made of them.
+Its law is a monoid. Every message is lifted to a state, two states merge into one, and the state of all
+messages of a node is finished: into the aggregate, and into what the way back reads of the node. A loop over
+a row, the parts of a row that several workers share and the slots of a GPU's tile all follow from these three
+functions. They are written in PyTorch, number by number, and kernels in C and Triton are made of them.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ class PerNode(Enum):
 class Reduction:
     """The base of all reductions; a subclass is defined once, and its instances are equal.
 
-    A subclass needs a `name` and its law, `identity` with `lift`, `merge` and `finish`; or, where there is no such
-    law, `reduce` alone, and then it runs in PyTorch, without a kernel. With `gradients` and what these read it has
-    a kernel backward too; without, its steps run in PyTorch, where autograd differentiates the law.
+    A subclass needs a `name` and its law: `identity`, `lift`, `merge` and `finish`. With `gradients` it has a
+    kernel on the way back, too; without, steps that need a gradient run in PyTorch, where autograd derives
+    the law. Where there is no such law, `reduce` alone will do: it runs in PyTorch, without a kernel. States
+    merge in any order and any grouping; `mpnn.explain` says which way a step went, and why.
 
-    A reduction has no parameters: what varies is done to the messages before, or to the aggregate after, by an
-    `Aggregator`. It stands wherever an aggregator can: `propagate(graph, message, aggr=SecondLargest())`.
+    A reduction has no parameters: what varies is done to the messages before, or to the aggregate after, by
+    an `Aggregator`. It stands wherever an aggregator can.
 
     >>> class SecondLargest(Reduction):
     ...     name = "second largest"
@@ -85,7 +86,7 @@ class Reduction:
     # Forward --------------------------------------------------------------------------------------------
 
     def reduce(self, tensors: Sequence[Tensor], index: Tensor, num_rows: int, dim: int) -> Tensor:
-        """In plain PyTorch, `[..., num_entries, ...]` with `index [num_entries]` to `[..., num_rows, ...]`."""
+        """In plain PyTorch: `[..., num_entries, ...]` by `index [num_entries]` to `[..., num_rows, ...]`."""
         return folded(self, tensors, index, num_rows, dim)
 
     def lift(self, *message: Tensor) -> State:
@@ -134,7 +135,7 @@ class Reduction:
         return found
 
     def gradients(self, *arguments: Tensor) -> tuple[Tensor, ...]:
-        """The gradient at each tensor of a message: from those of `reads`, lifted to the edges, and the message."""
+        """The gradient at each tensor of a message, from those of `reads`, lifted to the edges, and these."""
         raise NotImplementedError(f"{type(self).__name__} defines no gradients().")
 
     # Words ----------------------------------------------------------------------------------------------
@@ -185,9 +186,7 @@ def applied(reductions: Sequence[Reduction], tensors: Sequence[Tensor]) -> list[
     return [reduction(*(next(each) for _ in range(reduction.arity))) for reduction in reductions]
 
 
-def folded(
-    reduction: Reduction, tensors: Sequence[Tensor], index: Tensor, num_rows: int, dim: int
-) -> Tensor:
+def folded(reduction: Reduction, tensors: Sequence[Tensor], index: Tensor, num_rows: int, dim: int) -> Tensor:
     """The law in plain PyTorch: neighbours in a row merge, and their states again, until one is left."""
     if not reduction.identity:
         raise NotImplementedError(f"{type(reduction).__name__} defines neither reduce() nor an identity.")

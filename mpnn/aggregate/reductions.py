@@ -167,7 +167,7 @@ class Mul(Reduction):
         return one[0] * other[0], one[1] * other[1], one[2] + other[2]
 
     def finish(self, state: State, count: Tensor) -> State:
-        """The product, and that of the others of a zero, which has another zero among them if there are two."""
+        """The product, and for a zero that of the others, among which is another zero if there are two."""
         product, others, zeros = state
         return product, torch.where(zeros == 1, others, product)
 
@@ -180,9 +180,9 @@ class Mul(Reduction):
 class LogSumExp(Reduction):
     """log Σ exp(m); a message gets the softmax of its row times the gradient. Of none it is 0.
 
-    The highest message and Σ exp(m - highest) stay apart: their logarithm in one, as the aggregate has it, has no
-    digits left for the sum where messages are large. Where all of them are -inf, so is the aggregate, and none
-    gets a gradient.
+    The highest message and Σ exp(m - highest) stay two: their logarithm in one, as the aggregate has it,
+    has no digits left for the sum where messages are large. Where all of them are -inf, so is the aggregate,
+    and none gets a gradient.
     """
 
     name = "logsumexp"
@@ -225,8 +225,8 @@ def _rescale(old: Tensor, new: Tensor) -> Tensor:
 class Softmax(Reduction):
     """Σ α value with α = exp(score - top) / total, top the highest score, total Σ exp(score - top).
 
-    The value gets α g of a gradient g, the score α (g · value - g · aggregate). The top and the total are kept
-    apart, as in `LogSumExp`: three equal scores of 1e8 would weigh 1 each.
+    The value gets α g of a gradient g, the score α (g · value - g · aggregate). The top and the total are
+    saved apart, as in `LogSumExp`: three equal scores of 1e8 would weigh 1 each.
     """
 
     name = "softmax"
@@ -273,12 +273,12 @@ class Softmax(Reduction):
         weight_wide = weight.reshape(weight.shape + (1,) * len(extra))
         slope = gradient * value - gradient * aggregate
         if extra:
-            # Two sums, so that the second, which is the same for all edges of a node, is done once per node; in
-            # the type that kernels compute in, for their difference is small.
+            # Two sums, so that the second, which is the same for all edges of a node, is done once per node;
+            # in the type that kernels compute in, for their difference is small.
             wide = None if top.dtype == gradient.dtype else top.dtype
             slope = (gradient * value).sum(extra, dtype=wide) - (gradient * aggregate).sum(extra, dtype=wide)
-        # Where one message has all the weight, its value is the aggregate: the difference is 0, and nothing but
-        # rounding is left of it, which large features would blow up; NaN stays NaN.
+        # Where one message has all the weight, its value is the aggregate: the difference is 0, and nothing
+        # but rounding is left of it, which large features would blow up; NaN stays NaN.
         slope = torch.where(weight < 1, slope, slope * 0.0)
         return weight_wide * gradient, weight * slope
 

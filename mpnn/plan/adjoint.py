@@ -1,8 +1,8 @@
 """The gradient of message passing is message passing.
 
 With g_i the gradient at the aggregate a_i, every primitive reduction sends a gradient back to each of its
-messages that depends on that edge and on a few numbers per node only: its `gradients` says which, and its `reads`
-of which numbers.
+messages that depends on that edge and on a few numbers per node only: its `gradients` says which, and its
+`reads` of which numbers.
 
 From there PyTorch's own derivative of the message function leads to its inputs. All of it is traced as one
 per-edge program, whose results are summed over the edges that leave a node (for what the message read at its

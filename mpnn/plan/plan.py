@@ -355,7 +355,9 @@ def _weigh(
 _Reduced = tuple[Reduction, fx.Node, fx.Node | None]  # of a value and its score
 
 
-def _distinct(reductions: Sequence[Reduction], outputs: Sequence[fx.Node]) -> tuple[list[_Reduced], list[int]]:
+def _distinct(
+    reductions: Sequence[Reduction], outputs: Sequence[fx.Node]
+) -> tuple[list[_Reduced], list[int]]:
     """The reductions without repeats, and which of them each of the aggregator's is."""
     nodes = iter(outputs)
     all_of_them = [(one, next(nodes), next(nodes) if one.arity == 2 else None) for one in reductions]

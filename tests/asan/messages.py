@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mpnn import MessagePassing
 
 WIDTHS = (0, 1, 3, 16, 17)
-AGGREGATORS = ("sum", "mean", "max", "min", "std", ["mean", "max"], "mul")
+AGGREGATORS = ("sum", "mean", "max", "min", "std", ["mean", "max"], "mul", "logsumexp")
 UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "exp": torch.exp, "abs": torch.abs,
     "softmax": lambda x: x.softmax(-1), "sum": lambda x: x.sum(-1, keepdim=True),

@@ -85,10 +85,11 @@ if __name__ == "__main__":
     number = 0
     cases: list[tuple[Any, ...]]
     cases = [(attention, "softmax", torch.float32), (difference, "max", torch.bfloat16)]
+    cases += [(difference, "logsumexp", torch.float32)]
     if "--all" in sys.argv:
         cases += [(m.function, "sum", torch.float32, m.fields) for m in MESSAGES if m.way == KERNEL]
         several = ["mean", "max", "std"], ["min", "softmax"]
-        aggregators = ["sum", "mean", "max", "min", "softmax", "std", *several]
+        aggregators = ["sum", "mean", "max", "min", "mul", "logsumexp", "softmax", "std", *several]
         cases += product([difference], aggregators, TYPES)
         cases += product([attention], ["softmax"], TYPES)
     for case in cases:

@@ -82,7 +82,10 @@ def test_every_part_of_the_grammar_is_said_often_enough(said: Counter[str]) -> N
         *(f"width: {width}" for width in WIDTHS),
         *(f"dtype: {dtype}" for dtype in ("float64", "float32", "bfloat16", "autocast")),
         *(f"form: {form}" for form in ("function", "layer", "lambda")),
-        *(f"aggr: {name!r}" for name in ("sum", "mean", "max", "min", "mul", "var", "std", "softmax")),
+        *(
+            f"aggr: {name!r}"
+            for name in ("sum", "mean", "max", "min", "mul", "logsumexp", "var", "std", "softmax")
+        ),
         *(
             f"field: {kind}"
             for kind in ("node", "edge", "shared", "int per edge", "int per node", "bool", "index", "size")

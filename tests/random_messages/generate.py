@@ -153,9 +153,9 @@ def _aggregator(draft: Draft, v: Value, text: str, node_dim: int, ties: bool) ->
         options["mul"] = 1
     if (draft.dtype == "float64" and v.size <= 100) or (draft.dtype == "float32" and v.size <= 4):
         options |= {"var": 0.7, "std": 0.7}
-    singles = [name for name in options if name != "mul"]
+    singles = list(options)
     if v.size <= 2e4:
-        options |= {"softmax": 1.0, "warm softmax": 0.3, "learned softmax": 0.3}
+        options |= {"logsumexp": 0.7, "softmax": 1.0, "warm softmax": 0.3, "learned softmax": 0.3}
     options["pair"] = 2.5
     if v.shape:
         options["several"] = 1.5

@@ -162,7 +162,9 @@ def _region(step: Step, reads: _Reads) -> list[Tensor]:
         for name, home, value in zip(names, homes, given, strict=True):
             arguments[name] = value if home is Home.SHARED else lifted(value, home.value, edge_index)
         reductions = reductions_of(aggregator, message(**arguments))
-        return [gathered(r.value, r.score, r.reduction.name, edge_index, num_src, num_dst) for r in reductions]
+        return [
+            gathered(r.value, r.score, r.reduction.name, edge_index, num_src, num_dst) for r in reductions
+        ]
 
     return list(region(_by_plan, body, *tensors))
 

@@ -191,7 +191,12 @@ class _Printer:
         """The line for `share`, which multiplies the weights of softmaxes; none without a softmax."""
         if not any(isinstance(a, Weighted) for a in self.gathered):
             return []
-        return ["if PART:", f"    share = {Weighted.SHARE_OF_PARTS}", "else:", f"    share = {Weighted.SHARE}"]
+        return [
+            "if PART:",
+            f"    share = {Weighted.SHARE_OF_PARTS}",
+            "else:",
+            f"    share = {Weighted.SHARE}",
+        ]
 
     def _outs(self) -> list[str]:
         return [f"out{k}" for k in range(self.program.num_tensors)]
@@ -206,7 +211,7 @@ class _Printer:
         lines = []
         for a in self.gathered:
             lines += a.finish()
-            for j, (text, like) in enumerate(zip(a.results(), a.result_fields(), strict=True)):
+            for j, (text, like) in enumerate(zip(a.results(), a.result_fields(), strict=False)):
                 # What is saved has the shape of its field: of the score, for a row's log-sum-exp.
                 result = like._replace(name=text)
                 lines.append(self._store(f"out{self.program.tensor_of(a.k) + j}", "row", result, "inside"))

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 import mpnn
 from mpnn import Graph
 from tests.core.graphs import graphs, random_graph
-from tests.core.running import CHUNKS, KERNEL, assert_like_eager, ways
+from tests.core.running import KERNEL, assert_like_eager, ways
 
 DTYPE = torch.float64
 generator = torch.Generator().manual_seed(1)
@@ -32,17 +32,13 @@ def scored(x_i: Tensor, x_j: Tensor) -> tuple[Tensor, Tensor]:
     return (x_i * x_j).sum(-1), x_j.tanh()
 
 
-AGGREGATORS: list[Any] = ["sum", "mean", "max", "min", "var", "std", "softmax"]
-SEVERAL: list[Any] = [["mean", "max", "std"], ["softmax", "sum"]]
+AGGREGATORS: list[Any] = ["sum", "mean", "max", "min", "mul", "logsumexp", "var", "std", "softmax"]
+SEVERAL: list[Any] = [["mean", "max", "std"], ["softmax", "sum"], ["mul", "mean", "logsumexp"]]
 
 
 @pytest.mark.parametrize("aggr", AGGREGATORS + SEVERAL, ids=str)
 def test_every_aggregator_has_a_kernel(aggr: Any) -> None:
     assert_like_eager(random_graph(), bent, aggr, {"x": randn(9, 5)})
-
-
-def test_a_product_of_messages_runs_in_chunks() -> None:
-    assert_like_eager(random_graph(), bent, "mul", {"x": randn(9, 5)}, way=CHUNKS)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,9 @@ def leaves() -> list[Tensor]:
 
 
 @pytest.mark.parametrize(
-    "aggr", ["sum", "mean", "max", "min", "mul", "var", "std", "softmax", ["mean", "max"]], ids=str
+    "aggr",
+    ["sum", "mean", "max", "min", "mul", "logsumexp", "var", "std", "softmax", ["mean", "max"]],
+    ids=str,
 )
 def test_gradients_are_those_of_finite_differences(aggr: Any) -> None:
     assert torch.autograd.gradcheck(lambda x, e: run(x, e, aggr), leaves())
@@ -70,7 +72,7 @@ def test_rows_too_wide_for_the_stack_go_another_way(aggr: str) -> None:
     assert_like_eager(square, score, aggr, wide, atol=1e-5, way=CHUNKS)
 
 
-@pytest.mark.parametrize("aggr", ["sum", "max", "softmax"])
+@pytest.mark.parametrize("aggr", ["sum", "max", "mul", "logsumexp", "softmax"])
 def test_second_gradients_too(aggr: str) -> None:
     assert torch.autograd.gradgradcheck(lambda x, e: run(x, e, aggr), leaves())
 

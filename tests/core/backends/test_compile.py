@@ -53,7 +53,9 @@ class Layer(MessagePassing):
 
 
 @pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
-@pytest.mark.parametrize("aggr", ["sum", "mean", "max", "mul", "softmax", ["std", "min"]], ids=str)
+@pytest.mark.parametrize(
+    "aggr", ["sum", "mean", "max", "mul", "logsumexp", "softmax", ["std", "min"]], ids=str
+)
 def test_every_aggregator(aggr: Any, flow: str, regions: list[Any]) -> None:
     layer = Layer(aggr, flow)
     assert_same(Compiled(layer), layer, [x, graph.edge_index])

@@ -15,8 +15,19 @@ from torch import Tensor, nn
 import mpnn
 from mpnn import scatter, softmax
 from mpnn.aggregate.aggregators import AGGREGATORS, apply, resolve
+from mpnn.aggregate.reductions import MAX
 from tests.compare import assert_close, assert_same
 from tests.core.graphs import graphs, random_graph
+
+
+class TorchLogSumExp(nn.Module):
+    """What PyG lacks: `torch.logsumexp` of one row after another, and 0 of none."""
+
+    def forward(self, messages: Tensor, index: Tensor, dim_size: int, dim: int) -> Tensor:
+        of_rows = [messages.index_select(dim, (index == row).nonzero().flatten()) for row in range(dim_size)]
+        found = [m.logsumexp(dim) if m.size(dim) else m.sum(dim) for m in of_rows]
+        return torch.stack(found, dim) if dim >= 0 else torch.stack(found, messages.dim() + dim)
+
 
 PYG: dict[str, type[nn.Module]] = {
     "sum": theirs_of.SumAggregation,
@@ -25,6 +36,7 @@ PYG: dict[str, type[nn.Module]] = {
     "max": theirs_of.MaxAggregation,
     "min": theirs_of.MinAggregation,
     "mul": theirs_of.MulAggregation,
+    "logsumexp": TorchLogSumExp,
     "var": theirs_of.VarAggregation,
     "std": theirs_of.StdAggregation,
     "softmax": theirs_of.SoftmaxAggregation,
@@ -355,7 +367,7 @@ def test_a_module_is_taken_as_it_is() -> None:
 
 def test_an_unknown_name_lists_those_that_exist() -> None:
     with pytest.raises(
-        ValueError, match=r"aggr is 'summ', but must be one of add, max, mean, .*softmax, std"
+        ValueError, match=r"aggr is 'summ', but must be one of add, logsumexp, max, mean, .*softmax, std"
     ):
         resolve("summ")
 
@@ -368,7 +380,8 @@ def test_an_option_that_pyg_refuses_is_reported_in_its_words() -> None:
 @pytest.mark.parametrize(
     ("aggr", "options", "error", "text"),
     [
-        (3, {}, TypeError, "aggr must be a name, a list, a module or a function, got int"),
+        (3, {}, TypeError, "aggr must be a name, a list, a module, a reduction or a function, got int"),
+        (type(MAX), {}, TypeError, r"aggr is the class Max, but must be an instance of it: Max\(\)"),
         ([], {}, ValueError, "aggr is an empty list: name at least one aggregator"),
         (["sum", None], {}, ValueError, "a list names aggregators only"),
         (["sum"], {"aggrs_kwargs": [{}, {}]}, ValueError, "aggrs_kwargs holds 2 options for 1 aggregators"),
@@ -381,9 +394,14 @@ def test_an_option_that_pyg_refuses_is_reported_in_its_words() -> None:
         ("sum", {"t": 1}, TypeError, "unexpected keyword argument 't'"),
         ("softmax", {"learn": True, "semi_grad": True}, ValueError, "learn=True needs the gradient"),
         ("softmax", {"channels": 2}, ValueError, "channels is 2, but learn=False has nothing to hold"),
-        ("", {}, ValueError, "aggr is '', but must be one of add, max, mean"),
-        ("aggregation", {}, ValueError, "aggr is 'aggregation', but must be one of add, max, mean"),
-        (["sum", ""], {}, ValueError, "aggr is '', but must be one of add, max, mean"),
+        ("", {}, ValueError, "aggr is '', but must be one of add, logsumexp, max, mean"),
+        (
+            "aggregation",
+            {},
+            ValueError,
+            "aggr is 'aggregation', but must be one of add, logsumexp, max, mean",
+        ),
+        (["sum", ""], {}, ValueError, "aggr is '', but must be one of add, logsumexp, max, mean"),
     ],
     ids=str,
 )
@@ -462,5 +480,7 @@ def test_an_index_of_another_shape_or_type_is_refused(reduce: Any) -> None:
 
 
 def test_an_unknown_reduction_is_refused() -> None:
-    with pytest.raises(ValueError, match="reduce must be one of sum, mean, max, min, mul, got 'median'"):
+    with pytest.raises(
+        ValueError, match="reduce must be one of sum, mean, max, min, mul, logsumexp, got 'median'"
+    ):
         scatter(torch.ones(1), torch.zeros(1, dtype=torch.int64), 1, "median")

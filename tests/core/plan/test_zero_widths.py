@@ -22,7 +22,7 @@ from tests.core.running import assert_like_eager
 NUM_NODES, NUM_EDGES = 9, 30
 graph = random_graph(NUM_NODES, NUM_EDGES)
 generator = torch.Generator().manual_seed(4)
-AGGREGATORS = ["sum", "mean", "max", "min", "mul", "var", "std", "softmax", ["mean", "max"]]
+AGGREGATORS = ["sum", "mean", "max", "min", "mul", "logsumexp", "var", "std", "softmax", ["mean", "max"]]
 
 
 def nodes(*shape: int) -> Tensor:
