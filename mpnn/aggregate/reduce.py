@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -59,10 +60,8 @@ def softmax(score: Tensor, index: Tensor, num_rows: int, dim: int = 0) -> Tensor
 
 def scatter_rows(values: Tensor, index: Tensor, num_rows: int, reduce: str, dim: int) -> Tensor:
     """`scatter` with arguments that are known to be good."""
-    if reduce in ("max", "min"):
-        return extreme_rows(values, index, num_rows, dim, reduce)
     if reduce not in _BY_NAME:
-        raise ValueError(f"reduce must be one of sum, mean, max, min, mul, logsumexp, got {reduce!r}.")
+        raise ValueError(f"reduce must be one of {', '.join(_BY_NAME)}, got {reduce!r}.")
     return _BY_NAME[reduce](values, index, num_rows, dim)
 
 
@@ -123,8 +122,13 @@ def logsumexp_rows(values: Tensor, index: Tensor, num_rows: int, dim: int) -> Te
 
 
 _BY_NAME: dict[str, Callable[[Tensor, Tensor, int, int], Tensor]] = {
-    "sum": sum_rows, "mean": mean_rows, "mul": mul_rows, "logsumexp": logsumexp_rows,
-}  # fmt: skip
+    "sum": sum_rows,
+    "mean": mean_rows,
+    "max": partial(extreme_rows, which="max"),
+    "min": partial(extreme_rows, which="min"),
+    "mul": mul_rows,
+    "logsumexp": logsumexp_rows,
+}
 
 
 def is_half(values: Tensor) -> bool:

@@ -20,6 +20,9 @@ from mpnn.aggregate.reduce import along
 State = tuple[Tensor, ...]
 
 
+_known: dict[str, type[Reduction]] = {}
+
+
 class PerNode(Enum):
     """What the way back reads of a node: a tensor each."""
 
@@ -30,7 +33,7 @@ class PerNode(Enum):
 
 
 class Reduction:
-    """The base of all reductions; a subclass is defined once, and its instances are equal.
+    """The base of all reductions. The instances of a subclass are equal.
 
     A subclass needs a `name` and its law: `identity`, `lift`, `merge` and `finish`. With `gradients` it has a
     kernel on the way back, too; without, steps that need a gradient run in PyTorch, where autograd derives
@@ -67,8 +70,13 @@ class Reduction:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "name" in vars(cls):
-            _known[cls.name] = cls
+        if not vars(cls).get("name"):
+            raise TypeError(f"{cls.__name__} has no name of its own, by which saved programs would know it.")
+        other = _known.get(cls.name, cls)
+        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            taken = f"{other.__module__}.{other.__qualname__}"
+            raise TypeError(f"the name of {cls.__name__} is {cls.name!r}, which is that of {taken}.")
+        _known[cls.name] = cls
 
     def __call__(self, value: Tensor, score: Tensor | None = None) -> Applied:
         """This reduction of some messages, which an aggregator's `split` returns."""
@@ -166,11 +174,8 @@ class Applied(NamedTuple):
         return self.reduction.reduce(self.tensors, index, num_rows, dim)
 
 
-_known: dict[str, type[Reduction]] = {}
-
-
 def named(name: str) -> Reduction:
-    """The reduction of a name; of several classes with one name the last that was defined.
+    """The reduction of a name; of a class that was defined again, as in a notebook, the last.
 
     Raises:
         ValueError: no class that was defined so far has it.

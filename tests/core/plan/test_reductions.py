@@ -30,7 +30,7 @@ graph = random_graph(9, 40)
 class SecondLargest(Reduction):
     """The largest message but one; a law, and no gradient."""
 
-    name = "second largest"
+    name = "runner-up"
     identity = (-INF, -INF)
 
     def lift(self, *message: Tensor) -> State:
@@ -132,6 +132,16 @@ def test_instances_of_one_reduction_are_equal_and_found_by_name() -> None:
     assert named("norm") == Norm() and named("sum") == SUM
     with pytest.raises(ValueError, match="the reduction 'none such' is not defined: import the module"):
         named("none such")
+
+
+def test_a_reduction_needs_a_name_that_no_other_has() -> None:
+    with pytest.raises(TypeError, match="Named has no name of its own"):
+        type("Named", (type(MAX),), {})
+    with pytest.raises(TypeError, match=r"the name of Named is 'max', which is that of mpnn.*reductions.Max"):
+        type("Named", (Reduction,), {"name": "max"})
+    assert named("max") == MAX
+    again = type("Norm", (Norm,), {"name": "norm", "__qualname__": "Norm", "__module__": Norm.__module__})
+    assert type(named("norm")) is again  # as where the cell of a notebook runs twice
 
 
 # Products and logarithms of sums --------------------------------------------------------------------------
@@ -278,8 +288,8 @@ def test_a_law_without_a_gradient_has_a_kernel_where_none_is_asked_for(backend: 
         assert_close(propagate(graph, sent, SecondLargest(), x=x), wanted)
     assert_like_eager(graph, product, SecondLargest(), {"x": x}, backend=backend, way=CHUNKS)
     said = str(mpnn.explain(lambda: propagate(graph, sent, SecondLargest(), x=x.requires_grad_())))
-    assert "its gradient has no kernel: the reduction 'second largest' defines no gradients()" in said
-    assert "per edge second largest of x_j" in said
+    assert "its gradient has no kernel: the reduction 'runner-up' defines no gradients()" in said
+    assert "per edge runner-up of x_j" in said
 
 
 def _messages(values: Tensor) -> Iterator[Tensor]:
