@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 import mpnn
 from mpnn import Graph, MessagePassing
-from mpnn.aggregate import Softmax
+from mpnn.aggregate.aggregators import Softmax
 
 def g(seed):
     return torch.Generator().manual_seed(seed)
