@@ -1,24 +1,36 @@
-"""One call of `propagate`, as a backend gets it."""
+"""One call of `propagate`, or one sweep of a schedule, as a backend gets it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from mpnn.graph.graph import Graph
 from mpnn.step.fields import Argument, Fields
+from mpnn.step.schedule import PARALLEL, Schedule
 
 NOTHING: Mapping[str, Argument] = MappingProxyType({})
+
+
+class Recurrence(NamedTuple):
+    """What a sweep has that a step in parallel has not: a state, which nodes read of nodes updated before."""
+
+    name: str  # of the layer
+    state: tuple[str, ...]  # names of what `update` returns
+    before: tuple[Tensor, ...] | None  # the states before the sweep, where there are any
+    prepare: Callable[[Mapping[str, Any]], dict[str, Any]]  # of the fields of all nodes at once
+    nothing: Callable[[int, Mapping[str, Any]], Tensor] | None  # what nodes without edges have received
+    truncate: int | None = None  # after how many waves gradients are cut
 
 
 class Step(NamedTuple):
     """`update(aggregate(message(**arguments), index), **others)`: what `propagate` computes from its fields.
 
     Node fields in `arguments` still have one row per node; lifting them to the edges is the backend's matter.
+    Under another schedule than `parallel` nodes read what others have become: then a step is a whole sweep,
+    `recurrence` says the rest, and `arguments` and `others` are empty.
     """
 
     fields: Fields
@@ -28,29 +40,11 @@ class Step(NamedTuple):
     aggregator: nn.Module | None  # what `aggregate` calls; None when the layer has an `aggregate` of its own
     update: Callable[..., Any] | None = None  # None where a node becomes what it received
     others: Mapping[str, Argument] = NOTHING  # what `update` gets besides
+    schedule: Schedule = PARALLEL
+    recurrence: Recurrence | None = None
 
     def updated(self, received: Tensor) -> Any:
         """What the nodes become, from what they received `[num_dst, ...]`."""
         if self.update is None:
             return received
         return self.update(received, **{name: self.fields.lift(one) for name, one in self.others.items()})
-
-
-@dataclass(frozen=True, slots=True)
-class Recurrence:
-    """A pass in topological order: every node updated once, after those that it hears.
-
-    `prepare` is applied to the fields of all nodes at once, `message`, `aggregator` and `update` to each node
-    that hears somebody, `update` to what `nothing` gives at the others.
-    """
-
-    name: str
-    graph: Graph
-    fields: dict[str, Any]
-    state: tuple[str, ...]  # names of what `update` returns
-    prepare: Callable[[Mapping[str, Any]], dict[str, Any]]
-    message: Callable[..., Any]
-    update: Callable[..., Any]
-    nothing: Callable[[int, Mapping[str, Any]], Tensor]
-    aggregator: nn.Module | None
-    truncate: int | None = None  # after how many levels gradients are cut
