@@ -19,7 +19,7 @@ from mpnn.plan.front import arguments_of
 from mpnn.plan.homes import VIEWS, Home, feature_shape, has_rows, op_name, row_size
 from mpnn.plan.ir import Program
 from mpnn.plan.plan import Plan
-from mpnn.step.step import Recurrence, Step
+from mpnn.step.step import Step
 from mpnn.topology import Implicit
 
 INFIX = {
@@ -84,24 +84,17 @@ class Explanation:
 
 
 class StepExplanation:
-    """One step of message passing, or a pass of many in topological order.
+    """One step of message passing, or a sweep of many in the order of a schedule.
 
     `way` is "kernel", "chunks", "dense", "eager" or "levels"; `reason` says why there is no kernel, or which
     rule matched. Bytes and operations are those of the forward pass. For a kernel in C they are estimates:
     `bytes_without_reuse` counts a source node's row for each edge that leaves it, `bytes_at_least` counts it
-    once. For PyTorch they are counted operation by operation; a pass by levels has its numbers in its steps.
+    once. For PyTorch they are counted operation by operation; a sweep by levels has its numbers in its steps.
     """
 
     def __init__(self, ran: Ran) -> None:
         self._ran = ran
-        what = ran.what
-        self.graph: Graph | None = (
-            what.fields.graph
-            if isinstance(what, Step)
-            else what.graph
-            if isinstance(what, Recurrence)
-            else None
-        )
+        self.graph: Graph | None = None if isinstance(ran.what, str) else ran.what.fields.graph
         self.plan: Plan | None = None if ran.fused is None else ran.fused.plan
         self.way, self.reason = self._way()
 
@@ -209,8 +202,8 @@ class StepExplanation:
         what = self._ran.what
         if isinstance(what, str):
             return f"{what}, on its own tensors"
-        if isinstance(what, Recurrence):
-            return f"{what.name} in topological order on {self.graph!r}"
+        if what.recurrence is not None:
+            return f"{title(what)} in {what.schedule.name} order on {self.graph!r}"
         return f"{title(what)}, {what.aggregator or 'aggregate()'} on {self.graph!r}"
 
     __repr__ = __str__

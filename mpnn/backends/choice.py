@@ -9,14 +9,14 @@ from typing import Any
 
 from mpnn.backends import cpu, dense, eager, triton
 from mpnn.backends.run.record import Ran, listener
-from mpnn.lowering import explain
-from mpnn.step.step import Recurrence, Step
+from mpnn.lowering import explain, rules_for
+from mpnn.step.step import Step
 
 Backend = Callable[[Step], Any]
 
 
 def _auto(step: Step) -> Any:
-    received = dense.received_if_known(step)
+    received = dense.lowered_if_known(step)
     if received is not None:
         return step.updated(received)
     on_gpu = step.fields.graph.device.type == "cuda"
@@ -58,16 +58,16 @@ def current() -> Backend:
     return BACKENDS[_name()]
 
 
-def recur(call: Recurrence) -> dense.Scanned | None:
-    """Compute a pass in topological order by a dense kernel; None if it must go level by level."""
+def sweep(step: Step) -> Any:
+    """Compute a sweep of a schedule by a dense kernel; None if it must go wave by wave."""
     chosen = _name()
-    if chosen == "dense":
-        return dense.recur(call)
-    found = dense.recur_if_known(call) if chosen == "auto" else None
+    if chosen == "dense" and rules_for(step.fields.graph, step.schedule.name):
+        return dense.lowered(step)
+    found = dense.lowered_if_known(step) if chosen == "auto" else None
     ran = listener()
     if found is None and ran is not None:
-        reason = explain(call) if chosen == "auto" else "it was asked for"
-        ran.append(Ran(call, "levels", reason))
+        reason = "it was asked for" if chosen not in ("auto", "dense") else explain(step)
+        ran.append(Ran(step, "levels", reason))
     return found
 
 

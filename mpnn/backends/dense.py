@@ -6,19 +6,15 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
-from mpnn.backends.run.net import caught
+from mpnn.backends.run.net import caught, title
 from mpnn.backends.run.record import Ran, listener
 from mpnn.backends.run.work import Work
-from mpnn.lowering import RULES, NoMatchError, explain, lower, lower_recurrence
+from mpnn.lowering import RULES, NoMatchError, explain, lower, rules_for
 from mpnn.native.reach import traced
-from mpnn.step.step import Recurrence, Step
-from mpnn.topology import Implicit
+from mpnn.step.step import Step
 
-What = TypeVar("What", Step, Recurrence)
 Result = TypeVar("Result")
-Scanned = tuple[Tensor, tuple[Tensor, ...]]  # the first state of all nodes, all states of the last nodes
 
 
 def run(step: Step) -> Any:
@@ -27,67 +23,45 @@ def run(step: Step) -> Any:
     Raises:
         ValueError: no rule matches; the text says why.
     """
+    return step.updated(lowered(step))
+
+
+def lowered(step: Step) -> Any:
+    """What that kernel computes: what the nodes receive, or what `Rule` says of a whole sweep.
+
+    Raises:
+        ValueError: no rule matches; the text says why.
+    """
     try:
-        received = _lower(step)
+        return _lower(step)
     except NoMatchError as error:
-        raise ValueError(f'backend "dense" has no kernel for this step ({error}): take "auto".') from None
-    return step.updated(received)
+        what = "this step" if step.recurrence is None else title(step)
+        raise ValueError(f'backend "dense" has no kernel for {what} ({error}): take "auto".') from None
 
 
-def received_if_known(step: Step) -> Tensor | None:
-    """What the nodes receive, by the kernel of the matching rule, or None if no rule matches."""
-    if not isinstance(step.fields.graph, Implicit) or not _can_trace():
+def lowered_if_known(step: Step) -> Any:
+    """The same, or None if no rule matches."""
+    if torch.compiler.is_compiling():  # a message cannot be traced a second time, nor the rules looked up
+        return None
+    if not rules_for(step.fields.graph, step.schedule.name) or not _can_trace():
         return None
     try:
         return _lower(step)
     except NoMatchError:
         return None
     except Exception as error:
-        caught(step, error, "edge by edge")
+        caught(step, error, "edge by edge" if step.recurrence is None else "level by level")
         return None
 
 
-def recur(call: Recurrence) -> Scanned:
-    """Compute a pass in topological order by the kernel of the rule that matches it.
-
-    Raises:
-        ValueError: no rule matches; the text says why.
-    """
-    try:
-        return _lower_recurrence(call)
-    except NoMatchError as error:
-        raise ValueError(f'backend "dense" has no kernel for {call.name} ({error}): take "auto".') from None
-
-
-def recur_if_known(call: Recurrence) -> Scanned | None:
-    """The same, or None if no rule matches."""
-    if not _can_trace():
-        return None
-    try:
-        return _lower_recurrence(call)
-    except NoMatchError:
-        return None
-    except Exception as error:
-        caught(call, error, "level by level")
-        return None
-
-
-def _lower_recurrence(call: Recurrence) -> Scanned:
-    return _recorded(call, lower_recurrence)
-
-
-def _lower(step: Step) -> Tensor:
-    return _recorded(step, lower)
-
-
-def _recorded(what: What, compute: Callable[[What], Result]) -> Result:
+def _lower(step: Step) -> Any:
     ran = listener()
     if ran is None:
-        return compute(what)
-    rule = explain(what)  # finds the rule first, so that the operations of the search are not counted
+        return lower(step)
+    rule = explain(step)  # finds the rule first, so that the operations of the search are not counted
     with Work() as work:
-        out = compute(what)
-    ran.append(Ran(what, "dense", rule, work))
+        out = lower(step)
+    ran.append(Ran(step, "dense", rule, work))
     return out
 
 
@@ -103,7 +77,5 @@ def straight(layer: object, rule: str, kernel: Callable[..., Result], *inputs: A
 
 
 def _can_trace() -> bool:
-    # Under torch.compile, torch.func and a tracer a message cannot be traced a second time.
-    if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:
-        return False
-    return not traced()
+    # Under torch.func and a tracer a message cannot be traced a second time.
+    return torch._C._functorch.maybe_current_level() is None and not traced()

@@ -1,35 +1,21 @@
-"""The topological schedule: every node is updated once, after all those that it hears."""
+"""The topological schedule: every node is updated once, after all its sources."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from mpnn import backends
 from mpnn.graph.adjacency import Topology, as_graph
 from mpnn.graph.graph import Graph, Size
 from mpnn.layer.message_passing import MessagePassing
-from mpnn.step.parameters import Parameter, Residency, parameters_of
-from mpnn.step.step import Recurrence
-from mpnn.topology.levels import topological_levels
+from mpnn.layer.sweep import States, Sweeper, as_step
+from mpnn.step.schedule import TOPOLOGICAL, Schedule
+from mpnn.step.step import Recurrence, Step
 
-States = tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class _Level:
-    """One step: the nodes of a level, and the edges that enter them, sorted by their sources' level."""
-
-    nodes: Tensor
-    edges: Tensor
-    sources: Tensor  # of the edges
-    graph: Graph  # from the edges' sources, one for each edge, to the nodes
-    heard: tuple[tuple[int, Tensor | None], ...]  # earlier levels and rows of them; None for all, in order
+__all__ = ["States", "Topological"]
 
 
 class Topological(MessagePassing):
@@ -39,7 +25,7 @@ class Topological(MessagePassing):
     source, `h_j` say, gets what `update` has made of the source; other fields are what `propagate` was given
     and `prepare` has made of it.
 
-    With `truncate = k`, set in the class or on a layer, gradients are cut every k levels: who stands in level
+    With `truncate = k`, set in the class or on a layer, gradients are cut every k levels: a node in level
     k, 2k, ... or behind takes the states of levels before as given numbers, which on a chain is truncated
     backpropagation through time (Williams and Peng, 1990). The states themselves are the same.
 
@@ -57,7 +43,7 @@ class Topological(MessagePassing):
     tensor([1., 1., 1., 2.])
     """
 
-    schedule: ClassVar[str] = "topological"
+    schedule: ClassVar[Schedule] = TOPOLOGICAL
     state: ClassVar[tuple[str, ...]] = ()
     truncate: int | None = None
 
@@ -71,11 +57,11 @@ class Topological(MessagePassing):
         Args and errors are those of `propagate`.
 
         Returns:
-            The first state of every node, `[num_nodes, ...]`, and all states of the last nodes, those that
-            nobody hears, `[num_last, ...]` each.
+            The first state of every node, `[num_nodes, ...]`, and all states of the last nodes, those without
+            an edge that leaves them, `[num_last, ...]` each.
         """
         graph = self._checked(graph, None, fields)
-        found: tuple[Tensor, States] | None = backends.recur(self._as_data(graph, fields))
+        found: tuple[Tensor, States] | None = backends.sweep(self._as_step(graph, fields))
         if found is not None:
             return found
         states = self._by_levels(graph, fields)
@@ -99,25 +85,14 @@ class Topological(MessagePassing):
         """
         graph = self._checked(graph, size, fields)
         if len(self.state) == 1:
-            found: tuple[Tensor, States] | None = backends.recur(self._as_data(graph, fields))
+            found: tuple[Tensor, States] | None = backends.sweep(self._as_step(graph, fields))
             if found is not None:
                 return (found[0],)
         return self._by_levels(graph, fields)
 
-    def _as_data(self, graph: Graph, fields: dict[str, Any]) -> Recurrence:
-        return Recurrence(
-            type(self).__name__,
-            graph,
-            fields,
-            self.state,
-            self.prepare,
-            self.message,
-            self.update,
-            self.nothing,
-            # An `aggregate` of its own is no sum.
-            self.aggr_module if type(self).aggregate is MessagePassing.aggregate else None,
-            self.truncate,
-        )
+    def _as_step(self, graph: Graph, fields: dict[str, Any]) -> Step:
+        said = Recurrence(type(self).__name__, self.state, None, self.prepare, self.nothing, self.truncate)
+        return as_step(self, graph, fields, self.schedule, said)
 
     def _checked(self, graph: Topology | None, size: Size | None, fields: Mapping[str, Any]) -> Graph:
         if size is not None or graph is None:
@@ -128,95 +103,15 @@ class Topological(MessagePassing):
         return as_graph(graph, None if isinstance(graph, Graph) else rows)
 
     def _by_levels(self, graph: Graph, fields: Mapping[str, Any]) -> States:
-        fields = self.prepare(fields)
-        levels: list[_Level] = graph.memo("levels as graphs", lambda: _levels(graph))
-        message, update = parameters_of(self.message), parameters_of(self.update, skip=1)
-        states: list[States] = []
-        for number, level in enumerate(levels):
-            cut = 0 if self.truncate is None else number - number % self.truncate
-            given = _rows_of(level, fields, message, update, graph.num_edges)
-            for k, name in enumerate(self.state):
-                given[name] = (_gather(level, states, k, cut), None)
-            states.append(self._update_level(level, given, update))
-        order = graph.memo("place in the schedule", lambda: _inverse(torch.cat([lv.nodes for lv in levels])))
-        return tuple(torch.cat(parts).index_select(0, order) for parts in zip(*states, strict=True))
-
-    def _update_level(
-        self, level: _Level, given: dict[str, Any], update: tuple[Parameter, ...]
-    ) -> tuple[Tensor, ...]:
-        if level.edges.numel():
-            step = self._step(level.graph, None, given)
-            received = backends.current()(step._replace(update=None))
-        else:  # the first nodes hear nobody
-            received = self.nothing(level.nodes.numel(), given)
-        # Of a field that messages read at the source, too, `update` gets the rows of its own nodes.
-        own = {k: v[1] if isinstance(v, tuple) else v for k, v in given.items()}
-        return tuple(self.update(received, **{p.name: own[p.field] for p in update if p.field in own}))
+        sweeper = Sweeper(
+            self, graph, self.state, self.prepare(fields), schedule=self.schedule, nothing=self.nothing
+        )
+        return sweeper.sweep(None, self.truncate)
 
     def nothing(self, num_nodes: int, fields: Mapping[str, Any]) -> Tensor:
-        """What nodes that hear nobody have received: zeros as wide as a message; by default one zero each."""
+        """What nodes without an edge that enters them have received: zeros as wide as a message.
+
+        By default one zero each.
+        """
         like = next(v for v in fields.values() if isinstance(v, Tensor))
         return like.new_zeros(num_nodes)
-
-
-def _levels(graph: Graph) -> list[_Level]:
-    levels = topological_levels(graph)
-    position = torch.empty_like(levels.nodes)
-    found = []
-    for nodes, edges in levels:
-        position[nodes] = torch.arange(nodes.numel(), device=nodes.device)
-        # By their sources' level, so that what they hear is one piece for each.
-        edges = edges[torch.argsort(levels.level[graph.src[edges]], stable=True)]
-        sources = graph.src[edges]
-        of_level = levels.level[sources]
-        heard: list[tuple[int, Tensor | None]] = []
-        for earlier, count in Counter(of_level.tolist()).items():
-            rows = position[sources[of_level == earlier]]
-            size = levels.node_ptr[earlier + 1] - levels.node_ptr[earlier]
-            everyone = count == size and bool((rows == torch.arange(size, device=rows.device)).all())
-            heard.append((earlier, None if everyone else rows))
-        ends = torch.stack([torch.arange(edges.numel(), device=edges.device), position[graph.dst[edges]]])
-        step = Graph(ends, (edges.numel(), nodes.numel()))
-        found.append(_Level(nodes, edges, sources, step, tuple(heard)))
-    if not found:  # a graph without nodes has one empty level, whose states have their shapes
-        none = levels.nodes
-        found.append(_Level(none, none, none, Graph(none.new_empty(2, 0), (0, 0)), ()))
-    return found
-
-
-def _gather(level: _Level, states: Sequence[tuple[Tensor, ...]], k: int, cut: int) -> Tensor | None:
-    parts = []
-    for earlier, rows in level.heard:
-        state = states[earlier][k].detach() if earlier < cut else states[earlier][k]
-        parts.append(state if rows is None else state.index_select(0, rows))
-    return parts[0] if len(parts) == 1 else torch.cat(parts) if parts else None
-
-
-def _rows_of(
-    level: _Level,
-    fields: Mapping[str, Any],
-    message: tuple[Parameter, ...],
-    update: tuple[Parameter, ...],
-    num_edges: int,
-) -> dict[str, Any]:
-    """The fields, cut to the nodes of a level and the edges that enter it."""
-    per_edge = {p.field for p in message if p.residency is Residency.GIVEN}
-    at_source = {p.field for p in message if p.residency is Residency.SRC}
-    at_node = {p.field for p in update} | {p.field for p in message if p.residency is Residency.DST}
-    given: dict[str, Any] = {}
-    for name, value in fields.items():
-        if not isinstance(value, Tensor) or not value.dim():
-            given[name] = value
-        elif name in per_edge:
-            given[name] = value[level.edges] if value.size(0) == num_edges else value
-        elif name in at_source:
-            given[name] = (value[level.sources], value[level.nodes] if name in at_node else None)
-        else:
-            given[name] = value[level.nodes]
-    return given
-
-
-def _inverse(order: Tensor) -> Tensor:
-    inverse = torch.empty_like(order)
-    inverse[order] = torch.arange(order.numel(), device=order.device)
-    return inverse

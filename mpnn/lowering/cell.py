@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
 
-from mpnn.aggregate.aggregators import Aggregator
+from mpnn.aggregate.aggregators import Aggregator, Sum
 from mpnn.lowering.match import PROBES
+from mpnn.lowering.rule import NoMatchError, Reader
 from mpnn.plan.capture import Path, fetch, fingerprint
 from mpnn.plan.front import read_function
 from mpnn.plan.hoist import Evaluator
 from mpnn.plan.homes import Home, op_name, shape_of
 from mpnn.plan.rows import ROWS, NotFusableError
 from mpnn.step.parameters import Residency, parameters_of
-from mpnn.step.step import Recurrence
+from mpnn.step.schedule import TOPOLOGICAL
+from mpnn.step.step import Recurrence, Step
 
 
 @dataclass(frozen=True)
@@ -53,58 +56,92 @@ class Cell:
     following: Part  # of the input, that of the node before, and the states of that node
     joining: Part  # the same with the states of two nodes before
 
-    @property
+    @cached_property
     def weights(self) -> dict[Path, torch.Size]:
         """Where the weights are, with their shapes."""
         return dict([*self.first.captured, *self.following.captured])
 
+    def fits(self, step: Step) -> bool:
+        """Whether the weights still have the shapes of the trace."""
+        weights = self.values(step)[1:]
+        return all(w.shape == shape for w, shape in zip(weights, self.weights.values(), strict=True))
 
-def key_of(call: Recurrence) -> Hashable:
-    """What two calls share if one reading serves both.
+    def values(self, step: Step) -> list[Tensor]:
+        """The input, and the weights as they are now, in the order of `weights`."""
+        (x,) = step.fields.given.values()
+        aggregator = cast(Aggregator, step.aggregator)
+        return [x, *[fetch(path, _update(step), aggregator) for path in self.weights]]
+
+    def complete(self, step: Step, found: Any) -> Any:
+        """What the kernel found."""
+        return found
+
+
+def _said(step: Step) -> Recurrence:
+    assert step.recurrence is not None
+    return step.recurrence
+
+
+def _update(step: Step) -> Callable[..., Any]:
+    assert step.update is not None
+    return step.update
+
+
+def _key(step: Step) -> Hashable:
+    """What two steps share if one reading serves both.
 
     Raises:
-        NotFusableError: the cell reads something that cannot be compared.
+        NoMatchError, NotFusableError: no rule reads such a step.
     """
-    aggregator = cast(Aggregator, call.aggregator)
-    functions = (call.prepare, call.message, call.update, call.nothing)
+    call, given = _said(step), step.fields.given
+    if call.truncate is not None:
+        raise NoMatchError(f"gradients are cut every {call.truncate} levels")
+    if type(step.aggregator) is not Sum:
+        raise NoMatchError(f"the messages are reduced by {step.aggregator}, not by a sum")
+    if call.before is not None or call.nothing is None:
+        raise NoMatchError("the nodes have a state before the sweep")
+    if step.schedule.clamped is not None or step.schedule.rank is not TOPOLOGICAL.rank:
+        raise NoMatchError("the order is not simply that of the graph")
+    functions = (call.prepare, step.message, _update(step), call.nothing)
     fields = [
-        (k, tuple(v.shape[1:]), v.dtype) if isinstance(v, Tensor) else (k, type(v))
-        for k, v in call.fields.items()
+        (k, tuple(v.shape[1:]), v.dtype) if isinstance(v, Tensor) else (k, type(v)) for k, v in given.items()
     ]
-    return (tuple(fingerprint(f, aggregator) for f in functions), call.state, tuple(fields))
+    return (tuple(fingerprint(f, step.aggregator) for f in functions), call.state, tuple(fields))
 
 
-def read_cell(call: Recurrence) -> Cell:
+def _read(step: Step) -> Cell:
     """Trace a cell.
 
     Raises:
         NotFusableError: with the reason in words.
     """
-    if len(call.fields) != 1:
-        raise NotFusableError(f"the cell reads {', '.join(call.fields)}, more than one input")
-    ((name, x),) = call.fields.items()
+    call, given, nothing = _said(step), step.fields.given, _said(step).nothing
+    assert nothing is not None
+    if len(given) != 1:
+        raise NotFusableError(f"the cell reads {', '.join(given)}, more than one input")
+    ((name, x),) = given.items()
     if not isinstance(x, Tensor) or x.dim() != 2:
         raise NotFusableError(f"{name} is no tensor [num_nodes, channels]")
 
     def update(received: Tensor, fields: dict[str, Any]) -> list[Tensor]:
-        asked = parameters_of(call.update, skip=1)
-        return list(call.update(received, **{p.name: fields[p.field] for p in asked if p.field in fields}))
+        asked = parameters_of(_update(step), skip=1)
+        return list(_update(step)(received, **{p.name: fields[p.field] for p in asked if p.field in fields}))
 
     def first(x: Tensor) -> list[Tensor]:
         fields = call.prepare({name: x})
-        return update(call.nothing(x.size(0), fields), fields)
+        return update(nothing(x.size(0), fields), fields)
 
     def message_of(fields: dict[str, Any], x_before: Tensor, states: Sequence[Tensor]) -> Tensor:
         before = call.prepare({name: x_before}) | dict(zip(call.state, states, strict=True))
         arguments: dict[str, Any] = {}
-        for p in parameters_of(call.message):
+        for p in parameters_of(step.message):
             values = before if p.residency is Residency.SRC else fields
             if p.residency is Residency.GIVEN and not p.required:
                 continue
             if p.residency is Residency.GIVEN or p.field not in values:
                 raise NotFusableError(f"the message asks for {p.name!r}")
             arguments[p.name] = values[p.field]
-        message = call.message(**arguments)
+        message = step.message(**arguments)
         if not isinstance(message, Tensor):
             raise NotFusableError(f"the message is a {type(message).__name__}")
         return message
@@ -118,19 +155,19 @@ def read_cell(call: Recurrence) -> Cell:
         parts = [message_of(fields, x_before, part) for part in (states[:half], states[half:])]
         return update(parts[0] + parts[1], fields)
 
-    began, widths = _trace(call, first, [x])
+    began, widths = _trace(step, first, [x])
     states = [x.new_empty(1, width) for width in widths]
-    went_on, _ = _trace(call, following, [x, x, *states])
-    joined, _ = _trace(call, joining, [x, x, *states, *states])
+    went_on, _ = _trace(step, following, [x, x, *states])
+    joined, _ = _trace(step, joining, [x, x, *states, *states])
     return Cell(x.size(1), tuple(widths), began, went_on, joined)
 
 
 def _trace(
-    call: Recurrence, function: Callable[..., list[Tensor]], examples: Sequence[Tensor]
+    step: Step, function: Callable[..., list[Tensor]], examples: Sequence[Tensor]
 ) -> tuple[Part, list[int]]:
     """A function of rows, and the widths of what it returns."""
-    aggregator = cast(Aggregator, call.aggregator)
-    traced = read_function(function, [(Home.EDGE, t) for t in examples], call.update, aggregator)
+    call, aggregator = _said(step), cast(Aggregator, step.aggregator)
+    traced = read_function(function, [(Home.EDGE, t) for t in examples], _update(step), aggregator)
     if traced.captured.aliases:
         raise NotFusableError("one weight stands in two places")
     shapes = [shape_of(node) for node in traced.outputs]
@@ -144,7 +181,4 @@ def _trace(
     return Part(traced.module, weights), [cast(int, width) for _, width in shapes]
 
 
-def weights_of(call: Recurrence, paths: Sequence[Path | None]) -> list[Tensor | None]:
-    """The weights as they are now."""
-    aggregator = cast(Aggregator, call.aggregator)
-    return [None if path is None else fetch(path, call.update, aggregator) for path in paths]
+CELLS = Reader("cell", _key, _read)

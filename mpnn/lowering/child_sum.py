@@ -23,12 +23,11 @@ from mpnn.aggregate.reduce import add_rows, pick_rows
 from mpnn.graph.csr import compress
 from mpnn.graph.graph import Graph
 from mpnn.lowering.cell import Cell
-from mpnn.lowering.recurrence import LSTM, Recurrent, States, find_roles
+from mpnn.lowering.recurrence import LSTM, Recurrent, Roles, States, find_roles, in_roles
 from mpnn.lowering.rule import NoMatchError
 from mpnn.native.child_sum import Kernel, functions
 from mpnn.native.products import gram, linear, matmul, multiply
 from mpnn.native.reach import in_reach
-from mpnn.plan.capture import Path
 from mpnn.topology.levels import topological_levels
 
 
@@ -172,14 +171,14 @@ def _joined(igo: Tensor, f: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ChildSum:
-    """A recognised LSTM, and the paths of its weights."""
+    """A recognised LSTM, and which value of the cell is each of its weights."""
 
-    paths: tuple[Path | None, ...]
+    roles: Roles
 
-    def __call__(self, graph: Graph, x: Tensor, weights: Sequence[Tensor | None]) -> tuple[Tensor, States]:
+    def __call__(self, graph: Graph, values: Sequence[Tensor]) -> tuple[Tensor, States]:
         """The first state of every node, `[num_nodes, hidden]`, and all states of the last nodes."""
         layout: Layout = graph.memo("layout by levels", lambda: Layout.of(graph))
-        w, u, b, b_h, _ = weights
+        x, (w, u, b, b_h, _) = values[0], in_roles(values, self.roles)
         assert w is not None and u is not None
         bias = b if b_h is None else b_h if b is None else b + b_h
         ordered = x.index_select(0, layout.order)
@@ -193,9 +192,9 @@ class ChildSum:
 def match_child_sum(cell: Cell, graph: Graph) -> ChildSum:
     """Recognise a cell with the equations of the LSTM, and a separate forget gate for each child."""
     found: Recurrent = find_roles(cell, (LSTM,), several=True)
-    if found.paths[-1] is not None:
+    if found.roles[-1] is not None:
         raise NoMatchError("the cell projects its state")
-    return ChildSum(found.paths)
+    return ChildSum(found.roles)
 
 
 def fits_child_sum(graph: Graph) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from mpnn.aggregate.aggregators import Aggregator
+from mpnn.aggregate.aggregators import Aggregator, Custom, Several
 from mpnn.aggregate.reduction import Reduction
-from mpnn.plan.front import Captured, arguments_of, read_function
+from mpnn.lowering.rule import NoMatchError, Reader
+from mpnn.plan.front import Captured, arguments_of, key_of, read_function
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist
 from mpnn.plan.homes import Home, feature_shape, op_name
 from mpnn.step.step import Step
@@ -64,8 +65,35 @@ class Reading:
         """Whether the tensors that the message reaches by itself still have the shapes of the trace."""
         return self.captured.fit(step.message, cast(Aggregator, step.aggregator))
 
+    def complete(self, step: Step, found: list[Tensor]) -> Tensor:
+        """What the nodes have received, from the reductions."""
+        graph, aggregator = step.fields.graph, cast(Aggregator, step.aggregator)
+        counts = graph.memo(
+            ("message counts", found[0].dtype), lambda: graph.in_degree.clamp(min=1).to(found[0])
+        )
+        return aggregator.merge(found, counts.view(-1, *[1] * (found[0].dim() - 1)))
 
-def read(step: Step) -> Reading:
+
+def _key(step: Step) -> Hashable:
+    """What two steps share if one reading serves both.
+
+    Raises:
+        NoMatchError, NotFusableError: no rule reads such a step.
+    """
+    graph, aggregator = step.fields.graph, step.aggregator
+    if not isinstance(aggregator, Aggregator) or isinstance(aggregator, Custom | Several):
+        raise NoMatchError(f"the aggregator {aggregator} is not made of one primitive reduction")
+    if getattr(aggregator, "semi_grad", False):
+        raise NoMatchError("the softmax has semi_grad=True, a gradient that no kernel has")
+    if step.fields.node_dim != 0:
+        raise NoMatchError(f"node_dim is {step.fields.node_dim}, but kernels need the nodes in dimension 0")
+    if not graph.num_edges:
+        raise NoMatchError("the graph has no edges")
+    # The number of types is part of a convolution's message, the rest of a grid is not.
+    return graph.num_edge_types, key_of(step, types_known=True)
+
+
+def _read(step: Step) -> Reading:
     """Trace a step's message and its aggregator.
 
     Raises:
@@ -107,3 +135,6 @@ def read(step: Step) -> Reading:
         hoisted,
         Evaluator(hoisted.inputs, {}, hoisted.core, outputs),
     )
+
+
+MESSAGES = Reader("message", _key, _read)

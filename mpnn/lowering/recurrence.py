@@ -8,7 +8,7 @@ is positive decide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -27,6 +27,7 @@ from mpnn.topology import Chain
 ANALYTIC = POLYNOMIAL | {"sigmoid", "tanh", "new_zeros", "zeros_like"}
 Weights = tuple[Tensor | None, ...]  # W of the input, W of the state, their biases, the projection
 States = tuple[Tensor, ...]
+Roles = tuple[int | None, ...]  # for each of `Weights` its place among the values of a cell, behind the input
 
 
 def _rnn(nonlinearity: Callable[[Tensor], Tensor]) -> Callable[[Tensor, States, Weights], States]:
@@ -73,17 +74,22 @@ KERNELS = (
 )
 
 
+def in_roles(values: Sequence[Tensor], roles: Roles) -> Weights:
+    """The weights of a kernel among the values of a cell."""
+    return tuple(None if k is None else values[k] for k in roles)
+
+
 @dataclass(frozen=True)
 class Recurrent:
-    """A recognised cell: its kernel, and the paths of its weights."""
+    """A recognised cell: the kernel, and which value of the cell is each of its weights."""
 
     kernel: Kernel
-    paths: tuple[Path | None, ...]
+    roles: Roles
 
-    def __call__(self, graph: Graph, x: Tensor, weights: list[Tensor | None]) -> tuple[Tensor, States]:
+    def __call__(self, graph: Graph, values: Sequence[Tensor]) -> tuple[Tensor, States]:
         """The first state of every node, `[num_nodes, hidden]`, and all states of the last nodes."""
         assert isinstance(graph, Chain)
-        w, u, b, c, projection = weights
+        x, (w, u, b, c, projection) = values[0], in_roles(values, self.roles)
         assert w is not None and u is not None
         parameters = [w, u]
         if b is not None or c is not None:
@@ -174,7 +180,8 @@ def find_roles(cell: Cell, kernels: tuple[Kernel, ...], several: bool = False) -
             if several:
                 found += _joined(x, states, others, chosen)
             if all(same(ours, theirs) for ours, theirs in zip(found, wanted, strict=True)):
-                return Recurrent(kernel, paths)
+                places = {path: k for k, path in enumerate(cell.weights, 1)}
+                return Recurrent(kernel, tuple(None if path is None else places[path] for path in paths))
     names = "an LSTM with a forget gate for each" if several else "one of torch.nn's RNN, GRU and LSTM"
     raise NoMatchError(f"the cell is not {names}")
 

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from mpnn.graph.graph import Graph
+from mpnn.step.step import Step
 
-# A recognised message: computes the reductions from the graph and the values of the reading.
-Lowered = Callable[[Graph, Sequence[Tensor]], list[Tensor]]
+# A recognised step: computes, from the graph and the values of the reading, what the reading completes.
+Lowered = Callable[[Graph, Sequence[Tensor]], Any]
 
 
 class NoMatchError(Exception):
     """A rule does not apply; the text is a clause that says why."""
+
+
+class StepReading(Protocol):
+    """A step as rules read it; kept, with the rule that matched, for all steps of its kind."""
+
+    def fits(self, step: Step) -> bool:
+        """Whether a step with the same key is still of this kind."""
+
+    def values(self, step: Step) -> list[Tensor]:
+        """The tensors that a kernel computes with."""
+
+    def complete(self, step: Step, found: Any) -> Any:
+        """The result of the step, from what a kernel returned."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How rules read a step of their schedule.
+
+    Each function raises `NoMatchError` or `NotFusableError`, with the reason, for a step of another kind.
+    """
+
+    name: str
+    key: Callable[[Step], Hashable]  # all that a reading depends on
+    read: Callable[[Step], StepReading]
 
 
 @dataclass(frozen=True)
@@ -37,11 +63,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Rule:
-    """(topology, message, aggregate) -> kernel.
+    """(topology, schedule, message, aggregate) -> kernel.
 
-    `match` recognises the message, a `Reading`, on a kind of topology, once for all graphs of that kind, and
-    returns what computes it; in topological order it recognises the message with the update, a `Cell`. `fits`
-    refuses single graphs. Both raise `NoMatchError`.
+    `match` recognises what `reader` makes of a step, on a kind of topology, once for all graphs of that kind,
+    and returns what computes it. `fits` refuses single graphs. Both raise `NoMatchError`.
+
+    Under the schedule "parallel" a kernel computes what the nodes have received; under "topological" the
+    first state of every node and all states of the last nodes; under any other the new states of all nodes,
+    after one sweep.
     """
 
     name: str
@@ -52,7 +81,8 @@ class Rule:
     match: Callable[[Any, Graph], Any]
     fits: Callable[[Graph], None]
     examples: Callable[[], list[Example]]
-    schedule: str = "parallel"  # or "topological"
+    reader: Reader
+    schedule: str = "parallel"  # the name of a `Schedule`
 
     @property
     def description(self) -> str:

@@ -11,6 +11,7 @@ from mpnn import topology
 from mpnn.aggregate.reductions import MAX, SUM
 from mpnn.graph.graph import Graph
 from mpnn.lowering.attention import fits_attention, match_attention
+from mpnn.lowering.cell import CELLS
 from mpnn.lowering.child_sum import fits_child_sum, match_child_sum
 from mpnn.lowering.convolution import fits_convolution, match_convolution
 from mpnn.lowering.linear import fits_linear, match_linear
@@ -20,8 +21,9 @@ from mpnn.lowering.pooling import (
     fits_windows,
     match_pooling,
 )
+from mpnn.lowering.reading import MESSAGES
 from mpnn.lowering.recurrence import fits_recurrence, match_recurrence
-from mpnn.lowering.rule import Example, Rule
+from mpnn.lowering.rule import Example, Reader, Rule
 from mpnn.topology import AdaptiveGrid, Band, Causal, Chain, Complete, CompleteBipartite, Grid
 
 # The examples ------------------------------------------------------------------------------------------
@@ -260,6 +262,7 @@ RULES: tuple[Rule, ...] = (
         topology=(Complete, CompleteBipartite, Causal, Band),
         message="(scale · q_i·k_j + biases, v_j)",
         aggregate="softmax",
+        reader=MESSAGES,
         kernel="scaled_dot_product_attention, in a window on a GPU flex_attention",
         match=match_attention,
         fits=fits_attention,
@@ -270,6 +273,7 @@ RULES: tuple[Rule, ...] = (
         topology=(Grid,),
         message="x_j W[edge_type]",
         aggregate="sum",
+        reader=MESSAGES,
         kernel="conv1d/2d/3d, reversed conv_transpose1d/2d/3d",
         match=match_convolution,
         fits=fits_convolution,
@@ -280,6 +284,7 @@ RULES: tuple[Rule, ...] = (
         topology=(Grid,),
         message="x_j",
         aggregate="max",
+        reader=MESSAGES,
         kernel="max_pool1d/2d/3d, whose gradient goes to the first of equals",
         match=match_pooling(MAX),
         fits=fits_max_pooling,
@@ -290,6 +295,7 @@ RULES: tuple[Rule, ...] = (
         topology=(Grid,),
         message="x_j",
         aggregate="sum",
+        reader=MESSAGES,
         kernel="avg_pool1d/2d/3d",
         match=match_pooling(SUM),
         fits=fits_sum_pooling,
@@ -300,6 +306,7 @@ RULES: tuple[Rule, ...] = (
         topology=(AdaptiveGrid,),
         message="x_j",
         aggregate="sum",
+        reader=MESSAGES,
         kernel="adaptive_avg_pool1d/2d/3d",
         match=match_pooling(SUM),
         fits=fits_windows,
@@ -312,6 +319,7 @@ RULES: tuple[Rule, ...] = (
         topology=(Complete, CompleteBipartite),
         message="w_e x_j",
         aggregate="sum",
+        reader=MESSAGES,
         kernel="matrix product",
         match=match_linear,
         fits=fits_linear,
@@ -323,6 +331,7 @@ RULES: tuple[Rule, ...] = (
         message="(h_j, c_j) through the equations of an RNN, GRU or LSTM",
         aggregate="sum",
         schedule="topological",
+        reader=CELLS,
         kernel="rnn_tanh, rnn_relu, gru, lstm",
         match=match_recurrence,
         fits=fits_recurrence,
@@ -334,9 +343,27 @@ RULES: tuple[Rule, ...] = (
         message="h_j ‖ f_ij c_j through the equations of an LSTM",
         aggregate="sum",
         schedule="topological",
+        reader=CELLS,
         kernel="two products per level, between them a loop in C where there is a compiler",
         match=match_child_sum,
         fits=fits_child_sum,
         examples=_child_sum_examples,
     ),
 )
+
+
+_Found = tuple[tuple[Reader, tuple[Rule, ...]], ...]
+# By kind of graph and schedule, with the list that they were found in; another list invalidates them.
+_of_kind: dict[tuple[type[Graph], str], tuple[tuple[Rule, ...], _Found]] = {}
+
+
+def rules_for(graph: Graph, schedule: str) -> _Found:
+    """The rules for graphs of a kind under a schedule, by how they read a step."""
+    key = (type(graph), schedule)
+    known = _of_kind.get(key)
+    if known is None or known[0] is not RULES:
+        rules = [rule for rule in RULES if isinstance(graph, rule.topology) and rule.schedule == schedule]
+        readers = dict.fromkeys(rule.reader for rule in rules)
+        found = tuple((reader, tuple(rule for rule in rules if rule.reader is reader)) for reader in readers)
+        known = _of_kind[key] = (RULES, found)
+    return known[1]

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from mpnn.step.step import Recurrence, Step
+from mpnn.step.step import Step
 from mpnn.strict import is_strict
 
-What = Step | Recurrence | Callable[..., Any]
+What = Step | Callable[..., Any]
 
 # What another way would meet as well, or make worse.
 NOT_OURS = (MemoryError, torch.OutOfMemoryError, RecursionError)
@@ -23,8 +23,8 @@ NOT_OURS = (MemoryError, torch.OutOfMemoryError, RecursionError)
 
 def title(what: What) -> str:
     """A name for a step or its message: its layer and what that calls."""
-    if isinstance(what, Recurrence):
-        return what.name
+    if isinstance(what, Step) and what.recurrence is not None:
+        return what.recurrence.name
     message = what.message if isinstance(what, Step) else what
     owner = getattr(message, "__self__", None)
     name = getattr(message, "__name__", type(message).__name__)

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import torch
 
 from mpnn.backends.run.work import Work
-from mpnn.step.step import Recurrence, Step
+from mpnn.step.step import Step
 
 
 class Ran(NamedTuple):
     """Something that was computed."""
 
-    what: Step | Recurrence | str  # a string names a layer that called its kernel itself
+    what: Step | str  # a string names a layer that called its kernel itself
     how: str  # "plan", "eager", "dense", or "levels", whose steps follow
     reason: str = ""  # why it is not a plan, or which rule it follows
     work: Work | None = None  # counted while it ran

@@ -1,0 +1,175 @@
+"""A layer run again and again: any `message` and `update` under any schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mpnn import backends
+from mpnn.graph.adjacency import Topology, as_graph
+from mpnn.graph.graph import Graph
+from mpnn.layer.message_passing import MessagePassing
+from mpnn.layer.schedule import Topological
+from mpnn.layer.sweep import States, Sweeper, as_step
+from mpnn.step.fields import Fields
+from mpnn.step.parameters import Asked, parameters_of
+from mpnn.step.schedule import PARALLEL, TOPOLOGICAL, Schedule, Until
+from mpnn.step.step import Recurrence
+
+State = Tensor | Mapping[str, Tensor]
+NAMED = {schedule.name: schedule for schedule in (PARALLEL, TOPOLOGICAL)}  # those that need no numbers
+
+
+class Iterated(NamedTuple):
+    """What `iterate` returns."""
+
+    state: Any  # as it was given: a tensor, or a dict of them
+    sweeps: int  # how many were made
+    converged: bool | None  # whether the last changed nothing more; None if that was not asked
+
+
+def iterate(
+    layer: MessagePassing,
+    graph: Topology,
+    state: State,
+    *,
+    schedule: Schedule | str = PARALLEL,
+    steps: int | None = None,
+    until: Until | None = None,
+    **fields: Any,
+) -> Iterated:
+    """Update the state of every node by a layer's `message`, `aggregate` and `update`, sweep after sweep.
+
+    The layer's `forward` is not called: `state` and `fields` are what it would give to `propagate`.
+
+    Args:
+        layer: a `MessagePassing` layer whose `update` returns the new state, a tensor or a tuple of them.
+        graph: a `Graph` with one set of nodes, or an `edge_index` tensor.
+        state: `[num_nodes, ...]` tensors by the names of the fields that they are, `{"x": x}`; or one tensor
+            if the layer says its name, `state = ("x",)`. `message` reads `x_j` and `x_i`; `update` reads
+            `x`, the state that the node had before the sweep.
+        schedule: which nodes are updated when; "parallel" and "topological" need no more than their name.
+        steps: the number of sweeps, in place of the schedule's.
+        until: when to end before, in place of the schedule's: as soon as no entry of the state changes by
+            more than this number, or a function of the states before and after a sweep says so. Then `steps`
+            is the largest number of sweeps, by default 1000.
+        **fields: what the functions ask for besides: node features `[num_nodes, ...]`, edge features
+            `[num_edges, ...]`, or anything else, which is passed on as it is.
+
+    Returns:
+        The state, the number of sweeps, and whether they ended by `until`. Gradients go through all sweeps.
+
+    Raises:
+        TypeError: a field that is missing, or that no function asks for.
+        ValueError: a field, state or schedule that does not fit the graph, or a state that changes its form.
+
+    >>> class Mean(MessagePassing):
+    ...     state = ("x",)
+    ...     def update(self, inputs, source):
+    ...         return 0.5 * inputs + source
+    >>> ring = torch.tensor([[0, 1, 2], [1, 2, 0]])
+    >>> source = torch.tensor([0.5, 0.0, 0.0])
+    >>> state, sweeps, converged = iterate(Mean(), ring, torch.zeros(3), until=1e-6, source=source)
+    >>> state, sweeps, converged
+    (tensor([0.5714, 0.2857, 0.1429]), 20, True)
+    >>> iterate(Mean(), ring, torch.zeros(3), schedule=Schedule.asynchronous(torch.arange(3)), source=source)
+    Iterated(state=tensor([0.5000, 0.2500, 0.1250]), sweeps=1, converged=None)
+    """
+    schedule = _schedule(schedule)
+    end = schedule.ending(steps, until)  # asked only when to end: what is kept with the ranks stays
+    names = _names(layer, state, fields)
+    states = tuple(state[name] for name in names) if isinstance(state, Mapping) else (state,)
+    if not isinstance(graph, Graph):
+        graph = as_graph(graph, states[0].size(0) if states[0].dim() else None)
+    prepare = layer.prepare if isinstance(layer, Topological) else dict
+    prepared = prepare(fields)
+    _check(layer, graph, names, states, prepared)
+    sweeper = Sweeper(layer, graph, names, prepared, schedule)
+
+    def sweep(before: States) -> States:
+        if sweeper.is_one_step:
+            return sweeper.sweep(before)
+        said = Recurrence(type(layer).__name__, names, before, prepare, None)
+        found: States | None = backends.sweep(as_step(layer, graph, fields, schedule, said))
+        return sweeper.sweep(before) if found is None else found
+
+    def as_given(states: States) -> Any:
+        return dict(zip(names, states, strict=True)) if isinstance(state, Mapping) else states[0]
+
+    asked = end.until
+    for number in range(1, end.most_sweeps + 1):
+        before, states = states, sweep(states)
+        if asked is not None and (
+            asked(as_given(before), as_given(states)) if callable(asked) else _is_near(before, states, asked)
+        ):
+            return Iterated(as_given(states), number, True)
+    return Iterated(as_given(states), end.most_sweeps, None if asked is None else False)
+
+
+def _schedule(schedule: Schedule | str) -> Schedule:
+    if isinstance(schedule, str) and schedule in NAMED:
+        schedule = NAMED[schedule]
+    if not isinstance(schedule, Schedule):
+        raise ValueError(f"schedule is {schedule!r}, but must be a Schedule or one of {', '.join(NAMED)}.")
+    return schedule
+
+
+def _names(layer: MessagePassing, state: State, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the state, in the order in which `update` returns it."""
+    if not isinstance(layer, MessagePassing):
+        raise TypeError(f"layer must be a MessagePassing layer, got {type(layer).__name__}.")
+    kind, said = type(layer).__name__, getattr(layer, "state", ())
+    if isinstance(state, Tensor):
+        if not isinstance(said, tuple) or len(said) != 1:
+            raise ValueError(
+                f"state is one tensor, but {kind}.state does not give it one name: write "
+                f'state = ("x",) in the class if x is the field, or call with {{"x": x}}.'
+            )
+        names: tuple[str, ...] = said
+    elif isinstance(state, Mapping) and state and all(isinstance(v, Tensor) for v in state.values()):
+        names = said or tuple(state)
+        if set(names) != set(state):
+            raise ValueError(f"state has {', '.join(state)}, but {kind}.state names {', '.join(names)}.")
+    else:
+        raise TypeError(f"state must be a tensor, or tensors by their names, got {type(state).__name__}.")
+    twice = sorted(fields.keys() & set(names))
+    if twice:
+        raise TypeError(f"{', '.join(twice)} was given as a field, but is the state.")
+    return names
+
+
+def _check(
+    layer: MessagePassing, graph: Graph, names: tuple[str, ...], states: States, fields: Mapping[str, Any]
+) -> None:
+    """Refuse what does not fit, before the first sweep."""
+    for name, value in zip(names, states, strict=True):
+        dim = layer.node_dim % value.dim() if value.dim() else 0
+        if not value.dim() or dim != 0:
+            raise ValueError(
+                f"the state {name} has shape {list(value.shape)} and its nodes in dimension "
+                f"{layer.node_dim}, but must be [num_nodes, ...]."
+            )
+        if not graph.is_bipartite and value.size(0) != graph.num_nodes:
+            raise ValueError(
+                f"the state {name} has {value.size(0)} rows, but the graph has {graph.num_nodes} nodes."
+            )
+    functions = {"message": 0, "aggregate": 1, "update": 1}
+    asked = Asked({f: parameters_of(getattr(layer, f), skip=first) for f, first in functions.items()})
+    given = {**fields, **dict(zip(names, states, strict=True))}
+    Fields(graph, None, given, asked, layer.node_dim, layer.flow).bind(asked.functions["message"])
+
+
+def _is_near(before: States, after: States, largest: float) -> bool:
+    return all(_change(old.detach(), new.detach()) <= largest for old, new in zip(before, after, strict=True))
+
+
+def _change(old: Tensor, new: Tensor) -> float:
+    """The largest change of an entry; NaN if there is one."""
+    if not new.numel():
+        return 0.0
+    if not (new.is_floating_point() or new.is_complex()):
+        old, new = old.double(), new.double()
+    return float(torch.where(old == new, 0.0, (old - new).abs()).max())  # infinite entries may stay

@@ -1,0 +1,252 @@
+"""One sweep of a schedule: wave by wave, each wave a step of message passing on its own graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mpnn import backends
+from mpnn.graph.graph import Graph
+from mpnn.layer.message_passing import MessagePassing
+from mpnn.layer.waves import Wave, waves_of
+from mpnn.step.fields import PAIR, Argument, Fields
+from mpnn.step.parameters import Asked, Parameter, Residency, parameters_of
+from mpnn.step.schedule import Schedule
+from mpnn.step.step import Recurrence, Step
+
+States = tuple[Tensor, ...]
+
+
+def as_step(
+    layer: MessagePassing, graph: Graph, fields: Mapping[str, Any], schedule: Schedule, said: Recurrence
+) -> Step:
+    """A whole sweep as data, for a backend that has a kernel for it."""
+    asked = Asked({said.name: tuple(Parameter(name, name, Residency.GIVEN, False) for name in fields)})
+    return Step(
+        Fields(graph, None, fields, asked, layer.node_dim, layer.flow),
+        layer.message,
+        {},
+        aggregate=layer.aggregate,  # type: ignore[arg-type]  # it asks for more
+        aggregator=_aggregator(layer),
+        update=layer.update,
+        schedule=schedule,
+        recurrence=said,
+    )
+
+
+def _aggregator(layer: MessagePassing) -> nn.Module | None:
+    # An `aggregate` of its own is no sum.
+    return layer.aggr_module if type(layer).aggregate is MessagePassing.aggregate else None
+
+
+class _Ends(NamedTuple):
+    """A field of nodes as the messages of a wave read it."""
+
+    src: Any  # of all nodes: cut when the wave runs, for there are as many rows as edges
+    dst: Any
+
+
+class Sweeper:
+    """A layer with its fields on a graph, cut into the waves of a schedule.
+
+    Args:
+        layer: what says message, aggregate and update.
+        graph: with one set of nodes.
+        names: of the state, in the order in which `update` returns it.
+        fields: what the layer asks for besides.
+        schedule: which nodes are updated when; how often is the caller's matter.
+        nothing: what nodes without edges have received where there is no state before the sweep.
+
+    Raises:
+        TypeError: the message asks for a node's state or field under its plain name.
+    """
+
+    def __init__(
+        self,
+        layer: MessagePassing,
+        graph: Graph,
+        names: tuple[str, ...],
+        fields: Mapping[str, Any],
+        schedule: Schedule,
+        nothing: Callable[[int, Mapping[str, Any]], Tensor] | None = None,
+    ) -> None:
+        self._layer, self._names, self._nothing = layer, names, nothing
+        self._graph = graph
+        against = layer.flow == "target_to_source"
+        self._waves = waves_of(schedule, graph.reverse() if against else graph)
+        # A layer whose messages run against the edges turns each graph itself.
+        graphs = [graph if wave.graph is None else wave.graph for wave in self._waves.waves]
+        self._graphs = [g if g is graph or not against else g.reverse() for g in graphs]
+        functions = {"message": parameters_of(layer.message), "aggregate": parameters_of(layer.aggregate, 1)}
+        self._asked = Asked(functions)
+        self._update = parameters_of(layer.update, skip=1)
+        self._cut_fields(fields)
+
+    def _cut_fields(self, fields: Mapping[str, Any]) -> None:
+        """Cut the fields to the nodes that each wave updates, and to the edges that enter them."""
+        at_ends = {p.field for p in self._asked.lifted}
+        plain = {p.field for ps in self._asked.functions.values() for p in ps} - at_ends
+        self._check_names(at_ends)
+        asked = fields if self._nothing else {p.field for p in self._update}
+        self._own: list[dict[str, Any]] = [{} for _ in self._graphs]  # for `update`
+        self._given: list[dict[str, Any]] = [{} for _ in self._graphs]  # for `message`
+        for name, value in fields.items():
+            src, dst = value if isinstance(value, PAIR) else (value, value)
+            if name in asked:
+                _spread(self._own, name, self._at_nodes(value))
+            if self._waves.is_whole:
+                self._given[0] |= {name: value} if name in self._asked.fields else {}
+            elif name in at_ends:
+                _spread(self._given, name, [_Ends(src, part) for part in self._at_nodes(dst)])
+            elif name in plain:
+                _spread(self._given, name, self._at_edges(value))
+
+    def _check_names(self, at_ends: set[str]) -> None:
+        for function, parameters in self._asked.functions.items():
+            for p in parameters:
+                if p.residency is Residency.GIVEN and p.field in at_ends.union(self._names):
+                    raise TypeError(
+                        f"{function}() asks for {p.name!r}, which nodes have: in a schedule it must ask for "
+                        f"{p.name}_j or {p.name}_i."
+                    )
+
+    @property
+    def is_one_step(self) -> bool:
+        """Whether a sweep is one step on the whole graph, as `propagate` makes it."""
+        return self._waves.is_whole
+
+    def sweep(self, before: States | None, truncate: int | None = None) -> States:
+        """Update every node once.
+
+        Args:
+            before: the states before the sweep, `[num_nodes, ...]` each; None where no node reads them.
+            truncate: after how many waves gradients are cut, again and again.
+
+        Returns:
+            The states after it, in the same form.
+        """
+        waves = self._waves
+        results: list[States] = []
+        blocks: list[States] = [before or ()]
+        before_of = [None] * len(self._graphs) if before is None else self._states_by_wave(before)
+        for k, wave in enumerate(waves.waves):
+            if truncate is not None and k % truncate == 0:
+                blocks = [tuple(state.detach() for state in block) for block in blocks]
+            results.append(self._run(k, wave, blocks, before_of[k]))
+            blocks.append(results[-1])
+            if wave.joined > 1:
+                blocks[-wave.joined :] = [_joined(blocks[-wave.joined :])]
+        if waves.is_whole:
+            return results[0]
+        if waves.place is not None:
+            return tuple(state.index_select(0, waves.place) for state in _joined(results))
+        assert before is not None  # some nodes are clamped
+        if not results:
+            return before
+        pairs = zip(before, _joined(results), strict=True)
+        return tuple(old.index_copy(0, waves.nodes, new) for old, new in pairs)
+
+    def _run(self, k: int, wave: Wave, blocks: Sequence[States], before: States | None) -> States:
+        """The new states of a wave's nodes, from theirs before the sweep and from what there is to read."""
+        own = self._own[k]
+        if before is not None:
+            own = own | dict(zip(self._names, before, strict=True))
+        asked = {p.name: own[p.field] for p in self._update if p.field in own}
+        if before is None and not wave.blocks:
+            assert self._nothing is not None
+            received = self._nothing(self._graphs[k].num_dst, own)
+            return self._checked(self._layer.update(received, **asked), before)
+        step = self._step(k, self._fields_of_messages(k, wave, blocks, before), asked)
+        return self._checked(backends.current()(step), before)
+
+    def _step(self, k: int, given: Mapping[str, Any], asked: Mapping[str, Any]) -> Step:
+        """A wave, from the fields of its messages and the arguments of its update."""
+        layer, functions = self._layer, self._asked.functions
+        bound = Fields(self._graphs[k], None, given, self._asked, layer.node_dim, layer.flow)
+        return Step(
+            bound,
+            layer.message,
+            bound.bind(functions["message"]),
+            aggregate=lambda messages: layer.aggregate(messages, **bound.lifted(functions["aggregate"])),
+            aggregator=_aggregator(layer),
+            update=layer.update,
+            others={name: Argument(Residency.GIVEN, value) for name, value in asked.items()},
+        )
+
+    def _fields_of_messages(
+        self, k: int, wave: Wave, blocks: Sequence[States], before: States | None
+    ) -> dict[str, Any]:
+        """Those of nodes as pairs (sources, destinations)."""
+        given = {
+            name: (_rows(value.src, wave.sources), value.dst) if isinstance(value, _Ends) else value
+            for name, value in self._given[k].items()
+        }
+        for n, name in enumerate(self._names):
+            if name in self._asked.fields:
+                read = [_rows(blocks[block][n], rows) for block, rows in wave.blocks] or [blocks[0][n][:0]]
+                at_src = read[0] if len(read) == 1 else torch.cat(read)
+                at_dst = None if before is None else before[n]
+                given[name] = at_src if wave.graph is None else (at_src, at_dst)
+        return given
+
+    def _checked(self, result: Any, before: States | None) -> States:
+        """What `update` returned, as one tensor per name of the state."""
+        layer, names = type(self._layer).__name__, self._names
+        states: States = result if isinstance(result, tuple) else (result,)
+        if len(states) != len(names) or not all(isinstance(state, Tensor) for state in states):
+            raise ValueError(
+                f"{layer}.update() must return a tensor for each of {', '.join(names)}, got {len(states)} "
+                f"values: {', '.join(type(state).__name__ for state in states)}."
+            )
+        for name, new, old in zip(names, states, before or (), strict=False):
+            if new.shape != old.shape or new.dtype != old.dtype:
+                raise ValueError(
+                    f"{layer}.update() turns the state {name} from {old.dtype} {list(old.shape)} into "
+                    f"{new.dtype} {list(new.shape)}, but a state keeps its type and shape."
+                )
+        return states
+
+    # The rows of each wave ----------------------------------------------------------------------------
+
+    def _states_by_wave(self, states: States) -> list[States]:
+        if self._waves.is_whole:
+            return [states]
+        return list(zip(*map(self._at_nodes, states), strict=True))
+
+    def _at_nodes(self, value: Any) -> Sequence[Any]:
+        """A value with one row per node of the graph, cut to the nodes of each wave; any other as it is."""
+        waves = self._waves
+        if waves.is_whole or not _has_rows(value, self._graph.num_nodes):
+            return [value] * len(self._graphs)
+        return _cut(value, waves.nodes, waves.num_nodes)
+
+    def _at_edges(self, value: Any) -> Sequence[Any]:
+        waves = self._waves
+        if not _has_rows(value, self._graph.num_edges):
+            return [value] * len(self._graphs)
+        return _cut(value, waves.edges, waves.num_edges)
+
+
+def _spread(waves: Sequence[dict[str, Any]], name: str, parts: Sequence[Any]) -> None:
+    for wave, part in zip(waves, parts, strict=True):
+        wave[name] = part
+
+
+def _has_rows(value: Any, number: int) -> bool:
+    return isinstance(value, Tensor) and value.dim() > 0 and value.size(0) == number
+
+
+def _cut(value: Tensor, rows: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
+    parts: tuple[Tensor, ...] = value.index_select(0, rows).split(sizes)  # type: ignore[no-untyped-call]
+    return parts
+
+
+def _rows(value: Any, rows: Tensor | None) -> Any:
+    return value if rows is None or value is None else value.index_select(0, rows)
+
+
+def _joined(parts: Sequence[States]) -> States:
+    return parts[0] if len(parts) == 1 else tuple(torch.cat(each) for each in zip(*parts, strict=True))

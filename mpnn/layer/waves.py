@@ -1,0 +1,193 @@
+"""How a schedule is run: a sweep is a few waves, each of nodes that wait for none of the same wave.
+
+The edges j -> i with `rank[j] < rank[i]` make a directed acyclic graph, and its levels are the waves: a node
+is updated as soon as all new states that it reads are there. In the order of a permutation a sparse graph
+takes few waves, in parallel any graph takes one.
+
+The states that a wave reads stand in blocks of rows: block 0 is that of all nodes before the sweep, those
+behind it are the waves before. Where a wave reads many others they are joined two by two, as the digits of a
+binary counter, so that it reads a few blocks instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mpnn.graph.checks import checked_positions
+from mpnn.graph.graph import Graph
+from mpnn.native.reach import traced
+from mpnn.step.schedule import PARALLEL, Schedule, check_one_node_set
+from mpnn.topology.levels import topological_levels
+
+Integers = NDArray[np.int64]
+FEW_BLOCKS = 4  # that a wave reads on average
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Nodes that are updated at once, and what they read."""
+
+    graph: Graph | None  # from the rows that are read to the nodes; None for the whole graph itself
+    sources: Tensor | None  # the node of each row; None for all nodes, in order
+    blocks: tuple[tuple[int, Tensor | None], ...]  # a block, and rows of it; None for all, in order
+    joined: int  # how many of the last blocks become one after this wave
+
+
+@dataclass(frozen=True)
+class Waves:
+    """The waves of a sweep, in order.
+
+    `nodes` are those that are updated and `edges` those that enter them, wave by wave: as many as `num_nodes`
+    and `num_edges` say.
+    """
+
+    waves: tuple[Wave, ...]
+    nodes: Tensor
+    edges: Tensor
+    num_nodes: tuple[int, ...]
+    num_edges: tuple[int, ...]
+    place: Tensor | None  # of each node of the graph among `nodes`; None if some are clamped
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the only wave is the graph itself."""
+        return len(self.waves) == 1 and self.waves[0].graph is None
+
+
+_known: WeakKeyDictionary[Schedule, WeakKeyDictionary[Graph, Waves]] = WeakKeyDictionary()
+
+
+def waves_of(schedule: Schedule, graph: Graph) -> Waves:
+    """The waves of a schedule on a graph; found once for both.
+
+    Raises:
+        ValueError: the schedule does not fit the graph.
+    """
+    if schedule.clamped is None and callable(schedule.rank):
+        return graph.memo(("waves", schedule.rank), lambda: _find(schedule, graph))
+    if torch.compiler.is_compiling() or traced():
+        return _find(schedule, graph)
+    known = _known.setdefault(schedule, WeakKeyDictionary())
+    if graph not in known:
+        with torch.inference_mode(False):  # they outlive the call, and a later one may need gradients
+            known[graph] = _find(schedule, graph)
+    return known[graph]
+
+
+def _find(schedule: Schedule, graph: Graph) -> Waves:
+    if schedule.rank is PARALLEL.rank and schedule.clamped is None:
+        return _at_once(graph)
+    rank = schedule.rank_of(graph)
+    is_free = np.ones(graph.num_nodes, dtype=bool)
+    if schedule.clamped is not None:
+        clamped = checked_positions("clamped", schedule.clamped, graph.num_nodes, graph.device)
+        is_free[clamped.cpu().numpy()] = False
+    return _Finder(graph, rank.cpu().numpy(), is_free).waves()
+
+
+def _at_once(graph: Graph) -> Waves:
+    """One wave, without a look at the edges, which need not be enumerated."""
+    check_one_node_set(graph)
+    nodes = torch.arange(graph.num_nodes, device=graph.device)
+    return Waves((Wave(None, None, ((0, None),), 1),), nodes, nodes[:0], (graph.num_nodes,), (), nodes)
+
+
+class _Finder:
+    """The search for the waves of ranks that are known, on the host."""
+
+    def __init__(self, graph: Graph, rank: NDArray[np.generic], is_free: NDArray[np.bool_]) -> None:
+        self.graph = graph
+        self.src, self.dst = graph.edge_index.cpu().numpy()
+        self.is_new = (rank[self.src] < rank[self.dst]) & is_free[self.src] & is_free[self.dst]
+        if self.is_new.all():
+            levels = topological_levels(graph)
+        else:
+            ends = torch.from_numpy(np.stack([self.src[self.is_new], self.dst[self.is_new]]))
+            levels = topological_levels(Graph(ends, graph.num_nodes))
+        self.level = levels.level.cpu().numpy()
+        self.is_free = is_free
+        nodes = levels.nodes.cpu().numpy()
+        self.nodes = nodes[is_free[nodes]]  # by level, as they stand
+        self.place = np.full(graph.num_nodes, -1)
+        self.place[self.nodes] = np.arange(self.nodes.size)
+
+    def waves(self) -> Waves:
+        # A graph without nodes has one empty wave, whose states have their shapes.
+        num_waves = int(self.level[self.nodes].max()) + 1 if self.nodes.size else int(not self.is_free.size)
+        counts = np.bincount(self.level[self.nodes], minlength=num_waves)
+        node_ptr = np.append(0, counts.cumsum())
+        edges = np.flatnonzero(self.is_free[self.dst])
+        edges = edges[np.argsort(self.place[self.dst[edges]], kind="stable")]
+        edge_ptr = np.append(0, np.bincount(self.level[self.dst[edges]], minlength=num_waves).cumsum())
+        pairs = self.level[self.dst] * num_waves + self.level[self.src]
+        joins = np.unique(pairs[self.is_new]).size > FEW_BLOCKS * num_waves
+        starts: list[int] = []  # of the blocks behind the first, in `nodes`
+        sizes: list[int] = []  # of the same, in waves
+        found, in_order = [], []
+        for k in range(num_waves):
+            first, end = int(node_ptr[k]), int(node_ptr[k + 1])
+            wave, its_edges = self._wave(edges[edge_ptr[k] : edge_ptr[k + 1]], starts, first, end)
+            starts.append(first)
+            sizes.append(1)
+            joined = 1
+            while joins and sizes[-2:-1] == sizes[-1:]:
+                sizes[-2:] = [2 * sizes[-1]]
+                starts.pop()
+                joined += 1
+            found.append(Wave(*wave, joined))
+            in_order.append(its_edges)
+        return Waves(
+            tuple(found),
+            self._there(self.nodes),
+            self._there(np.concatenate(in_order) if in_order else edges),
+            tuple(counts.tolist()),
+            tuple(part.size for part in in_order),
+            self._there(self.place) if self.is_free.all() else None,
+        )
+
+    def _wave(
+        self, edges: Integers, starts: list[int], first: int, end: int
+    ) -> tuple[tuple[Graph, Tensor | None, tuple[tuple[int, Tensor | None], ...]], Integers]:
+        """The wave of the nodes from `first` to `end`, and its edges in the order of what they read."""
+        src = self.src[edges]
+        begin = np.asarray(starts, dtype=np.int64)
+        block = np.where(self.is_new[edges], np.searchsorted(begin, self.place[src], side="right"), 0)
+        by_block = np.argsort(block, kind="stable")
+        edges, src, block = edges[by_block], src[by_block], block[by_block]
+        row = np.where(block > 0, self.place[src] - np.append(0, begin)[block], src)
+        ends = np.append(begin, first)
+        which, begins = np.unique(block, return_index=True)
+        bounds = pairwise([*begins.tolist(), edges.size])
+        parts = [(b, row[slice(*span)]) for b, span in zip(which.tolist(), bounds, strict=True)]
+        widths = [self.graph.num_nodes if b == 0 else int(ends[b] - ends[b - 1]) for b, _ in parts]
+        sources: Integers | None = src
+        rows: list[tuple[int, Tensor | None]]
+        if len(parts) == 1 and widths[0] <= 2 * edges.size:  # rows are read where they are
+            (b, _), from_row, num_rows = parts[0], row, widths[0]
+            rows = [(b, None)]
+            sources = None if b == 0 else self.nodes[begin[b - 1] : ends[b]]
+        else:
+            from_row, num_rows = np.arange(edges.size), edges.size
+            rows = [
+                (b, None if np.array_equal(part, np.arange(width)) else self._there(part))
+                for (b, part), width in zip(parts, widths, strict=True)
+            ]
+        pair = self._there(np.stack([from_row, self.place[self.dst[edges]] - first]))
+        types = self.graph.edge_type
+        graph = Graph(
+            pair,
+            (num_rows, end - first),
+            None if types is None else types[self._there(edges)],
+            num_edge_types=None if types is None else self.graph.num_edge_types,
+        )
+        return (graph, None if sources is None else self._there(sources), tuple(rows)), edges
+
+    def _there(self, numbers: Integers) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.int64)).to(self.graph.device)
