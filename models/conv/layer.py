@@ -81,7 +81,9 @@ class Layer(MessagePassing):
                 f"{self._name} needs {name} [num_nodes, channels], or with node_dim=-2 several of them, got "
                 f"shape {list(x.shape)}."
             )
-        if pair(getattr(self, "in_channels", -1))[side] not in (-1, x.size(-1)):
+        # Not `in`: a number that `torch.compile` knows is never found among sizes that it does not.
+        width = pair(getattr(self, "in_channels", -1))[side]
+        if width != -1 and width != x.size(-1):
             raise ValueError(
                 f"{self._name} got {name} of width {x.size(-1)} but was built with "
                 f"in_channels={self.in_channels}."
@@ -125,7 +127,7 @@ class Layer(MessagePassing):
                 f"{self._name} got edge_attr of width {width} but was built with edge_dim=None: pass "
                 f"edge_dim={width}, or no edge_attr."
             )
-        if edge_dim not in (-1, width):
+        if edge_dim != -1 and edge_dim != width:  # as in `_check_nodes`
             raise ValueError(
                 f"{self._name} got edge_attr of width {width} but was built with edge_dim={edge_dim}."
             )

@@ -29,7 +29,7 @@ def membership(x: Tensor, graph: Membership, num_graphs: int | None = None) -> G
     """
     num_nodes = x.size(0)
     if isinstance(graph, Graph):
-        if num_graphs not in (None, graph.num_graphs):
+        if num_graphs is not None and num_graphs != graph.num_graphs:
             raise ValueError(f"size is {num_graphs}, but the batch has {graph.num_graphs} graphs.")
         if num_nodes != graph.num_dst:
             raise ValueError(f"x has {num_nodes} rows, but the graph has {graph.num_dst} nodes.")

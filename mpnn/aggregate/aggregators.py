@@ -229,9 +229,11 @@ class Softmax(Aggregator):
         if isinstance(messages, tuple) and len(messages) != 2:
             raise ValueError(f"a softmax message is (score, value), got {len(messages)} values.")
         score, value = messages if isinstance(messages, tuple) else (messages, messages)
-        if isinstance(self.t, nn.Parameter) and self.t.numel() not in (1, *score.shape[1:][-1:]):
+        channels = self.t.numel() if isinstance(self.t, nn.Parameter) else 1
+        # Not `in`: a number that `torch.compile` knows is never found among sizes that it does not.
+        if channels != 1 and (score.dim() < 2 or channels != score.size(-1)):
             raise ValueError(
-                f"softmax has a temperature for each of {self.t.numel()} channels, but the score has shape "
+                f"softmax has a temperature for each of {channels} channels, but the score has shape "
                 f"{list(score.shape)}."
             )
         if not (isinstance(self.t, float) and self.t == 1.0):

@@ -9,6 +9,7 @@ from typing import Any
 
 from mpnn.backends import cpu, dense, eager, triton
 from mpnn.backends.run.record import Ran, listener
+from mpnn.backends.run.under_compile import begins_no_graph
 from mpnn.lowering import explain, rules_for
 from mpnn.step.step import Step
 
@@ -30,6 +31,9 @@ BACKENDS: dict[str, Backend] = {
     "cpu": cpu.run,
     "triton": triton.run,
 }
+
+for _backend in BACKENDS.values():
+    begins_no_graph(_backend)
 
 _chosen: ContextVar[str] = ContextVar("mpnn_backend", default="auto")
 
@@ -58,6 +62,7 @@ def current() -> Backend:
     return BACKENDS[_name()]
 
 
+@begins_no_graph
 def sweep(step: Step) -> Any:
     """Compute a sweep of a schedule by a dense kernel; None if it must go wave by wave."""
     chosen = _name()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from mpnn.native.products import linear, matmul
+from mpnn.native.reach import traced
 from mpnn.native.row_blocks import rows_at_a_time
 from mpnn.plan.homes import (
     COPIES,
@@ -308,7 +309,7 @@ def evaluator(
         positions, fixed = [at[n] for n in results], list(constants.values())
 
         def pick(inputs: Sequence[Tensor], num_rows: dict[Home, int]) -> list[Tensor]:
-            given = [*inputs, *fixed]
+            given = [*inputs, *_as_seen(fixed)]
             return [given[k] for k in positions]
 
         return pick
@@ -350,7 +351,8 @@ class Evaluator:
     def __call__(self, inputs: Sequence[Tensor], num_rows: dict[Home, int]) -> list[Tensor]:
         """The values of `results`."""
         values: dict[fx.Node, Any] = dict(zip(self.placeholders, inputs, strict=True))
-        values.update(self.constants)
+        if self.constants:
+            values.update(zip(self.constants, _as_seen(list(self.constants.values())), strict=True))
         for node, target, args, kwargs, home, with_rows in self.steps:
             if with_rows:
                 args, kwargs = replaced(args, num_rows[home]), replaced(kwargs, num_rows[home])
@@ -358,6 +360,11 @@ class Evaluator:
                 *fx.node.map_arg(args, values.__getitem__), **fx.node.map_arg(kwargs, values.__getitem__)
             )
         return [values[n] for n in self.results]
+
+
+def _as_seen(constants: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Literals of a message, which a tracer of PyTorch's takes from operations alone."""
+    return [aten.lift_fresh_copy.default(one) for one in constants] if constants and traced() else constants
 
 
 def _affine(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:

@@ -50,8 +50,9 @@ class Family:
         return {k for k, (old, new) in enumerate(zip(self.values, values, strict=True)) if old != new}
 
     def see(self, reached: Mapping[Path, float]) -> None:
-        """Note which of the numbers that are reached have changed."""
-        self.paths |= {path for path, old in self.reached.items() if reached.get(path) != old}
+        """Note which of the numbers that are reached have changed; what is no number now is not one of them."""
+        both = self.reached.keys() & reached.keys()
+        self.paths |= {path for path in both if self.reached[path] != reached[path]}
 
 
 def sentinels(paths: frozenset[Path], reached: Mapping[Path, float]) -> dict[Path, float]:

@@ -287,7 +287,7 @@ class Fields:
                 suspects.append(f"{name} is on {value.device}")
                 continue
             rows = value.size(self.node_dim if self._has_rows(value) else 0)
-            if rows not in (1, self.graph.num_edges):
+            if rows != 1 and rows != self.graph.num_edges:  # no `in`: `torch.compile` finds no size so
                 suspects.append(f"{name} has shape {list(value.shape)}")
         return suspects
 

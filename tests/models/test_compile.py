@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from mpnn import models
+import mpnn
+from mpnn import Graph, models
+from mpnn.aggregate.aggregators import Softmax
 from tests.compare import assert_close
 from tests.laws import Data, Subject, layer, sample
 
@@ -69,6 +71,40 @@ def test_a_layer_compiles_whole_and_once_for_all_sizes(name: str, regions: list[
     assert_compiled_is_equal(layer(name), SAMPLES, backend="aot_eager")
     assert regions
     assert all(one.plan is not None for one in regions)
+
+
+@pytest.mark.parametrize("as_tensor", [True, False], ids=["edge_index", "Graph"])
+@pytest.mark.parametrize("name", models.CONVS)
+def test_a_layer_compiles_whole_where_every_size_may_change(
+    name: str, as_tensor: bool, regions: list[Any]
+) -> None:
+    """Also the widths, which a layer compares with those that it was built with."""
+    samples = SAMPLES[:2]
+    assert_compiled_is_equal(layer(name), samples, as_tensor=as_tensor, backend="aot_eager", dynamic=True)
+    assert regions
+    assert all(one.plan is not None for one in regions)
+
+
+WIDTHS = Softmax(learn=True, channels=4).double()
+THREE = Graph.batch([Graph(torch.zeros(2, 1, dtype=torch.int64), n) for n in (2, 5, 3)])
+ATTENTION = models.MultiheadAttention(6, 2).double()
+BIAS = torch.linspace(-1, 1, 48, dtype=torch.float64).view(24, 2)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, edges: mpnn.propagate(edges, lambda x_j: x_j, WIDTHS, x=x[:, :4]),
+        lambda x, edges: models.global_mean_pool(x, THREE, 3),
+        lambda x, edges: ATTENTION(x, x, x, graph=edges, attn_mask=BIAS)[0],
+    ],
+    ids=["a temperature per channel", "a number of graphs", "attention with a bias for each edge and head"],
+)
+def test_a_number_is_found_among_sizes_that_may_change(call: Any) -> None:
+    data = SAMPLES[0]
+    x, edges = data.x, data.graph.edge_index
+    whole = torch.compile(call, fullgraph=True, dynamic=True, backend="aot_eager")
+    assert_close(whole(x, edges), call(x, edges), atol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["gat", "rgcn"])

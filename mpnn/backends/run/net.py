@@ -15,7 +15,7 @@ from torch import nn
 from mpnn.step.step import Step
 from mpnn.strict import is_strict
 
-What = Step | Callable[..., Any]
+What = Step | Callable[..., Any] | str
 
 # What another way would meet as well, or make worse.
 NOT_OURS = (MemoryError, torch.OutOfMemoryError, RecursionError)
@@ -23,6 +23,8 @@ NOT_OURS = (MemoryError, torch.OutOfMemoryError, RecursionError)
 
 def title(what: What) -> str:
     """A name for a step or its message: its layer and what that calls."""
+    if isinstance(what, str):
+        return what
     if isinstance(what, Step) and what.recurrence is not None:
         return what.recurrence.name
     message = what.message if isinstance(what, Step) else what

@@ -170,13 +170,14 @@ def _among_alike(key: Hashable, step: Step) -> tuple[Hashable, tuple[Path, ...]]
             _families.popitem(last=False)
         return key, ()
     family.see(reached)
-    places = set() if family.by_value else _places(step, family.paths, reached)
+    changing = family.paths & reached.keys()
+    places = set() if family.by_value else _places(step, changing, reached)
     if places and family.changed(values) <= places:
         kept = tuple([None if k in places else v for k, v in enumerate(values)])
-        paths = tuple(sorted(family.paths))
-        changing = (alike, kept, paths)
-        if not isinstance(_plans.get(changing), str):
-            return changing, paths
+        paths = tuple(sorted(changing))
+        in_common = (alike, kept, paths)
+        if not isinstance(_plans.get(in_common), str):
+            return in_common, paths
         family.by_value = True  # a message that needs them as numbers
     family.by_itself.add(tuple(values))
     if len(family.by_itself) > MOST_ALIKE:

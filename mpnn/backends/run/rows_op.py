@@ -17,6 +17,7 @@ from torch import Tensor
 from mpnn.backends.c.kernel import Kernel
 from mpnn.backends.run import chunked
 from mpnn.backends.run.fused import gradients_by_kernels, warn_once
+from mpnn.backends.run.net import caught
 from mpnn.backends.run.plans import Fused, MakeKernel
 from mpnn.graph.adjacency import graph_of
 from mpnn.graph.graph import Graph
@@ -28,6 +29,9 @@ from mpnn.plan.homes import feature_shape
 from mpnn.plan.plan import Plan
 from mpnn.plan.rows import NotFusableError
 from mpnn.plan.text import plan_from_text
+
+
+WHAT = "a message in a compiled function"
 
 
 @functools.lru_cache(maxsize=1024)
@@ -80,8 +84,11 @@ def rows(
         except CompilerError as error:
             fused.make = None
             warn_once(error)
-        except NotFusableError as error:  # not by this backend, say because a message is too wide
-            plan.program = str(error)
+        except NotFusableError:  # not by this backend, say because a message is too wide
+            fused.make = None
+        except Exception as error:
+            fused.make = None
+            caught(WHAT, error)
     made = [values[0].new_empty(shape, dtype=dtype) for shape, dtype in _forms(fused, num_dst, save)]
     for k, reduced in zip(places(plan), chunked.reduce(plan, graph, drawn, values), strict=True):
         made[k] = reduced
@@ -168,6 +175,8 @@ def _gradients(
             warn_once(error)
         except NotFusableError:
             pass  # a gradient without a kernel
+        except Exception as error:
+            caught(WHAT, error)
     return chunked.gradients(fused.plan, graph, seed, values, received, wanted)
 
 

@@ -5,12 +5,17 @@ edges, and `gathered`, where messages are reduced, becomes a separate graph. Fro
 any other, with the parameters that the message reached by itself as inputs, and in its place the compiled
 function gets the plan's work at the nodes and one `mpnn::rows`. To the compiler the number of edges is a size
 like any other: one that a message computes with is right, whether it is a number there or a symbol.
+
+A message that the compiler cannot trace, say one that prints, breaks the caller's graph, and runs as ever
+outside of it. One without a plan becomes plain operations on all edges; so does one that this package fails
+at, after a warning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -22,6 +27,7 @@ from torch.nn.utils.stateless import _reparametrize_module
 from mpnn.aggregate.aggregators import Aggregator
 from mpnn.aggregate.reduction import Applied, named
 from mpnn.backends.run.counts import counts_of
+from mpnn.backends.run.net import caught, title
 from mpnn.backends.run.plans import fusible
 from mpnn.backends.run.rows_op import fused_of, places, rows
 from mpnn.graph import ops as graph_ops  # noqa: F401  registers what graphs need
@@ -32,6 +38,8 @@ from mpnn.plan.plan import Plan, make_plan
 from mpnn.plan.rows import NotFusableError
 from mpnn.plan.text import Reduced, plan_to_text
 from mpnn.step.step import Step
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # What an older PyTorch does not have, which then traces messages in plain operations.
 region: Any = getattr(wrap, "dynamo_bypassing_wrapper", None)
@@ -60,7 +68,27 @@ def gathered(
 def _(
     value: Tensor, score: Tensor | None, reduction: str, edge_index: Tensor, num_src: int, num_dst: int
 ) -> Tensor:
+    rows, num_edges = value.size(0) if value.dim() else 1, edge_index.size(1)
+    if type(rows) is int and type(num_edges) is int and rows != num_edges:
+        raise ValueError(f"messages must have {num_edges} rows, one for each edge, got {list(value.shape)}.")
     return value.new_empty((num_dst, *value.shape[1:]))
+
+
+def begins_no_graph(function: F) -> F:
+    """Let the compiler go through a function as part of a caller, and never begin there.
+
+    Where it cannot compile a caller whole, it tries each function that is called there by itself: of this
+    package, which runs kernels then, there is nothing to compile.
+    """
+    try:
+        from torch._C._dynamo import eval_frame
+
+        skip = eval_frame._FrameAction.SKIP
+        strategy = eval_frame._FrameExecStrategy(skip, skip)  # for the function, and for what it calls
+        eval_frame.set_code_exec_strategy(function.__code__, strategy)
+    except (ImportError, AttributeError):
+        pass  # an older PyTorch, which then compiles in vain
+    return function
 
 
 def applies(step: Step) -> bool:
@@ -80,8 +108,7 @@ def run(step: Step) -> Any:
     if torch.compiler.is_dynamo_compiling():
         reduced = _region(step, reads)
     else:
-        plan, inputs = _plan(step, reads)
-        reduced = _emit(plan, plan_to_text(plan), inputs, graph.edge_index, *graph.size)
+        reduced = _exported(step, reads)
     if aggregator.in_one is not None:
         return step.updated(reduced[0])
     return step.updated(aggregator.merge(reduced, counts_of(graph, reduced[0].dtype, reduced[0].dim())))
@@ -129,6 +156,17 @@ def _nothing() -> None:
 # In `torch.export`, where Python runs as ever, on tensors without data -----------------------------------
 
 
+def _exported(step: Step, reads: _Reads) -> list[Tensor]:
+    graph = step.fields.graph
+    try:
+        plan, inputs = _plan(step, reads)
+        return _emit(plan, plan_to_text(plan), inputs, graph.edge_index, *graph.size)
+    except NotFusableError:
+        raise
+    except Exception as error:
+        raise NotFusableError(caught(step, error)) from error
+
+
 def _plan(step: Step, reads: _Reads) -> tuple[Plan, list[Tensor]]:
     """A plan in which the parameters of the layer are inputs, and all of its inputs."""
     aggregator = cast(Aggregator, step.aggregator)
@@ -161,22 +199,25 @@ def _region(step: Step, reads: _Reads) -> list[Tensor]:
         arguments = dict(fixed)
         for name, home, value in zip(names, homes, given, strict=True):
             arguments[name] = value if home is Home.SHARED else lifted(value, home.value, edge_index)
-        reductions = reductions_of(aggregator, message(**arguments))
+        messages = message(**arguments)
+        if not isinstance(messages, aggregator.accepts):
+            raise TypeError("no messages, for which eager has the words")
+        reductions = reductions_of(aggregator, messages)
         return [
             gathered(r.value, r.score, r.reduction.name, edge_index, num_src, num_dst) for r in reductions
         ]
 
-    return list(region(_by_plan, body, *tensors))
+    return list(region(partial(_by_plan, title(message)), body, *tensors))
 
 
-def _by_plan(body: fx.GraphModule) -> Callable[..., list[Tensor]]:
+def _by_plan(name: str, body: fx.GraphModule) -> Callable[..., list[Tensor]]:
     """What takes the place of a region: called by the compiler with all that the region reads."""
 
     def run_region(*given: Any) -> list[Tensor]:
         known = _regions.get(body)
         if known is None:
             with apart():
-                known = _regions[body] = _Region(body, given)
+                known = _regions[body] = _Region(body, given, name)
         return known(given)
 
     return run_region
@@ -185,8 +226,8 @@ def _by_plan(body: fx.GraphModule) -> Callable[..., list[Tensor]]:
 class _Region:
     """A traced message with its reductions, and its plan."""
 
-    def __init__(self, body: fx.GraphModule, given: Sequence[Any]) -> None:
-        self.body = body
+    def __init__(self, body: fx.GraphModule, given: Sequence[Any], name: str) -> None:
+        self.body, self.name = body, name
         self.places = [n for n in body.graph.nodes if n.op == "placeholder"]
         self.gathered = body.graph.find_nodes(op="call_function", target=torch.ops.mpnn.gathered.default)
         self.plan: Plan | None = None
@@ -198,6 +239,9 @@ class _Region:
                 return
             except NotFusableError:
                 self.plan, self.text = None, ""
+            except Exception as error:
+                self._give_up(error)
+                return
 
     def _make(self, given: dict[fx.Node, Any], sizes_are_rows: bool) -> tuple[Plan, str]:
         """A plan of the region.
@@ -242,11 +286,17 @@ class _Region:
         values = dict(zip(self.places, given, strict=True))
         _, _, _, *rest = self.gathered[0].args
         edge_index, num_src, num_dst = (values[a] if isinstance(a, fx.Node) else a for a in rest)
-        plan = self.plan
-        if plan is None:
-            return cast(list[Tensor], list(_Plain(self.body, edge_index, num_dst).run(*given)))
-        inputs = [values[node] for node, _ in self.inputs]
-        return _emit(plan, self.text, inputs, edge_index, num_src, num_dst)
+        if self.plan is not None:
+            inputs = [values[node] for node, _ in self.inputs]
+            try:
+                return _emit(self.plan, self.text, inputs, edge_index, num_src, num_dst)
+            except Exception as error:
+                self._give_up(error)
+        return cast(list[Tensor], list(_Plain(self.body, edge_index, num_dst).run(*given)))
+
+    def _give_up(self, error: Exception) -> None:
+        caught(self.name, error)
+        self.plan, self.text = None, ""
 
 
 _regions: WeakKeyDictionary[fx.GraphModule, _Region] = WeakKeyDictionary()
