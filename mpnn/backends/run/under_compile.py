@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch._higher_order_ops import wrap
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
 from torch.nn.utils.stateless import _reparametrize_module
 
 from mpnn.aggregate.aggregators import Aggregator
@@ -39,7 +40,7 @@ from mpnn.plan.rows import NotFusableError
 from mpnn.plan.text import Reduced, plan_to_text
 from mpnn.step.step import Step
 
-F = TypeVar("F", bound=Callable[..., Any])
+Made = TypeVar("Made", bound=Callable[..., Any])
 
 # What an older PyTorch does not have, which then traces messages in plain operations.
 region: Any = getattr(wrap, "dynamo_bypassing_wrapper", None)
@@ -74,7 +75,7 @@ def _(
     return value.new_empty((num_dst, *value.shape[1:]))
 
 
-def begins_no_graph(function: F) -> F:
+def begins_no_graph(function: Made) -> Made:
     """Let the compiler go through a function as part of a caller, and never begin there.
 
     Where it cannot compile a caller whole, it tries each function that is called there by itself: of this
@@ -376,6 +377,31 @@ class _Traced(fx.Interpreter):
         if n.target == "item":  # a number that the compiler has made a tensor of
             return self.env[cast(fx.Node, n.args[0])].to(self._floating)
         return super().run_node(n)
+
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """Where every size may change the compiler makes a tensor of each number, too."""
+        of_tensors = _OF_TENSORS.get(target)
+        if of_tensors is not None and any(isinstance(a, Tensor) for a in (*args[1:], *kwargs.values())):
+            return of_tensors(*args, **kwargs)
+        return super().call_function(target, args, kwargs)
+
+
+def _leaky_relu(x: Tensor, negative_slope: Tensor, inplace: bool = False) -> Tensor:
+    return torch.where(x > 0, x, x * negative_slope)
+
+
+def _dropout(x: Tensor, p: Tensor, training: bool = True, inplace: bool = False) -> Tensor:
+    if training:
+        raise NotFusableError("the share that dropout drops is a number that may change")
+    return x
+
+
+# What takes numbers alone.
+_OF_TENSORS: dict[Any, Callable[..., Tensor]] = {
+    F.leaky_relu: _leaky_relu,
+    **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d), _dropout),
+}
 
 
 class _Plain(fx.Interpreter):

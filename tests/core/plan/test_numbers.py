@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -138,3 +139,32 @@ def test_a_captured_tensor_of_another_shape_in_each_step_keeps_few_plans() -> No
         )
     lists = [known for known in plans._plans.values() if isinstance(known, list)]
     assert max(map(len, lists)) <= plans.MOST_ALIKE
+
+
+class Ended(MessagePassing):
+    """A layer that keeps a width, or a pair of them, which its message does not read."""
+
+    def __init__(self, width: int | tuple[int, int], scale: float) -> None:
+        super().__init__("sum")
+        self.width, self.scale = width, scale
+
+    def forward(self, x: Tensor, edges: Graph) -> Tensor:
+        out: Tensor = self.propagate(edges, x=x)
+        return out
+
+    def message(self, x_j: Tensor) -> Tensor:
+        return x_j * self.scale
+
+
+def _call(layer: Ended, x: Tensor) -> Tensor:
+    out: Tensor = layer(x, graph)
+    return out
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_is_a_number_in_one_layer_may_be_a_pair_in_another(order: int) -> None:
+    x = torch.randn(6, 4, dtype=torch.float64)
+    widths: list[int | tuple[int, int]] = [4, (4, 4), 5, (4, 6)]
+    for k, width in enumerate(widths[::order]):
+        call = partial(_call, Ended(width, 1.5 + k))
+        assert_same(call, _eager(call), [x])
