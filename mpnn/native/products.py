@@ -60,6 +60,20 @@ def matmul(x: Tensor, weight: Tensor) -> Tensor:
     return linear(x, weight.t()) if is_large(x, weight.size(-1)) else x @ weight
 
 
+def of_few_rows(a: Tensor, b: Tensor) -> Tensor:
+    """`a @ b` to the same bits on any number of threads, where a has few rows, as weights have.
+
+    MKL's single precision shares a product of 5 to 11 rows out among the threads, each to another order of
+    its sums, unless they are 8: rows of zeros make them 8 or 12.
+
+    >>> of_few_rows(torch.ones(5, 2), torch.ones(2, 1)).T
+    tensor([[2., 2., 2., 2., 2.]])
+    """
+    if not 4 < len(a) < 12 or len(a) == 8:
+        return a @ b
+    return (F.pad(a, (0, 0, 0, -len(a) % 4)) @ b)[: len(a)]
+
+
 def multiply(x: Tensor, weight: Tensor, out: Tensor, plus: Tensor | None = None) -> Tensor:
     """`out = x @ weight + plus`, without derivatives; `plus` or x may be `out` itself.
 

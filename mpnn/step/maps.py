@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.graph.graph import Graph
-from mpnn.native.products import is_large, linear
+from mpnn.native.products import is_large, linear, of_few_rows
 from mpnn.native.reach import in_reach, only_autograd_follows
 from mpnn.native.row_blocks import has_several
 from mpnn.step.fields import Mapped
@@ -49,7 +49,7 @@ def map_and_dot(module: nn.Module, x: Tensor, *vectors: Tensor) -> tuple[Tensor,
     rows = head_rows(*vectors)
     known = weights_of(module)
     if known is not None and known.bias is None and x.size(-1) <= known.weight.size(0):
-        products = linear(x, rows @ known.weight)
+        products = linear(x, of_few_rows(rows, known.weight))
         return module(x).view(-1, heads, channels), products.chunk(len(vectors), -1)
     h = module(x)
     return h.view(-1, heads, channels), linear(h, rows).chunk(len(vectors), -1)
@@ -64,7 +64,7 @@ def dot_of_map(module: nn.Module, x: Tensor, vector: Tensor) -> Tensor:
     if known is None or known.bias is not None:
         h: Tensor = module(x)
         return (h.view(-1, *vector.shape[1:]) * vector).sum(-1)
-    return linear(x, head_rows(vector) @ known.weight)
+    return linear(x, of_few_rows(head_rows(vector), known.weight))
 
 
 def head_rows(*vectors: Tensor) -> Tensor:

@@ -117,9 +117,8 @@ def test_a_message_that_cannot_be_traced_runs_as_ever_behind_a_graph_break(messa
     layer = Layer(message)
     counters.clear()
     assert_same(Compiled(layer), eager(layer), [x, graph.edge_index])
-    assert counters["graph_break"]
     # The compiler begins at the layer, and where this package is called there, but goes no deeper.
-    assert counters["frames"]["total"] <= 10
+    assert 1 <= counters["graph_break"].total() <= 4
 
 
 @pytest.mark.parametrize("message", [sorts_edges, decomposes], ids=lambda f: f.__name__)
