@@ -23,6 +23,7 @@ from mpnn.plan.composed import Composed
 from mpnn.plan.functions import (
     all_names,
     attribute_names,
+    forget_functions,
     functions_behind,
     global_names,
     written_names,
@@ -78,6 +79,13 @@ def _reads_of(plain: Any, owner: type | None) -> _Reads:
             _reads.clear()
         known = _reads[key] = _find_reads(plain, owner)
     return known
+
+
+def forget(owner: type) -> None:
+    """Keep nothing of the methods of a class; it is found out anew where it is needed."""
+    for key in [key for key in list(_reads) if key[2] is owner]:
+        _reads.pop(key, None)
+    forget_functions(owner)
 
 
 def _find_reads(plain: Any, owner: type | None) -> _Reads:

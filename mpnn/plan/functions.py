@@ -43,6 +43,12 @@ def functions_behind(plain: Any, owner: type | None) -> list[Any]:
     return functions
 
 
+def forget_functions(owner: type) -> None:
+    """Keep nothing of a class."""
+    for key in [key for key in list(_functions) if key[1] is owner]:
+        _functions.pop(key, None)
+
+
 def _visited(names: dict[str, None]) -> Iterator[str]:
     """The names of a dictionary that grows meanwhile."""
     seen = 0

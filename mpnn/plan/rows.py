@@ -57,6 +57,7 @@ class RowsMode(FakeTensorMode):  # type: ignore[no-untyped-call]
         source = ConstantSource("rows")
         symbol = environment.create_symbol(example, source, dynamic_dim=DimDynamic.DYNAMIC)
         self._symbol = symbol
+        self.cache_enabled = False  # it is never emptied, and no two traces share a symbol
         self.rows: Any = environment.create_symintnode(symbol, hint=example, source=source)
 
     def empty(self, shape: Shape, dtype: torch.dtype, device: torch.device | str) -> Tensor:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
+from types import CodeType
 from typing import Any, Protocol, cast
 
 import torch
@@ -15,7 +16,7 @@ from mpnn.aggregate.aggregators import Aggregator, Custom, Several
 from mpnn.backends.run.autocast import autocast_type, without_autocast
 from mpnn.backends.run.net import caught
 from mpnn.graph.graph import Graph
-from mpnn.plan.capture import Path
+from mpnn.plan.capture import Path, forget
 from mpnn.plan.dropout import Seed
 from mpnn.plan.finish import Finish
 from mpnn.plan.front import arguments_of, key_of
@@ -51,6 +52,7 @@ class Kernel(Protocol):
 MakeKernel = Callable[..., Kernel]
 
 MOST_PLANS = 1024
+MOST_CLASSES = 64  # with plans of one message
 
 
 @dataclass
@@ -144,9 +146,31 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
         plans = cast(list[Fused], _plans.setdefault(key, []))
         plans.append(fused)
         del plans[:-MOST_ALIKE]
+        _note(step.message, key)
         while len(_plans) > MOST_PLANS:
             _plans.popitem(last=False)
     return fused
+
+
+# The plans of each message by the class that it is a method of. A class that is made anew in a loop has the code
+# of the one before, and would leave its plans behind.
+_by_class: OrderedDict[CodeType, OrderedDict[type, list[Hashable]]] = OrderedDict()
+
+
+def _note(message: Callable[..., Any], key: Hashable) -> None:
+    owner, code = getattr(message, "__self__", None), getattr(message, "__code__", None)
+    if owner is None or code is None:
+        return
+    classes = _by_class.setdefault(code, OrderedDict())
+    classes.setdefault(type(owner), []).append(key)
+    if len(classes) > MOST_CLASSES:
+        oldest, keys = classes.popitem(last=False)
+        for old in keys:
+            _plans.pop(old, None)
+            _families.pop(masked(old, []), None)
+        forget(oldest)
+    while len(_by_class) > MOST_PLANS:
+        _by_class.popitem(last=False)
 
 
 # By all that a step depends on but numbers.

@@ -378,7 +378,6 @@ class _Traced(fx.Interpreter):
             return self.env[cast(fx.Node, n.args[0])].to(self._floating)
         return super().run_node(n)
 
-
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         """Where every size may change the compiler makes a tensor of each number, too."""
         of_tensors = _OF_TENSORS.get(target)
