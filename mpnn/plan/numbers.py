@@ -50,7 +50,7 @@ class Family:
         return {k for k, (old, new) in enumerate(zip(self.values, values, strict=True)) if old != new}
 
     def see(self, reached: Mapping[Path, float]) -> None:
-        """Note which of the numbers that are reached have changed; what is no number now is not one of them."""
+        """Note which of the numbers that are reached have changed; what is none now is not among them."""
         both = self.reached.keys() & reached.keys()
         self.paths |= {path for path in both if self.reached[path] != reached[path]}
 

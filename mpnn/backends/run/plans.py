@@ -152,8 +152,8 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
     return fused
 
 
-# The plans of each message by the class that it is a method of. A class that is made anew in a loop has the code
-# of the one before, and would leave its plans behind.
+# The plans of each message by the class that it is a method of. A class that is made anew in a loop has the
+# code of the one before, and would leave its plans behind.
 _by_class: OrderedDict[CodeType, OrderedDict[type, list[Hashable]]] = OrderedDict()
 
 

@@ -30,7 +30,6 @@ from mpnn.plan.plan import Plan
 from mpnn.plan.rows import NotFusableError
 from mpnn.plan.text import plan_from_text
 
-
 WHAT = "a message in a compiled function"
 
 

@@ -106,10 +106,8 @@ def run(step: Step) -> Any:
     """
     graph, aggregator = step.fields.graph, cast(Aggregator, step.aggregator)
     reads = _reads(step)
-    if torch.compiler.is_dynamo_compiling():
-        reduced = _region(step, reads)
-    else:
-        reduced = _exported(step, reads)
+    reduces = _region if torch.compiler.is_dynamo_compiling() else _exported
+    reduced = reduces(step, reads)
     if aggregator.in_one is not None:
         return step.updated(reduced[0])
     return step.updated(aggregator.merge(reduced, counts_of(graph, reduced[0].dtype, reduced[0].dim())))
