@@ -1,9 +1,9 @@
 """Scores of large features in float32: as far from float64 as PyTorch's own arithmetic is, and no farther.
 
-A score of 10⁵ is known in float32 to 0.008, so its weight to one per cent, and a gradient at features of scale
-300 to some thousandths. A kernel may add to that: the gradient at a score is α (g · v − g · out), whose two
-products are summed in two orders, by the kernel and by PyTorch; where v is out, as between repeated edges, eager
-has exactly 0.
+A score of 10⁵ is known in float32 to 0.008, so its weight to one per cent, and a gradient at features of 300
+to some thousandths. A kernel may add to that: the gradient at a score is α (g · v − g · out), whose two
+products are summed in two orders, by the kernel and by PyTorch. Where v is out, as between repeated edges,
+eager has exactly 0.
 """
 
 from __future__ import annotations
