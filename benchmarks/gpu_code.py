@@ -23,6 +23,7 @@ import mpnn.models
 from mpnn.backends.run.record import recording
 from mpnn.backends.triton.ahead import compiled
 from mpnn.backends.triton.kernel import Kernel
+from mpnn.plan.rows import Refused
 
 
 def kernels(name: str, width: int) -> Iterator[tuple[str, Kernel]]:
@@ -32,11 +33,11 @@ def kernels(name: str, width: int) -> Iterator[tuple[str, Kernel]]:
     with recording() as ran:
         case.layer(mpnn.models, name)(case.x.requires_grad_(), case.graph, *edge)
     for step in ran:
-        if step.fused is None or isinstance(step.fused.plan.program, str):
+        fused = step.fused
+        if fused is None or isinstance(fused.program, Refused):
             continue
-        plan = step.fused.plan
-        yield "forward", Kernel(plan.program, save=True)
-        for program in plan.backward(step.wanted).programs:
+        yield "forward", Kernel(fused.program, save=True)
+        for program in fused.backward(step.wanted).programs:
             yield f"backward, by {program.by.value}", Kernel(program, save=False)
 
 

@@ -19,6 +19,7 @@ from mpnn.plan.front import arguments_of
 from mpnn.plan.homes import VIEWS, Home, feature_shape, has_rows, op_name, row_size
 from mpnn.plan.ir import Program
 from mpnn.plan.plan import Plan
+from mpnn.plan.rows import Refused
 from mpnn.step.step import Step
 from mpnn.topology import Implicit
 
@@ -101,13 +102,13 @@ class StepExplanation:
     def _way(self) -> tuple[str, str]:
         if self.plan is None:
             return self._ran.how, self._ran.reason
-        if isinstance(self.plan.program, str):
-            return "chunks", self.plan.program
+        if isinstance(self._ran.fused.program, Refused):
+            return "chunks", self._ran.fused.program.reason
         if self._ran.fused.make is None:
             return "chunks", "there is nothing to compile kernels with"
-        backward = self.plan.backwards.get(self._ran.wanted)
-        if isinstance(backward, str):
-            return "chunks", f"its gradient has no kernel: {backward}"
+        backward = self._ran.fused.backwards.get(self._ran.wanted)
+        if isinstance(backward, Refused):
+            return "chunks", f"its gradient has no kernel: {backward.reason}"
         return "kernel", ""
 
     @property
@@ -125,7 +126,7 @@ class StepExplanation:
             return
         fused, wanted = self._ran.fused, self._ran.wanted
         yield fused.forward_kernel(save=True in wanted).source()
-        backward = self.plan.backwards.get(wanted)
+        backward = fused.backwards.get(wanted)
         if backward is not None:
             yield from (kernel.source() for kernel in fused.backward_kernels(backward))
 
@@ -209,8 +210,8 @@ class StepExplanation:
     __repr__ = __str__
 
     def _backward_lines(self) -> list[str]:
-        backward = None if self.plan is None else self.plan.backwards.get(self._ran.wanted)
-        if backward is None or isinstance(backward, str):
+        backward = None if self.plan is None else self._ran.fused.backwards.get(self._ran.wanted)
+        if backward is None or isinstance(backward, Refused):
             return []
         over = {Home.SRC: "edges that leave a node", Home.DST: "edges that enter a node"}
         what = [f"{len(p.outputs)} over the {over[p.by]}" for p in backward.programs]

@@ -13,7 +13,7 @@ import torch
 from mpnn.graph.graph import Graph
 from mpnn.lowering.rule import Lowered, NoMatchError, Reader, Rule, StepReading
 from mpnn.lowering.rules import rules_for
-from mpnn.plan.rows import NotFusableError
+from mpnn.plan.rows import NotFusableError, Refused
 from mpnn.step.step import Step
 from mpnn.topology import Implicit
 
@@ -31,7 +31,7 @@ class Match:
 
 # One entry per kind of step, topology and schedule. The key holds all that a reading depends on; nothing else
 # invalidates an entry.
-_known: OrderedDict[Hashable, list[Match] | str] = OrderedDict()
+_known: OrderedDict[Hashable, list[Match] | Refused] = OrderedDict()
 _lock = Lock()
 
 
@@ -80,23 +80,23 @@ def _match(step: Step, reader: Reader, rules: tuple[Rule, ...]) -> Match:
     except NotFusableError as error:
         raise NoMatchError(str(error)) from None
     known = _known.get(key)
-    if isinstance(known, str):
-        raise NoMatchError(known)
+    if isinstance(known, Refused):
+        raise NoMatchError(known.reason)
     for match in known or ():
         if match.reading.fits(step):
             return match
     with _lock:
         found = _search(step, reader, rules)
-        if isinstance(found, str):
+        if isinstance(found, Refused):
             _known[key] = found
-            raise NoMatchError(found)
+            raise NoMatchError(found.reason)
         cast(list[Match], _known.setdefault(key, [])).append(found)
         while len(_known) > MOST_MATCHES:
             _known.popitem(last=False)
         return found
 
 
-def _search(step: Step, reader: Reader, rules: tuple[Rule, ...]) -> Match | str:
+def _search(step: Step, reader: Reader, rules: tuple[Rule, ...]) -> Match | Refused:
     """The first rule that recognises a step, or why none does."""
     reasons = []
     try:
@@ -109,4 +109,4 @@ def _search(step: Step, reader: Reader, rules: tuple[Rule, ...]) -> Match | str:
                 reasons.append(f"{rule.name}: {error}")
     except NotFusableError as error:
         reasons.append(str(error))
-    return "; ".join(reasons)
+    return Refused("; ".join(reasons))

@@ -13,7 +13,7 @@ from mpnn.plan.plan import Plan
 def summed_rows(plan: Plan) -> str | None:
     """The argument whose rows at the sources are the messages themselves, where they are summed."""
     value, *others = plan.hoisted.outputs
-    return _row_at_source(value, plan) if plan.reductions == [SUM] and not others else None
+    return _row_at_source(value, plan) if plan.reductions == (SUM,) and not others else None
 
 
 def linear_in(plan: Plan) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any, cast
 
@@ -14,9 +14,8 @@ from torch import Tensor, fx, nn
 from mpnn.aggregate.aggregators import Aggregator
 from mpnn.aggregate.reduce import pick_rows
 from mpnn.aggregate.reduction import Reduction, applied
-from mpnn.aggregate.reductions import SOFTMAX, SUM
+from mpnn.aggregate.reductions import SOFTMAX
 from mpnn.graph.graph import Graph
-from mpnn.plan.adjoint import adjoint
 from mpnn.plan.capture import Path
 from mpnn.plan.checker import check
 from mpnn.plan.decompositions import COMPOSITES
@@ -30,32 +29,18 @@ from mpnn.plan.front import (
     read_function,
     reductions_of,
 )
-from mpnn.plan.hoist import Evaluator, Hoisted, ancestors, hoist, split_linear_maps
-from mpnn.plan.homes import Home, annotate, feature_shape, has_rows, op_name, row_size, shape_of
-from mpnn.plan.ir import Output, Over, Program, compute_type
+from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
+from mpnn.plan.homes import Home, annotate, has_rows, op_name, row_size, shape_of
+from mpnn.plan.ir import Output, Program
 from mpnn.plan.lower import Lowering, input_of
 from mpnn.plan.numbers import type_beside, with_numbers
 from mpnn.plan.row_softmax import traceable, weighted
-from mpnn.plan.rows import ROWS, NotFusableError, RowsMode
-from mpnn.plan.stems import Inputs, Stems, before_maps, whole
-from mpnn.plan.trace import TRACING, trace
+from mpnn.plan.rows import NotFusableError, Refused, RowsMode
+from mpnn.plan.stems import Inputs, Stems, as_inputs, before_maps
+from mpnn.plan.trace import trace
 
 
 @dataclass(frozen=True)
-class Backward:
-    """How the gradients of one set of core inputs are computed."""
-
-    hoisted: Hoisted
-    programs: tuple[Program, ...]
-    targets: tuple[tuple[int, ...], ...]  # per program and output: which gradient, or -1 - k for total k
-    after: Callable[[Sequence[Tensor], Sequence[Tensor]], list[Tensor]]  # from totals to shared gradients
-    shared: tuple[int, ...]  # which gradients `after` gives
-    wanted: tuple[bool, ...]
-    reads: tuple[bool, ...]  # which of the core's inputs
-    whole: tuple[bool, ...]  # and which of these not only in kernels, row by row
-
-
-@dataclass
 class Plan:
     """The traced form of `aggregate(message(...))` for one class of shapes."""
 
@@ -63,16 +48,15 @@ class Plan:
     numbers: tuple[Path, ...]  # that are arguments, too
     number_type: torch.dtype | None
     hoisted: Hoisted
-    whole: Stems  # the core's inputs
+    inputs: Stems  # the core's
     stems: Stems | None  # what these are linear maps of, if some of them are
-    reductions: list[Reduction]
-    program: Program | str  # the kernel's; or why there is none, and the core runs in PyTorch
-    shares: list[int]  # the aggregator's k-th reduction is the program's shares[k]-th
-    shapes: list[tuple[int, ...] | None]  # of a row of each, where the aggregator takes it in another
+    reductions: tuple[Reduction, ...]
+    program: Program | Refused  # the kernel's; where there is none, the core runs in PyTorch
+    shares: tuple[int, ...]  # the aggregator's k-th reduction is the program's shares[k]-th
+    shapes: tuple[tuple[int, ...] | None, ...]  # of a row of each, where the aggregator takes it in another
     core: Evaluator
     drops: bool  # whether there is dropout in the message
     names: tuple[str, ...]  # of the message's arguments that are tensors, which the trace has first
-    backwards: dict[tuple[bool, ...], Backward | str] = field(default_factory=dict)
 
     def values(
         self,
@@ -82,7 +66,7 @@ class Plan:
         size: tuple[int, int],
     ) -> list[Tensor]:
         """What the kernel reads: the arguments, or what is computed from them once per node."""
-        return self.given(self.whole, inputs, message, aggregator, size)
+        return self.given(self.inputs, inputs, message, aggregator, size)
 
     def given(
         self,
@@ -98,7 +82,7 @@ class Plan:
 
     def is_merged(self, aggregator: Aggregator) -> bool:
         """Whether the reduction is all that the aggregator makes: a kernel divides by the counts itself."""
-        return self.reductions == [aggregator.in_one] or type(aggregator).merge is Aggregator.merge
+        return self.reductions == (aggregator.in_one,) or type(aggregator).merge is Aggregator.merge
 
     @cached_property
     def places(self) -> tuple[int, ...]:
@@ -113,13 +97,22 @@ class Plan:
         Raises:
             NotFusableError: only a kernel knows them.
         """
-        if isinstance(self.program, str):
-            raise NotFusableError(self.program)
-        outputs, device = self.program.outputs, self.hoisted.outputs[0].meta["val"].device
+        outputs, device = self.kernel_program.outputs, self.hoisted.outputs[0].meta["val"].device
         forms = dict.fromkeys(zip(self.shares, self.shapes, strict=True))
         rows = [(1, *(outputs[k].value.shape if shape is None else shape)) for k, shape in forms]
         types = [outputs[k].dtype for k, _ in forms]
         return [torch.empty(row, dtype=kind, device=device) for row, kind in zip(rows, types, strict=True)]
+
+    @property
+    def kernel_program(self) -> Program:
+        """The kernel's program.
+
+        Raises:
+            NotFusableError: there is none.
+        """
+        if isinstance(self.program, Refused):
+            raise NotFusableError(self.program.reason)
+        return self.program
 
     @cached_property
     def homes(self) -> list[Home]:
@@ -152,7 +145,7 @@ class Plan:
     def per_edge(self, inputs: Sequence[Tensor], num_edges: int) -> list[Tensor]:
         """The reduced values as plain tensors with one row per edge, from inputs lifted to the edges."""
         given = [
-            t.flatten(0, 1) if merged else t for t, (merged, _) in zip(inputs, self.whole.forms, strict=True)
+            t.flatten(0, 1) if merged else t for t, (merged, _) in zip(inputs, self.inputs.forms, strict=True)
         ]
         return self.core(given, dict.fromkeys(Home, num_edges))
 
@@ -202,29 +195,6 @@ class Plan:
     def reduce(self, values: Sequence[Tensor], index: Tensor, num_rows: int) -> list[Tensor]:
         """The plan's reductions of per-edge values in plain PyTorch."""
         return [one.reduce(index, num_rows, 0) for one in applied(self.reductions, values)]
-
-    def backward(self, wanted: tuple[bool, ...]) -> Backward:
-        """The programs for the gradients of some of the kernel's inputs.
-
-        Raises:
-            NotFusableError: the gradient of this message has no kernel.
-        """
-        if isinstance(self.program, str):
-            raise NotFusableError(self.program)
-        known = self.backwards.get(wanted)
-        if known is None:
-            with TRACING:
-                known = self.backwards.get(wanted) or self._make_backward(self.program, wanted)
-        if isinstance(known, str):
-            raise NotFusableError(known)
-        return known
-
-    def _make_backward(self, program: Program, wanted: tuple[bool, ...]) -> Backward | str:
-        try:
-            self.backwards[wanted] = _backward(self, program, wanted)
-        except NotFusableError as error:
-            self.backwards[wanted] = str(error)
-        return self.backwards[wanted]
 
 
 def make_plan(
@@ -288,13 +258,13 @@ def make_plan(
     reductions, shares = _distinct(found, outputs)
     core_outputs = [n for _, value, score in reductions for n in (value, score) if n is not None]
     core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
-    program: Program | str
+    program: Program | Refused
     try:
         simple, of = _decomposed(hoisted, core)
         simply = [(one, of[value], None if score is None else of[score]) for one, value, score in reductions]
         program = _program(simple, simply)
     except NotFusableError as error:
-        program = str(error)
+        program = Refused(str(error))
     drops = any(op_name(n) == "kept" for n in hoisted.core)
     stems = before_maps(module, hoisted)
     return Plan(
@@ -302,12 +272,12 @@ def make_plan(
         tuple(numbers),
         number_type,
         hoisted,
-        whole(hoisted),
+        as_inputs(hoisted),
         stems,
-        [reduction for reduction, *_ in reductions],
+        tuple([reduction for reduction, *_ in reductions]),
         program,
-        shares,
-        shapes,
+        tuple(shares),
+        tuple(shapes),
         core,
         drops,
         tuple(arguments),
@@ -415,101 +385,3 @@ def _dtype(hoisted: Hoisted) -> torch.dtype:
         raise NotFusableError(f"the message compares in {', '.join(sorted(map(str, floating)))}")
     promoted: torch.dtype = reduce(torch.promote_types, floating)
     return promoted
-
-
-# The way back -------------------------------------------------------------------------------------------
-
-
-def _backward(plan: Plan, forward: Program, wanted: tuple[bool, ...]) -> Backward:
-    inputs = plan.hoisted.inputs
-    input_homes = [n.meta["home"] for n in inputs]
-    homes = list(input_homes)
-    shapes = [
-        ((ROWS, *feature_shape(n)) if has_rows(n) else shape_of(n), n.meta["val"].dtype) for n in inputs
-    ]
-    for output in forward.outputs:
-        read = output.forms_per_node(compute_type(forward.dtype))
-        shapes += [((ROWS, *shape), dtype) for shape, dtype in read]
-        homes += [Home.DST] * len(read)
-    mode = RowsMode()
-    device = plan.hoisted.outputs[0].meta["val"].device
-    fakes = [mode.empty(shape, dtype, device) for shape, dtype in shapes]
-    function = adjoint(lambda t: plan.per_edge(t, mode.rows), plan.reductions, wanted)
-    module = trace(function, fakes, mode, message=False)
-    graph = module.graph
-    check(graph, mode, "deriving")
-    placeholders = placeholders_of(graph)
-    placed = {n.name: home for n, home in zip(placeholders, homes, strict=True)}
-    annotate(graph, placed, allow_totals=True)
-    asked = [home for home, want in zip(input_homes, wanted, strict=True) if want]
-    results = outputs_of(graph)
-    gradients, compared = results[: len(asked)], results[len(asked) :]
-
-    totals = [n for n in graph.nodes if n.meta.get("total")]
-    per_edge = [
-        g for g, home in zip(gradients, asked, strict=True) if g is not None and home is not Home.SHARED
-    ]
-    shared = [
-        k
-        for k, (g, home) in enumerate(zip(gradients, asked, strict=True))
-        if home is Home.SHARED and g is not None
-    ]
-    late = [n for n in graph.nodes if n.op == "call_function" and n.meta["late"]]
-    early = list(
-        dict.fromkeys(
-            n
-            for n in [m for node in late for m in node.all_input_nodes] + [gradients[k] for k in shared]
-            if not n.meta["late"] and not n.meta["total"]
-        )
-    )
-    sources = [_unturned(n) for t in totals for n in t.all_input_nodes]
-    again = _compared(compared)
-    hoisted = hoist(module, [*per_edge, *sources], early, scaling=False, again=again)
-    lowering = Lowering(hoisted.inputs)
-    by: dict[Home, list[tuple[int, Output]]] = {Home.DST: [], Home.SRC: []}
-    for k, (gradient, home) in enumerate(zip(gradients, asked, strict=True)):
-        if gradient is None or home is Home.SHARED:
-            continue
-        over = Over.EDGE if home is Home.EDGE else Over.ROW
-        output = Output(SUM, lowering(gradient), gradient.meta["val"].dtype, over=over)
-        by[Home.SRC if home is Home.SRC else Home.DST].append((k, output))
-    side = Home.SRC if by[Home.SRC] and not by[Home.DST] else Home.DST
-    for k, total in enumerate(totals):
-        value = lowering.outer(total) if total.meta["total"] == "outer" else lowering.summed(total)
-        by[side].append((-1 - k, Output(SUM, value, total.meta["val"].dtype, over=Over.ALL)))
-    program_inputs = tuple(map(input_of, hoisted.inputs))
-    for given in program_inputs:
-        if not given.dtype.is_floating_point and given.dtype != torch.bool:
-            raise NotFusableError(f"a gradient that reads {given.dtype} has no kernel")
-    programs = tuple(
-        Program(
-            program_inputs,
-            tuple(output for _, output in outputs),
-            end,
-            forward.dtype,
-            forward.exact,
-        )
-        for end, outputs in by.items()
-        if outputs
-    )
-    targets = tuple(tuple(k for k, _ in outputs) for outputs in by.values() if outputs)
-    evaluate = Evaluator([*totals, *early], {}, late, [gradients[k] for k in shared])
-    picked = [hoisted.inputs.index(n) for n in early]
-
-    def after(sums: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
-        return evaluate([*sums, *(given[k] for k in picked)], dict.fromkeys(Home, 1))
-
-    reads = tuple([bool(n.users) for n in placeholders[: len(inputs)]])
-    outside = {*early, *(n for node in hoisted.moved for n in node.all_input_nodes)}
-    whole = tuple([n in outside for n in placeholders[: len(inputs)]])
-    return Backward(hoisted, programs, targets, after, tuple(shared), wanted, reads, whole)
-
-
-def _compared(messages: Sequence[fx.Node]) -> set[fx.Node]:
-    """The operations that make messages again, and compare them: as a maximum finds those that reached it."""
-    reached = [*messages, *(user for node in messages for user in node.users if op_name(user) == "eq")]
-    return {node for node in ancestors(reached) if node.op == "call_function"}
-
-
-def _unturned(node: fx.Node) -> fx.Node:
-    return node if has_rows(node) else node.all_input_nodes[0]

@@ -23,6 +23,13 @@ class NotFusableError(Exception):
 
 
 @dataclass(frozen=True)
+class Refused:
+    """What stands in the place of a kernel, or of a plan, where there is none: the reason in words."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Rows:
     """A dimension of as many rows as there are, or of that many times `times`, merged with features."""
 

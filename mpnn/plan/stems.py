@@ -50,24 +50,24 @@ class MappedRows:
     Args:
         one: the map.
         tensors: what it is computed from.
-        whole: what it gives, if that is known.
+        tensor: what it gives, if that is known.
     """
 
-    def __init__(self, one: LinearMap, tensors: Sequence[Tensor], whole: Tensor | None = None) -> None:
-        self._one, self._tensors, self.whole = one, tensors, whole
+    def __init__(self, one: LinearMap, tensors: Sequence[Tensor], tensor: Tensor | None = None) -> None:
+        self._one, self._tensors, self.tensor = one, tensors, tensor
 
     def __getitem__(self, rows: slice) -> Tensor:
         return self._one(self._tensors, rows)
 
     def made(self) -> Tensor:
         """All rows."""
-        if self.whole is None:
-            self.whole = self[ALL]
-        return self.whole
+        if self.tensor is None:
+            self.tensor = self[ALL]
+        return self.tensor
 
     def let_go(self) -> None:
         """Forget them; they can be made again."""
-        self.whole = None
+        self.tensor = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Stems:
         return stems
 
 
-def whole(hoisted: Hoisted) -> Stems:
+def as_inputs(hoisted: Hoisted) -> Stems:
     """The core's inputs themselves."""
     return Stems(hoisted.before, tuple(hoisted.inputs), None)
 

@@ -19,11 +19,12 @@ from torch.nn import functional as F
 from triton.compiler import ASTSource
 
 import mpnn
+from mpnn.backends.run.plans import Fused
 from mpnn.backends.run.record import recording
 from mpnn.backends.triton.ahead import HOPPER, compiled
 from mpnn.backends.triton.kernel import Kernel
 from mpnn.native import walks_gpu
-from mpnn.plan.plan import Plan
+from mpnn.plan.rows import Refused
 from tests.core.backends.test_backend_messages import MESSAGES, NUM_EDGES, NUM_NODES, graph
 from tests.core.running import KERNEL
 
@@ -47,11 +48,11 @@ def programs(
     given = {name: _leaf(value, dtype) for name, value in fields.items()}
     with recording() as ran:
         mpnn.propagate(graph, message, aggr, **given)
-    plan: Plan = ran[0].fused.plan
-    if isinstance(plan.program, str):
+    fused: Fused = ran[0].fused
+    if isinstance(fused.program, Refused):
         return
-    yield Kernel(plan.program, save=True)
-    for program in plan.backward(ran[0].wanted).programs:
+    yield Kernel(fused.program, save=True)
+    for program in fused.backward(ran[0].wanted).programs:
         yield Kernel(program, save=False)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 import mpnn
 from mpnn import Graph
 from mpnn.backends.run.record import recording
+from mpnn.plan.rows import Refused
 from tests.compare import assert_same
 
 KERNEL, CHUNKS, EAGER = "kernel", "chunks", "eager"
@@ -21,11 +22,11 @@ def ways(run: Callable[[], object]) -> list[str]:
         run()
     found = []
     for step in ran:
-        plan = None if step.fused is None else step.fused.plan
-        with_kernel = plan is not None and not isinstance(plan.program, str) and step.fused.make is not None
+        fused = step.fused
+        with_kernel = fused is not None and not isinstance(fused.program, Refused) and fused.make is not None
         if with_kernel and True in step.wanted:
-            with_kernel = not isinstance(plan.backwards[step.wanted], str)
-        found.append(KERNEL if with_kernel else step.how if plan is None else CHUNKS)
+            with_kernel = not isinstance(fused.backwards[step.wanted], Refused)
+        found.append(KERNEL if with_kernel else step.how if fused is None else CHUNKS)
     return found
 
 

@@ -30,9 +30,8 @@ from mpnn.native.reach import is_single
 from mpnn.native.row_blocks import has_several
 from mpnn.plan.dropout import Seed, draw_seed
 from mpnn.plan.homes import Home, feature_shape, shape_of
-from mpnn.plan.ir import Program
 from mpnn.plan.plan import Plan
-from mpnn.plan.rows import NotFusableError
+from mpnn.plan.rows import NotFusableError, Refused
 from mpnn.plan.stems import Inputs, MappedRows
 from mpnn.step.step import Step
 
@@ -91,7 +90,7 @@ def reductions(step: Step, fused: Fused) -> list[Tensor]:
     if plan.numbers:
         inputs += numbers_now(step, plan)
     with without_autocast(graph):
-        stems = plan.stems if _in_blocks(fused, graph) and plan.stems is not None else plan.whole
+        stems = plan.stems if _in_blocks(fused, graph) and plan.stems is not None else plan.inputs
         given = plan.given(stems, inputs, step.message, cast(Aggregator, step.aggregator), graph.size)
         seed: Seed = draw_seed(graph.device) if plan.drops else 0
         ran = listener()
@@ -123,14 +122,13 @@ def _wanted(given: Sequence[Tensor], made: Inputs | None) -> tuple[bool, ...]:
 def _reduced(
     step: Step, fused: Fused, seed: Seed, given: Sequence[Tensor], made: Inputs | None
 ) -> list[Tensor]:
-    plan = fused.plan
-    if fused.make is not None and not isinstance(plan.program, str):
+    if fused.make is not None and not isinstance(fused.program, Refused):
         try:
             return _by_kernels(step, fused, seed, given, made)
         except DistrustedError:
             raise
         except NotFusableError as error:  # not by this backend, say because a message is too wide
-            plan.program = str(error)
+            fused.refused = Refused(str(error))
         except CompilerError as error:
             fused.make = None
             warn_once(error)
@@ -163,10 +161,10 @@ def _by_kernels(
         return [outputs[k] for k in plan.positions]
     fused.forward_kernel(save=True)
     try:
-        backward = plan.backward(wanted)
+        backward = fused.backward(wanted)
         fused.backward_kernels(backward)
     except NotFusableError as error:  # a gradient without a kernel: then both ways without
-        plan.backwards[wanted] = str(error)
+        fused.backwards[wanted] = Refused(str(error))
         return _in_chunks(step, fused, seed, given, made)
     if wanted not in fused.believed:
         believe(step, fused, wanted, compute)
@@ -324,16 +322,16 @@ def gradients_by_kernels(
         NotFusableError: a gradient that has no kernel.
     """
     plan = fused.plan
-    backward = plan.backward(wanted)
+    backward = fused.backward(wanted)
     kernels = fused.backward_kernels(backward)
     if let_go:
         for kernel in kernels:
             kernel.prepare(graph)  # which may fail, and then the other way still needs them
     numbers = _read_back(plan, graph, values, saved, gradients, let_go)
     num_rows = {Home.SRC: graph.num_src, Home.DST: graph.num_dst, Home.SHARED: 1, Home.EDGE: graph.num_edges}
-    for k, whole in enumerate(backward.whole):
+    for k, outside in enumerate(backward.outside):
         value = numbers[k]
-        if whole and isinstance(value, MappedRows):
+        if outside and isinstance(value, MappedRows):
             numbers[k] = value.made()
     inputs: Sequence[Tensor | MappedRows] = backward.hoisted.before(cast(Any, numbers), num_rows)
     if let_go:
@@ -342,23 +340,23 @@ def gradients_by_kernels(
     results: list[Tensor | None] = [None] * sum(wanted)
     totals: dict[int, Any] = {}
     asked = [] if into is None else [k for k, want in enumerate(wanted) if want]
-    for place, (kernel, targets) in enumerate(zip(kernels, backward.targets, strict=True)):
+    for number, (kernel, targets) in enumerate(zip(kernels, backward.targets, strict=True)):
         made: Sequence[Tensor | None]
         if into is None:
             made = kernel(graph, cast(Any, inputs), seed)
         else:
-            places = [asked[target] if target >= 0 else -1 for target in targets]
+            places = [-1 if target.is_total else asked[target.place] for target in targets]
             made = into.run(kernel, places, graph, inputs, seed)
-            own_rows.let_go(inputs, [later.program for later in kernels[place + 1 :]])
+            own_rows.let_go(inputs, [later.program for later in kernels[number + 1 :]])
         for target, tensor in zip(targets, made, strict=True):
-            if target >= 0:
-                results[target] = tensor
+            if target.is_total:
+                totals[target.place] = tensor
             else:
-                totals[-1 - target] = tensor
+                results[target.place] = tensor
     if backward.shared:
         late = backward.after([totals[k] for k in range(len(totals))], cast(Any, inputs))
-        for target, tensor in zip(backward.shared, late, strict=True):
-            results[target] = tensor
+        for place, tensor in zip(backward.shared, late, strict=True):
+            results[place] = tensor
     found = iter(results)
     return [next(found) if want else None for want in wanted]
 
@@ -374,7 +372,7 @@ def _read_back(
     """What the way back reads: the values, and of each reduction what its gradient is computed from."""
     numbers: list[Tensor | MappedRows | None] = list(values)
     remaining = iter(saved)
-    program = cast(Program, plan.program)
+    program = plan.kernel_program
     for k, output in enumerate(program.outputs):
         is_ours = let_go and is_spare(gradients, k)
         gradient = gradients[k]

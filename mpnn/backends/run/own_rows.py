@@ -40,7 +40,7 @@ def ready(program: Program, inputs: Sequence[Tensor | MappedRows]) -> list[Tenso
         elif k not in program.reads:
             found.append(UNREAD)
         else:
-            found.append(rows if rows.whole is None else rows.whole)
+            found.append(rows if rows.tensor is None else rows.tensor)
     return found
 
 
@@ -56,7 +56,7 @@ def run(kernel: Kernel, graph: Graph, inputs: Sequence[Tensor | MappedRows], see
 
 def known(rows: Tensor | MappedRows) -> Tensor | None:
     """All of an input's rows, or None where they have not been made at once."""
-    return rows.whole if isinstance(rows, MappedRows) else rows
+    return rows.tensor if isinstance(rows, MappedRows) else rows
 
 
 def let_go(inputs: Sequence[Tensor | MappedRows], later: Sequence[Program]) -> None:

@@ -16,15 +16,17 @@ from mpnn.aggregate.aggregators import Aggregator, Custom, Several
 from mpnn.backends.run.autocast import autocast_type, without_autocast
 from mpnn.backends.run.net import caught
 from mpnn.graph.graph import Graph
+from mpnn.plan.backward import Backward, make_backward
 from mpnn.plan.capture import Path, forget
 from mpnn.plan.dropout import Seed
 from mpnn.plan.finish import Finish
 from mpnn.plan.front import arguments_of, key_of
 from mpnn.plan.ir import Program
 from mpnn.plan.numbers import MOST_ALIKE, Family, masked, numbers_of, sentinels, with_numbers
-from mpnn.plan.plan import Backward, Plan, make_plan
-from mpnn.plan.rows import NotFusableError
+from mpnn.plan.plan import Plan, make_plan
+from mpnn.plan.rows import NotFusableError, Refused
 from mpnn.plan.stems import MappedRows
+from mpnn.plan.trace import TRACING
 from mpnn.step.fields import Argument, Mapped
 from mpnn.step.parameters import Residency
 from mpnn.step.step import Step
@@ -65,6 +67,8 @@ class Fused:
     believed: set[Hashable] = field(
         default_factory=set
     )  # the ways, by the gradients asked for, that were tried
+    backwards: dict[tuple[bool, ...], Backward | Refused] = field(default_factory=dict)  # by what is wanted
+    refused: Refused | None = None  # why this backend has no kernel for the plan's program
     finishes: dict[Hashable, Finish | None] = field(default_factory=dict)  # of the updates that follow it
     key: Hashable = None  # under which it is known
     autocast: torch.dtype | None = None  # of the `torch.autocast` that it was traced in
@@ -76,7 +80,35 @@ class Fused:
 
     def give_up(self, reason: str) -> None:
         """Let steps of this kind run without a plan from now on."""
-        _plans[self.key] = reason
+        _plans[self.key] = Refused(reason)
+
+    @property
+    def program(self) -> Program | Refused:
+        """What its kernels compute."""
+        return self.refused or self.plan.program
+
+    def backward(self, wanted: tuple[bool, ...]) -> Backward:
+        """The programs for the gradients of some of the kernel's inputs.
+
+        Raises:
+            NotFusableError: the gradient of this message has no kernel.
+        """
+        if isinstance(self.program, Refused):
+            raise NotFusableError(self.program.reason)
+        known = self.backwards.get(wanted)
+        if known is None:
+            with TRACING:
+                known = self.backwards.get(wanted) or self._derive(wanted)
+        if isinstance(known, Refused):
+            raise NotFusableError(known.reason)
+        return known
+
+    def _derive(self, wanted: tuple[bool, ...]) -> Backward | Refused:
+        try:
+            self.backwards[wanted] = make_backward(self.plan, wanted)
+        except NotFusableError as error:
+            self.backwards[wanted] = Refused(str(error))
+        return self.backwards[wanted]
 
     def forward_kernel(self, save: bool) -> Kernel:
         """The kernel of the forward pass."""
@@ -94,7 +126,7 @@ class Fused:
         return self.kernels[key]
 
 
-_plans: OrderedDict[Hashable, list[Fused] | str] = OrderedDict()
+_plans: OrderedDict[Hashable, list[Fused] | Refused] = OrderedDict()
 _lock = Lock()
 _traced = 0
 
@@ -136,10 +168,11 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
                     f"messages without {rank} dimensions have no dimension {-rank} of edges"
                 )
         except NotFusableError as error:
-            _plans[key] = str(error)
+            _plans[key] = Refused(str(error))
             raise
         except Exception as error:
-            _plans[key] = reason = caught(step, error)
+            reason = caught(step, error)
+            _plans[key] = Refused(reason)
             raise NotFusableError(reason) from error
         finally:
             _traced += 1
@@ -200,7 +233,7 @@ def _among_alike(key: Hashable, step: Step) -> tuple[Hashable, tuple[Path, ...]]
         kept = tuple([None if k in places else v for k, v in enumerate(values)])
         paths = tuple(sorted(changing))
         in_common = (alike, kept, paths)
-        if not isinstance(_plans.get(in_common), str):
+        if not isinstance(_plans.get(in_common), Refused):
             return in_common, paths
         family.by_value = True  # a message that needs them as numbers
     family.by_itself.add(tuple(values))
@@ -242,8 +275,8 @@ def _rank(step: Step) -> int:
 
 def _known_plan(key: Hashable, step: Step) -> Fused | None:
     known = _plans.get(key)
-    if isinstance(known, str):
-        raise NotFusableError(known)
+    if isinstance(known, Refused):
+        raise NotFusableError(known.reason)
     for fused in known or ():
         if fused.plan.captured.fit(step.message, cast(Aggregator, step.aggregator)):
             return fused

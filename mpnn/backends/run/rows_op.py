@@ -27,7 +27,7 @@ from mpnn.plan.apart import apart
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import feature_shape
 from mpnn.plan.plan import Plan
-from mpnn.plan.rows import NotFusableError
+from mpnn.plan.rows import NotFusableError, Refused
 from mpnn.plan.text import plan_from_text
 
 WHAT = "a message in a compiled function"
@@ -77,14 +77,14 @@ def rows(
     """
     fused, graph = fused_of(program, edge_index.device), graph_of(edge_index, (num_src, num_dst))
     plan, drawn = fused.plan, _drawn(seed)
-    if fused.make is not None and not isinstance(plan.program, str):
+    if fused.make is not None and not isinstance(fused.program, Refused):
         try:
             return fused.forward_kernel(save)(graph, values, drawn)
         except CompilerError as error:
             fused.make = None
             warn_once(error)
-        except NotFusableError:  # not by this backend, say because a message is too wide
-            fused.make = None
+        except NotFusableError as error:  # not by this backend, say because a message is too wide
+            fused.refused = Refused(str(error))
         except Exception as error:
             fused.make = None
             caught(WHAT, error)
@@ -167,7 +167,7 @@ def _gradients(
     received: Sequence[Tensor],
     wanted: tuple[bool, ...],
 ) -> list[Tensor | None]:
-    if fused.make is not None and not isinstance(fused.plan.program, str):
+    if fused.make is not None and not isinstance(fused.program, Refused):
         try:
             return gradients_by_kernels(fused, graph, seed, values, saved, received, wanted)
         except CompilerError as error:

@@ -313,7 +313,7 @@ def _described(fused: Fused, wanted: tuple[bool, ...] | None) -> str:
     parts = [_EDITION, torch.__version__, repr(plan.reductions), _operations(plan.hoisted)]
     kernels = [fused.forward_kernel(save=wanted is not None)]
     if wanted is not None:
-        backward = plan.backward(wanted)
+        backward = fused.backward(wanted)
         parts.append(_operations(backward.hoisted))
         kernels += fused.backward_kernels(backward)
     return "\n".join([*parts, *(cast(Any, kernel).identity() for kernel in kernels)])

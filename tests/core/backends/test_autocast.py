@@ -17,6 +17,7 @@ from mpnn.backends.triton import has_triton
 from mpnn.plan import trace
 from mpnn.plan.formula import formula
 from mpnn.plan.homes import Home
+from mpnn.plan.ir import Program
 from mpnn.plan.plan import make_plan
 from tests.core.graphs import random_graph
 
@@ -142,7 +143,7 @@ def test_a_gpu_gets_the_same_program(name: str, monkeypatch: pytest.MonkeyPatch)
             {},
             torch.float16,
         )
-        assert not isinstance(plan.program, str)
+        assert isinstance(plan.program, Program)
         programs.append(formula(plan.program))
         assert plan.program.dtype == (torch.float16 if "w" in given else torch.float32)
     assert programs[0] == programs[1]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mpnn.aggregate import aggregators as aggregate
+from mpnn.plan.backward import make_backward
 from mpnn.plan.homes import Home
 from mpnn.plan.plan import make_plan
 from tests.core.backends.test_backend_messages import MESSAGES, NUM_EDGES, Message
@@ -41,6 +42,6 @@ def test_forward_and_backward_stay_on_the_device(message: Message) -> None:
     plan = make_plan(message.function, aggregate.Max(), list(placed), list(placed.values()), fixed)
     assert not isinstance(plan.program, str)
     wanted = tuple(node.meta["val"].is_floating_point() for node in plan.hoisted.inputs)
-    backward = plan.backward(wanted)
+    backward = make_backward(plan, wanted)
     nodes = [*plan.hoisted.inputs, *backward.hoisted.inputs]
     assert {node.meta["val"].device.type for node in nodes} <= {"meta"}

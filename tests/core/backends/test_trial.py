@@ -15,7 +15,6 @@ from mpnn import Graph, MessagePassing
 from mpnn.aggregate import reductions
 from mpnn.backends import point
 from mpnn.backends.run import fused, net, plans, trial
-from mpnn.plan import plan
 from tests.compare import assert_same
 from tests.core.running import EAGER, KERNEL, ways
 
@@ -144,7 +143,7 @@ def _broken(*args: Any, **kwargs: Any) -> Any:
 FAULTS = {
     "while a message is traced": (plans, "make_plan"),
     "before a kernel is launched": (fused, "_reduced"),
-    "while gradients are derived": (plan, "_backward"),
+    "while gradients are derived": (plans, "make_backward"),
 }
 
 
