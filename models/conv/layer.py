@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing, as_graph
 from mpnn.aggregate.aggregators import Aggr
+from mpnn.borrowed import modules_in, parameters_in
 from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
 
@@ -161,10 +162,10 @@ class Layer(MessagePassing):
 
 def _first_parameter(module: nn.Module) -> nn.Parameter | None:
     """The first of `module.parameters()`, in a tenth of its time."""
-    for parameter in module._parameters.values():
+    for parameter in parameters_in(module).values():
         if parameter is not None:
             return parameter
-    found = (_first_parameter(child) for child in module._modules.values() if child is not None)
+    found = (_first_parameter(child) for child in modules_in(module).values() if child is not None)
     return next((parameter for parameter in found if parameter is not None), None)
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing
+from mpnn.borrowed import output_padding, padding_of
 from mpnn.functional import typed_linear
 from mpnn.layer.shortcut import goes_dense, straight
 from mpnn.lowering.images import to_image, to_rows
@@ -81,7 +82,7 @@ class Convolution(MessagePassing):
 
     def _border(self) -> tuple[tuple[int, int], ...]:
         """The padding before and after, for each dimension."""
-        pairs = self._reversed_padding_repeated_twice
+        pairs = padding_of(self)
         return tuple((pairs[k], pairs[k + 1]) for k in range(len(pairs) - 2, -1, -2))
 
 
@@ -91,7 +92,7 @@ def _convolve(layer: Any, x: Tensor, graph: Graph | None) -> Tensor:
     batch = _as_batch(layer, x)
     mode, border = layer.padding_mode, layer._border()
     if mode in ("reflect", "replicate"):
-        batch = F.pad(batch, layer._reversed_padding_repeated_twice, mode=mode)
+        batch = F.pad(batch, padding_of(layer), mode=mode)
         border = ((0, 0),) * len(border)
     shape = tuple(batch.shape[2:])
     topology = _grid(
@@ -117,8 +118,8 @@ def _convolve_transposed(layer: Any, x: Tensor, output_size: list[int] | None, g
         return cast(Tensor, layer.on_nodes(x, graph))
     batch = _as_batch(layer, x)
     dimensions = len(layer.kernel_size)
-    extra = layer._output_padding(
-        x, output_size, layer.stride, layer.padding, layer.kernel_size, dimensions, layer.dilation
+    extra = output_padding(
+        layer, x, output_size, layer.stride, layer.padding, layer.kernel_size, dimensions, layer.dilation
     )
     for more, stride, gap in zip(extra, layer.stride, layer.dilation, strict=True):
         if more >= max(stride, gap):

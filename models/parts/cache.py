@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from mpnn.borrowed import version_of
 from mpnn.graph.contents import Latest, contents
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ def _held(tensor: Tensor) -> Hashable:
     # Comparing the values of features would take as long as the cached computation; edges and weights are
     # small.
     is_features = tensor.dim() > 1 and tensor.is_floating_point()
-    return tensor._version if is_features else contents(tensor)
+    return version_of(tensor) if is_features else contents(tensor)
 
 
 def _ordinary(compute: Callable[[], T]) -> T:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
+from mpnn.borrowed import parameters_in
 from mpnn.functional import linear
 from mpnn.models.parts.checks import check_count
 from mpnn.step.plain import is_plain, linear_map, weights_of
@@ -63,7 +64,7 @@ class Projection(nn.Module):
     def see(self, x: Tensor) -> None:
         """Take a width that is still open from an input, before the map itself is part of a message."""
         # A weight that is computed when it is asked for is not asked for here.
-        if self.in_channels == -1 and isinstance(self._parameters.get("weight"), UninitializedParameter):
+        if self.in_channels == -1 and isinstance(parameters_in(self).get("weight"), UninitializedParameter):
             self._materialize(x.size(-1))
             self.reset_parameters()
 
@@ -75,10 +76,10 @@ class Projection(nn.Module):
     # A weight without a shape can be neither detached nor compared, as nn.Module does to save and load it.
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        lazy = self._parameters.pop("weight") if is_lazy(self.weight) else None
+        lazy = parameters_in(self).pop("weight") if is_lazy(self.weight) else None
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if lazy is not None:
-            self._parameters["weight"] = destination[prefix + "weight"] = lazy
+            parameters_in(self)["weight"] = destination[prefix + "weight"] = lazy
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         given = state_dict.get(prefix + "weight")

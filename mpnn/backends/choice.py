@@ -10,6 +10,7 @@ from typing import Any
 from mpnn.backends import cpu, dense, eager, triton
 from mpnn.backends.run.record import Ran, listener
 from mpnn.backends.run.under_compile import begins_no_graph
+from mpnn.borrowed import known_while_compiling
 from mpnn.lowering import explain, rules_for
 from mpnn.step.step import Step
 
@@ -81,10 +82,8 @@ def wants_dense() -> bool:
     return _name() in ("auto", "dense")
 
 
+# PyTorch's compiler cannot look into a context variable: a compiled function keeps the backend that it was
+# compiled under.
+@known_while_compiling
 def _name() -> str:
     return _chosen.get()
-
-
-# PyTorch's compiler cannot look into a context variable: a compiled function keeps the backend that it was
-# compiled under. (The mark is that of `torch.compiler.assume_constant_result`, which is slow to import.)
-_name._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -10,9 +10,10 @@ from mpnn.backends import eager
 from mpnn.backends.c.kernel import Kernel
 from mpnn.backends.run import under_compile as compiled
 from mpnn.backends.run.fused import run as run_fused
+from mpnn.borrowed import transformed
 from mpnn.native.compiler import has_compiler
 from mpnn.native.gate import NotOrdinaryError
-from mpnn.native.reach import traced, transformed
+from mpnn.native.reach import traced
 from mpnn.plan.rows import NotFusableError
 from mpnn.step.step import Step
 

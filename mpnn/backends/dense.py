@@ -10,6 +10,7 @@ import torch
 from mpnn.backends.run.net import caught, title
 from mpnn.backends.run.record import Ran, listener
 from mpnn.backends.run.work import Work
+from mpnn.borrowed import transform_level
 from mpnn.lowering import RULES, NoMatchError, explain, lower, rules_for
 from mpnn.native.reach import traced
 from mpnn.step.step import Step
@@ -78,4 +79,4 @@ def straight(layer: object, rule: str, kernel: Callable[..., Result], *inputs: A
 
 def _can_trace() -> bool:
     # Under torch.func and a tracer a message cannot be traced a second time.
-    return torch._C._functorch.maybe_current_level() is None and not traced()
+    return transform_level() is None and not traced()

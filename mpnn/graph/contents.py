@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from mpnn.borrowed import is_wrapped, version_of
 from mpnn.graph.lifetime import lasting, outliving
 from mpnn.native.checksum import checksum
 
@@ -33,7 +34,7 @@ def contents(tensor: Tensor) -> Hashable:
     """
     if not _in_memory(tensor):
         place = tensor.data_ptr() if tensor.is_cuda and type(tensor) in PLAIN else 0
-        return tensor._version, place, tensor.shape, tensor.stride()
+        return version_of(tensor), place, tensor.shape, tensor.stride()
     held = tensor
     if not tensor.is_contiguous() and not (tensor.dim() == 2 and tensor.t().is_contiguous()):
         held = tensor.detach().contiguous()
@@ -47,7 +48,7 @@ def _in_memory(tensor: Tensor) -> bool:
         type(tensor) in PLAIN
         and tensor.is_cpu
         and tensor.layout is torch.strided
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not is_wrapped(tensor)
         and (tensor.data_ptr() != 0 or not tensor.numel())
     )
 

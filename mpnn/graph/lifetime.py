@@ -7,9 +7,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 
 import torch
 from torch import Tensor
-from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
-from torch.utils._python_dispatch import _disable_current_modes
 
+from mpnn.borrowed import transform_level, without_modes, without_transforms
 from mpnn.native.gate import has_data
 from mpnn.native.reach import imagines
 
@@ -30,10 +29,10 @@ def outliving(edge_index: Tensor | None) -> AbstractContextManager[None]:
 
     So does what is made of edges that are there while other tensors are only imagined.
     """
-    if torch.is_inference_mode_enabled() or torch._C._functorch.maybe_current_level() is not None:
+    if torch.is_inference_mode_enabled() or transform_level() is not None:
         return _outside()
     if imagines() and (edge_index is None or has_data(edge_index)):
-        return _disable_current_modes()
+        return without_modes()
     return _AS_IT_IS
 
 
@@ -42,6 +41,6 @@ def _outside() -> Iterator[None]:
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
-        if torch._C._functorch.maybe_current_level() is not None:
-            stack.enter_context(temporarily_clear_interpreter_stack())
+        if transform_level() is not None:
+            stack.enter_context(without_transforms())
         yield

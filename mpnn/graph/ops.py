@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch._library.fake_impl import allocate_size
 
+from mpnn.borrowed import unknown_size
 from mpnn.graph.adjacency import graph_of, keep_graph
 from mpnn.graph.graph import Graph
 
@@ -24,7 +24,7 @@ def relooped(edge_index: Tensor, num_src: int, num_dst: int, loops: str) -> tupl
 
 @relooped.register_fake
 def _(edge_index: Tensor, num_src: int, num_dst: int, loops: str) -> tuple[Tensor, Tensor]:
-    num_edges = edge_index.shape[1] + num_src if loops == "more" else _unknown_size()
+    num_edges = edge_index.shape[1] + num_src if loops == "more" else unknown_size()
     return edge_index.new_empty((2, num_edges)), edge_index.new_empty((num_edges,))
 
 
@@ -67,11 +67,4 @@ def positions(mask: Tensor) -> Tensor:
 
 @positions.register_fake
 def _(mask: Tensor) -> Tensor:
-    return mask.new_empty((_unknown_size(),), dtype=torch.int64)
-
-
-def _unknown_size() -> int:
-    """A number that only the data will tell."""
-    # The public `new_dynamic_size` refuses unless the user changes a setting of PyTorch's.
-    size: int = allocate_size(torch.library.get_ctx()._shape_env)  # type: ignore[no-untyped-call]
-    return size
+    return mask.new_empty((unknown_size(),), dtype=torch.int64)

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from mpnn import backends
 from mpnn.aggregate.aggregators import Aggregator
+from mpnn.borrowed import MODULES, REPLICA, tracing_state
 from mpnn.graph.recent import Recent
 from mpnn.interop.edge_value import EdgeValue, settled
 from mpnn.interop.pyg_aggregators import translated
@@ -111,18 +112,16 @@ def aggregator_of(layer: Any) -> Aggregator | None:
     """The aggregator that is equal to the layer's own; None if the layer's own must be called."""
     own = layer.__dict__
     known: Known = own[KNOWN]
-    module, (of, aggregator) = own["_modules"].get("aggr_module"), known.aggregator
+    module, (of, aggregator) = own[MODULES].get("aggr_module"), known.aggregator
     if of is not module:
         aggregator = translated(module)
-        if "_is_replica" not in own:  # the modules of a replica live for one call
+        if REPLICA not in own:  # the modules of a replica live for one call
             known.aggregator = (module, aggregator)
     return None if aggregator is None or _is_watched_inside(module) else aggregator
 
 
 def _is_watched_inside(module: nn.Module) -> bool:
-    return is_watched(module) or any(
-        map(_is_watched_inside, filter(None, module.__dict__["_modules"].values()))
-    )
+    return is_watched(module) or any(map(_is_watched_inside, filter(None, module.__dict__[MODULES].values())))
 
 
 if TYPE_CHECKING:
@@ -297,7 +296,7 @@ def _applies(layer: Any, edge_index: Any) -> bool:
         and own["_decomposed_layers"] == 1
         and "aggregate" not in own
         and not any(_hooks_of(own))
-        and torch._C._get_tracing_state() is None
+        and tracing_state() is None
     )
 
 

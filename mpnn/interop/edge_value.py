@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+
+from mpnn.borrowed import make_subclass, tree_map
 
 _NOTHING = torch.empty(0)
 
@@ -22,7 +23,7 @@ class EdgeValue(Tensor):
     @staticmethod
     def of(compute: Callable[[], Any], origin: Any = None) -> EdgeValue:
         """The value of `compute()`, called at most once; `origin` serves readers that need not compute it."""
-        value = Tensor._make_subclass(EdgeValue, _NOTHING)
+        value: EdgeValue = make_subclass(EdgeValue, _NOTHING)
         value._compute, value._value, value.origin = compute, None, origin
         return value
 

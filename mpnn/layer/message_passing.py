@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mpnn import backends
 from mpnn.aggregate.aggregators import Aggr, apply, resolve
+from mpnn.borrowed import modules_in
 from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
 from mpnn.step.fields import Fields
@@ -129,7 +130,7 @@ class MessagePassing(nn.Module):
             self.message,
             bound.bind(message),
             lambda messages: self.aggregate(messages, **bound.lifted(aggregate)),
-            None if own else self._modules.get("aggr_module"),
+            None if own else modules_in(self).get("aggr_module"),
             self.update if updates else None,
             bound.bind(asked.functions["update"]) if updates else NOTHING,
         )

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mpnn.borrowed import transform_level
 from mpnn.graph.graph import Graph
 from mpnn.native.gpu import has_triton, sent
 from mpnn.topology import Band, Causal, Complete
@@ -51,7 +52,7 @@ def suits(query: Tensor, value: Tensor) -> bool:
         and query.dtype in TYPES
         and min(query.size(-1), value.size(-1)) >= FEWEST
         and has_triton()
-        and torch._C._functorch.maybe_current_level() is None
+        and transform_level() is None
     )
 
 

@@ -14,8 +14,9 @@ from itertools import permutations
 
 import torch
 import torch.nn.functional as F
-from torch import _VF, Tensor
+from torch import Tensor
 
+from mpnn import borrowed
 from mpnn.graph.graph import Graph
 from mpnn.lowering.cell import Cell
 from mpnn.lowering.match import POLYNOMIAL, PROBES, same
@@ -65,11 +66,11 @@ class Kernel:
     relu: bool = False
 
 
-LSTM = Kernel(4, 2, _lstm, _VF.lstm)
+LSTM = Kernel(4, 2, _lstm, borrowed.lstm)
 KERNELS = (
-    Kernel(1, 1, _rnn(torch.tanh), _VF.rnn_tanh),
-    Kernel(1, 1, _rnn(torch.relu), _VF.rnn_relu, relu=True),
-    Kernel(3, 1, _gru, _VF.gru),
+    Kernel(1, 1, _rnn(torch.tanh), borrowed.rnn_tanh),
+    Kernel(1, 1, _rnn(torch.relu), borrowed.rnn_relu, relu=True),
+    Kernel(3, 1, _gru, borrowed.gru),
     LSTM,
 )
 

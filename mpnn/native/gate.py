@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Parameter
-from torch.utils._python_dispatch import _disable_current_modes
+
+from mpnn.borrowed import FakeTensor, dispatch_keys, without_modes
 
 CPU = torch.device("cpu")
 
@@ -28,14 +28,13 @@ class MisfitError(ValueError):
 def _ordinary() -> frozenset[int]:
     """The dispatch keys of tensors that are plain numbers in memory; no other tensor has these."""
     found = set()
-    with _disable_current_modes():  # this file may be imported under a mode
+    with without_modes():  # this file may be imported under a mode
         for inference in (False, True):
             with torch.inference_mode(inference):
-                found.add(_keys(torch.empty(1, device=CPU)).raw_repr())
+                found.add(dispatch_keys(torch.empty(1, device=CPU)).raw_repr())
     return frozenset(found)
 
 
-_keys = torch._C._dispatch_keys
 ORDINARY = _ordinary()
 
 
@@ -45,7 +44,7 @@ def is_ordinary(tensor: Tensor) -> bool:
     >>> is_ordinary(torch.ones(3)), is_ordinary(torch.ones(3, device="meta"))
     (True, False)
     """
-    return _keys(tensor).raw_repr() in ORDINARY
+    return dispatch_keys(tensor).raw_repr() in ORDINARY
 
 
 def has_data(tensor: Tensor) -> bool:
@@ -104,7 +103,7 @@ def address_of_new(tensor: Tensor) -> int:
 def _looked_at(tensor: Tensor, dtype: torch.dtype, length: int) -> int:
     """The address of a tensor that is empty or of a subclass; raises for every other."""
     if not is_ordinary(tensor):
-        kind, keys = type(tensor).__name__, _keys(tensor)
+        kind, keys = type(tensor).__name__, dispatch_keys(tensor)
         raise NotOrdinaryError(f"a {kind} on {tensor.device} is not ordinary data in memory ({keys})")
     if tensor.dtype is not dtype or tensor.numel() != length or not tensor.is_contiguous():
         order = "one behind the other" if tensor.is_contiguous() else f"with strides {tensor.stride()}"

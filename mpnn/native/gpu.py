@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mpnn.borrowed import known_while_compiling
+
 _found = importlib.util.find_spec("triton") is not None
 
 
@@ -31,6 +33,7 @@ def sent(numbers: Sequence[Any], device: torch.device, dtype: torch.dtype = torc
     return (here.pin_memory() if pinned else here).to(device, non_blocking=True)
 
 
+@known_while_compiling
 def interprets() -> bool:
     """Whether Triton runs its kernels in Python, on any device: for tests, and very slow.
 
@@ -42,6 +45,3 @@ def interprets() -> bool:
     import triton.language
 
     return not isinstance(triton.language.sum, triton.JITFunction)
-
-
-interprets._dynamo_marked_constant = True  # type: ignore[attr-defined]  # known while a function is compiled

@@ -6,9 +6,9 @@ import ctypes
 import sys
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
+from mpnn.borrowed import address_of_storage, storage_use_count, use_count
 from mpnn.native import pool
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # of malloc.h
@@ -48,9 +48,9 @@ def is_spare(tensors: Sequence[Tensor | None], k: int) -> bool:
     (True, False)
     """
     tensor = tensors[k]
-    if type(tensor) is not Tensor or sys.getrefcount(tensor) > 3 or tensor._use_count() > 1:  # type: ignore[attr-defined]
+    if type(tensor) is not Tensor or sys.getrefcount(tensor) > 3 or use_count(tensor) > 1:
         return False
-    uses = getattr(torch._C, "_storage_Use_Count", None)  # private to PyTorch, so it may disappear
+    uses = storage_use_count
     storage = tensor.untyped_storage()
-    alone = uses is not None and bool(uses(storage._cdata) == 2)  # the tensor's, and `storage`
+    alone = uses is not None and bool(uses(address_of_storage(storage)) == 2)  # the tensor's, and `storage`
     return alone and not tensor.requires_grad and tensor.is_contiguous()

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mpnn.borrowed import has_onednn_linear, onednn_is_on, onednn_linear
 from mpnn.native.gate import address
 from mpnn.native.library import library
 from mpnn.native.pool import LARGE, empty
@@ -215,7 +216,7 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     weight = weight.t()
     if not (weight.is_contiguous() or weight.t().is_contiguous()):
         weight = weight.contiguous()  # the product with a slice of a matrix is a thousand times as slow
-    return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""))
+    return onednn_linear(x, weight, bias)
 
 
 def _pieces(length: int, most: int) -> Iterator[slice]:
@@ -237,13 +238,13 @@ def _pieces(length: int, most: int) -> Iterator[slice]:
 
 def _onednn_is_faster(x: Tensor, weight: Tensor) -> bool:
     fits = x.dtype is torch.float32 and x.is_cpu and min(weight.shape) >= THIN
-    return fits and torch._C._get_mkldnn_enabled() and _mkl_is_slow()
+    return fits and onednn_is_on() and _mkl_is_slow()
 
 
 @functools.cache
 def _mkl_is_slow() -> bool:
     """Whether PyTorch multiplies with MKL, and has oneDNN, on a processor that is not Intel's."""
-    if not (torch.backends.mkl.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):  # type: ignore[no-untyped-call]
+    if not (torch.backends.mkl.is_available() and has_onednn_linear()):  # type: ignore[no-untyped-call]
         return False
     try:
         makers = [s for s in Path("/proc/cpuinfo").read_text().splitlines() if s.startswith("vendor_id")]

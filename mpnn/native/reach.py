@@ -5,24 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mpnn.borrowed import (
+    TRACERS,
+    dispatch_mode,
+    dispatch_modes,
+    is_batch_of_gradients,
+    known_while_compiling,
+    tracing_state,
+    transformed,
+)
 from mpnn.native.gate import is_ordinary
 
 REALS = (torch.float32, torch.float64)
 
-_MODES = torch._C._TorchDispatchModeKey  # PyTorch's own modes; a mode of a user sees every operation
-_TRACERS = (_MODES.FAKE, _MODES.PROXY, _MODES.FUNCTIONAL)
 
-
-def transformed() -> bool:
-    """Whether forward-mode differentiation or torch.func must see every operation."""
-    return (
-        torch._C._functorch.maybe_current_level() is not None or torch.autograd.forward_ad._current_level >= 0
-    )
-
-
-transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]  # known while a function is compiled
-
-
+@known_while_compiling
 def traced() -> bool:
     """Whether operations are recorded or run on fake tensors: `torch.jit.trace`, `make_fx`, `FakeTensorMode`.
 
@@ -32,28 +29,23 @@ def traced() -> bool:
     >>> traced()
     False
     """
-    if torch._C._get_tracing_state() is not None:
+    if tracing_state() is not None:
         return True
-    some = torch._C._len_torch_dispatch_stack() > 0
-    return some and any(torch._C._get_dispatch_mode(mode) is not None for mode in _TRACERS)
+    some = dispatch_modes() > 0
+    return some and any(dispatch_mode(mode) is not None for mode in TRACERS)
 
 
-traced._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
+@known_while_compiling
 def imagines() -> bool:
     """Whether operations run under `FakeTensorMode`, unrecorded; those on real tensors may give real results.
 
     >>> imagines()
     False
     """
-    if torch._C._len_torch_dispatch_stack() == 0 or torch._C._get_tracing_state() is not None:
+    if dispatch_modes() == 0 or tracing_state() is not None:
         return False
-    fake, *others = [torch._C._get_dispatch_mode(mode) is not None for mode in _TRACERS]
+    fake, *others = [dispatch_mode(mode) is not None for mode in TRACERS]
     return fake and not any(others)
-
-
-imagines._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def only_autograd_follows(x: Tensor) -> bool:
@@ -72,7 +64,7 @@ def is_single(gradient: Tensor | None) -> bool:
         return True
     if gradient.is_cpu:
         return is_ordinary(gradient)
-    return not torch._C._functorch.is_legacy_batchedtensor(gradient)
+    return not is_batch_of_gradients(gradient)
 
 
 def in_reach(x: Tensor) -> bool:
@@ -85,7 +77,7 @@ def in_reach(x: Tensor) -> bool:
         and x.dtype in REALS
         and not torch.compiler.is_compiling()
         and is_ordinary(x)
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._get_tracing_state() is None
+        and dispatch_modes() == 0
+        and tracing_state() is None
         and not transformed()
     )

@@ -6,12 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-from torch.overrides import _pop_mode_temporarily
-from torch.utils._python_dispatch import _disable_current_modes
 
-# What PyTorch's dispatcher heeds outside of any operation and of any trace.
-_INCLUDED = torch._C._dispatch_tls_local_include_set()
-_EXCLUDED = torch._C._dispatch_tls_local_exclude_set()
+from mpnn.borrowed import DISPATCHED, function_modes, with_dispatch, without_function_mode, without_modes
 
 
 @contextmanager
@@ -22,9 +18,9 @@ def apart() -> Iterator[None]:
     A plan is made, and its way back derived, apart from both.
     """
     with ExitStack() as stack:
-        for _ in range(torch._C._len_torch_function_stack()):
-            stack.enter_context(_pop_mode_temporarily())
-        stack.enter_context(_disable_current_modes())
-        stack.enter_context(torch._C._ForceDispatchKeyGuard(_INCLUDED, _EXCLUDED))
+        for _ in range(function_modes()):
+            stack.enter_context(without_function_mode())
+        stack.enter_context(without_modes())
+        stack.enter_context(with_dispatch(*DISPATCHED))
         stack.enter_context(torch.no_grad())
         yield

@@ -19,6 +19,7 @@ from torch.nn.parameter import is_lazy
 
 from mpnn.aggregate.aggregators import LogSumExp, Max, Mean, Min, Mul, Softmax, Std, Sum, Var
 from mpnn.aggregate.reduction import Reduction
+from mpnn.borrowed import BUFFERS, MODULES, PARAMETERS, has_hooks
 from mpnn.plan.composed import Composed
 from mpnn.plan.functions import (
     all_names,
@@ -29,7 +30,6 @@ from mpnn.plan.functions import (
     written_names,
 )
 from mpnn.plan.rows import NotFusableError
-from mpnn.step.plain import has_hooks
 
 SCALARS = (bool, int, float, str, type(None))
 _SCALARS = frozenset(SCALARS)
@@ -158,12 +158,12 @@ def _of_attribute(module: nn.Module, name: str, depth: int) -> Hashable:
     own = module.__dict__
     if name in own:
         return None if name in _INTERNAL else _of_value(own[name], depth)
-    if name in own["_modules"]:
-        return _of_value(own["_modules"][name], depth)
-    for tensors in (own["_parameters"], own["_buffers"]):
+    if name in own[MODULES]:
+        return _of_value(own[MODULES][name], depth)
+    for tensors in (own[PARAMETERS], own[BUFFERS]):
         if name in tensors:
             return tensors[name] is None
-    if name in getattr(own["_modules"].get("parametrizations"), "_modules", ()):
+    if name in getattr(own[MODULES].get("parametrizations"), MODULES, ()):
         raise NotFusableError(f"{type(module).__name__} computes its {name} at each call")
     shared = getattr(type(module), name, None)
     if shared is None or type(shared) is FunctionType:
@@ -182,10 +182,10 @@ def _of_module(module: nn.Module, depth: int = 0, is_called: bool = True) -> Has
     for name, value in own.items():
         if name not in _INTERNAL:
             parts.append((name, (type(value), value) if type(value) in _SCALARS else _of_value(value, depth)))
-    for tensors in (own["_parameters"], own["_buffers"]):
+    for tensors in (own[PARAMETERS], own[BUFFERS]):
         if tensors:
             parts += [name for name, tensor in tensors.items() if tensor is None]
-    modules = own["_modules"]
+    modules = own[MODULES]
     if modules:
         if "parametrizations" in modules:
             raise NotFusableError(f"{type(module).__name__} computes its weights at each call")
@@ -283,8 +283,8 @@ def _tensors_of(path: Path, value: Any) -> Iterator[tuple[Path, Tensor]]:
         for name, item in value.__dict__.items():
             if isinstance(item, Tensor):
                 yield (*path, name), item
-        for name, tensor in (*value._parameters.items(), *value._buffers.items()):
+        for name, tensor in (*value.__dict__[PARAMETERS].items(), *value.__dict__[BUFFERS].items()):
             if tensor is not None:
                 yield (*path, name), tensor
-        for name, child in value._modules.items():
+        for name, child in value.__dict__[MODULES].items():
             yield from _tensors_of((*path, name), child)

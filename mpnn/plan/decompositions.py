@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._decomp import core_aten_decompositions, get_decompositions
+
+from mpnn.borrowed import core_aten_decompositions, get_decompositions
 
 aten = torch.ops.aten
 MOST_PARTS = 64  # a longer product over features is not worth as many lines of a kernel

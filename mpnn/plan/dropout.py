@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+
+from mpnn.borrowed import TorchFunctionMode
 
 Seed = int | Tensor  # a tensor of one whole number, where the device draws it and keeps it
 _drawn: ContextVar[tuple[Seed, Tensor | None]] = ContextVar("mpnn_dropout")

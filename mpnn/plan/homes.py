@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses.fake_tensor import FakeTensor
 
+from mpnn.borrowed import FakeTensor
 from mpnn.plan.decompositions import ALONG_DIMENSIONS, ELEMENTWISE
 from mpnn.plan.rows import (
     NotFusableError,

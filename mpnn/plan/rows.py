@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+from mpnn.borrowed import FakeTensor, FakeTensorMode, schema_of, symbols
 
 
 class NotFusableError(Exception):
@@ -55,14 +56,11 @@ class RowsMode(FakeTensorMode):  # type: ignore[no-untyped-call]
     """
 
     def __init__(self, example: int = _EXAMPLE) -> None:
-        # These take a second to import, and only a first trace needs them.
-        from torch._dynamo.source import ConstantSource
-        from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
-
-        self._environment = environment = ShapeEnv(duck_shape=False)
+        of = symbols()
+        self._environment = environment = of.environment(duck_shape=False)
         super().__init__(allow_non_fake_inputs=True, shape_env=environment)
-        source = ConstantSource("rows")
-        symbol = environment.create_symbol(example, source, dynamic_dim=DimDynamic.DYNAMIC)
+        source = of.source("rows")
+        symbol = environment.create_symbol(example, source, dynamic_dim=of.dynamic)
         self._symbol = symbol
         self.cache_enabled = False  # it is never emptied, and no two traces share a symbol
         self.rows: Any = environment.create_symintnode(symbol, hint=example, source=source)
@@ -188,7 +186,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 def outside_sizes(node: fx.Node) -> Iterator[Any]:
     """The arguments of an operation that are no sizes by its schema."""
-    schema = getattr(node.target, "_schema", None)
+    schema = schema_of(node.target)
     if schema is None:
         yield from (*node.args, *node.kwargs.values())
         return
@@ -201,7 +199,7 @@ def outside_sizes(node: fx.Node) -> Iterator[Any]:
 
 @functools.lru_cache(maxsize=1024)
 def _size_names(target: Any) -> frozenset[str]:
-    return frozenset(a.name for a in target._schema.arguments if _takes_sizes(a.real_type))
+    return frozenset(a.name for a in schema_of(target).arguments if _takes_sizes(a.real_type))
 
 
 def _takes_sizes(kind: Any) -> bool:

@@ -13,10 +13,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mpnn.aggregate.aggregators import Aggregator
 from mpnn.aggregate.reduction import Applied, applied, named
+from mpnn.borrowed import FakeTensorMode, OpOverload
 from mpnn.plan.homes import Home, feature_shape, has_rows, shape_of
 from mpnn.plan.plan import Plan, make_plan
 from mpnn.plan.rows import NotFusableError, Rows, replaced
@@ -109,7 +109,7 @@ def _name(target: Any) -> str:
     if target is operator.getitem:
         return "getitem"
     name = str(target)
-    if not isinstance(target, torch._ops.OpOverload) or name.split(".")[0] not in NAMESPACES:
+    if not isinstance(target, OpOverload) or name.split(".")[0] not in NAMESPACES:
         raise NotFusableError(f"{name} cannot be written down")
     return name
 

@@ -10,11 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import _disable_current_modes as _without_modes
 
+from mpnn.borrowed import FakeTensorMode, TorchFunctionMode, make_fx, switch_of_gradients, without_modes
 from mpnn.plan.decompositions import FRESH, but_for_composites, decompositions
 from mpnn.plan.dropout import CountedDropout
 from mpnn.plan.homes import op_name, shape_of, sizes_of
@@ -40,7 +37,7 @@ class _Blind(TorchFunctionMode):
             return columns
         if func in _LOOKS:
             raise NotFusableError(f"the message looks at the value of a tensor ({func.__name__})")
-        if func is torch._C._set_grad_enabled and self._message:
+        if func is switch_of_gradients and self._message:
             raise NotFusableError("the message switches differentiation on or off by itself")
         if func in _CUTS and self._message:
             raise NotFusableError(f"the message cuts a tensor off from its gradient ({func.__name__})")
@@ -246,7 +243,7 @@ def _refuse_own_derivatives(
 ) -> None:
     """Raise where the message holds a `torch.autograd.Function`: a trace shows only its forward half."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with torch.enable_grad(), _without_modes(), mode, NoRealWrites(), CountedDropout():
+    with torch.enable_grad(), without_modes(), mode, NoRealWrites(), CountedDropout():
         given = [torch.empty(replaced(sizes_of(x), _FEW), dtype=x.dtype, device=x.device) for x in inputs]
         leaves = [x.requires_grad_(x.is_floating_point()) for x in given]
         outputs = function(*[x.clone() if copy else x for x, copy in zip(leaves, copies, strict=True)])

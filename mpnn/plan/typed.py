@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 
+from mpnn.borrowed import FakeTensor
 from mpnn.graph.contents import OfTensors
 from mpnn.native.pool import empty
 from mpnn.native.products import gram, multiply

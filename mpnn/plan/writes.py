@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, fx
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from mpnn.borrowed import FakeTensor, TorchDispatchMode, schema_of
 from mpnn.plan.homes import op_name
 from mpnn.plan.rows import NotFusableError
 
@@ -28,7 +27,7 @@ class NoRealWrites(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func._schema.is_mutable and any(
+        if schema_of(func).is_mutable and any(
             isinstance(t, Tensor) and not isinstance(t, FakeTensor) for t in _written(func, args, kwargs)
         ):
             raise NotFusableError("the message writes into a tensor that is not its own")
@@ -37,7 +36,7 @@ class NoRealWrites(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _written(operation: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
     """The arguments that an operation writes into."""
-    arguments = operation._schema.arguments
+    arguments = schema_of(operation).arguments
     given = {said.name: value for said, value in zip(arguments, args, strict=False)} | kwargs
     writes = [said.name for said in arguments if said.alias_info is not None and said.alias_info.is_write]
     return [given[name] for name in writes if name in given]
@@ -45,7 +44,7 @@ def _written(operation: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> lis
 
 def writes(node: fx.Node) -> bool:
     """Whether an operation writes into one of its arguments."""
-    schema = getattr(node.target, "_schema", None)
+    schema = schema_of(node.target)
     return schema is not None and schema.is_mutable
 
 
@@ -70,7 +69,7 @@ def _is_part(node: fx.Node) -> bool:
         return False
     if node.target is operator.getitem:
         return True
-    returned = node.target._schema.returns  # type: ignore[union-attr]
+    returned = schema_of(node.target).returns
     return bool(returned) and returned[0].alias_info is not None
 
 

@@ -10,6 +10,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from mpnn.borrowed import known_while_compiling
+
 # What a function may ask for besides the fields: facts about the topology, under PyG's names.
 TOPOLOGY_NAMES = frozenset(
     {"edge_index", "edge_index_i", "edge_index_j", "index", "ptr", "size", "size_i", "size_j", "dim_size"}
@@ -62,14 +64,11 @@ def _signature(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     return tuple(_parameter(p.name, p.default is p.empty) for p in _named_parameters(function))
 
 
+# PyTorch's compiler cannot look into signatures: it takes this string as it is.
+@known_while_compiling
 def _spelt(function: Callable[..., Any]) -> str:
     """The parameters of a function in one string, those that are not required with a question mark."""
     return " ".join(p.name if p.default is p.empty else f"{p.name}?" for p in _named_parameters(function))
-
-
-# PyTorch's compiler cannot look into signatures: it takes this string as it is. (The mark is that of
-# `torch.compiler.assume_constant_result`, which is slow to import.)
-_spelt._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _named_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

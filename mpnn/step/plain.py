@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor, nn
-from torch.nn.modules import module as _all
+
+from mpnn.borrowed import has_hooks
 
 K = TypeVar("K", bound=type[nn.Module])
 
@@ -65,17 +66,3 @@ def is_watched(module: nn.Module) -> bool:
     """Whether hooks wait for a module's calls, or keep what it returns, or it has a forward of its own."""
     own = module.__dict__
     return bool("forward" in own or has_hooks(own))
-
-
-def has_hooks(own: dict[str, Any]) -> bool:
-    """Whether a call of the module with this `__dict__` runs any hook."""
-    return bool(
-        own["_forward_pre_hooks"]
-        or own["_forward_hooks"]
-        or own["_backward_pre_hooks"]
-        or own["_backward_hooks"]
-        or _all._global_forward_pre_hooks
-        or _all._global_forward_hooks
-        or _all._global_backward_pre_hooks
-        or _all._global_backward_hooks
-    )

@@ -22,6 +22,7 @@ from mpnn.backends.run.record import Ran, listener
 from mpnn.backends.run.trial import DistrustedError, believe
 from mpnn.backends.run.updates import find_finish
 from mpnn.backends.run.work import Work
+from mpnn.borrowed import applied_outside_transforms, saved_as_they_are
 from mpnn.graph.graph import Graph
 from mpnn.native.compiler import CompilerError
 from mpnn.native.gate import NotOrdinaryError
@@ -268,9 +269,8 @@ def _with_results_again(ctx: Any) -> list[Tensor | None]:
     Raises:
         RuntimeError: what the results were computed from was changed as well.
     """
-    raw = ctx._raw_saved_tensors
-    end = len(raw) - ctx.num_tensors
-    values, tensors = ([one.unpack() for one in some] for some in (raw[: ctx.num_values], raw[end:]))
+    end = ctx.num_values + len(ctx.fused.plan.needed_again)
+    values, tensors = (saved_as_they_are(ctx, part) for part in (slice(ctx.num_values), slice(end, None)))
     fused, graph, made = ctx.fused, ctx.graph, ctx.made
     kernel = fused.forward_kernel(save=True)
     with torch.no_grad(), without_autocast(graph):
@@ -299,7 +299,7 @@ def _with_those_not_kept(
 
 
 # Past the part of `apply` that serves torch.func, half of its time: no plan runs there.
-_apply_rows: Callable[..., tuple[Tensor, ...]] = super(torch.autograd.Function, cast(Any, _Rows)).apply
+_apply_rows: Callable[..., tuple[Tensor, ...]] = applied_outside_transforms(_Rows)
 
 
 def gradients_by_kernels(

@@ -19,6 +19,7 @@ from mpnn.backends.run import chunked
 from mpnn.backends.run.fused import gradients_by_kernels, warn_once
 from mpnn.backends.run.net import caught
 from mpnn.backends.run.plans import Fused, MakeKernel
+from mpnn.borrowed import saved_as_they_are
 from mpnn.graph.adjacency import graph_of
 from mpnn.graph.graph import Graph
 from mpnn.native.compiler import CompilerError, has_compiler
@@ -217,7 +218,7 @@ def _send_back(ctx: Any, received: Sequence[Tensor | None]) -> tuple[Any, ...]:
         values, (edge_index, *rest) = ctx.saved_tensors[: ctx.num_values], ctx.saved_tensors[ctx.num_values :]
     except RuntimeError:  # a result has been written into since, or what it was computed from
         num_given = ctx.num_values + 1 + ctx.has_seed
-        given = [one.unpack() for one in ctx._raw_saved_tensors[:num_given]]
+        given = saved_as_they_are(ctx, slice(num_given))
         values, (edge_index, *rest) = given[: ctx.num_values], given[ctx.num_values :]
         seed = rest[0] if ctx.has_seed else None
         again = rows(values, edge_index, ctx.num_src, ctx.num_dst, ctx.program, seed, True)

@@ -20,10 +20,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx, nn
-from torch._higher_order_ops import wrap
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
-from torch.nn.utils.stateless import _reparametrize_module
 
 from mpnn.aggregate.aggregators import Aggregator
 from mpnn.aggregate.reduction import Applied, named
@@ -31,6 +28,7 @@ from mpnn.backends.run.counts import counts_of
 from mpnn.backends.run.net import caught, title
 from mpnn.backends.run.plans import fusible
 from mpnn.backends.run.rows_op import fused_of, places, rows
+from mpnn.borrowed import FakeTensorMode, region, with_parameters
 from mpnn.graph import ops as graph_ops  # noqa: F401  registers what graphs need
 from mpnn.plan.apart import apart
 from mpnn.plan.front import home_of, reductions_of
@@ -41,9 +39,6 @@ from mpnn.plan.text import Reduced, plan_to_text
 from mpnn.step.step import Step
 
 Made = TypeVar("Made", bound=Callable[..., Any])
-
-# What an older PyTorch does not have, which then traces messages in plain operations.
-region: Any = getattr(wrap, "dynamo_bypassing_wrapper", None)
 
 
 @torch.library.custom_op("mpnn::lifted", mutates_args=())
@@ -175,7 +170,7 @@ def _plan(step: Step, reads: _Reads) -> tuple[Plan, list[Tensor]]:
 
     def message(**inputs: Tensor) -> list[Applied]:
         arguments = {name: inputs[name] for name in reads.names}
-        with _reparametrize_module(owner, {path: inputs[name] for name, path in paths.items()}):
+        with with_parameters(owner, {path: inputs[name] for name, path in paths.items()}):
             return reductions_of(aggregator, step.message(**arguments, **reads.fixed))
 
     names = [*reads.names, *paths]

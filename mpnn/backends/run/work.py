@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from mpnn.borrowed import TorchDispatchMode, formulas_of_operations
 
 aten = torch.ops.aten
 
@@ -28,9 +29,7 @@ class Work(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        from torch.utils.flop_counter import flop_registry  # slow to import: only where it is needed
-
-        self.flops = flop_registry
+        self.flops = formulas_of_operations()
         self.bytes_read = self.bytes_written = self.operations = 0
 
     def __torch_dispatch__(

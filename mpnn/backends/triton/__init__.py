@@ -10,8 +10,8 @@ from mpnn.backends import eager
 from mpnn.backends.run import under_compile as compiled
 from mpnn.backends.run.fused import run as run_fused
 from mpnn.backends.run.plans import MakeKernel
+from mpnn.borrowed import transformed
 from mpnn.native.gpu import has_triton, interprets
-from mpnn.native.reach import transformed
 from mpnn.plan.rows import NotFusableError
 from mpnn.step.step import Step
 
