@@ -22,6 +22,7 @@ from mpnn.plan.plan import Plan, make_plan
 from mpnn.plan.rows import NotFusableError, Rows, replaced
 
 NAMESPACES = ("aten", "mpnn")
+VERSION = 1  # of the text: another one as soon as an older mpnn would read it wrongly, or not at all
 
 
 class Reduced(Aggregator):
@@ -48,17 +49,18 @@ def plan_to_text(plan: Plan) -> str:
     ]
     outputs = [number[n] for n in plan.core.results]
     kinds = [reduction.name for reduction in plan.reductions]
-    return json.dumps({"inputs": inputs, "operations": operations, "kinds": kinds, "outputs": outputs})
+    program = {"inputs": inputs, "operations": operations, "kinds": kinds, "outputs": outputs}
+    return json.dumps({"version": VERSION} | program)
 
 
 def plan_from_text(text: str, device: torch.device | str = "cpu") -> Plan:
     """The plan of a text, for tensors on a device: what it makes anew, as a table of zeros, it makes there.
 
     Raises:
-        ValueError: the text is none of `plan_to_text`.
+        ValueError: the text is none of `plan_to_text`, or of another version.
     """
     try:
-        written = json.loads(text)
+        written = _of_this_version(json.loads(text))
         operations = [
             (_function(name), _read(args, device), _read(kwargs, device))
             for name, args, kwargs in written["operations"]
@@ -92,6 +94,15 @@ def plan_from_text(text: str, device: torch.device | str = "cpu") -> Plan:
     if plan.hoisted.moved or len(plan.hoisted.inputs) != len(names) or plan.captured.each:
         raise NotFusableError("the program of a compiled function is not what this version makes of it")
     return plan
+
+
+def _of_this_version(written: Any) -> dict[str, Any]:
+    version = written.get("version") if isinstance(written, dict) else None
+    if version != VERSION:
+        raise ValueError(
+            f"its version is {version!r}, and this mpnn reads version {VERSION}: compile and save it again"
+        )
+    return cast(dict[str, Any], written)
 
 
 def _row_shape(node: fx.Node) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ import mpnn
 from mpnn import Graph, MessagePassing
 from mpnn.backends.run import rows_op
 from mpnn.graph import csr
-from mpnn.plan.text import plan_from_text
+from mpnn.plan.text import VERSION, plan_from_text
 from tests.compare import assert_close, assert_same
 from tests.core.graphs import random_graph
 
@@ -223,9 +224,24 @@ def test_a_compiler_that_fails_later_does_not_stop_a_compiled_function(
 
 
 def test_a_program_that_is_none_is_refused() -> None:
-    for text in ("", "{}", '{"inputs": [], "operations": [["os.system.default", [], {}]]}'):
+    for text in ("", "{}", '{"version": 1, "inputs": [], "operations": [["os.system.default", [], {}]]}'):
         with pytest.raises(ValueError, match="holds a program of mpnn that cannot be read"):
             plan_from_text(text)
+
+
+def test_a_program_of_another_version_is_refused_in_one_sentence(regions: list[Any]) -> None:
+    whole(lambda x: mpnn.propagate(graph, lambda x_j: x_j.sin(), x=x))(x)
+    program = json.loads(regions[0].text)
+    assert program["version"] == VERSION
+    plan_from_text(json.dumps(program))
+    for other in (VERSION + 1, str(VERSION)):
+        with pytest.raises(
+            ValueError, match=rf"its version is {other!r}, and this mpnn reads version {VERSION}: compile and"
+        ):
+            plan_from_text(json.dumps(program | {"version": other}))
+    del program["version"]
+    with pytest.raises(ValueError, match="its version is None"):
+        plan_from_text(json.dumps(program))
 
 
 def test_inductor_compiles_it_too() -> None:
