@@ -51,8 +51,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> ModuleType:
-    # `import mpnn` is fast: `mpnn.models`, `mpnn.datasets` and `mpnn.train` are imported when they are first
-    # used.
-    if name in ("models", "datasets", "train"):
+    # `import mpnn` is fast: the modules above the core and the laws are imported when they are first used.
+    if name in ("models", "datasets", "testing", "train"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""One comparison for all tests: the same outputs and the same gradients as an oracle."""
+"""One comparison for all laws and tests: the same outputs and the same gradients as an oracle."""
 
 from __future__ import annotations
 

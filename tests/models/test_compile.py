@@ -16,8 +16,9 @@ from torch.export import Dim
 import mpnn
 from mpnn import Graph, models
 from mpnn.aggregate.aggregators import Softmax
+from mpnn.testing import Data, Subject
 from tests.compare import assert_close
-from tests.laws import Data, Subject, layer, sample
+from tests.laws import layer, sample
 
 # PyTorch's own: where it loads a program with sizes that only data tell, and where it looks through a cache.
 pytestmark = [
@@ -33,7 +34,7 @@ def given(subject: Subject, data: Data, *, as_tensor: bool) -> dict[str, Any]:
         graph = graph.edge_index.clone()
         torch._dynamo.mark_dynamic(graph, 1)
     arguments = {"x": data.x.clone(), "graph": graph}
-    arguments |= {name: getattr(data, name).clone() for name in subject.edges}
+    arguments |= {name: data.edges[name].clone() for name in subject.edges}
     for name, value in arguments.items():
         if name != "graph":
             value.requires_grad_(value.is_floating_point())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.laws import LAWS, SUBJECTS, Law, Subject
+from mpnn.testing import Law, Subject
+from tests.laws import LAWS, SUBJECTS
 
 
 @pytest.mark.parametrize("subject", SUBJECTS, ids=str)
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__.replace("_", " "))
+@pytest.mark.parametrize("law", LAWS, ids=str)
 def test_law(law: Law, subject: Subject) -> None:
     law(subject)

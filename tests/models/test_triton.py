@@ -12,10 +12,11 @@ from torch import Tensor, nn
 import mpnn
 from mpnn.backends.run import fused
 from mpnn.backends.triton import has_triton
+from mpnn.testing import Data, Subject
 from tests.compare import assert_close
 from tests.core.running import ways
 from tests.core.waiting import never_waits
-from tests.laws import SUBJECTS, Data, Subject, sample
+from tests.laws import SUBJECTS, sample
 
 if not has_triton():
     pytest.skip("Triton is not installed", allow_module_level=True)
@@ -32,15 +33,11 @@ def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def moved(data: Data, device: str) -> Data:
-    return Data(**{name: value.to(device) for name, value in vars(data).items()})
-
-
 def step(subject: Subject, module: nn.Module, data: Data) -> list[Tensor]:
     """The output, and the gradients of all features and parameters."""
-    names = [name for name in ("x", *subject.edges) if name != "edge_type"]
-    inputs = {name: getattr(data, name).detach().requires_grad_() for name in names}
-    out = subject.call(module, Data(**vars(data) | inputs))
+    given = {"x": data.x, **{name: data.edges[name] for name in subject.edges}}
+    inputs = {name: v.detach().requires_grad_() for name, v in given.items() if v.is_floating_point()}
+    out = subject.call(module, Data(data.graph, inputs["x"], data.edges | inputs))
     leaves = [*inputs.values(), *module.parameters()]
     found = torch.autograd.grad(out.square().sum(), leaves, allow_unused=True)
     return [out.detach(), *(gradient for gradient in found if gradient is not None)]
@@ -53,7 +50,7 @@ def test_what_is_a_kernel_in_c_is_one_in_triton_computes_the_same_and_never_wait
     found: dict[str, list[Tensor]] = {}
 
     def run(backend: str, device: str) -> None:
-        found[backend] = step(subject, module.to(device), moved(data, device))
+        found[backend] = step(subject, module.to(device), data.to(device))
 
     for backend, device in (("cpu", "cpu"), ("triton", DEVICE)):
         with mpnn.backend(backend):
@@ -61,7 +58,7 @@ def test_what_is_a_kernel_in_c_is_one_in_triton_computes_the_same_and_never_wait
     assert went["triton"] == went["cpu"]
     for ours, theirs in zip(found["triton"], found["cpu"], strict=True):
         assert_close(ours.cpu(), theirs, 1e-10)
-    there = moved(data, DEVICE)
+    there = data.to(DEVICE)
     with mpnn.backend("triton"):
         step(subject, module, there)
         with never_waits():

@@ -11,11 +11,12 @@ from torch import Tensor
 import mpnn
 from mpnn import Graph, NeighborLoader, models, sample_neighbors
 from mpnn.backends.triton import has_triton
+from mpnn.testing import Data, Subject
 from tests.compare import assert_close
 from tests.core.graphs import graphs, random_graph
 from tests.core.waiting import never_waits, no_waiting, warmed_up
 from tests.elsewhere import elsewhere
-from tests.laws import SUBJECTS, Data, Subject, carrying
+from tests.laws import SUBJECTS, carrying
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LAYERS = [subject for subject in SUBJECTS if subject.name in models.CONVS]
@@ -66,8 +67,8 @@ def test_layers_compute_the_same_at_the_other_nodes(subject: Subject) -> None:
 
     def call(padded: bool) -> Tensor:
         sample = sample_neighbors(graph, seeds, [3, 2], seed=1, padded=padded)
-        here = {name: getattr(data, name)[sample.edges] for name in ("edge_weight", "edge_attr", "edge_type")}
-        out: Tensor = subject.call(module, Data(sample.graph, data.x[sample.nodes], **here))
+        here = {name: value[sample.edges] for name, value in data.edges.items()}
+        out: Tensor = subject.call(module, Data(sample.graph, data.x[sample.nodes], here))
         return out if sample.node_mask is None else out[sample.node_mask]
 
     assert graph.self_loop_mask.any()
@@ -78,18 +79,18 @@ def test_layers_compute_the_same_at_the_other_nodes(subject: Subject) -> None:
 def test_drawing_and_the_first_step_on_what_was_drawn_never_wait(subject: Subject) -> None:
     with elsewhere() as device:
         data = carrying(random_graph(30, 80), torch.float32)
-        there = Data(**{name: value.to(device) for name, value in vars(data).items()})
+        there = data.to(device)
         graph, features = there.graph, [name for name in subject.edges if name != "edge_type"]
         assert isinstance(graph, Graph)
         if features != list(subject.edges):  # types that are not in the graph are checked
-            graph = Graph(graph.edge_index, graph.num_nodes, there.edge_type)
+            graph = Graph(graph.edge_index, graph.num_nodes, there.edges["edge_type"])
         module = subject.make(torch.float32).to(device).train()
         loader = NeighborLoader(graph, [3, 2], batch_size=4, shuffle=True, padded=True)
         batches = iter(loader)
         next(batches)  # the whole graph is sorted
         with no_waiting():
             batch = next(batches)
-            edges = {name: getattr(there, name)[batch.edges] for name in features}
+            edges = {name: there.edges[name][batch.edges] for name in features}
             out = module(there.x[batch.nodes], batch.graph, **edges)[: batch.num_seeds]
             out.square().sum().backward()
 
