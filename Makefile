@@ -3,7 +3,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-gpu fuzz asan results lint types imports unit clean
+.PHONY: demo test test-gpu test-oldest fuzz asan results lint types imports unit clean
 
 demo: $(READY)   ## set up, then train a GNN on a real graph and draw what it learned
 	$(BIN)/mpnn train node --dataset karate
@@ -41,6 +41,18 @@ test-gpu: $(READY)   ## what concerns a GPU, on one where there is one
 asan: $(READY)   ## every C function under AddressSanitizer and UBSan, with GCC; half an hour
 	$(BIN)/python -m tests.asan
 
+OLDEST := .venv-oldest
+
+test-oldest: $(OLDEST)/.ready   ## the tests with the oldest version of each library that pyproject.toml promises
+	$(OLDEST)/bin/python -m pytest -q -n 2
+
+$(OLDEST)/.ready: pyproject.toml constraints.txt tests/oldest.py
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(PYTHON) tests/oldest.py > $(OLDEST)/requirements.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--requirement $(OLDEST)/requirements.txt --editable .
+	@touch $@
+
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("mpnn needs Python 3.11 or newer, \
 	and $(PYTHON) is %d.%d: name another, as in make PYTHON=python3.12" % v[:2])'
@@ -50,4 +62,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
