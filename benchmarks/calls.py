@@ -1,6 +1,7 @@
 """The overhead of a call: one forward pass on a graph of ten nodes.
 
     python benchmarks/calls.py
+    python benchmarks/calls.py --layers GCN --rounds 1 --calls 1     # whether it runs
 
 The layer is compared with its arithmetic alone, on a dense matrix of the graph and with the same weights,
 which is checked to give the same result; the difference is the overhead of a call. One thread, the fastest of
@@ -12,11 +13,12 @@ step of three layers on a new graph in each step, as in mini-batches.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +29,6 @@ import mpnn
 from mpnn import models
 
 NODES, WIDTH, HEADS = 10, 16, 4
-ROUNDS, CALLS = 15, 300
 Arithmetic = Callable[[Any, Tensor, Tensor], Tensor]  # a layer, features, the graph as a matrix
 
 
@@ -107,18 +108,24 @@ def matrices(edge_index: Tensor) -> dict[str, Tensor]:
     }
 
 
-def microseconds(call: Callable[[], object]) -> float:
-    """Microseconds of one call, in the fastest round."""
-    best = float("inf")
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        for _ in range(CALLS):
-            call()
-        best = min(best, (time.perf_counter() - start) / CALLS)
-    return 1e6 * best
+class Clock(NamedTuple):
+    """How often a call is timed."""
+
+    rounds: int
+    calls: int
+
+    def microseconds(self, call: Callable[[], object]) -> float:
+        """Of one call, in the fastest round."""
+        best = float("inf")
+        for _ in range(self.rounds):
+            start = time.perf_counter()
+            for _ in range(self.calls):
+                call()
+            best = min(best, (time.perf_counter() - start) / self.calls)
+        return 1e6 * best
 
 
-def measure(name: str, edge_index: Tensor, x: Tensor) -> list[float]:
+def measure(name: str, edge_index: Tensor, x: Tensor, clock: Clock) -> list[float]:
     """Microseconds of a layer, its arithmetic, the difference, and PyG: with gradients, then without."""
     _, _, form, arithmetic = LAYERS[name]
     ours, theirs = build(models, name), build(torch_geometric.nn, name)
@@ -130,23 +137,23 @@ def measure(name: str, edge_index: Tensor, x: Tensor) -> list[float]:
     found = []
     for gradients in (True, False):
         with torch.set_grad_enabled(gradients):
-            took = microseconds(lambda: ours(x, graph))
-            alone = microseconds(lambda: arithmetic(ours, x, matrix))
-            found += [took, alone, took - alone, microseconds(lambda: theirs(x, edge_index))]
+            took = clock.microseconds(lambda: ours(x, graph))
+            alone = clock.microseconds(lambda: arithmetic(ours, x, matrix))
+            found += [took, alone, took - alone, clock.microseconds(lambda: theirs(x, edge_index))]
     return found
 
 
-def accelerated(name: str, edge_index: Tensor, x: Tensor) -> list[float]:
+def accelerated(name: str, edge_index: Tensor, x: Tensor, clock: Clock) -> list[float]:
     """Microseconds of PyG's layers, plain and accelerated: a call, then a step of three on a new graph."""
     plain = torch.nn.ModuleList([build(torch_geometric.nn, name) for _ in range(3)])
     ours = mpnn.accelerate(copy.deepcopy(plain))
-    some = [torch.randint(NODES, edge_index.shape) for _ in range(CALLS)]
+    some = [torch.randint(NODES, edge_index.shape) for _ in range(clock.calls)]
     graphs = (graph.clone() for graph in itertools.cycle(some))
     return [
-        microseconds(lambda: plain[0](x, edge_index)),
-        microseconds(lambda: ours[0](x, edge_index)),
-        microseconds(lambda: step(plain, x, graphs)),
-        microseconds(lambda: step(ours, x, graphs)),
+        clock.microseconds(lambda: plain[0](x, edge_index)),
+        clock.microseconds(lambda: ours[0](x, edge_index)),
+        clock.microseconds(lambda: step(plain, x, graphs)),
+        clock.microseconds(lambda: step(ours, x, graphs)),
     ]
 
 
@@ -159,7 +166,15 @@ def step(model: Any, x: Tensor, graphs: Iterator[Tensor]) -> None:
 
 
 def main() -> None:
-    """Print two tables."""
+    """Read the command line, print two tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--layers", nargs="+", choices=LAYERS, default=list(LAYERS))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--calls", type=int, default=300, help="of a round")
+    arguments = parser.parse_args()
+    clock = Clock(arguments.rounds, arguments.calls)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     pairs = [(i, j) for i in range(NODES) for j in range(NODES) if i != j]
@@ -167,13 +182,13 @@ def main() -> None:
     x = torch.randn(NODES, WIDTH)
     columns = ["mpnn", "arithmetic", "over it", "pyg", "mpnn, no gradients", "arithmetic", "over it", "pyg"]
     print(f"| µs | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
-    for name in LAYERS:
-        cells = measure(name, edge_index, x)
+    for name in arguments.layers:
+        cells = measure(name, edge_index, x, clock)
         print(f"| {name} | {' | '.join(f'{cell:.0f}' for cell in cells)} |", flush=True)
     columns = ["pyg", "accelerated", "pyg, step on a new graph", "accelerated"]
     print(f"\n| µs | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
-    for name in LAYERS:
-        cells = accelerated(name, edge_index, x)
+    for name in arguments.layers:
+        cells = accelerated(name, edge_index, x, clock)
         print(f"| {name} | {' | '.join(f'{cell:.0f}' for cell in cells)} |", flush=True)
 
 

@@ -2,6 +2,7 @@
 
     python benchmarks/dense.py            # times: medians of interleaved repeats
     python benchmarks/dense.py --memory   # peak memory of one step, a fresh process for each
+    python benchmarks/dense.py --tiny     # the table of tiny layers alone
     python benchmarks/dense.py --long     # peak memory of causal and windowed attention on long sequences
 
 Three ways to the same kernel: our layer on torch.nn's tensors; our layer with a graph, where `propagate`
@@ -169,13 +170,17 @@ def medians(contenders: dict[str, Step], repeats: int, steps: int) -> dict[str, 
 
 
 def times(repeats: int) -> None:
-    """Print the two tables of times."""
+    """Print the table of the times of large layers."""
     print("| layer | way | torch.nn ms | mpnn ms | mpnn / torch.nn |\n|---|---|---|---|---|")
     for case in LARGE:
         found = medians({"": case.theirs(), **{way: make() for way, make in case.ours.items()}}, repeats, 1)
         for way in case.ours:
             cells = f"{found[''] * 1e3:.2f} | {found[way] * 1e3:.2f} | {found[way] / found['']:.3f}"
             print(f"| {case.name} | {way} | {cells} |", flush=True)
+
+
+def tiny_times(repeats: int) -> None:
+    """Print the table of the times of tiny layers, on one thread."""
     torch.set_num_threads(1)
     print("\n| tiny layer | way | torch.nn µs | mpnn µs | more µs |\n|---|---|---|---|---|")
     for case in TINY:
@@ -260,6 +265,7 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=31)
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--way", help=argparse.SUPPRESS)
@@ -278,7 +284,9 @@ def main() -> None:
     elif arguments.long:
         long([2048, 8192, 32768])
     else:
-        times(arguments.repeats)
+        if not arguments.tiny:
+            times(arguments.repeats)
+        tiny_times(arguments.repeats)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,22 @@
-"""DGL's side of `layers.py`: reads a layer's name per line, answers with the seconds of one training step."""
+"""DGL's side of `layers.py`: reads a layer's name per line, answers with the seconds of one training step.
+
+It runs in an environment of DGL's own, which need not have mpnn:
+
+    PATH/python benchmarks/dgl_layers.py GRAPH THREADS     # by `layers.py --dgl PATH/python`
+"""
 
 import json
 import sys
 import time
 
-import dgl
-import dgl.nn.pytorch as nn
 import torch
 from graphs import SHAPES, make
+
+try:
+    import dgl
+    import dgl.nn.pytorch as nn
+except ModuleNotFoundError:
+    sys.exit("There is no DGL here: name a Python that has it, layers.py --dgl PATH/python.")
 
 WIDTH, RELATIONS = 64, 8
 

@@ -2,6 +2,7 @@
 
     python benchmarks/epochs.py                               # Cora, NCI1 in batches of 128, Coauthor CS
     python benchmarks/epochs.py --dataset cora --layers gcn gat
+    python benchmarks/epochs.py --dataset karate cycles --layers gcn --repeats 1   # small, and without files
 
 An epoch is the batches, dropout, forward, backward, the optimiser's step, then loss and accuracy on all
 parts. The models start from the same weights, are checked to give the same outputs, and take turns; numbers
@@ -35,6 +36,7 @@ from mpnn.train.tasks.task import SupervisedTask
 
 warnings.filterwarnings("ignore")
 DATASETS = {"cora": "node", "nci1": "graph", "coauthor-cs": "node"}
+SMALL = {"karate": "node", "cycles": "graph"}  # without files: whether it runs
 LAYERS = ["gcn", "graph", "sage", "gin", "gat", "gatv2", "transformer", "cheb", "tag", "appnp"]
 ON_CSR = ["gcn", "graph", "sage", "gin", "appnp", "tag"]
 MOST_MESSAGES = 5e8  # numbers: messages of the raw features of a large graph are not for PyG's edge_index
@@ -253,7 +255,7 @@ def main() -> None:
     )
     add = parser.add_argument
     add("--data", help="folder with the data (default: $MPNN_DATA, else downloaded)")
-    add("--dataset", nargs="+", choices=DATASETS, default=list(DATASETS))
+    add("--dataset", nargs="+", choices=DATASETS | SMALL, default=list(DATASETS))
     add("--layers", nargs="+", choices=LAYERS, default=LAYERS)
     add("--repeats", type=int, default=9)
     add("--threads", type=int, default=0, help="of PyTorch; 0 leaves its own choice")
@@ -263,7 +265,7 @@ def main() -> None:
     for dataset in arguments.dataset:
         data = load(dataset, arguments.data)
         assert isinstance(data, NodeDataset | GraphDataset)
-        task = DATASETS[dataset]
+        task = (DATASETS | SMALL)[dataset]
         peers = ["pyg"] if task == "graph" else ["pyg", "pyg-csr"]
         print(
             f"\n| {dataset} | mpnn ms | {' | '.join(f'{peer} ms' for peer in peers)} | fastest peer / mpnn |"

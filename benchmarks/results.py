@@ -231,14 +231,15 @@ def main() -> int:
     add("--only", nargs="+", choices=rows, default=list(rows), metavar="ROW", help=", ".join(rows))
     add("--write", action="store_true", help="train nothing")
     add("--home", type=Path, default=HOME / "runs" / "results", help="where the run folders are")
+    add("--page", type=Path, default=PAGE, help="what the tables are written into")
     arguments = parser.parse_args()
     code = 0
     for name in [] if arguments.write else arguments.only:
         code = run(rows[name], arguments.home / name)
         if code:
             break
-        write(PAGE, arguments.home)
-    write(PAGE, arguments.home)
+        write(arguments.page, arguments.home)
+    write(arguments.page, arguments.home)
     return code
 
 

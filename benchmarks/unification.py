@@ -1,6 +1,7 @@
 """The tables of docs/unification.md: what each architecture is, and how far it is from its oracle.
 
     python benchmarks/unification.py
+    python benchmarks/unification.py --only GCN     # a row, by its name
 
 Each row runs in float64 edge by edge (`backend("eager")`) and on its kernel: the one in the last column of
 the first table (`backend("dense")`, which refuses a step that no rule matches), or the default backend where
@@ -75,26 +76,30 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
 
 
-def descriptions() -> str:
+def descriptions(rows: Sequence[Row] = ROWS) -> str:
     """The first table: each architecture in words."""
     head = ("layer", "topology", "message", "aggregate", "schedule", "dense kernel it lowers to")
-    return table(head, [(linked(r), r.topology, r.message, r.aggregate, r.schedule, r.kernel) for r in ROWS])
+    return table(head, [(linked(r), r.topology, r.message, r.aggregate, r.schedule, r.kernel) for r in rows])
 
 
-def differences() -> str:
+def differences(rows: Sequence[Row] = ROWS) -> str:
     """The second table: each architecture's differences from its oracle."""
     head = ("layer", "what a node becomes", "oracle", "edge by edge", "kernel")
-    return table(head, [(r.name, r.equation, r.oracle, *map(shown, measure(r))) for r in ROWS])
+    return table(head, [(r.name, r.equation, r.oracle, *map(shown, measure(r))) for r in rows])
 
 
 def main() -> None:
-    """Print both tables."""
-    argparse.ArgumentParser(
+    """Read the command line, print both tables."""
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    )
+    names = [row.name for row in ROWS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="ROW")
+    arguments = parser.parse_args()
+    rows = [row for row in ROWS if row.name in arguments.only]
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     torch.set_num_threads(1)
-    print(descriptions(), differences(), sep="\n\n")
+    print(descriptions(rows), differences(rows), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Each toy is what a newcomer would write, put into the list that the row names an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from tests.core.lowering.test_lowering import On
 from tests.core.running import assert_like_eager
 from tests.core.topology import test_laws as topology_laws
 from tests.models.graphs import WIDTH
+from tests.test_repository import BLOCK
 
 HOME = Path(__file__).parents[1]
 TRAIN = ["train", "node", "--epochs", "2", "--no-pictures"]
@@ -230,21 +232,8 @@ def a_lowering_rule(patch: pytest.MonkeyPatch, folder: Path) -> None:
 def a_training_preset(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setitem(PRESETS, "tag", {"hidden": 24, "epochs": 3})
     assert preset("tag").hidden == 24
-    assert (
-        cli.main(
-            [
-                *TRAIN[:2],
-                "--no-pictures",
-                "--dataset",
-                "karate",
-                "--model",
-                "tag",
-                "--out",
-                str(folder / "run"),
-            ]
-        )
-        == 0
-    )
+    command = ["train", "node", "--dataset", "karate", "--model", "tag", "--no-pictures"]
+    assert cli.main([*command, "--out", str(folder / "run")]) == 0
     assert len((folder / "run/metrics.csv").read_text().splitlines()) == 1 + 3
 
 

@@ -1,0 +1,82 @@
+"""Every benchmark runs, on the smallest sizes: a script that rots is found before its numbers are wanted.
+
+The scripts run in this process, where importing PyTorch costs nothing any more. Those for a GPU, and what the
+tables of two pages are made by, have tests of their own besides.
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+HOME = Path(__file__).parents[1]
+BENCHMARKS = HOME / "benchmarks"
+TREES = "(3 (2 It) (4 (3 works) (2 well)))\n(1 (2 Not) (2 so))\n(2 Fine)\n"
+
+RUNS = {
+    "calls.py": ["--layers GCN GAT --rounds 1 --calls 1"],
+    "dense.py": ["--tiny --repeats 1", "--one 1", "--one 1 --way layer", "--long-one causal 16"],
+    "epochs.py": ["--dataset karate cycles --layers gcn sage --repeats 1"],
+    "kernels.py": ["--graph tiny --repeats 1"],
+    "layers.py": ["--graph tiny --layers GCN RGCN --repeats 1", "--graph tiny --layers GCN --one mpnn"],
+    "networks.py": ["--repeats 1 --threads 1"],
+    "results.py": ["--write --home {folder} --page {folder}/results.md"],
+    "tree_lstm.py": ["--data {folder} --batches 1 --repeats 1"],
+    "unification.py": ["--only GCNConv"],
+    "walks.py": ["--graph tiny --walks 10 --length 5 --repeats 1 --threads 1"],
+}
+ELSEWHERE = {"gpu.py", "gpu_code.py", "dgl_layers.py"}  # tests/test_gpu_benchmark.py, and below
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    """What a script sets for its process is set back."""
+    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    with np.errstate():
+        yield
+    torch.set_num_threads(threads)
+    torch.random.set_rng_state(state)
+
+
+def run(script: str, *arguments: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(BENCHMARKS / script), *arguments])
+        try:
+            runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
+        except SystemExit as stop:
+            if stop.code not in (None, 0):
+                raise
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("script", "arguments"), [(script, line) for script, lines in RUNS.items() for line in lines]
+)
+def test_a_script_runs_to_its_end_and_prints_numbers(
+    script: str, arguments: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.txt").write_text(TREES)
+    shutil.copy(HOME / "docs/results.md", tmp_path)
+    run(script, *arguments.format(folder=tmp_path).split())
+    printed = capsys.readouterr().out
+    assert "nan" not in printed.lower().split()
+    assert script == "results.py" or re.search(r"\d", printed)
+
+
+def test_every_script_is_run() -> None:
+    scripts = {file.name for file in BENCHMARKS.glob("*.py") if '__name__ == "__main__"' in file.read_text()}
+    assert scripts == RUNS.keys() | ELSEWHERE
+
+
+def test_what_needs_dgl_says_so_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dgl", None)
+    with pytest.raises(SystemExit, match="There is no DGL here: name a Python that has it"):
+        run("dgl_layers.py", "tiny", "1")
