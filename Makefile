@@ -43,8 +43,8 @@ asan: $(READY)   ## every C function under AddressSanitizer and UBSan, with GCC;
 
 OLDEST := .venv-oldest
 
-test-oldest: $(OLDEST)/.ready   ## the tests with the oldest version of each library that pyproject.toml promises
-	$(OLDEST)/bin/python -m pytest -q -n 2
+test-oldest: $(OLDEST)/.ready   ## with the oldest libraries that pyproject.toml promises, whatever they warn of
+	$(OLDEST)/bin/python -m pytest -q -n 2 -W default
 
 $(OLDEST)/.ready: pyproject.toml constraints.txt tests/oldest.py
 	$(PYTHON) -m venv --clear $(OLDEST)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn import Graph, models, testing
+from mpnn.models.conv.registry import Conv
 from mpnn.testing import Data, EdgeInput, Law, Subject, assert_close
 from tests.core.waiting import no_waiting
 from tests.elsewhere import by_plan, elsewhere
@@ -88,7 +89,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 BIPARTITE = ("gnn", "graph", "sage", "transformer", "edge", "nn", "rgcn", "gin", "gine")
 
 
-def _edges(conv: models.conv.registry.Conv) -> dict[str, EdgeInput]:
+def _edges(conv: Conv) -> dict[str, EdgeInput]:
     return {name: EDGE_INPUTS[name] for name in conv.edge_inputs}
 
 

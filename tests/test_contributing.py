@@ -152,7 +152,7 @@ def load_pairs() -> NodeDataset:
 def a_data_set(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setitem(DATASETS, "pairs", Entry(load_pairs, "20 pairs", False, ("node",)))
     data = mpnn.datasets.load("pairs")
-    assert data.class_names == ("left", "right")
+    assert isinstance(data, NodeDataset) and data.class_names == ("left", "right")
     assert cli.main([*TRAIN, "--dataset", "pairs", "--out", str(folder / "run")]) == 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,6 +55,7 @@ def layer(name: str, dtype: torch.dtype) -> None:
         assert isinstance(graph, Graph)
         for mode in (True, False):
             data = laws.carrying(graph, dtype)
+            assert isinstance(data.x, Tensor)
             data.x.requires_grad_(mode)
             trained(subject.call(module.train(mode), data))
 
@@ -77,9 +79,10 @@ def blocks() -> None:
     """Linear maps in blocks of rows, and their gradients."""
     torch.manual_seed(0)
     graph = Graph(torch.randint(20_000, (2, 60_000)), 20_000)
+    make: Any
     for make in (partial(models.GATConv, heads=2), models.EdgeConv, models.SAGEConv):
         mlp = torch.nn.Sequential(torch.nn.Linear(32, 16), torch.nn.ReLU(), torch.nn.Linear(16, 8))
-        module = make(mlp) if make is models.EdgeConv else make(16, 24)  # type: ignore[operator]
+        module = make(mlp) if make is models.EdgeConv else make(16, 24)
         trained(module(torch.randn(20_000, 16, requires_grad=True), graph))
 
 

@@ -54,7 +54,7 @@ class Random(MessagePassing):
             return ("cat", one, other), size + more
         return (draw.choice([*BINARY]), one, other), more if size == 1 else size
 
-    def message(self, x_i: Tensor, x_j: Tensor, e: Tensor) -> Tensor:  # type: ignore[override]
+    def message(self, x_i: Tensor, x_j: Tensor, e: Tensor) -> Tensor:
         """The value of the tree."""
         leaves = {"x_i": x_i, "x_j": x_j, "e": e, "p": self.p}
 

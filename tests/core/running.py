@@ -24,7 +24,7 @@ def ways(run: Callable[[], object]) -> list[str]:
     for step in ran:
         fused = step.fused
         with_kernel = fused is not None and not isinstance(fused.program, Refused) and fused.make is not None
-        if with_kernel and True in step.wanted:
+        if with_kernel and fused is not None and True in step.wanted:
             with_kernel = not isinstance(fused.backwards[step.wanted], Refused)
         found.append(KERNEL if with_kernel else step.how if fused is None else CHUNKS)
     return found

@@ -41,7 +41,8 @@ def loans(source: str) -> list[str]:
     """The lines of a file that reach inside PyTorch."""
     tree, lines = ast.parse(source), source.splitlines()
     torchs, own = _names_of_torch(tree), _defined(tree) | ours()
-    found = {node.lineno for node in ast.walk(tree) if _reaches_in(node, torchs, own)}
+    reaching = (node for node in ast.walk(tree) if _reaches_in(node, torchs, own))
+    found = {node.lineno for node in reaching if isinstance(node, ast.expr | ast.stmt)}
     return [f"line {number}: {lines[number - 1].strip()}" for number in sorted(found)]
 
 

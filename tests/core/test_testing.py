@@ -294,7 +294,7 @@ def test_a_width_that_is_not_known_is_asked_for() -> None:
 
 def test_what_is_not_known_of_the_edges_is_asked_for() -> None:
     class Distances(Weighted):
-        def forward(self, x: Tensor, graph: Graph, distance: Tensor) -> Tensor:  # type: ignore[override]
+        def forward(self, x: Tensor, graph: Graph, distance: Tensor) -> Tensor:
             return super().forward(x, graph, distance)
 
     with pytest.raises(ValueError, match=r"^Distances.forward takes distance, .* edges={'distance': 3}"):
@@ -304,7 +304,7 @@ def test_what_is_not_known_of_the_edges_is_asked_for() -> None:
 
 def test_more_than_one_tensor_is_asked_to_be_one() -> None:
     class Two(Weighted):
-        def forward(self, x: Tensor, graph: Graph) -> Any:  # type: ignore[override]
+        def forward(self, x: Tensor, graph: Graph) -> Any:
             return x, graph
 
     with pytest.raises(AssertionError, match="Two returns a tuple, but the laws are of one tensor"):

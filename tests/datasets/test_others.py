@@ -151,4 +151,4 @@ def test_what_is_drawn_is_always_the_same(name: str) -> None:
         first, second = ((data.x[3], data.y) for data in (first, second))  # type: ignore[assignment, union-attr]
     else:
         first, second = ((data.x, data.y) for data in (first, second))  # type: ignore[assignment, union-attr]
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))  # type: ignore[arg-type]
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

@@ -33,6 +33,7 @@ def given(subject: Subject, data: Data, *, as_tensor: bool) -> dict[str, Any]:
     if as_tensor:
         graph = graph.edge_index.clone()
         torch._dynamo.mark_dynamic(graph, 1)
+    assert isinstance(data.x, Tensor)
     arguments = {"x": data.x.clone(), "graph": graph}
     arguments |= {name: data.edges[name].clone() for name in subject.edges}
     for name, value in arguments.items():
@@ -54,7 +55,7 @@ def assert_compiled_is_equal(
     subject: Subject, samples: list[Data], *, as_tensor: bool = True, compilations: int = 1, **options: Any
 ) -> None:
     module = subject.make()
-    weights = list(module.parameters())
+    weights: list[Tensor] = list(module.parameters())
     whole = torch.compile(module, fullgraph=True, **options)
     for k, data in enumerate(samples):
         arguments = given(subject, data, as_tensor=as_tensor)

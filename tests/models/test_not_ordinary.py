@@ -124,11 +124,11 @@ def test_a_trace_by_torch_jit_holds_for_other_features_and_other_edges(layer: nn
     graph, y = random_graph(), torch.randn_like(x)
     other = graph.edge_index.flip(0).contiguous()  # with as many loops, whose number is a size
     for _ in range(2):
-        trace = torch.jit.trace(Traced(layer, graph), (x,))  # type: ignore[no-untyped-call]
+        trace = torch.jit.trace(Traced(layer, graph), (x,))
         assert_close(trace(y), expected(layer, y, random_graph())[0])
     for _ in range(2):
         edge_index = graph.edge_index.clone()
-        trace = torch.jit.trace(Traced(layer, graph), (x, edge_index))  # type: ignore[no-untyped-call]
+        trace = torch.jit.trace(Traced(layer, graph), (x, edge_index))
         assert_close(trace(y, edge_index), expected(layer, y, random_graph())[0])
         assert_close(trace(y, other), expected(layer, y, other)[0])
     assert_all_close(step(layer, x, graph), expected(layer, x, random_graph()))

@@ -35,6 +35,7 @@ def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def step(subject: Subject, module: nn.Module, data: Data) -> list[Tensor]:
     """The output, and the gradients of all features and parameters."""
+    assert isinstance(data.x, Tensor)
     given = {"x": data.x, **{name: data.edges[name] for name in subject.edges}}
     inputs = {name: v.detach().requires_grad_() for name, v in given.items() if v.is_floating_point()}
     out = subject.call(module, Data(data.graph, inputs["x"], data.edges | inputs))

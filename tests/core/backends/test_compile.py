@@ -150,8 +150,8 @@ def test_a_derivative_of_ones_own_is_kept(regions: list[Any]) -> None:
             return 0.5 * gradient
 
     class Halved(Layer):
-        def message(self, x_j: Tensor) -> Tensor:  # type: ignore[override]
-            out: Tensor = Half.apply(x_j * self.weight)  # type: ignore[no-untyped-call]
+        def message(self, x_j: Tensor) -> Tensor:
+            out: Tensor = Half.apply(x_j * self.weight)
             return out
 
     layer = Halved()

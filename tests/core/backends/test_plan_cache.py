@@ -194,13 +194,13 @@ class OfModules(MessagePassing):
         out: Tensor = self.propagate(edges, x=x)
         return out
 
-    def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:  # type: ignore[override]
+    def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
         out: Tensor = self.net(x_i - x_j)
         return out
 
 
 class OfModulesByName(OfModules):
-    def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:  # type: ignore[override]
+    def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
         out: Tensor = getattr(self, "net")(x_i - x_j)  # noqa: B009
         return out
 
@@ -218,7 +218,7 @@ class Whole(nn.Module):
 def of_a_closure() -> nn.Module:
     module = OfModules()
     net = module.net
-    module.message = lambda x_i, x_j: net(x_i - x_j)  # type: ignore[method-assign, misc]
+    module.message = lambda x_i, x_j: net(x_i - x_j)
     return module
 
 
@@ -233,7 +233,7 @@ WATCHES: dict[str, Callable[[Any], Any]] = {
     "a hook before": lambda m: m.net[2].register_forward_pre_hook(lambda m, given: (given[0] + 1,)),
     "a hook on the whole": lambda m: m.net.register_forward_hook(lambda m, given, out: 3 * out),
     "a hook on an activation": lambda m: m.net[1].register_forward_hook(lambda m, given, out: 3 * out),
-    "pruned": lambda m: prune.ln_structured(m.net[0], "weight", 0.5, 2, 0),  # type: ignore[no-untyped-call]
+    "pruned": lambda m: prune.ln_structured(m.net[0], "weight", 0.5, 2, 0),
     "weight norm": lambda m: parametrizations.weight_norm(m.net[2])._parameters["bias"].data.add_(1),
     "spectral norm": lambda m: parametrizations.spectral_norm(m.net[2]),
 }
@@ -446,7 +446,7 @@ def test_threads_share_plans() -> None:
 def test_inference_mode_leaves_no_trap() -> None:
     graph_ = Graph(graph.edge_index.clone(), 9)
     layer = Everything()
-    layer.forward = lambda x: layer.propagate(graph_, x=x)  # type: ignore[assignment]
+    layer.forward = lambda x: layer.propagate(graph_, x=x)
     with torch.inference_mode():
         layer(x)
     own = x.clone().requires_grad_()

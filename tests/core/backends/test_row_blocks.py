@@ -358,7 +358,7 @@ def test_a_linear_map_of_ones_own_is_called() -> None:
 
 def test_an_update_of_ones_own_gets_tensors() -> None:
     class Kept(mpnn.models.GATv2Conv):
-        def update(self, out: Tensor, x: Any) -> Tensor:  # type: ignore[override]
+        def update(self, out: Tensor, x: Any) -> Tensor:
             assert all(isinstance(half, Tensor) for half in x)
             return out + x[1]
 

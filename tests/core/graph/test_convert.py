@@ -174,7 +174,7 @@ def test_what_is_no_sparse_matrix_is_refused() -> None:
     with pytest.raises(
         TypeError, match=r"matrix must be a two-dimensional scipy\.sparse matrix, got ndarray"
     ):
-        Graph.from_scipy(np.eye(2))  # type: ignore[arg-type]
+        Graph.from_scipy(np.eye(2))
 
 
 def test_values_for_scipy_have_one_entry_per_edge() -> None:

@@ -314,7 +314,7 @@ def test_several_aggregators_are_combined_as_pygs(mode: str) -> None:
 def test_options_reach_each_of_several() -> None:
     ours = resolve(["softmax", "sum"], aggrs_kwargs=[{"t": 0.5}, {}])
     assert ours is not None
-    assert ours.aggrs[0].t == 0.5  # type: ignore[index,union-attr]
+    assert ours.aggrs[0].t == 0.5
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -215,9 +215,9 @@ def test_a_graph_for_other_features_is_refused() -> None:
 
 def test_what_is_no_graph_of_another_library_is_named() -> None:
     with pytest.raises(TypeError, match=r"graph must be a networkx graph, got int\."):
-        Graph.from_networkx(5)  # type: ignore[arg-type]
+        Graph.from_networkx(5)
     with pytest.raises(TypeError, match=r"data must be PyG's Data or HeteroData, got int\."):
-        Graph.from_pyg(5)  # type: ignore[arg-type]
+        Graph.from_pyg(5)
     with pytest.raises(TypeError, match=r"graphs must be a sequence of graphs, got int\."):
         Graph.batch(5)  # type: ignore[arg-type]
 

@@ -203,7 +203,7 @@ def test_a_layer_with_its_own_aggregate_may_send_anything(graph: Graph) -> None:
         def message(self, x_j: Tensor) -> dict[str, Tensor]:
             return {"content": x_j, "count": torch.ones(x_j.size(0), 1, dtype=x_j.dtype)}
 
-        def aggregate(self, inputs: Any, index: Tensor, dim_size: int) -> Any:  # type: ignore[override]
+        def aggregate(self, inputs: Any, index: Tensor, dim_size: int) -> Any:
             assert dim_size == graph.num_nodes
             return tuple(mpnn.scatter(one, index, dim_size) for one in inputs.values())
 
@@ -347,7 +347,7 @@ def test_lambdas_of_one_line_keep_their_own_closures(graph: Graph) -> None:
 
 def test_a_subclass_may_replace_a_message(graph: Graph) -> None:
     class Child(Gate):
-        def message(self, x_j: Tensor, edge_attr: Tensor, scale: Tensor) -> Tensor:  # type: ignore[override]
+        def message(self, x_j: Tensor, edge_attr: Tensor, scale: Tensor) -> Tensor:
             return scale * x_j * edge_attr
 
     x, e = torch.randn(9, 3), torch.randn(graph.num_edges, 1)

@@ -138,23 +138,23 @@ class Cell(Topological):
         super().__init__(aggr)
         self.lin, self.loop = nn.Linear(3, 4), nn.Linear(4, 4, bias=False)
 
-    def message(self, h_j: Tensor) -> Tensor:  # type: ignore[override]
+    def message(self, h_j: Tensor) -> Tensor:
         return h_j
 
     def nothing(self, num_nodes: int, fields: Any) -> Tensor:
         return self.lin.weight.new_zeros(num_nodes, 4)
 
-    def update(self, inputs: Tensor, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def update(self, inputs: Tensor, x: Tensor) -> tuple[Tensor, ...]:
         return (torch.tanh(self.lin(x) + self.loop(inputs)),)
 
 
 class Clamped(Cell):
-    def update(self, inputs: Tensor, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def update(self, inputs: Tensor, x: Tensor) -> tuple[Tensor, ...]:
         return (torch.tanh(self.lin(x) + self.loop(inputs)).clamp(max=0.9999),)
 
 
 class Doubled(Cell):
-    def update(self, inputs: Tensor, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def update(self, inputs: Tensor, x: Tensor) -> tuple[Tensor, ...]:
         return (torch.tanh(self.lin(x) + 2 * self.loop(inputs)),)
 
 
@@ -164,7 +164,7 @@ class Restarted(Cell):
 
 
 class Looking(Cell):
-    def message(self, h_j: Tensor, x_j: Tensor) -> Tensor:  # type: ignore[override]
+    def message(self, h_j: Tensor, x_j: Tensor) -> Tensor:
         return h_j + x_j.sum(-1, keepdim=True)
 
 
@@ -173,7 +173,7 @@ class Tied(Cell):
         super().__init__()
         self.lin = nn.Linear(3, 4, bias=False)
 
-    def update(self, inputs: Tensor, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def update(self, inputs: Tensor, x: Tensor) -> tuple[Tensor, ...]:
         return (torch.tanh(self.lin(x) + self.loop(inputs) + self.loop.weight.sum(1)),)
 
 

@@ -82,7 +82,7 @@ class Largest(TorchDispatchMode):
     """The number of entries of the largest tensor that an operation makes."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.numbers = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -37,7 +37,8 @@ def run(backend: str, score: Tensor, value: Tensor, graph: Graph = star) -> tupl
     given = [t.to(place).requires_grad_() for t in (score, value)]
     with mpnn.backend(backend):
         out = propagate(graph.to(place), weighted, "softmax", score=given[0], value=given[1])
-    return out.detach(), *torch.autograd.grad(out.sum(), given)
+    of_score, of_value = torch.autograd.grad(out.sum(), given)
+    return out.detach(), of_score, of_value
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

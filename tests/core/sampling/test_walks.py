@@ -60,7 +60,7 @@ def chances(
     for a, x, w in edges:
         if a == v:
             factor = 1.0 if t is None else 1 / p if x == t else 1.0 if (t, x) in links else 1 / q
-            mass[x] += w * factor  # type: ignore[assignment]
+            mass[x] += w * factor
     return {x: m / sum(mass.values()) for x, m in mass.items()}
 
 

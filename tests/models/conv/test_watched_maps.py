@@ -76,7 +76,7 @@ def subclassed(lin: Any) -> nn.Module:
 
 
 def prune_half(lin: nn.Module) -> None:
-    prune.l1_unstructured(lin, "weight", 0.5)  # type: ignore[no-untyped-call]
+    prune.l1_unstructured(lin, "weight", 0.5)
 
 
 def forward_replaced(lin: nn.Module) -> nn.Module:
@@ -233,5 +233,5 @@ def test_a_map_that_is_ordinary_again_may_be_read() -> None:
     module = nn.Linear(3, 2)
     prune_half(module)
     assert weights_of(module) is None
-    prune.remove(module, "weight")  # type: ignore[no-untyped-call]
+    prune.remove(module, "weight")
     assert weights_of(module) is not None

@@ -137,7 +137,7 @@ def test_on_any_graph_it_is_a_relational_convolution() -> None:
 
 def test_a_subclass_with_another_message_runs_its_message() -> None:
     class Squared(models.Conv1d):
-        def message(self, x_j: Tensor, edge_type: Tensor) -> Tensor:  # type: ignore[override]
+        def message(self, x_j: Tensor, edge_type: Tensor) -> Tensor:
             return typed_linear(x_j * x_j, self.matrices(), edge_type)
 
     squared, theirs = Squared(2, 3, 3, dtype=torch.float64), nn.Conv1d(2, 3, 3, dtype=torch.float64)

@@ -225,10 +225,10 @@ def test_paths_through_a_graph_are_counted_in_order() -> None:
     class Paths(Topological):
         state = ("count",)
 
-        def message(self, count_j: Tensor, weight: Tensor, x_j: Tensor, y_i: Tensor) -> Tensor:  # type: ignore[override]
+        def message(self, count_j: Tensor, weight: Tensor, x_j: Tensor, y_i: Tensor) -> Tensor:
             return count_j * weight + 0 * (x_j + y_i)
 
-        def update(self, inputs: Tensor, start: Tensor) -> tuple[Tensor]:  # type: ignore[override]
+        def update(self, inputs: Tensor, start: Tensor) -> tuple[Tensor]:
             return (inputs + start,)
 
     generator = torch.Generator().manual_seed(3)
