@@ -98,6 +98,19 @@ def an_aggregator(patch: pytest.MonkeyPatch, folder: Path) -> None:
     assert_like_eager(graph, lambda x_j: x_j.sin(), "range", {"x": x})
 
 
+# A thing that every edge carries ---------------------------------------------------------------------------
+
+
+def a_thing_that_every_edge_carries(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    # A line of a record: a toy would be a new class, so here the one that is there shows that it goes along.
+    times = torch.tensor([3.0, 1.0, 2.0])
+    graph = Graph(torch.tensor([[0, 1, 2], [1, 2, 0]]), 3, edge_time=times)
+    kept = torch.tensor([2, 0])
+    for made in (graph.edge_subgraph(kept), graph.reverse().edge_subgraph(kept)):
+        assert made.edge_time is not None
+        assert_close(made.edge_time, times[kept])
+
+
 # A topology --------------------------------------------------------------------------------------------
 
 
@@ -110,7 +123,7 @@ class Countdown(Sequences):
     def _row(self, i: Tensor, num_src: Tensor) -> tuple[Tensor, Tensor]:
         return i + 1, (i + 1 < num_src).long()
 
-    def _num_listeners(self, j: Tensor, num_dst: Tensor) -> Tensor:
+    def _num_receivers(self, j: Tensor, num_dst: Tensor) -> Tensor:
         return (j > 0).long()
 
 
@@ -240,6 +253,7 @@ def a_training_preset(patch: pytest.MonkeyPatch, folder: Path) -> None:
 ROWS: list[Callable[[pytest.MonkeyPatch, Path], None]] = [
     a_layer,
     an_aggregator,
+    a_thing_that_every_edge_carries,
     a_topology,
     a_data_set,
     a_backend,

@@ -56,7 +56,7 @@ class Update(MessagePassing):
     def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
         return weight * x_j
 
-    def update(self, inputs: Tensor, root: Tensor) -> Tensor:  # type: ignore[override]
+    def update(self, inputs: Tensor, root: Tensor) -> Tensor:
         return self.function(self, inputs, root)
 
     def forward(self, x: Tensor, g: Graph, weight: Tensor) -> Tensor:
@@ -196,7 +196,7 @@ def test_a_width_that_is_still_open_is_taken_from_the_first_input() -> None:
 
 def test_an_update_that_keeps_something_is_called() -> None:
     class Keeping(models.GraphConv):
-        def update(self, inputs: Tensor, root: Tensor | None) -> Tensor:  # type: ignore[override]
+        def update(self, inputs: Tensor, root: Tensor | None) -> Tensor:
             self.received = inputs
             return super().update(inputs, root)
 
