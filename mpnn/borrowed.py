@@ -77,7 +77,7 @@ storage_use_count: Callable[[int], int] | None = getattr(torch._C, "_storage_Use
 address_of_storage: Callable[[torch.UntypedStorage], int] = attrgetter("_cdata")
 """What `storage_use_count` knows a tensor's memory by."""
 
-# Who looks on ------------------------------------------------------------------------------------------
+# Who sees operations -----------------------------------------------------------------------------------
 
 transform_level: Callable[[], int | None] = torch._C._functorch.maybe_current_level
 """How deep in transforms of torch.func a call is, or None.
@@ -98,7 +98,7 @@ FAKE = torch._C._TorchDispatchModeKey.FAKE
 """The kind of mode that only imagines tensors."""
 
 TRACERS = (FAKE, torch._C._TorchDispatchModeKey.PROXY, torch._C._TorchDispatchModeKey.FUNCTIONAL)
-"""The kinds of PyTorch's own modes; any other looks on while real numbers are computed."""
+"""The kinds of PyTorch's own modes; under any other real numbers are computed."""
 
 function_modes: Callable[[], int] = torch._C._len_torch_function_stack
 """How many modes see each function. Without it a plan that is made in one would be seen by it."""
@@ -126,7 +126,7 @@ def transformed() -> bool:
     return transform_level() is not None or forward_ad._current_level >= 0
 
 
-# Work that none of them sees ---------------------------------------------------------------------------
+# Work that no mode or transform sees -------------------------------------------------------------------
 
 without_modes = _disable_current_modes
 """A context in which no mode sees operations.

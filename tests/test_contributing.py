@@ -115,7 +115,7 @@ def a_thing_that_every_edge_carries(patch: pytest.MonkeyPatch, folder: Path) -> 
 
 
 class Countdown(Sequences):
-    """Node i hears i + 1."""
+    """Node i receives from node i + 1."""
 
     def __init__(self, lengths: tuple[int, ...]) -> None:
         super().__init__(lengths, [max(n - 1, 0) for n in lengths], device=None)

@@ -316,7 +316,7 @@ def a_saved_one_gives_the_same(subject: Subject) -> None:
 
 
 @law
-def a_copy_is_equal_and_apart(subject: Subject) -> None:
+def a_copy_is_equal_and_independent(subject: Subject) -> None:
     """Deepcopy and pickle, also after use; changing a copy leaves the original alone."""
     module, data = subject.make(), subject.sample()
     expected = subject.call(module, data)

@@ -241,7 +241,7 @@ BROKEN: list[tuple[Callable[[], nn.Module], str]] = [
     ),
     (lambda: InDouble(8, 4), "single precision is near double: of float32 it makes torch.float64"),
     (lambda: Detached(8, 4), "a gradient reaches every parameter: no gradient reaches lin.weight"),
-    (lambda: Unpicklable(8, 4), "a copy is equal and apart: it raised"),
+    (lambda: Unpicklable(8, 4), "a copy is equal and independent: it raised"),
     (Global, "every backend gives the same: output differs by up to"),
 ]
 
