@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 import mpnn
@@ -21,6 +22,9 @@ from mpnn.aggregate.aggregators import AGGREGATORS, Aggregator, Reduction
 from mpnn.backends import eager
 from mpnn.backends.choice import BACKENDS
 from mpnn.datasets import DATASETS, NodeDataset
+from mpnn.datasets.own.columns import Columns
+from mpnn.datasets.own.edge_list import EdgeList
+from mpnn.datasets.own.readers import READERS
 from mpnn.datasets.registry import Entry
 from mpnn.graph.adjacency import Topology
 from mpnn.lowering import RULES, Example
@@ -29,12 +33,13 @@ from mpnn.lowering.reading import Reading
 from mpnn.lowering.rule import Lowered, NoMatchError, Rule
 from mpnn.models.conv.layer import Layer
 from mpnn.models.conv.registry import Conv, plain
-from mpnn.models.parts.linear import Linear
+from mpnn.models.parts.linear import Projection
 from mpnn.step.step import Step
 from mpnn.topology import Star
 from mpnn.topology.ragged import Sequences
+from mpnn.train import KINDS, preset
 from mpnn.train.command import cli
-from mpnn.train.runs.presets import PRESETS, preset
+from mpnn.train.kinds.node import PRESETS
 from tests import laws
 from tests.compare import assert_close, assert_same
 from tests.core.graphs import random_graph
@@ -43,6 +48,7 @@ from tests.core.running import assert_like_eager
 from tests.core.topology import test_laws as topology_laws
 from tests.models.graphs import WIDTH
 from tests.test_repository import BLOCK
+from tests.train.kinds.test_new_kind import AUTOENCODE
 
 HOME = Path(__file__).parents[1]
 TRAIN = ["train", "node", "--epochs", "2", "--no-pictures"]
@@ -56,11 +62,12 @@ class Contrast(Layer):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__("max")
-        self.lin = Linear(in_channels, out_channels)
+        self.lin: nn.Module = Projection(in_channels, out_channels)
 
     def forward(self, x: Tensor, graph: Topology) -> Tensor:
         x, graph = self.read_nodes(x, graph)
-        return self.lin(x - self.propagate(graph, x=x))
+        out: Tensor = self.lin(x - self.propagate(graph, x=x))
+        return out
 
 
 def a_layer(patch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -239,6 +246,30 @@ def a_lowering_rule(patch: pytest.MonkeyPatch, folder: Path) -> None:
     assert ran == [example.graph]  # as by default
 
 
+# A kind of task, and a format of own data ---------------------------------------------------------------
+
+
+def a_kind_of_task(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    patch.setitem(KINDS, AUTOENCODE.name, AUTOENCODE)
+    command = ["train", "autoencode", "--epochs", "2", "--no-pictures"]
+    assert cli.main([*command, "--out", str(folder / "run")]) == 0
+
+
+def read_arrows(path: Path, columns: Columns) -> EdgeList:
+    """Lines such as `a -> b`."""
+    pairs = [line.split(" -> ") for line in path.read_text().splitlines()]
+    names = sorted({name for pair in pairs for name in pair})
+    return EdgeList(np.array([[names.index(name) for name in pair] for pair in pairs]).T.copy(), names)
+
+
+def a_format_of_own_data(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    patch.setitem(READERS, ".arrows", read_arrows)
+    (folder / "net.arrows").write_text("a -> b\nb -> c\n")
+    data = mpnn.datasets.load(str(folder / "net.arrows"))
+    assert isinstance(data, NodeDataset) and data.graph.num_nodes == 3
+    assert {(0, 1), (1, 2)} <= {(i, j) for i, j in data.graph.edge_index.T.tolist()}
+
+
 # A training preset -------------------------------------------------------------------------------------
 
 
@@ -258,6 +289,8 @@ ROWS: list[Callable[[pytest.MonkeyPatch, Path], None]] = [
     a_data_set,
     a_backend,
     a_lowering_rule,
+    a_kind_of_task,
+    a_format_of_own_data,
     a_training_preset,
 ]
 
