@@ -115,6 +115,24 @@ def known_while_compiling(function: F) -> F:
 
 
 @known_while_compiling
+def begins_no_graph(function: F) -> F:
+    """Let `torch.compile` go through a function as part of a caller, and never begin there.
+
+    Where it cannot compile a caller as one graph, it tries each function that is called there by itself.
+    Without this it would spend minutes on functions of this package, which then run kernels and have nothing
+    to compile.
+    """
+    try:
+        from torch._C._dynamo import eval_frame
+
+        skip = eval_frame._FrameAction.SKIP
+        strategy = eval_frame._FrameExecStrategy(skip, skip)  # for the function, and for what it calls
+        eval_frame.set_code_exec_strategy(function.__code__, strategy)
+    except (ImportError, AttributeError):
+        pass  # another PyTorch, which then compiles in vain
+    return function
+
+
 def transformed() -> bool:
     """Whether forward-mode differentiation or torch.func looks at every operation.
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from mpnn.backends import cpu, dense, eager, triton
 from mpnn.backends.run.record import Ran, listener
-from mpnn.backends.run.under_compile import begins_no_graph
-from mpnn.borrowed import known_while_compiling
+from mpnn.borrowed import begins_no_graph, known_while_compiling
 from mpnn.lowering import explain, rules_for
 from mpnn.step.step import Step
 

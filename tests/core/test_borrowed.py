@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo.testing
 from torch import Tensor, nn
 from torch.nn.modules import module as all_modules
 
@@ -376,3 +377,19 @@ def test_onednn_multiplies() -> None:
 def test_operations_have_formulas() -> None:
     count = borrowed.formulas_of_operations()[torch.ops.aten.mm]
     assert count(torch.ones(2, 3), torch.ones(3, 4), out_val=torch.ones(2, 4)) == 2 * 2 * 3 * 4
+
+
+def test_a_function_may_be_gone_through_and_never_begun_at() -> None:
+    def frames(mark: Callable[[Callable[..., Tensor]], Callable[..., Tensor]]) -> int:
+        def inner(x: Tensor) -> Tensor:
+            print(end="")  # which no graph holds
+            return x + 1
+
+        inner = mark(inner)
+        counter = torch._dynamo.testing.CompileCounter()
+        torch._dynamo.reset()
+        compiled = torch.compile(lambda x: inner(x * 2) * 3, backend=counter)
+        assert_close(compiled(torch.ones(2)), torch.full((2,), 9.0))
+        return int(counter.frame_count)
+
+    assert frames(borrowed.begins_no_graph) < frames(lambda function: function)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -37,8 +37,6 @@ from mpnn.plan.plan import Plan, make_plan
 from mpnn.plan.rows import NotFusableError
 from mpnn.plan.text import Reduced, plan_to_text
 from mpnn.step.step import Step
-
-Made = TypeVar("Made", bound=Callable[..., Any])
 
 
 @torch.library.custom_op("mpnn::lifted", mutates_args=())
@@ -68,23 +66,6 @@ def _(
     if type(rows) is int and type(num_edges) is int and rows != num_edges:
         raise ValueError(f"messages must have {num_edges} rows, one for each edge, got {list(value.shape)}.")
     return value.new_empty((num_dst, *value.shape[1:]))
-
-
-def begins_no_graph(function: Made) -> Made:
-    """Let the compiler go through a function as part of a caller, and never begin there.
-
-    Where it cannot compile a caller whole, it tries each function that is called there by itself: of this
-    package, which runs kernels then, there is nothing to compile.
-    """
-    try:
-        from torch._C._dynamo import eval_frame
-
-        skip = eval_frame._FrameAction.SKIP
-        strategy = eval_frame._FrameExecStrategy(skip, skip)  # for the function, and for what it calls
-        eval_frame.set_code_exec_strategy(function.__code__, strategy)
-    except (ImportError, AttributeError):
-        pass  # an older PyTorch, which then compiles in vain
-    return function
 
 
 def applies(step: Step) -> bool:

@@ -89,7 +89,7 @@ def counts(layer: Layer, x_i: Tensor, x_j: Tensor) -> Tensor:
     return x_j * layer.weight
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def is_not_compiled(layer: Layer, x_i: Tensor, x_j: Tensor) -> Tensor:
     return x_j * layer.weight * x_i
 
