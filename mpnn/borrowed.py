@@ -114,7 +114,6 @@ def known_while_compiling(function: F) -> F:
     return function
 
 
-@known_while_compiling
 def begins_no_graph(function: F) -> F:
     """Let `torch.compile` go through a function as part of a caller, and never begin there.
 
@@ -133,6 +132,7 @@ def begins_no_graph(function: F) -> F:
     return function
 
 
+@known_while_compiling
 def transformed() -> bool:
     """Whether forward-mode differentiation or torch.func looks at every operation.
 

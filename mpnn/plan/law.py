@@ -14,8 +14,8 @@ from mpnn.plan.front import outputs_of, placeholders_of
 from mpnn.plan.homes import Home, annotate
 from mpnn.plan.ir import Value
 from mpnn.plan.lower import Lowering, number
+from mpnn.plan.nests import base_of
 from mpnn.plan.rows import ROWS, NotFusableError, RowsMode
-from mpnn.plan.schedule import base_of
 from mpnn.plan.trace import trace
 
 

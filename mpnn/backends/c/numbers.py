@@ -10,7 +10,7 @@ import torch
 from mpnn.backends import point
 from mpnn.plan.ir import Value
 from mpnn.plan.law import in_order
-from mpnn.plan.schedule import base_of
+from mpnn.plan.nests import base_of
 
 STORAGE = {
     torch.float32: "float",

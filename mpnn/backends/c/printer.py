@@ -18,7 +18,7 @@ from mpnn.plan.formula import formula
 from mpnn.plan.homes import Home
 from mpnn.plan.indices import Indices, broadcast, linear, locate
 from mpnn.plan.ir import Over, Program, Value
-from mpnn.plan.schedule import Item, Nest, base_of, make_schedule
+from mpnn.plan.nests import Item, Nest, base_of, make_schedule
 
 # A number rounded as in memory: the backward pass of a maximum compares it with the stored output.
 ROUNDED = {

@@ -13,7 +13,7 @@ from mpnn.aggregate.reductions import Max, Mean, Min, Softmax, Sum
 from mpnn.backends.triton.numbers import arithmetic, literal
 from mpnn.plan.ir import Output, compute_type
 from mpnn.plan.law import law_of
-from mpnn.plan.schedule import Shape
+from mpnn.plan.nests import Shape
 
 
 class Field(NamedTuple):

@@ -8,7 +8,7 @@ from math import isinf, isnan
 from mpnn.backends import point
 from mpnn.plan.ir import Value
 from mpnn.plan.law import in_order
-from mpnn.plan.schedule import base_of
+from mpnn.plan.nests import base_of
 
 # The operands from which the result has its type: one of them at least must be a tensor.
 TYPED_BY = {"where": (1, 2), "masked_fill": (0, 2)}

@@ -21,7 +21,7 @@ from mpnn.plan.dropout import threshold
 from mpnn.plan.homes import Home
 from mpnn.plan.indices import Indices, broadcast, linear, locate, unravel
 from mpnn.plan.ir import Program, Value
-from mpnn.plan.schedule import Shape
+from mpnn.plan.nests import Shape
 
 STORAGE = {torch.bfloat16: "tl.bfloat16", torch.float16: "tl.float16"}
 IDENTITY = {"sum": "0.0", "max": 'float("-inf")', "min": 'float("inf")'}

@@ -121,7 +121,33 @@ def make_schedule(program: Program) -> Schedule:
                 aligned = read is base and place[base][0] == nest and base.shape == item.domain
                 if not aligned:
                     stored.add(base)
-    return Schedule(nests, stored, weights)
+    return Schedule([part for nest in nests for part in _without_product(nest)], stored, weights)
+
+
+def _without_product(nest: Nest) -> Iterator[Nest]:
+    """Take a row times a matrix out of a nest: in a nest by itself it is the inner loop of a small GEMM."""
+    pair = _product_in(nest)
+    others = [item for item in nest.items if item not in pair]
+    if not pair or not others:
+        yield nest
+        return
+    yield Nest(nest.domain, pair)
+    trailing = [_trailing(item) for item in others if item.kind == "reduce"]
+    yield from _without_product(Nest(nest.domain, others, trailing[0] if trailing else None))
+
+
+def _product_in(nest: Nest) -> list[Item]:
+    """The factors' product and its sum over a matrix's rows, if only the sum reads the product."""
+    made = {item.value: item for item in nest.items if item.kind == "point"}
+    for total in nest.items:
+        leading = total.kind == "reduce" and total.value is not None and total.value.detail == (0,)
+        factors = made.get(total.reads[0]) if leading and len(nest.domain) == 2 else None
+        if factors is None or factors.value is None or factors.value.name != "mul":
+            continue
+        readers = [item for item in nest.items if factors.value in item.reads]
+        if readers == [total] and made.keys().isdisjoint(factors.reads) and _trailing(total) is None:
+            return [factors, total]
+    return []
 
 
 def _reduce_alike(nest: Nest, item: Item) -> bool:
