@@ -307,7 +307,12 @@ class _Trace:
         )
 
     def _widens(self, early: Sequence[fx.Node], late: set[fx.Node]) -> bool:
-        """Whether something wider than all that is read is made on the way, and cheap to make again."""
+        """Whether something wider than all that is read is made on the way, and cheap to make again.
+
+        What writes into an early value cannot be made again.
+        """
+        if any(n.target in IN_PLACE for n in late):
+            return False
         read = sum(row_size(n) for n in (*self.reduced, *early) if has_rows(n))
         made = [row_size(n) for n in late if op_name(n) not in MAPS and has_rows(n)]
         return max(made, default=0) > max(read, row_size(self.traced.outputs[0]))
@@ -343,3 +348,6 @@ def add_in_place(own: Tensor, more: Tensor) -> Tensor:
 def add_product(own: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """Own + x @ weight, in the memory of own, which is a result that only this sum reads."""
     return added(own, x, weight, into=True)
+
+
+IN_PLACE = (add_in_place, add_product)

@@ -121,6 +121,24 @@ def test_a_users_update_is_what_it_says(name: str, taken: list[set[str]]) -> Non
             assert_close(ours, theirs)
 
 
+def test_what_is_wide_and_added_to_a_map_is_not_made_twice(taken: list[set[str]]) -> None:
+    def widened(layer: Any, inputs: Tensor, root: Tensor) -> Tensor:
+        wide = torch.cat([inputs * k for k in range(1, 6)], dim=-1).square()
+        return layer.own(root) + wide[:, :2]
+
+    layer, g = Update(widened), graph()
+    x = torch.randn(NUM_NODES, 5, dtype=torch.float64, requires_grad=True)
+    weight = torch.ones(NUM_EDGES, 1, dtype=torch.float64)
+    found = []
+    for backend in ("auto", "eager"):
+        with mpnn.backend(backend):
+            out = layer(x, g, weight)
+        found.append([out, *torch.autograd.grad(out.sin().sum(), [x, *layer.own.parameters()])])
+    assert taken == [{"add_in_place"}]
+    for ours, theirs in zip(*found, strict=True):
+        assert_close(ours, theirs)
+
+
 # The layers of this package ------------------------------------------------------------------------------
 
 DEGREES = torch.tensor([1, 3, 8, 5, 2])
