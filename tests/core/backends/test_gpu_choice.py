@@ -17,6 +17,7 @@ from mpnn.backends.run import rows_op
 from mpnn.backends.triton import has_triton
 from mpnn.lowering import attention, flexible
 from mpnn.plan import typed
+from mpnn.step.schedule import PARALLEL
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ class OnGPU(Graph):
 def test_a_step_on_a_gpu_is_for_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton, "run_if_it_can", lambda step: "by Triton")
     graph = OnGPU(torch.tensor([[0, 1], [1, 0]]))
-    step: Any = SimpleNamespace(fields=SimpleNamespace(graph=graph))
+    step: Any = SimpleNamespace(fields=SimpleNamespace(graph=graph), schedule=PARALLEL)
     assert choice._auto(step) == "by Triton"
 
 
