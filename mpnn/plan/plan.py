@@ -85,6 +85,12 @@ class Plan:
         return self.reductions == (aggregator.in_one,) or type(aggregator).merge is Aggregator.merge
 
     @cached_property
+    def are_as_reduced(self) -> bool:
+        """Whether the aggregator's reductions are the program's, in order and in their shapes."""
+        in_order = self.shares == tuple(range(len(self.reductions)))
+        return in_order and all(shape is None for shape in self.shapes)
+
+    @cached_property
     def places(self) -> tuple[int, ...]:
         """Which of the distinct forms of the program's reductions each of the aggregator's is."""
         forms = list(zip(self.shares, self.shapes, strict=True))
@@ -186,6 +192,8 @@ class Plan:
 
     def shared(self, reduced: Sequence[Tensor]) -> list[Tensor]:
         """The aggregator's reductions, from the program's."""
+        if self.are_as_reduced:
+            return [*reduced]
         pairs = zip(self.shares, self.shapes, strict=True)
         return [
             reduced[k] if shape is None else reduced[k].reshape(reduced[k].size(0), *shape)
