@@ -16,8 +16,9 @@ from mpnn.backends.run.record import Ran, recording
 from mpnn.graph.graph import Graph
 from mpnn.lowering import explain as why_not_dense
 from mpnn.plan.front import arguments_of
-from mpnn.plan.homes import VIEWS, Home, feature_shape, has_rows, op_name, row_size
+from mpnn.plan.homes import Home, feature_shape, has_rows, lives_at, op_name, row_size
 from mpnn.plan.ir import Program
+from mpnn.plan.operations import VIEWS
 from mpnn.plan.plan import Plan
 from mpnn.plan.rows import Refused
 from mpnn.step.step import Step
@@ -248,14 +249,14 @@ class _Names:
         self._names.update(zip(placeholders, [*arguments, *captured], strict=True))
         self._shown = {n for n in plan.hoisted.inputs if n not in self._names}
         for k, node in enumerate(plan.hoisted.inputs):
-            self._names.setdefault(node, f"n{k}{SUFFIX[node.meta['home']]}")
+            self._names.setdefault(node, f"n{k}{SUFFIX[lives_at(node)]}")
 
     def moved(self) -> list[str]:
         """The formulas that are computed before the loop over the edges."""
         shown = []
         for node in self._plan.hoisted.inputs:
             if node in self._shown and node.op == "call_function":
-                place = PLACE.get(node.meta["home"], "")
+                place = PLACE.get(lives_at(node), "")
                 shown.append(f"{self._names[node]} = {self._formula(node)}, {place}")
         return shown
 

@@ -1,6 +1,6 @@
 """Elementwise arithmetic in C and in Triton.
 
-`{0}`, `{1}`, `{2}` are the operands. A new operation is a line here, and its name in `mpnn.plan.homes`.
+`{0}`, `{1}`, `{2}` are the operands. A new operation is a line here, and its name in `mpnn.plan.operations`.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ def _trace(
     for node in traced.graph.nodes:
         if node.kwargs.get("dtype") in (torch.float32, torch.float16, torch.bfloat16):
             node.kwargs = node.kwargs | {"dtype": torch.float64}  # that of the probes
-    traced.annotate()
+    traced.find_places()
     weights = tuple((path, shape) for path, shape, _ in traced.captured.each)
     return Part(traced.module, weights), [cast(int, width) for _, width in shapes]
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from mpnn.lowering.reading import Given, Reading
-from mpnn.plan.homes import PRODUCTS, VIEWS, Home
+from mpnn.plan.homes import Home
+from mpnn.plan.operations import PRODUCTS, VIEWS
 
 # Without `detach`, which changes gradients alone.
 POLYNOMIAL = (VIEWS - {"detach"}) | PRODUCTS.union(

@@ -14,7 +14,7 @@ from mpnn.aggregate.reduction import Reduction
 from mpnn.lowering.rule import NoMatchError, Reader
 from mpnn.plan.front import Captured, arguments_of, key_of, read_function
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist
-from mpnn.plan.homes import Home, feature_shape, op_name
+from mpnn.plan.homes import Home, feature_shape, lives_at, op_name
 from mpnn.step.step import Step
 
 
@@ -113,14 +113,14 @@ def _read(step: Step) -> Reading:
         return values
 
     traced = read_function(reduced, arguments.placed, step.message, aggregator)
-    traced.annotate()
+    traced.find_places()
     traced.require_rows()
     outputs = traced.outputs
     hoisted = hoist(traced.module, outputs, differentiated=True)
     given = tuple(
         Given(
             k,
-            node.meta["home"],
+            lives_at(node),
             feature_shape(node),
             node.meta["val"].dtype,
         )

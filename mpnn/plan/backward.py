@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx
@@ -20,10 +20,11 @@ from mpnn.plan.adjoint import adjoint
 from mpnn.plan.checker import check
 from mpnn.plan.front import outputs_of, placeholders_of
 from mpnn.plan.hoist import Evaluator, Hoisted, ancestors, hoist
-from mpnn.plan.homes import Home, annotate, feature_shape, has_rows, op_name, shape_of
+from mpnn.plan.homes import Home, feature_shape, has_rows, is_late, lives_at, op_name, shape_of, total_of
 from mpnn.plan.ir import Output, Over, Program, compute_type
 from mpnn.plan.lower import Lowering, input_of
 from mpnn.plan.plan import Plan
+from mpnn.plan.residency import find_places
 from mpnn.plan.rows import ROWS, NotFusableError, RowsMode
 from mpnn.plan.trace import trace
 
@@ -108,18 +109,18 @@ class _Derivative:
     @cached_property
     def totals(self) -> list[fx.Node]:
         """The sums over all edges."""
-        return [n for n in self.graph.nodes if n.meta.get("total")]
+        return [n for n in self.graph.nodes if n.op == "call_function" and total_of(n)]
 
     @cached_property
     def late(self) -> list[fx.Node]:
         """The operations that depend on totals."""
-        return [n for n in self.graph.nodes if n.op == "call_function" and n.meta["late"]]
+        return [n for n in self.graph.nodes if n.op == "call_function" and is_late(n)]
 
     @cached_property
     def early(self) -> list[fx.Node]:
         """The shared values, but for totals, that late operations read or that are gradients themselves."""
         read = [n for node in self.late for n in node.all_input_nodes] + [*self.shared.values()]
-        return list(dict.fromkeys(n for n in read if not n.meta["late"] and not n.meta["total"]))
+        return list(dict.fromkeys(n for n in read if not is_late(n) and not total_of(n)))
 
     @property
     def compared(self) -> set[fx.Node]:
@@ -133,7 +134,7 @@ def _derive(plan: Plan, wanted: tuple[bool, ...]) -> _Derivative:
     shapes = [
         ((ROWS, *feature_shape(n)) if has_rows(n) else shape_of(n), n.meta["val"].dtype) for n in inputs
     ]
-    at = [cast(Home, n.meta["home"]) for n in inputs]
+    at = [lives_at(n) for n in inputs]
     homes = [*at]
     for output in forward.outputs:
         read = output.forms_per_node(compute_type(forward.dtype))
@@ -146,7 +147,7 @@ def _derive(plan: Plan, wanted: tuple[bool, ...]) -> _Derivative:
     module = trace(function, fakes, mode, message=False)
     check(module.graph, mode, "deriving")
     placed = {n.name: home for n, home in zip(placeholders_of(module.graph), homes, strict=True)}
-    annotate(module.graph, placed, allow_totals=True)
+    find_places(module.graph, placed, allow_totals=True)
     asked = [home for home, want in zip(at, wanted, strict=True) if want]
     results = outputs_of(module.graph)
     return _Derivative(module, tuple(results[: len(asked)]), tuple(asked), tuple(results[len(asked) :]))
@@ -168,7 +169,7 @@ def _programs(
         by[Home.SRC if home is Home.SRC else Home.DST].append((Target(k), output))
     side = Home.SRC if by[Home.SRC] and not by[Home.DST] else Home.DST
     for k, total in enumerate(derivative.totals):
-        value = lowering.outer(total) if total.meta["total"] == "outer" else lowering.summed(total)
+        value = lowering.outer(total) if total_of(total) == "outer" else lowering.summed(total)
         output = Output(SUM, value, total.meta["val"].dtype, over=Over.ALL)
         by[side].append((Target(k, is_total=True), output))
     made = {end: pairs for end, pairs in by.items() if pairs}

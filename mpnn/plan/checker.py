@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from mpnn.plan.homes import Home, home_after, op_name, shape_of, sizes_of
+from mpnn.plan.homes import has_place, home_after, lives_at, op_name, shape_of, sizes_of, total_of
 from mpnn.plan.rows import Rows, RowsMode, mentions_rows, outside_sizes
 from mpnn.strict import is_strict
 
@@ -55,16 +55,16 @@ def _fault(node: fx.Node, mode: RowsMode, homes: bool) -> str:
         return f"has another shape than its value, {shape}"
     if homes and sum(type(n) is Rows for n in shape) > 1:
         return f"has rows in several dimensions, {shape}"
-    if homes and not isinstance(node.meta.get("home"), Home):
+    if homes and not has_place(node):
         return "has no home"
     if node.op != "call_function":
         return ""
     if any(mentions_rows(v) for v in outside_sizes(node)):
         return "takes the number of rows as a number"
-    if homes and op_name(node) not in ("kept", "full") and not node.meta.get("total"):
+    if homes and op_name(node) not in ("kept", "full") and not total_of(node):
         expected = home_after(node)
-        if node.meta["home"] is not expected:
-            return f"is at home in {node.meta['home'].value}, not in {expected.value}"
+        if lives_at(node) is not expected:
+            return f"is at home in {lives_at(node).value}, not in {expected.value}"
     return _other_value(node, mode)
 
 

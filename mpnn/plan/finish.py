@@ -28,7 +28,7 @@ from mpnn.plan.capture import SCALARS
 from mpnn.plan.checker import check
 from mpnn.plan.front import Captured, Placed, placeholders_of, read_function
 from mpnn.plan.hoist import Evaluator, ancestors, evaluator
-from mpnn.plan.homes import Home, args_of, emit, has_rows, op_name, row_size, shape_of
+from mpnn.plan.homes import Home, args_of, emit, has_rows, lives_at, op_name, row_size, shape_of
 from mpnn.plan.linear_messages import linear_in, summed_rows
 from mpnn.plan.plan import Plan
 from mpnn.plan.rows import NotFusableError
@@ -162,7 +162,7 @@ class _Trace:
         placed = [(Home.DST, t) for t in (*distinct, *counts)]
         self.traced = read_function(finish, [*placed, *others.placed], update, aggregator, autocast)
         self.graph, self.changed = self.traced.graph, False
-        self.traced.annotate()
+        self.traced.find_places()
         self.traced.require_rows()
         if any(op_name(n) == "kept" for n in self.graph.nodes):
             raise NotFusableError("update() drops at random")
@@ -197,7 +197,7 @@ class _Trace:
             return None
         *bias, _, weight = args_of(node)
         before, after = shape_of(weight)
-        narrows = weight.meta["home"] is Home.SHARED and 0 < after < before
+        narrows = lives_at(weight) is Home.SHARED and 0 < after < before
         if not narrows or weight in self.late or any(len(shape_of(b)) != 1 for b in bias):
             return None
         received.meta.update(val=node.meta["val"], shape=shape_of(node))
@@ -257,7 +257,7 @@ class _Trace:
     def _added(self, own: fx.Node, more: fx.Node) -> fx.Node:
         if op_name(more) in MAPS and len(more.users) == 1 and not more.kwargs:
             *bias, x, weight = args_of(more)
-            if weight.meta["home"] is Home.SHARED and weight not in self.late and len(shape_of(x)) == 2:
+            if lives_at(weight) is Home.SHARED and weight not in self.late and len(shape_of(x)) == 2:
                 if bias and op_name(own) == "mm" and len(shape_of(bias[0])) == 1:
                     with self.graph.inserting_before(own):
                         known = _before(own, bias[0])

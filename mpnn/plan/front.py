@@ -2,7 +2,7 @@
 
 Three questions are answered here and nowhere else: what a step depends on besides the numbers in its tensors
 (`key_of`), which tensors a function reached by itself (`Captured`), and where each value of its trace lives
-(`Traced`, whose nodes carry a home).
+(`Traced`, whose nodes have a home).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from mpnn.aggregate.aggregators import Aggregator
 from mpnn.aggregate.reduction import Applied
 from mpnn.plan.capture import SCALARS, Path, fetch, find, fingerprint, same_tensor
 from mpnn.plan.checker import check
-from mpnn.plan.homes import Home, annotate, has_rows
+from mpnn.plan.homes import Home, has_rows
+from mpnn.plan.residency import find_places
 from mpnn.plan.row_softmax import NumRows, calls_softmax
 from mpnn.plan.rows import NotFusableError, RowsMode
 from mpnn.plan.trace import trace
@@ -59,7 +60,7 @@ class Captured:
 class Traced:
     """The operations of a function: its arguments and what it captured are the placeholders, in that order.
 
-    Every node has a home, `node.meta["home"]`, and a shape in which rows are `Rows`.
+    Every node has a shape in which rows are `Rows`, and, after `find_places`, a place.
     """
 
     module: fx.GraphModule
@@ -82,13 +83,13 @@ class Traced:
         """The homes of the placeholders, by name."""
         return {n.name: home for n, home in zip(placeholders_of(self.graph), self.homes, strict=True)}
 
-    def annotate(self) -> None:
-        """Give every node its home.
+    def find_places(self) -> None:
+        """Find where the value of every node lives.
 
         Raises:
             NotFusableError: an operation mixes rows.
         """
-        annotate(self.graph, self.placed)
+        find_places(self.graph, self.placed)
 
     def require_rows(self) -> None:
         """Refuse a function whose results are not one row per edge.

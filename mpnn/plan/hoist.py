@@ -19,18 +19,19 @@ from mpnn.native.products import linear, matmul
 from mpnn.native.reach import traced
 from mpnn.native.row_blocks import rows_at_a_time
 from mpnn.plan.homes import (
-    COPIES,
     Home,
-    annotate,
     args_of,
     emit,
     has_rows,
-    is_view,
+    is_turned,
+    lives_at,
     op_name,
     row_size,
     shape_of,
 )
+from mpnn.plan.operations import COPIES, TRANSPOSITIONS, VIEWS
 from mpnn.plan.picked import picked, product_with_picked
+from mpnn.plan.residency import find_places
 from mpnn.plan.rows import ROWS, NotFusableError, mentions_rows, replaced
 
 aten = torch.ops.aten
@@ -45,23 +46,23 @@ def split_linear_maps(graph: fx.Graph, homes: dict[str, Home]) -> None:
     What is then multiplied with several matrices is multiplied with their sum: W₁a + W₂(b - a) is
     (W₁ - W₂)a + W₂b. A map of a map on the edges becomes one.
     """
-    annotate(graph, homes)
+    find_places(graph, homes)
     for node in list(graph.nodes):
         if node.op != "call_function" or op_name(node) not in ("mm", "addmm"):
             continue
         *bias, left, weight = args_of(node)
-        if left.meta["home"] is not Home.EDGE or weight.meta["home"] is not Home.SHARED:
+        if lives_at(left) is not Home.EDGE or lives_at(weight) is not Home.SHARED:
             continue
         with graph.inserting_before(node):
             terms = _terms(graph, left)
-        at_nodes = any(term.value.meta["home"] is not Home.EDGE for term in terms)
+        at_nodes = any(lives_at(term.value) is not Home.EDGE for term in terms)
         if not (len(terms) > 1 and at_nodes) and not any(_is_map(term.value, weight) for term in terms):
             continue
         with graph.inserting_before(node):
             total = None
             # Node-level terms first, one end after the other: their sums, and the bias, are added per node.
             values = dict.fromkeys(term.value for term in terms)
-            for value in sorted(values, key=lambda v: _ORDER[v.meta["home"]]):
+            for value in sorted(values, key=lambda v: _ORDER[lives_at(v)]):
                 part = _mapped(graph, value, _weight(graph, [t for t in terms if t.value is value], weight))
                 if total is None:
                     total = emit(graph, aten.add.Tensor, part, *bias) if bias else part
@@ -71,7 +72,7 @@ def split_linear_maps(graph: fx.Graph, homes: dict[str, Home]) -> None:
         node.replace_all_uses_with(total)
         graph.erase_node(node)
     graph.eliminate_dead_code()
-    annotate(graph, homes)
+    find_places(graph, homes)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _terms(graph: fx.Graph, value: fx.Node, sign: int = 1) -> list[_Term]:
         return [replace(t, value=_same_type(graph, dtype, t.value)) for t in inner]
     if name in ("add", "sub") and not value.kwargs:
         both = all(isinstance(a, fx.Node) and shape_of(a) == shape_of(value) for a in args)
-        if both and value.meta["home"] is Home.EDGE:
+        if both and lives_at(value) is Home.EDGE:
             return _terms(graph, args[0], sign) + _terms(graph, args[1], sign if name == "add" else -sign)
     rank = len(shape_of(value))
     if name == "cat" and (args[1] if len(args) > 1 else 0) % rank == rank - 1:
@@ -160,7 +161,7 @@ def _is_map(value: fx.Node, weight: fx.Node) -> bool:
     if value.op != "call_function" or op_name(value) not in ("mm", "addmm") or value.kwargs:
         return False
     *_, left, first = args_of(value)
-    if left.meta["home"] is not Home.EDGE or first.meta["home"] is not Home.SHARED:
+    if lives_at(left) is not Home.EDGE or lives_at(first) is not Home.SHARED:
         return False
     (depth, middle), width = shape_of(first), shape_of(weight)[-1]
     return bool(depth * width < (depth + width) * middle)
@@ -211,7 +212,7 @@ def hoist(
         NotFusableError: a value is in `extra` and in `again`.
     """
     # Of what is shared a kernel only ever looks at parts, or turns them, which changes no bit.
-    again = {n for n in again if n.meta["home"] is not Home.SHARED}
+    again = {n for n in again if lives_at(n) is not Home.SHARED}
     if not again.isdisjoint(extra):
         raise NotFusableError("messages are told apart by a value that the gradient of a shared tensor reads")
     graph = module.graph
@@ -219,10 +220,10 @@ def hoist(
     needed = ancestors([*outputs, *extra])
     operations = [n for n in operations if n in needed]
     # Views cost nothing in a kernel; they move to the nodes only when real work there needs them.
-    work = [n for n in operations if n.meta["home"] is not Home.EDGE and _is_work(n)]
+    work = [n for n in operations if lives_at(n) is not Home.EDGE and _is_work(n)]
     held = _after(operations, again)
     if differentiated:
-        at_one_end = [n for n in operations if n.meta["home"] in (Home.SRC, Home.DST)]
+        at_one_end = [n for n in operations if lives_at(n) in (Home.SRC, Home.DST)]
         held |= _after(at_one_end, set(filter(_is_steep, at_one_end)))
     work = [n for n in work if n not in held and (scaling or not _scales(n))]
     at_nodes = ancestors([*work, *extra])
@@ -266,7 +267,7 @@ def _is_steep(node: fx.Node) -> bool:
 
 
 def _scales(node: fx.Node) -> bool:
-    if op_name(node) != "mul" or node.meta["home"] not in (Home.DST, Home.SRC):
+    if op_name(node) != "mul" or lives_at(node) not in (Home.DST, Home.SRC):
         return False
     sizes = [row_size(n) for n in node.all_input_nodes if has_rows(n)]
     return len(sizes) == 2 and min(sizes) == 1 < max(sizes)
@@ -276,13 +277,13 @@ def _is_work(node: fx.Node) -> bool:
     if not node.all_input_nodes:
         return op_name(node) == "arange"  # others are tensors of one number
     # A kernel has its rows in front: where they come back there, it is done before.
-    turned_rows = any(n.meta["turned"] for n in node.all_input_nodes)
-    return _turns_weight(node) or turned_rows or not is_view(node)
+    turned = any(map(is_turned, node.all_input_nodes))
+    return _turns_weight(node) or turned or op_name(node) not in VIEWS
 
 
 def _turns_weight(node: fx.Node) -> bool:
     """Whether a node is a transposed weight, worth a copy: the kernel then reads it along its rows."""
-    return node.meta["home"] is Home.SHARED and op_name(node) in ("permute", "t", "transpose")
+    return lives_at(node) is Home.SHARED and op_name(node) in TRANSPOSITIONS
 
 
 def ancestors(nodes: Sequence[fx.Node]) -> set[fx.Node]:
@@ -340,7 +341,7 @@ class Evaluator:
                 target, args, with_rows = sum_of_product, (*product.args, *node.args[1:]), False
             elif (arguments := picked(node)) is not None:
                 target, args, with_rows = product_with_picked, arguments, False
-            self.steps.insert(0, (node, target, args, node.kwargs, node.meta["home"], with_rows))
+            self.steps.insert(0, (node, target, args, node.kwargs, lives_at(node), with_rows))
             fx.node.map_arg((args, node.kwargs), needed.add)
 
     @property

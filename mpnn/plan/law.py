@@ -11,10 +11,11 @@ from torch import Tensor
 
 from mpnn.aggregate.reduction import Reduction, State
 from mpnn.plan.front import outputs_of, placeholders_of
-from mpnn.plan.homes import Home, annotate
+from mpnn.plan.homes import Home
 from mpnn.plan.ir import Value
 from mpnn.plan.lower import Lowering, number
 from mpnn.plan.nests import base_of
+from mpnn.plan.residency import find_places
 from mpnn.plan.rows import ROWS, NotFusableError, RowsMode
 from mpnn.plan.trace import trace
 
@@ -65,7 +66,7 @@ def _values(
     what = f"{function.__name__}() of the reduction {reduction.name!r}"
     if len(outputs) != gives:
         raise NotFusableError(f"{what} gives {len(outputs)} tensors, not {gives}")
-    annotate(graph, {node.name: Home.EDGE for node in inputs})
+    find_places(graph, {node.name: Home.EDGE for node in inputs})
     lowering = Lowering(inputs)
     values = tuple(number(lowering(node)) for node in outputs)
     for value in in_order(values):

@@ -6,7 +6,7 @@ from torch import fx
 
 from mpnn.aggregate.reductions import SUM
 from mpnn.plan.front import placeholders_of
-from mpnn.plan.homes import Home, args_of, op_name, row_size, shape_of
+from mpnn.plan.homes import Home, args_of, lives_at, op_name, row_size, shape_of
 from mpnn.plan.plan import Plan
 
 
@@ -41,7 +41,7 @@ def _is_number(value: object) -> bool:
 def _row_at_source(node: fx.Node, plan: Plan) -> str | None:
     """The name of an argument that is a row of a matrix at the source, and is read once."""
     once = node.op == "placeholder" and len(node.users) == 1
-    if not once or node.meta["home"] is not Home.SRC or len(shape_of(node)) != 2:
+    if not once or lives_at(node) is not Home.SRC or len(shape_of(node)) != 2:
         return None
     name = dict(zip(placeholders_of(node.graph), plan.names, strict=False)).get(node)
     return name if name and "." not in name else None  # with a dot, it is part of a map that is to be done

@@ -11,20 +11,20 @@ import torch
 from torch import Tensor, fx
 
 from mpnn.plan.homes import (
-    COPIES,
-    POINTWISE,
-    VIEWS,
     Home,
     args_of,
     feature_shape,
     has_rows,
+    is_turned,
     join,
+    lives_at,
     op_name,
-    reduced_dims,
     shape_of,
 )
 from mpnn.plan.ir import Input, Value, view_expand, view_reshape
+from mpnn.plan.operations import COPIES, POINTWISE, VIEWS
 from mpnn.plan.rows import ROWS, NotFusableError
+from mpnn.plan.rowwise import reduced_dims
 
 Shape = tuple[int, ...]
 # Which operands of an operation are truth values; all others are numbers.
@@ -44,7 +44,7 @@ MOST_WEIGHTS = 1 << 16
 
 def input_of(node: fx.Node) -> Input:
     """The kernel's view of a value that is computed before it."""
-    home = node.meta["home"]
+    home = lives_at(node)
     shape = shape_of(node) if home is Home.SHARED else feature_shape(node)
     return Input(home, shape, node.meta["val"].dtype)
 
@@ -68,7 +68,7 @@ class Lowering:
 
     def _lower(self, node: fx.Node) -> Value:
         name = op_name(node)
-        if node.meta["turned"]:
+        if is_turned(node):
             raise NotFusableError(f"{name} has no kernel where edges are not the first dimension")
         if _is_whole(node) and name not in WHOLE:
             raise NotFusableError(f"{name} of whole numbers has no kernel")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from mpnn.plan.homes import Home, args_of, op_name, shape_of
+from mpnn.plan.homes import Home, args_of, lives_at, op_name, shape_of
 from mpnn.plan.rows import ROWS
 from mpnn.plan.typed import typed_linear
 
@@ -34,7 +34,7 @@ def picked(product: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node, bool, bool] | N
     else:
         return None
     whole = shape_of(left)[:2] == (ROWS, 1) and shape_of(index) == (ROWS,) and len(shape_of(table)) == 3
-    if not whole or table.meta["home"] is not Home.SHARED or index.meta["val"].dtype != torch.int64:
+    if not whole or lives_at(table) is not Home.SHARED or index.meta["val"].dtype != torch.int64:
         return None
     return left, table, index, turned, name == "index"
 

@@ -30,10 +30,11 @@ from mpnn.plan.front import (
     reductions_of,
 )
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist, split_linear_maps
-from mpnn.plan.homes import Home, annotate, has_rows, op_name, row_size, shape_of
+from mpnn.plan.homes import Home, has_rows, lives_at, op_name, row_size, shape_of
 from mpnn.plan.ir import Output, Program
 from mpnn.plan.lower import Lowering, input_of
 from mpnn.plan.numbers import type_beside, with_numbers
+from mpnn.plan.residency import find_places
 from mpnn.plan.row_softmax import traceable, weighted
 from mpnn.plan.rows import NotFusableError, Refused, RowsMode
 from mpnn.plan.stems import Inputs, Stems, as_inputs, before_maps
@@ -123,7 +124,7 @@ class Plan:
     @cached_property
     def homes(self) -> list[Home]:
         """Where the rows of each of the core's inputs live."""
-        return [cast(Home, node.meta["home"]) for node in self.hoisted.inputs]
+        return [lives_at(node) for node in self.hoisted.inputs]
 
     @cached_property
     def positions(self) -> list[int]:
@@ -143,7 +144,7 @@ class Plan:
     @cached_property
     def width(self) -> int:
         """How many numbers an edge has in the widest tensor of the core, if there were one row per edge."""
-        lifted = [n for n in self.hoisted.inputs if n.meta["home"] is not Home.SHARED]
+        lifted = [n for n in self.hoisted.inputs if lives_at(n) is not Home.SHARED]
         given = sum(map(row_size, lifted))
         tensors = [n for n in self.core.computed if isinstance(n.meta.get("val"), Tensor) and has_rows(n)]
         return max([given, *map(row_size, tensors)])
@@ -352,8 +353,8 @@ def _decomposed(hoisted: Hoisted, core: Evaluator) -> tuple[Hoisted, dict[fx.Nod
     fakes = [mode.empty(shape, value.dtype, value.device) for shape, value in values]
     module = trace(lambda *t: core(t, dict.fromkeys(Home, mode.rows)), fakes, mode, message=False)
     inputs = placeholders_of(module.graph)
-    homes = {n.name: cast(Home, given.meta["home"]) for n, given in zip(inputs, hoisted.inputs, strict=True)}
-    annotate(module.graph, homes)
+    homes = {n.name: lives_at(given) for n, given in zip(inputs, hoisted.inputs, strict=True)}
+    find_places(module.graph, homes)
     outputs = outputs_of(module.graph)
     operations = [n for n in module.graph.nodes if n.op == "call_function"]
     simple = Hoisted(hoisted.before, inputs, operations, outputs, hoisted.moved)

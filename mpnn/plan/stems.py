@@ -19,7 +19,7 @@ from torch import Tensor, fx
 
 from mpnn.native.products import linear
 from mpnn.plan.hoist import Hoisted, ancestors, evaluator
-from mpnn.plan.homes import Home, args_of, feature_shape, has_rows, op_name, shape_of
+from mpnn.plan.homes import Home, args_of, feature_shape, has_rows, is_turned, lives_at, op_name, shape_of
 from mpnn.plan.rows import ROWS
 
 ALL = slice(None)
@@ -194,13 +194,13 @@ def _parts(node: fx.Node, hoisted: Hoisted) -> _Parts | None:
     if len(args) > 3 or (first and bias is not None) or not all(_is_bias(row, node) for row in first):
         return None
     types = {n.meta["val"].dtype for n in (*first, x, weight, *([] if bias is None else [bias]))}
-    at_one_end = x.meta["home"] in (Home.SRC, Home.DST) and weight.meta["home"] is Home.SHARED
-    if not at_one_end or x.meta["turned"] or shape_of(x)[0] != ROWS or len(types) > 1:
+    at_one_end = lives_at(x) in (Home.SRC, Home.DST) and lives_at(weight) is Home.SHARED
+    if not at_one_end or is_turned(x) or shape_of(x)[0] != ROWS or len(types) > 1:
         return None
     return (x, weight, first[0] if first else bias) if types <= {torch.float32, torch.float64} else None
 
 
 def _is_bias(value: Any, node: fx.Node) -> bool:
     """Whether a value is one number for each channel of a node's rows."""
-    shared = isinstance(value, fx.Node) and value.meta["home"] is Home.SHARED
+    shared = isinstance(value, fx.Node) and lives_at(value) is Home.SHARED
     return shared and len(shape_of(node)) == 2 and shape_of(value) == shape_of(node)[1:]

@@ -17,7 +17,7 @@ from torch import Tensor, fx
 from mpnn.aggregate.aggregators import Aggregator
 from mpnn.aggregate.reduction import Applied, applied, named
 from mpnn.borrowed import FakeTensorMode, OpOverload
-from mpnn.plan.homes import Home, feature_shape, has_rows, shape_of
+from mpnn.plan.homes import Home, feature_shape, has_rows, lives_at, shape_of
 from mpnn.plan.plan import Plan, make_plan
 from mpnn.plan.rows import NotFusableError, Rows, replaced
 
@@ -41,7 +41,7 @@ def plan_to_text(plan: Plan) -> str:
     """
     number = {node: k for k, node in enumerate([*plan.hoisted.inputs, *plan.hoisted.core])}
     inputs = [
-        [n.meta["home"].value, list(_row_shape(n)), _write(n.meta["val"].dtype, number), _is_merged(n)]
+        [lives_at(n).value, list(_row_shape(n)), _write(n.meta["val"].dtype, number), _is_merged(n)]
         for n in plan.hoisted.inputs
     ]
     operations = [
@@ -106,11 +106,11 @@ def _of_this_version(written: Any) -> dict[str, Any]:
 
 
 def _row_shape(node: fx.Node) -> tuple[int, ...]:
-    return shape_of(node) if node.meta["home"] is Home.SHARED else feature_shape(node)
+    return shape_of(node) if lives_at(node) is Home.SHARED else feature_shape(node)
 
 
 def _is_merged(node: fx.Node) -> bool:
-    return node.meta["home"] is not Home.SHARED and has_rows(node) and _row_shape(node) != shape_of(node)[1:]
+    return lives_at(node) is not Home.SHARED and has_rows(node) and _row_shape(node) != shape_of(node)[1:]
 
 
 # Names of functions, and arguments ----------------------------------------------------------------------

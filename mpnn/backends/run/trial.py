@@ -33,7 +33,7 @@ from mpnn.native.compiler import CompilerError, cache_folder
 from mpnn.native.gpu import interprets
 from mpnn.plan.front import home_of, is_count
 from mpnn.plan.hoist import Hoisted
-from mpnn.plan.homes import Home, shape_of
+from mpnn.plan.homes import Home, lives_at, shape_of
 from mpnn.plan.rows import NotFusableError
 from mpnn.step.fields import Argument, Mapped
 from mpnn.step.parameters import TOPOLOGY_NAMES, Residency
@@ -324,4 +324,4 @@ def _operations(hoisted: Hoisted) -> str:
 
 
 def _operation(node: fx.Node) -> str:
-    return f"{node.name} = {node.target}{node.args}{node.kwargs} {shape_of(node)} {node.meta['home'].value}"
+    return f"{node.name} = {node.target}{node.args}{node.kwargs} {shape_of(node)} {lives_at(node).value}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mpnn.backends import point
-from mpnn.plan.homes import POINT
+from mpnn.plan.operations import POINT
 
 
 def test_every_printer_writes_every_operation() -> None:

@@ -19,7 +19,7 @@ from torch_geometric.nn import CGConv
 import mpnn
 from mpnn import Graph, topology
 from mpnn.plan.decompositions import COMPOSITES
-from mpnn.plan.homes import POINT
+from mpnn.plan.operations import POINT
 from tests.compare import assert_same
 from tests.core.running import KERNEL, assert_like_eager, assert_runs
 
