@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 from torch import nn
 
 from mpnn.graph.recent import Recent
-from mpnn.interop.accelerated import KNOWN, Accelerated, Known, subclass
+from mpnn.interop.accelerated import Accelerated, subclass
+from mpnn.interop.layer_state import STATE, LayerState
 from mpnn.interop.pyg_aggregators import translated
 from mpnn.plan.composed import written
 from mpnn.step.parameters import parameters_of
@@ -52,7 +53,7 @@ def accelerate(module: M) -> M:
         if isinstance(layer, Accelerated) or _obstacle(layer):
             continue
         kind = subclass(type(layer), _may_wait(layer))
-        vars(layer)[KNOWN] = Known(recent)
+        vars(layer)[STATE] = LayerState(recent)
         layer.__class__ = kind
     return module
 

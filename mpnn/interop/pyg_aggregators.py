@@ -11,6 +11,8 @@ from mpnn.aggregate import aggregators as aggregate
 from mpnn.aggregate.aggregators import Aggregator
 from mpnn.aggregate.reduction import Applied
 from mpnn.aggregate.reductions import SOFTMAX
+from mpnn.borrowed import MODULES
+from mpnn.step.plain import is_watched
 
 _SAME: dict[str, type[Aggregator]] = {
     "SumAggregation": aggregate.Sum,
@@ -41,6 +43,11 @@ def translated(module: Any) -> Aggregator | None:
         inner = translated(module.aggr)
         return None if inner is None or _multiplies(inner) else _Scaled(module, inner)
     return None
+
+
+def is_watched_inside(module: nn.Module) -> bool:
+    """Whether an aggregator, or one that it consists of, has hooks, which only its own code calls."""
+    return is_watched(module) or any(map(is_watched_inside, filter(None, module.__dict__[MODULES].values())))
 
 
 def _multiplies(aggregator: Aggregator) -> bool:

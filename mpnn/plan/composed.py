@@ -41,6 +41,14 @@ class Composed:
         return self.message(**own, **{name: f(**given[name]) for name, f in self.inner.items()})
 
 
+def with_attributes(module: nn.Module, attributes: Mapping[str, Any]) -> nn.Module:
+    """A copy of a module with some other attributes; it shares the rest, and what it writes stays its own."""
+    copy: nn.Module = object.__new__(type(module))
+    copy.__dict__.update(module.__dict__)
+    copy.__dict__.update(attributes)
+    return copy
+
+
 def written(message: Callable[..., Any]) -> list[str]:
     """The attributes that a message, or a method that it names, writes."""
     pairs = [pair for f in functions_of(message) for pair in written_names(f.__code__)]

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from mpnn.plan.capture import Path
+from mpnn.plan.composed import with_attributes
 from mpnn.plan.functions import all_names
 
 MOST_ALIKE = 16  # plans that differ in numbers alone
@@ -85,11 +86,11 @@ def with_numbers(
     for root, name in numbers:
         given.setdefault(root, {})[name] = numbers[root, name]
     if "aggregator" in given:
-        aggregator = _with_attributes(aggregator, given["aggregator"])
+        aggregator = with_attributes(aggregator, given["aggregator"])
     owner, plain = getattr(function, "__self__", None), getattr(function, "__func__", function)
     if "self" in given:
         assert isinstance(owner, nn.Module)
-        owner = _with_attributes(owner, given["self"])
+        owner = with_attributes(owner, given["self"])
     if "closure" in given or "global" in given:
         cells = [
             CellType(given.get("closure", {}).get(str(k), cell.cell_contents))
@@ -102,13 +103,6 @@ def with_numbers(
         made.__kwdefaults__ = plain.__kwdefaults__
         plain = made
     return plain if owner is None else MethodType(plain, owner), aggregator
-
-
-def _with_attributes(module: nn.Module, attributes: Mapping[str, Any]) -> nn.Module:
-    copy: nn.Module = object.__new__(type(module))
-    copy.__dict__.update(module.__dict__)
-    copy.__dict__.update(attributes)
-    return copy
 
 
 def type_beside(tensors: Sequence[torch.Tensor]) -> torch.dtype | None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
-from mpnn.plan.composed import Composed
+from mpnn.plan.composed import Composed, with_attributes
 from mpnn.plan.functions import functions_of, global_names
 from mpnn.plan.homes import args_of, emit, op_name, shape_of
 from mpnn.plan.rows import ROWS, NotFusableError, Shape
@@ -97,8 +97,7 @@ def traceable(function: Callable[..., Any], arguments: Sequence[tuple[str, Tenso
 
 
 def _stand_in(owner: nn.Module, functions: Iterable[Callable[..., Any]], softmax: Any) -> nn.Module:
-    copy: nn.Module = object.__new__(type(owner))
-    copy.__dict__.update(owner.__dict__)
+    copy = with_attributes(owner, {})
     for function in functions:
         for plain in functions_of(function):
             name: str = plain.__name__
