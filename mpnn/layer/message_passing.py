@@ -63,7 +63,7 @@ class MessagePassing(nn.Module):
         super().__init__()
         if flow not in FLOWS:
             raise ValueError(f"flow is {flow!r}, but must be one of {', '.join(FLOWS)}.")
-        # As in PyG a description; the module itself stands once in the state_dict, as `aggr_module`.
+        # As in PyG, a description of the aggregator; the module is in the state_dict once, as `aggr_module`.
         self.aggr = [str(a) for a in aggr] if isinstance(aggr, list | tuple) else aggr and str(aggr)
         self.aggr_module = resolve(aggr, **(aggr_kwargs or {}))
         self.flow = flow
@@ -84,17 +84,17 @@ class MessagePassing(nn.Module):
     def aggregate(
         self, inputs: Any, index: Tensor, ptr: Tensor | None = None, dim_size: int | None = None
     ) -> Tensor:
-        """What a node makes of its messages: by default what `aggr` says."""
+        """The aggregate of a node's messages: by default that of `aggr`."""
         if self.aggr_module is None:
             raise ValueError(f"{type(self).__name__} was built with aggr=None and defines no aggregate().")
         return apply(self.aggr_module, inputs, index, ptr, dim_size, self.node_dim)
 
     def update(self, inputs: Tensor) -> Any:
-        """What a node becomes: by default the aggregate."""
+        """The new value of a node: by default the aggregate."""
         return inputs
 
     def edge_update(self) -> Any:
-        """What an edge becomes, computed by `edge_updater` from the same kinds of fields as a message."""
+        """The new value of an edge; `edge_updater` gives it the same kinds of fields as a message."""
         raise NotImplementedError(f"{type(self).__name__} defines no edge_update().")
 
     # How it is done -----------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ class _Function(MessagePassing):
 
     def __init__(self, function: Callable[..., Any], aggr: Aggr, node_dim: int) -> None:
         super().__init__(aggr, node_dim=node_dim)
-        # Past the module's own bookkeeping, which would make a module that is a message a child instead.
+        # Not by assignment: `nn.Module` would register a message that is a module as a child.
         self.__dict__["message"] = function
 
 

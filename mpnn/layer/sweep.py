@@ -38,7 +38,7 @@ def as_step(
 
 
 def _aggregator(layer: MessagePassing) -> nn.Module | None:
-    # An `aggregate` of its own is no sum.
+    # An `aggregate` that the layer overrides need not be a sum.
     return layer.aggr_module if type(layer).aggregate is MessagePassing.aggregate else None
 
 
@@ -57,7 +57,7 @@ class Sweeper:
         graph: with one set of nodes.
         names: of the state, in the order in which `update` returns it.
         fields: what the layer asks for besides.
-        schedule: which nodes are updated when; how often is the caller's matter.
+        schedule: which nodes are updated when; the caller decides how often.
         nothing: what nodes without edges have received where there is no state before the sweep.
 
     Raises:

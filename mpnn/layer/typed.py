@@ -23,12 +23,12 @@ from mpnn.native.reach import is_single, only_autograd_follows
 from mpnn.native.row_blocks import rows_at_a_time
 from mpnn.plan.typed import grouped_linear
 
-MANY = 1 << 22  # numbers, 16 MB of float32: if one message for each edge had as many, few are there at once
+# Numbers, 16 MB of float32: messages that together are larger are computed for some receivers at a time.
+MANY = 1 << 22
 PAIRS_AT_ONCE = 1 << 13
 SENDERS_AT_ONCE = 1 << 14
-WITHOUT_A_LOOK = (
-    1 << 26
-)  # numbers, 256 MB of float32, that all pairs may receive on a GPU before the host looks which do
+# Numbers, 256 MB of float32, that all pairs may receive on a GPU before the host looks which do.
+WITHOUT_A_LOOK = 1 << 26
 
 
 class Relations(NamedTuple):
@@ -43,7 +43,7 @@ class Relations(NamedTuple):
 
     @classmethod
     def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool, table: bool) -> Relations:
-        """Those of a graph, whose edges carry messages forward or backward, maybe from a table."""
+        """The relations of a graph; messages go forward or backward along its edges, maybe from a table."""
         (senders, receivers), (num_senders, num_receivers) = _by_direction(graph, forward)
         (type_of_pair, of_pair), pair_of_edge = distinct_rows((types, receivers), (num_types, num_receivers))
         counts = torch.bincount(type_of_pair, minlength=num_types).tolist()
@@ -86,7 +86,7 @@ class AllPairs(NamedTuple):
 
     @classmethod
     def of(cls, graph: Graph, types: Tensor, num_types: int, forward: bool, table: bool) -> AllPairs:
-        """Those of a graph, whose edges carry messages forward or backward, maybe from a table."""
+        """The relations of a graph; messages go forward or backward along its edges, maybe from a table."""
         (senders, receivers), (num_senders, num_receivers) = _by_direction(graph, forward)
         pair_of_edge, num_pairs = receivers * num_types + types, num_receivers * num_types
         if table:
@@ -109,7 +109,7 @@ class AllPairs(NamedTuple):
 
 
 def _by_direction(graph: Graph, forward: bool) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
-    """Who sends and who receives, `[num_edges]` each, and of how many."""
+    """The sender and the receiver of each edge, `[num_edges]` each, and how many of both there are."""
     ends, size = (graph.src, graph.dst), graph.size
     return (ends, size) if forward else (ends[::-1], size[::-1])
 
@@ -188,7 +188,7 @@ class TypedEdges:
         return self.graph.memo(key, lambda: kind.of(*given, table))
 
     def _are_all_pairs(self, channels: int) -> bool:
-        """Whether not to look which pairs an edge enters: that takes time for one step only, but no room."""
+        """Whether to keep all pairs: to find those that an edge enters takes time once, and saves memory."""
         if torch.compiler.is_compiling() or self.everywhere:
             return True
         if self.graph.device.type == "cpu" or not self.graph.is_fleeting:
@@ -322,7 +322,7 @@ class _AddInParts(torch.autograd.Function):
 
 
 def _pieces(part: Part) -> Iterator[tuple[int, slice]]:
-    """Pairs of one relation each, as many as a cache holds, with the number of the relation."""
+    """Ranges of pairs of one relation that fit into a cache, each with the number of its relation."""
     for k, (end, count) in enumerate(zip(accumulate(part.counts), part.counts, strict=True)):
         for start in range(end - count, end, PAIRS_AT_ONCE):
             yield k, slice(start, min(start + PAIRS_AT_ONCE, end))

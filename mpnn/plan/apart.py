@@ -14,8 +14,8 @@ from mpnn.borrowed import DISPATCHED, function_modes, with_dispatch, without_fun
 def apart() -> Iterator[None]:
     """Run the block as if it stood alone: no tracer sees it, and gradients may be asked for in it.
 
-    While PyTorch traces a function, modes see every operation; inside an operation nothing is differentiated.
-    A plan is made, and its way back derived, apart from both.
+    While PyTorch traces a function, its modes see every operation; inside an operation it differentiates
+    nothing. Neither may hold while a plan is made or its gradient derived.
     """
     with ExitStack() as stack:
         for _ in range(function_modes()):

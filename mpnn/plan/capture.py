@@ -36,9 +36,9 @@ _SCALARS = frozenset(SCALARS)
 PLAIN = (*SCALARS, complex, bytes, Enum, torch.dtype, torch.device, type, ModuleType, Reduction)
 Path = tuple[str, ...]
 
-# What every module keeps for itself, and no message looks at.
+# Attributes that `nn.Module` itself needs, and no message reads.
 _INTERNAL = frozenset(nn.Module().__dict__) - {"training"}
-# What of an aggregator its `split` reads; most are what their class says.
+# The attributes that an aggregator's `split` reads; of most classes it reads none.
 _OPTIONS: dict[type[nn.Module], tuple[str, ...]] = {
     **dict.fromkeys([Sum, Mean, Max, Min, Mul, LogSumExp, Var, Std], ()),
     Softmax: ("t", "semi_grad"),
@@ -141,7 +141,7 @@ def _of_function(function: Callable[..., Any], depth: int = 0, may_write: bool =
                 value = own.get(name, _MISSING)
                 kind = type(value)
                 parts.append((kind, value) if kind in _SCALARS else _of_attribute(owner, name, depth))
-            if not reads.methods.isdisjoint(own):  # a layer may have its own instead
+            if not reads.methods.isdisjoint(own):  # the layer has an attribute in the place of a method
                 own_methods = [name for name in own if name in reads.methods]
                 parts += [(name, _of_attribute(owner, name, depth)) for name in own_methods]
     parts += [_of_value(namespace.get(name), depth) for namespace, name in reads.globals]
@@ -227,20 +227,20 @@ def find(tensor: Tensor, function: Callable[..., Any], aggregator: nn.Module) ->
 
 
 def same_tensor(paths: Sequence[Path], function: Callable[..., Any], aggregator: nn.Module) -> bool:
-    """Whether several paths, like those of a weight that is used under two names, still end at one tensor."""
+    """Whether several paths still end at one tensor, as a weight has two paths if it has two names."""
     first, *others = [fetch(path, function, aggregator) for path in paths]
     return all(tensor is first or _same_memory(tensor, first) for tensor in others)
 
 
 def _same_memory(a: Tensor, b: Tensor) -> bool:
-    if is_lazy(a) or is_lazy(b):  # without a shape as yet, or memory
+    if is_lazy(a) or is_lazy(b):  # it has no shape yet, and no memory
         return False
     same = a.shape == b.shape and a.stride() == b.stride() and a.dtype == b.dtype
     return same and a.numel() > 0 and a.device == b.device and a.data_ptr() == b.data_ptr()
 
 
 def fetch(path: Path, function: Callable[..., Any], aggregator: nn.Module) -> Tensor:
-    """The tensor at a path now."""
+    """The tensor that is at a path now."""
     root, *rest = path
     plain: Any = getattr(function, "__func__", function)
     value: Any

@@ -1,4 +1,4 @@
-"""What holds of every trace, checked after each pass over it where faults are to be raised.
+"""What holds of every trace: with `MPNN_STRICT=1` it is checked after each pass.
 
 A pass that leaves a wrong shape, a value without a home or a size where a number belongs is found where it
 happens, not by the numbers of a kernel three passes later.
@@ -17,20 +17,20 @@ from mpnn.strict import is_strict
 
 
 class TraceError(AssertionError):
-    """A pass left a trace that is none; the text says which pass, and what is wrong."""
+    """A pass left a trace that is not valid; the text says which pass, and what is wrong."""
 
 
 def check(graph: fx.Graph, mode: RowsMode, after: str, *, homes: bool = False) -> None:
-    """Raise if a trace is not what every pass may count on, where faults are to be raised.
+    """With `MPNN_STRICT=1`, raise if a trace is not what every pass expects.
 
     Args:
         graph: the operations.
-        mode: whose stand-ins the trace was made on.
-        after: the pass that it comes from.
+        mode: the mode whose stand-ins the trace was made with.
+        after: the name of the last pass.
         homes: whether every value has a home by now.
 
     Raises:
-        TraceError: it is not.
+        TraceError: the trace is not valid.
     """
     if not is_strict():
         return
@@ -69,7 +69,7 @@ def _fault(node: fx.Node, mode: RowsMode, homes: bool) -> str:
 
 
 def _other_value(node: fx.Node, mode: RowsMode) -> str:
-    """How an operation's value differs from what it gives now."""
+    """How the value that the trace keeps differs from what the operation gives now."""
     target: Any = node.target
     args, kwargs = fx.node.map_arg(mode.symbolic((node.args, node.kwargs)), lambda n: n.meta["val"])
     with torch.no_grad(), mode:

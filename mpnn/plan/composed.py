@@ -13,8 +13,8 @@ from mpnn.plan.functions import functions_of, written_names
 class Composed:
     """`message(..., name=inner(...))`: methods of one layer, traced as one function.
 
-    Called with the message's own arguments by their names, and with those of an inner function by
-    `name.argument`. Whoever makes one sees to the attributes of the layer that its methods write.
+    It is called with the message's own arguments by their names, and with those of an inner function by
+    `name.argument`. The caller handles the attributes of the layer that the methods write.
     """
 
     def __init__(self, message: Callable[..., Any], inner: Mapping[str, Callable[..., Any]]) -> None:
@@ -28,11 +28,11 @@ class Composed:
         return [*self.inner.values(), self.message]
 
     def rebound(self, change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Composed:
-        """The same of changed functions."""
+        """The same composition of other functions: `change` of each."""
         return Composed(change(self.message), {name: change(f) for name, f in self.inner.items()})
 
     def __call__(self, **arguments: Any) -> Any:
-        """The message."""
+        """Call the inner functions, then the message with their results."""
         given: dict[str, dict[str, Any]] = {name: {} for name in self.inner}
         own: dict[str, Any] = {}
         for key, value in arguments.items():

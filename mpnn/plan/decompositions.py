@@ -1,8 +1,8 @@
 """What a message may be written with, in terms of the few operations that every kernel printer knows.
 
-Such terms are for kernels, not for derivatives: that of `where(x > 0, x, expm1(x))` is 0 times infinity at
-x = 100, where that of `elu` is 1. So functions with a derivative of their own stay whole in the trace of a
-message (`COMPOSITES`); they become other operations when a kernel is made of it, and of its derivative.
+Such terms are for kernels, not for derivatives: the derivative of `where(x > 0, x, expm1(x))` at x = 100 is
+0 times infinity, that of `elu` is 1. So a function stays one operation in the trace of a message if PyTorch
+has a formula of its derivative (`COMPOSITES`). Both are decomposed when a kernel is made.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PYTORCHS = [
 ]  # fmt: skip
 
 
-# By how they keep rows apart: element by element, and along dimensions that are their second argument.
+# Element by element; and along dimensions, which are the second argument.
 ELEMENTWISE = frozenset([
     "elu", "celu", "selu", "silu", "gelu", "mish", "softplus", "leaky_relu", "_prelu_kernel", "relu6",
     "hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink", "threshold", "log_sigmoid_forward",
@@ -64,8 +64,8 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     """For each operation of ATen that is made of others, the function that makes it of them."""
     table: dict[Any, Callable[..., Any]] = dict(core_aten_decompositions())
     table.update(get_decompositions(_PYTORCHS))
-    # A part of a larger tensor says more than zeros that are written into; the gradient of a norm at 0 is 0,
-    # that of the root of a sum not a number; an alias lets the gradient pass that `detach` stops.
+    # These stay: the gradient of a part of a tensor would become writes into zeros; that of a norm at 0 is 0,
+    # but that of the root of a sum is NaN; `detach` would become an alias, which lets the gradient pass.
     for kept in (aten.slice_backward, aten.select_backward, aten.linalg_vector_norm, aten.detach):
         table.pop(kept.default, None)
     return table | _OURS
@@ -106,12 +106,12 @@ def _prod(x: Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype | No
 
 
 def _is_rows(size: Any) -> bool:
-    """Whether a size is that of the rows, of which no number is known in a trace."""
+    """Whether a size is the number of rows, which a trace does not know."""
     return isinstance(size, torch.SymInt)
 
 
 def _repeat(x: Tensor, repeats: Sequence[int]) -> Any:
-    """Copies along features; along rows there is one, or the rows would be mixed."""
+    """Copies along features; a copy along rows would mix them."""
     x = x.reshape((1,) * (len(repeats) - x.dim()) + tuple(x.shape))
     for dim, times in enumerate(repeats):
         length = x.size(dim)
@@ -191,7 +191,7 @@ def _slice_scatter(
     x: Tensor, source: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Any:
     if start in (None, 0) and end in (None, sys.maxsize) and step == 1:
-        return source.expand(x.shape)  # as in x[:, k] = y of the rows, however many there are
+        return source.expand(x.shape)  # as in x[:, k] = y, for any number of rows
     length = x.size(dim)
     if any(map(_is_rows, (length, start, end))):
         return NotImplemented
@@ -212,7 +212,7 @@ def _slice_scatter(
 
 
 def _index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Any:
-    """One number wherever a mask says so."""
+    """`x[mask] = number`; no other assignment by index has a decomposition here."""
     mask = indices[0]
     if accumulate or len(indices) != 1 or mask is None or values.numel() != 1:
         return NotImplemented
@@ -224,7 +224,7 @@ def _shrink_backward(gradient: Tensor, x: Tensor, threshold: float) -> Tensor:
 
 
 def _smooth_l1_backward(gradient: Tensor, x: Tensor, y: Tensor, reduction: int, beta: float) -> Any:
-    """Of each loss by itself; of no number where the difference is none."""
+    """Without a reduction of the losses; where the difference is NaN, so is the gradient."""
     if reduction != 0:
         return NotImplemented
     difference = x - y
@@ -239,12 +239,12 @@ def _soft_margin_backward(gradient: Tensor, x: Tensor, y: Tensor, reduction: int
 
 
 def _logit_backward(gradient: Tensor, x: Tensor, eps: float | None = None) -> Tensor:
-    """Infinity at -0, too."""
+    """As PyTorch's, infinite at -0 too."""
     low, beyond = (0.0, torch.nan) if eps is None else (eps, 0.0)
     return torch.where((x < low) | (x > 1 - low), beyond, gradient / (x * (1 - x)).abs())
 
 
-# Of operations that PyTorch does for a known number of rows only; none returns a part of what it is given.
+# Operations that PyTorch traces for a known number of rows only. None returns a view of an argument.
 FRESH: dict[Any, Callable[..., Any]] = {
     aten.softshrink_backward.default: _shrink_backward,
     aten.hardshrink_backward.default: _shrink_backward,

@@ -1,7 +1,7 @@
 """Dropout inside a message, by counter: the mask follows from (seed, edge, lane) and is never stored.
 
-The backward pass computes the same mask again, on whichever end of the edge it runs, and so does any number
-of threads. The seed of a call is drawn from PyTorch's generator, which `torch.manual_seed` sets.
+The backward pass computes the same mask again, over edges that enter a node or leave it, on any number of
+threads. The seed of a call is drawn from PyTorch's generator, which `torch.manual_seed` sets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from mpnn.borrowed import TorchFunctionMode
 
-Seed = int | Tensor  # a tensor of one whole number, where the device draws it and keeps it
+Seed = int | Tensor  # a tensor of one whole number if the device draws it, which keeps it
 _drawn: ContextVar[tuple[Seed, Tensor | None]] = ContextVar("mpnn_dropout")
 
 MASK = 0xFFFFFFFF
@@ -37,7 +37,7 @@ def seeded(seed: Seed, edges: Tensor | None = None) -> Iterator[None]:
 def draw_seed(device: torch.device) -> Seed:
     """A new seed from PyTorch's generator of a device.
 
-    On a GPU it stays there: the host does not wait for it, and each replay of a CUDA graph draws its own.
+    On a GPU the seed stays there: the host does not wait, and each replay of a CUDA graph draws another.
     """
     drawn = torch.randint(2**31, (), device=device)
     return int(drawn.item()) if device.type == "cpu" else drawn
@@ -69,7 +69,7 @@ kept.register_autograd(_no_gradient)
 
 
 def threshold(p: float) -> int:
-    """The numbers below it, of the 2^32 that can be drawn, are dropped."""
+    """Of the 2^32 numbers that can be drawn, those below the threshold mean that an entry is dropped."""
     return min(int(p * 2**32), 2**32)
 
 
@@ -81,7 +81,7 @@ def _mix(x: Tensor) -> Tensor:
 
 
 class CountedDropout(TorchFunctionMode):
-    """While a message is traced, its dropout is the one above."""
+    """While a message is traced, `kept` takes the place of PyTorch's dropout."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,14 +102,14 @@ class CountedDropout(TorchFunctionMode):
             return x
         self._streams += 1
         like = x.detach()
-        if func in CHANNELS:  # one draw for all that follows a channel
+        if func in CHANNELS:  # one draw for all entries of a channel
             for dim in range(2 - alone, x.dim()):
                 like = like.narrow(dim, 0, 1)
         mask = kept(like, p, self._streams * 0x68E31DA4 & 0x7FFFFFFF)
         return x.mul_(mask) if inplace else x * mask
 
 
-# How many dimensions an input has whose rows hold channels: [rows, channels, ...].
+# The rank of an input `[rows, channels, ...]`, for functions that drop whole channels.
 CHANNELS: dict[Callable[..., Any], int] = {F.dropout1d: 3, F.dropout2d: 4, F.dropout3d: 5}
 
 

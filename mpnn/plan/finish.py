@@ -1,16 +1,15 @@
 """What a node becomes, read as a trace: a step's `update`, and what the aggregator makes of its reductions.
 
-Four passes go over it, for a layer of this package or of a user alike. In words, with r for what was
-received:
+Four passes go over the trace of any layer. With r for what a node received:
 
 - `map_first`: W Σ_j s_ij x_j = Σ_j s_ij (W x_j). Where W narrows, x is mapped before it is gathered.
 - `count_itself`: x_i + Σ_j x_j is a sum over the graph with a loop at every node, which saves a pass over x.
-- `into_own_map`: what does not depend on r comes first, so that its gradient comes last, when those of the
-  messages are no longer in memory; if it is a linear map, r is added in place to what the map gave.
-- `in_blocks`: where something wider is made of the reductions on the way, it is made a block of rows at a
-  time, and again for the way back.
+- `into_own_map`: what does not depend on r comes first. So its gradient comes last, when those of the
+  messages are no longer in memory. If it is a linear map, r is added in place to the result of the map.
+- `in_blocks`: a tensor that is wider than the reductions and the result is made a block of rows at a time,
+  and made again in the backward pass.
 
-A step whose `update` has none of these is left to PyTorch as it is written.
+If no pass finds anything, PyTorch calls `update` as it is written.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class Finish:
 
 @dataclass(frozen=True)
 class Others:
-    """What `update` gets besides what was received."""
+    """The arguments of `update` besides what a node received."""
 
     names: tuple[str, ...]
     placed: tuple[Placed, ...]
@@ -106,7 +105,7 @@ def others_of(step: Step) -> Others:
         if type(value) in (Tensor, nn.Parameter):
             by_row = value.dim() > 0 and value.size(0) == step.fields.graph.num_dst
             names.append(name)
-            # Not the function's own, as what lies at an end is: it may not write into it.
+            # A message may write into its copies of the nodes' rows, `update` not into this tensor.
             placed.append((Home.EDGE if by_row else Home.SHARED, value))
         elif isinstance(value, SCALARS):
             fixed[name] = value
@@ -116,7 +115,7 @@ def others_of(step: Step) -> Others:
 
 
 def read_finish(step: Step, plan: Plan, autocast: torch.dtype | None = None) -> Finish | None:
-    """Trace what comes after a step's reductions, and let the passes go over it; None if they find nothing.
+    """Trace what comes after a step's reductions, and run the passes; None if they find nothing.
 
     Raises:
         NotFusableError: it cannot be traced.
@@ -137,7 +136,7 @@ def read_finish(step: Step, plan: Plan, autocast: torch.dtype | None = None) -> 
 
 
 class _Trace:
-    """What comes after a step's reductions, while the passes go over it."""
+    """What comes after a step's reductions, while the passes rewrite it."""
 
     def __init__(self, step: Step, plan: Plan, autocast: torch.dtype | None) -> None:
         self.plan, self.others = plan, others_of(step)
@@ -169,11 +168,11 @@ class _Trace:
         self.reduced = placeholders_of(self.graph)[: len(distinct)]
         given = placeholders_of(self.graph)[num_given:]
         self.fields = dict(zip(given, others.names, strict=False))
-        self.special: list[fx.Node] = []  # early values that a caller asks for
+        self.special: list[fx.Node] = []  # early values that the caller takes from `early`
 
     @property
     def late(self) -> set[fx.Node]:
-        """The operations that depend on the reductions, as far as the result does on them."""
+        """The operations between the reductions and the result."""
         late: set[fx.Node] = set(self.reduced)
         for node in self.graph.nodes:
             if node.op == "call_function" and not late.isdisjoint(node.all_input_nodes):
@@ -183,7 +182,7 @@ class _Trace:
     # W Σ_j s_ij x_j = Σ_j s_ij (W x_j)
 
     def map_first(self) -> tuple[str, fx.Node] | None:
-        """Take a map that narrows what was received out of the trace: its argument, and its weight."""
+        """Remove a linear map that narrows the received sum; return the message's argument and the weight."""
         argument = linear_in(self.plan) if self.merged else None
         received = self.reduced[0]
         if argument is None or len(received.users) != 1:
@@ -232,14 +231,14 @@ class _Trace:
         return argument, node, self.fields[own[0]], weights[0] if weights else None
 
     def leave_out(self, name: str) -> None:
-        """Let what was received stand for a node of this trace."""
+        """Replace a node of this trace by what was received."""
         (node,) = (n for n in self.graph.nodes if n.name == name)
         node.replace_all_uses_with(self.reduced[0])
 
     # W x_i + r, the map first
 
     def into_own_map(self) -> None:
-        """Add in place to a linear map of what a node has itself, which is done before the messages."""
+        """Compute a linear map of the node's own features first, and add in place to its result."""
         late, received = self.late, {*self.reduced}
         for node in list(self.graph.nodes):
             if node not in late or op_name(node) != "add" or len(node.args) != 2 or node.kwargs:
@@ -271,7 +270,7 @@ class _Trace:
     # What is left
 
     def place_of(self, node: fx.Node) -> int:
-        """Where an early value stands among those."""
+        """The position of an early value in `early`."""
         return self._early.index(node)
 
     @property
@@ -307,9 +306,9 @@ class _Trace:
         )
 
     def _widens(self, early: Sequence[fx.Node], late: set[fx.Node]) -> bool:
-        """Whether something wider than all that is read is made on the way, and cheap to make again.
+        """Whether a value is wider than all arguments together, and cheap to make again.
 
-        What writes into an early value cannot be made again.
+        A result of an operation that writes into an early value cannot be made again.
         """
         if any(n.target in IN_PLACE for n in late):
             return False
@@ -319,7 +318,7 @@ class _Trace:
 
 
 def _factors(node: Any, fields: Collection[fx.Node]) -> list[fx.Node]:
-    """The factors of a product, but for ones; nothing if one of them is another number."""
+    """The factors of a product without those that are 1; [] if one is another number."""
     if not isinstance(node, fx.Node) or node in fields or op_name(node) != "mul":
         return [node] if isinstance(node, fx.Node) else []
     parts = [a for a in node.args if not (isinstance(a, int | float) and a == 1)]
@@ -336,17 +335,17 @@ def _is_own_map(own: Any, node: fx.Node) -> bool:
 
 
 def _before(node: fx.Node, value: fx.Node) -> bool:
-    """Whether a value is there when a node is computed."""
+    """Whether a value is computed before a node."""
     return value.op != "call_function" or value in ancestors([node])
 
 
 def add_in_place(own: Tensor, more: Tensor) -> Tensor:
-    """Own + more, in the memory of own, which is a result that only this sum reads."""
+    """`own + more` in the memory of `own`, which nothing else reads."""
     return own.add_(more)
 
 
 def add_product(own: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """Own + x @ weight, in the memory of own, which is a result that only this sum reads."""
+    """`own + x @ weight` in the memory of `own`, which nothing else reads."""
     return added(own, x, weight, into=True)
 
 

@@ -1,8 +1,8 @@
 """The front end: a message becomes a trace, on which plans, dense rules and recurrent cells are built.
 
 Three questions are answered here and nowhere else: what a step depends on besides the numbers in its tensors
-(`key_of`), which tensors a function reached by itself (`Captured`), and where each value of its trace lives
-(`Traced`, whose nodes have a home).
+(`key_of`), which tensors a function reads besides its arguments (`Captured`), and where each value of its
+trace lives (`Traced`, whose nodes have a home).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Placed = tuple[Home, Tensor]  # a tensor and where its rows live
 
 @dataclass(frozen=True)
 class Captured:
-    """The tensors that a function reached by itself: where they are found again, and their forms."""
+    """The tensors that a function reads besides its arguments: their paths, and their forms."""
 
     each: tuple[tuple[Path, torch.Size, torch.dtype], ...]
     aliases: tuple[tuple[Path, ...], ...]  # paths that led to one tensor, and still must
@@ -127,7 +127,7 @@ def read_function(
     Args:
         function: takes tensors, returns a flat list of them.
         examples: for each argument a tensor of its form, and where its rows live.
-        reaches: the user's function that is called in it, which may reach tensors by itself.
+        reaches: the user's function that is called in it, which may read other tensors.
         aggregator: the module that is called in it, which may hold some.
         autocast: the type of the `torch.autocast` that the function is called in, which itself is off here.
 
@@ -137,7 +137,7 @@ def read_function(
     mode = RowsMode()
     inputs = [mode.like(tensor, home is not Home.SHARED) for home, tensor in examples]
     with _casting(autocast, inputs):
-        # What lives at a node is lifted to the edges, a copy that is the function's own.
+        # A tensor of nodes is lifted to the edges: the function gets a copy, and may write into it.
         copies = [home in (Home.SRC, Home.DST) for home, _ in examples]
         module = trace(function, inputs, mode, composites=True, copies=copies)
     check(module.graph, mode, "tracing")
@@ -148,14 +148,14 @@ def read_function(
 
 
 def _casting(autocast: torch.dtype | None, inputs: Sequence[Tensor]) -> AbstractContextManager[Any]:
-    """Let a trace have the casts that `torch.autocast` makes, and the cache of casts nothing of the trace."""
+    """Trace the casts that `torch.autocast` makes, and keep the trace out of its cache of casts."""
     if autocast is None:
         return nullcontext()
     return torch.autocast(inputs[0].device.type, autocast, cache_enabled=False)
 
 
 def _lift_captured(module: fx.GraphModule, function: Callable[..., Any], aggregator: nn.Module) -> Captured:
-    """Turn the tensors that the function reached by itself into inputs of the trace."""
+    """Turn the tensors that the function reads besides its arguments into inputs of the trace."""
     graph = module.graph
     captured: list[tuple[Path, torch.Size, torch.dtype]] = []
     aliases: list[tuple[Path, ...]] = []
@@ -191,7 +191,7 @@ def _lift_captured(module: fx.GraphModule, function: Callable[..., Any], aggrega
 
 @dataclass(frozen=True)
 class Arguments:
-    """The arguments of a message: tensors and where their rows live, and what is no tensor."""
+    """The arguments of a message: tensors and where their rows live, and the others."""
 
     names: tuple[str, ...]
     placed: tuple[Placed, ...]
@@ -217,7 +217,7 @@ def home_of(residency: Residency, value: Tensor, num_edges: int) -> Home:
 def arguments_of(step: Step) -> Arguments:
     """What the message of a step gets.
 
-    The types of a regular topology's edges, which its kernel knows without a tensor, are one without entries.
+    A kernel knows the edge types of a regular topology: an empty tensor stands for them.
     """
     num_edges = step.fields.graph.num_edges
     names: list[str] = []
@@ -242,11 +242,11 @@ def arguments_of(step: Step) -> Arguments:
 
 
 def key_of(step: Step, *, types_known: bool = False) -> Hashable:
-    """What two steps share if one trace serves both: all but the numbers of nodes and edges, and in tensors.
+    """Two steps with this key in common share one trace, whatever their tensors hold and graphs of any size.
 
     Args:
         step: what is to be computed.
-        types_known: whether the types of a regular topology's edges need no tensor.
+        types_known: whether a kernel knows the edge types of a regular topology.
 
     Raises:
         NotFusableError: an argument, or what the message reads besides, cannot be compared.
@@ -281,7 +281,7 @@ def key_of(step: Step, *, types_known: bool = False) -> Hashable:
 
 
 def _answers(value: Tensor) -> bool:
-    """Whether a tensor is of a kind of its own, which may have no data."""
+    """Whether a tensor's class handles operations itself, and so may have no data."""
     return type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__
 
 
@@ -291,6 +291,6 @@ def is_count(step: Step, name: str, value: Any) -> bool:
 
 
 def reductions_of(aggregator: Aggregator, messages: Any) -> list[Applied]:
-    """What a kernel reduces for an aggregator: in one where that does all of it, as a mean's divides, too."""
+    """The reductions that a kernel makes for an aggregator; a mean's division is part of one."""
     parts, whole = aggregator.split(messages), aggregator.in_one
     return parts if whole is None else [whole(*parts[0].tensors)]

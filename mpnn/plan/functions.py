@@ -1,4 +1,4 @@
-"""What the code of a function names, and which functions of its class stand behind it."""
+"""The names in the code of a function, and the methods of its class that it calls by them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _visited(names: dict[str, None]) -> Iterator[str]:
 
 
 def all_names(code: CodeType) -> Iterator[str]:
-    """Every name in a function's code that is no local variable."""
+    """Every name in a function's code that is not a local variable."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):

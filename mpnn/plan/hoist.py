@@ -43,8 +43,8 @@ aten = torch.ops.aten
 def split_linear_maps(graph: fx.Graph, homes: dict[str, Home]) -> None:
     """Rewrite W(a ± b) as Wa ± Wb and W[a; b] as W₁a + W₂b where a and b have different homes.
 
-    What is then multiplied with several matrices is multiplied with their sum: W₁a + W₂(b - a) is
-    (W₁ - W₂)a + W₂b. A map of a map on the edges becomes one.
+    A value that several matrices multiply is then multiplied with their sum: W₁a + W₂(b - a) is
+    (W₁ - W₂)a + W₂b. A map of a map on the edges becomes one map.
     """
     find_places(graph, homes)
     for node in list(graph.nodes):
@@ -114,7 +114,7 @@ def _terms(graph: fx.Graph, value: fx.Node, sign: int = 1) -> list[_Term]:
 
 
 def _same_type(graph: fx.Graph, dtype: torch.dtype, part: fx.Node) -> fx.Node:
-    """One summand or part in the type to which the whole is converted."""
+    """One summand or part, converted as the whole was."""
     return emit(graph, aten._to_copy.default, part, dtype=dtype)
 
 
@@ -157,7 +157,7 @@ def _weight(graph: fx.Graph, terms: Sequence[_Term], weight: fx.Node) -> fx.Node
 
 
 def _is_map(value: fx.Node, weight: fx.Node) -> bool:
-    """Whether a value is itself a linear map per edge, which another, W₂(W₁e) = (W₂W₁)e, can take in."""
+    """Whether a value is a linear map W₁e per edge, and W₂(W₁e) = (W₂W₁)e saves work."""
     if value.op != "call_function" or op_name(value) not in ("mm", "addmm") or value.kwargs:
         return False
     *_, left, first = args_of(value)
@@ -205,13 +205,13 @@ def hoist(
 
     `extra` are shared values that `before` must give besides what the core needs. Without `scaling`, the
     product of a node's row with one number stays per edge: that is cheaper than a tensor of such products.
-    What is in `again` stays per edge as well: another kernel did so, and the same bits are to come out. So
-    does, where PyTorch differentiates `before`, what has infinite slopes: see `_is_steep`.
+    The operations in `again` stay per edge as well: another kernel computed them there, and the same bits
+    must come out. If PyTorch differentiates `before`, operations with infinite slopes stay too: `_is_steep`.
 
     Raises:
         NotFusableError: a value is in `extra` and in `again`.
     """
-    # Of what is shared a kernel only ever looks at parts, or turns them, which changes no bit.
+    # A kernel does no more with a shared value than select or transpose, which changes no bit.
     again = {n for n in again if lives_at(n) is not Home.SHARED}
     if not again.isdisjoint(extra):
         raise NotFusableError("messages are told apart by a value that the gradient of a shared tensor reads")
@@ -255,8 +255,8 @@ def _after(operations: Sequence[fx.Node], first: AbstractSet[fx.Node]) -> set[fx
 def _is_steep(node: fx.Node) -> bool:
     """Whether an operation must not be done once per node where PyTorch differentiates it.
 
-    At a node that no edge reads its gradient is 0 · ∞, which is no number, there and in all weights before.
-    Per edge there is no such row.
+    At a node that no edge reads, its gradient is 0 · ∞ = NaN, and so are those of all weights before it. Per
+    edge there is no such row.
     """
     name, args = op_name(node), args_of(node)
     if name == "pow":
@@ -275,8 +275,8 @@ def _scales(node: fx.Node) -> bool:
 
 def _is_work(node: fx.Node) -> bool:
     if not node.all_input_nodes:
-        return op_name(node) == "arange"  # others are tensors of one number
-    # A kernel has its rows in front: where they come back there, it is done before.
+        return op_name(node) == "arange"  # all others without inputs are tensors of one number
+    # In a kernel rows are dimension 0, so a transposition is done before it.
     turned = any(map(is_turned, node.all_input_nodes))
     return _turns_weight(node) or turned or op_name(node) not in VIEWS
 
@@ -334,7 +334,7 @@ class Evaluator:
         needed = set(results)
         for node in reversed(operations):
             if node not in needed:
-                continue  # what only a faster way to the same would have read
+                continue  # only an operation that was replaced reads it
             target, args = node.target if node.kwargs else _INSTEAD.get(node.target, node.target), node.args
             with_rows = mentions_rows([node.args, node.kwargs])
             if (product := _summed_product(node, results)) is not None:
@@ -372,7 +372,7 @@ def _affine(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     return linear(x, weight.t(), bias) if bias.dim() == 1 else torch.addmm(bias, x, weight)
 
 
-# What runs in the place of an operation of the trace: it is faster, or takes what is not contiguous, too.
+# What runs in the place of an operation of the trace: it is faster, or also takes strided tensors.
 _INSTEAD: dict[Any, Callable[..., Tensor]] = {
     aten.mm.default: matmul,
     aten.addmm.default: _affine,
@@ -385,7 +385,7 @@ ROWS_AT_ONCE = 8192
 
 
 def sum_of_product(a: Tensor, b: Tensor, *dims: Any, dtype: torch.dtype | None = None) -> Tensor:
-    """`(a * b).sum(*dims)` over features, some rows at a time: the product would be as large as a factor."""
+    """`(a * b).sum(*dims)` over features, some rows at a time, so that the whole product never exists."""
     dtype = dtype or a.dtype
     whole = (
         not isinstance(a.size(0), int)  # in a trace
@@ -401,7 +401,7 @@ def sum_of_product(a: Tensor, b: Tensor, *dims: Any, dtype: torch.dtype | None =
 
 
 def _summed_product(node: fx.Node, results: Sequence[fx.Node]) -> fx.Node | None:
-    """The product of two tensors of one shape that only this sum over features reads, if it is such a sum."""
+    """The product a * b in a sum over features, if nothing else reads it and a, b have one shape."""
     if op_name(node) != "sum" or len(node.args) < 2 or node.kwargs.keys() - {"dtype"}:
         return None
     product = node.args[0]

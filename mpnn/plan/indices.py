@@ -1,4 +1,4 @@
-"""Where a number behind views is found: indices and linear positions as text of the printed language."""
+"""The position of an entry behind a chain of views, as text of the printed language."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def locate(value: Value, at: Indices | str, over: str) -> tuple[Value, Indices |
     Args:
         value: what is read.
         at: an index for each of its dimensions, "0" where the length is one; or its linear position.
-        over: how the printed language divides whole numbers.
+        over: the operator by which the printed language divides whole numbers.
 
     Returns:
-        What the views look at, and the place in it: of the same two kinds.
+        The value that the views are of, and the position in it, in the form of `at`.
     """
     while value.op == "view":
         source = value.args[0]

@@ -5,8 +5,8 @@ A value has a feature shape, without the row that a tensor would have in front. 
     load     an input: `index` says which
     const    a number
     point    arithmetic, element by element, operands broadcast from the right
-    view     another look at a value: "reshape", "permute", "expand", "slice" with their arguments; a slice is
-             (dimension, first index, step), and the step may be negative
+    view     the same numbers in another shape or order: "reshape", "permute", "expand", "slice" with their
+             arguments; a slice is (dimension, first index, step), and the step may be negative
     join     values side by side in a larger one, zeros elsewhere: `where` gives each operand's first index
     reduce   "sum", "max" or "min" over feature dimensions, which stay with length one
 """
@@ -67,7 +67,7 @@ class Over(Enum):
 
 @dataclass(frozen=True)
 class Output:
-    """What becomes of a per-edge value, and of its score if the reduction takes two tensors."""
+    """How a per-edge value is reduced and stored; a reduction of two tensors has a score as well."""
 
     reduction: Reduction  # over more than a row a sum
     value: Value

@@ -33,12 +33,12 @@ TRUTHS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("logical_and", "logical_or", "logical_xor", "logical_not"), (0, 1)),
     **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not"), (0, 1)),
 }  # fmt: skip
-# What gives whole numbers and has a kernel: how many of some truth values hold, constants, looks at these and
+# The operations on whole numbers that have a kernel: a count of truth values, constants, views of these and
 # choices between them.
 WHOLE = VIEWS | frozenset(["sum", "full", "zeros", "ones", "scalar_tensor", "getitem", "cat", "where"])
 COMPARISONS = frozenset(["gt", "ge", "lt", "le", "eq", "ne"])
 HALF = {torch.bfloat16: "bfloat16", torch.float16: "float16"}  # the operation that rounds to it
-# A kernel reads the weights again for every edge; more of them than this are better read for many at once.
+# A kernel reads the weights again for every edge; with more of them, one product for many edges is faster.
 MOST_WEIGHTS = 1 << 16
 
 
@@ -166,7 +166,7 @@ class Lowering:
 
     def _aligned(self, argument: Any, user: fx.Node) -> Value:
         value = self(argument)
-        # Beside rows, a shared tensor of the same rank has a dimension of length one where the rows are.
+        # A shared tensor of the same rank has length 1 in dimension 0, where the other operand has rows.
         rowless = not has_rows(argument) and has_rows(user)
         if rowless and len(shape_of(argument)) == len(shape_of(user)) and shape_of(user)[0] == ROWS:
             if shape_of(argument)[0] != 1:
@@ -347,24 +347,24 @@ _BOOLEAN = frozenset([
 
 
 def constant(number: Any, shape: Shape = ()) -> Value:
-    """A number, wherever it is asked for."""
+    """A number as a value of a shape."""
     return Value("const", (), shape, "", number, Home.SHARED, isinstance(number, bool))
 
 
 def truth(value: Value) -> Value:
-    """Whether each number is another than 0, as a truth value."""
+    """The truth value of each number: whether it is not 0."""
     return value if value.boolean and value.op != "const" else point("ne", [number(value), constant(0.0)])
 
 
 def number(value: Value) -> Value:
-    """A truth value as the number 0 or 1, which is what PyTorch computes with."""
+    """A truth value as the number 0 or 1, with which PyTorch computes."""
     if value.op == "const":
         return constant(float(value.detail), value.shape)
     return point("float", [value]) if value.boolean else value
 
 
 def _as_stored(value: Value, argument: Any, others: Sequence[Any]) -> Value:
-    """A number as a tensor of its type would hold it: what PyTorch compares in half precision was stored."""
+    """A number rounded to the type of its tensor: PyTorch compares half precision after storing it."""
     if isinstance(argument, fx.Node):
         name = HALF.get(argument.meta["val"].dtype)
         return value if name is None or _base(value).op in ("load", "const") else point(name, [value])
@@ -381,7 +381,7 @@ def _base(value: Value) -> Value:
 
 
 def _is_whole(node: fx.Node) -> bool:
-    """Whether a node gives whole numbers, with which PyTorch computes otherwise than with others."""
+    """Whether a node gives whole numbers, which PyTorch divides and rounds differently."""
     value = node.meta["val"]
     return isinstance(value, Tensor) and not (value.dtype.is_floating_point or value.dtype == torch.bool)
 
@@ -424,7 +424,7 @@ def reduced(kind: str, value: Value, dims: Sequence[int]) -> Value:
     if all(value.shape[d] == 1 for d in dims):
         return value
     shape: Shape = tuple(1 if d in dims else n for d, n in enumerate(value.shape))
-    if value.size == 0:  # a loop over nothing is none: the printers meet no dimension of length 0
+    if value.size == 0:  # so that the printers never get a dimension of length 0
         if kind != "sum" and 0 not in shape:
             raise NotFusableError(f"the {kind}imum of no numbers is none")
         return constant(0.0, shape)

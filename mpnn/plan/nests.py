@@ -1,8 +1,8 @@
 """Loop nests for a per-edge program.
 
 Every operation runs over a domain, the shape of the values that it reads together. Operations of one domain
-share a loop nest when none of them has to wait for another to finish its loop. Kernel printers turn each
-nest into code and need no further thought about order.
+share a loop nest if none of them needs the result of another's whole loop. Kernel printers turn each nest
+into code, in this order.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Schedule:
 
 
 def base_of(value: Value) -> Value:
-    """What a chain of views looks at."""
+    """The value that a chain of views is of."""
     while value.op == "view":
         value = value.args[0]
     return value
@@ -151,7 +151,7 @@ def _product_in(nest: Nest) -> list[Item]:
 
 
 def _reduce_alike(nest: Nest, item: Item) -> bool:
-    """Whether what an item reduces, if anything, is what the nest's other reductions do."""
+    """Whether an item is no reduction, or reduces the same dimensions as the nest's other reductions."""
     if item.kind != "reduce":
         return True
     return all(_trailing(other) == _trailing(item) for other in nest.items if other.kind == "reduce")
@@ -184,5 +184,5 @@ def _in_order(program: Program) -> Iterator[Value]:
 
 
 def _roots(output: Output) -> list[Value]:
-    """What an output reads; of no numbers nothing is computed, so that no loop runs over a length of 0."""
+    """The values that an output reads; an empty one is left out, so that no loop runs over a length of 0."""
     return [value for value in (output.score, output.value) if value is not None and value.size]

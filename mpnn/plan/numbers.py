@@ -1,10 +1,10 @@
 """Numbers that change from call to call are arguments of a kernel, not part of its text.
 
-A temperature that is annealed is another number in each step, and a plan for each would be traced and
-compiled anew. So where a second step is like a known one but for some numbers that its message or its
-aggregator reaches by itself (`self.temperature`, a variable of the enclosing scope, an argument), these
-become tensors of one number, inputs like any other. A message that needs such a number as a number, say for
-a branch, has a plan for each, up to a few, and then none.
+A temperature that is annealed differs in each step; a plan for each value would be traced and compiled anew.
+So if a step differs from a known one only in numbers that its message or aggregator reads
+(`self.temperature`, a variable of the enclosing scope, an argument), these become inputs of the kernel, as
+tensors of one number. A message that needs such a number as a number, say for a branch, gets a plan for each
+value, up to `MOST_ALIKE`, and then none.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ class Family:
     values: list[Any]  # of the first of them, by place in its key
     reached: dict[Path, float]  # of the first of them, by path
     paths: frozenset[Path] = frozenset()  # of those that have changed
-    by_itself: set[tuple[Any, ...]] = field(default_factory=set)  # numbers that have a plan of their own
-    by_value: bool = False  # whether a number is needed as a number
+    by_itself: set[tuple[Any, ...]] = field(default_factory=set)  # numbers for which there is a plan
+    by_value: bool = False  # whether the message needs a number as a number
 
     def changed(self, values: Sequence[Any]) -> set[int]:
-        """The places of the numbers that are others than the first time."""
+        """The places of the numbers that differ from the first step's."""
         return {k for k, (old, new) in enumerate(zip(self.values, values, strict=True)) if old != new}
 
     def see(self, reached: Mapping[Path, float]) -> None:
-        """Note which of the numbers that are reached have changed; what is none now is not among them."""
+        """Note the paths of the numbers that have changed; a path without a number now is not among them."""
         both = self.reached.keys() & reached.keys()
         self.paths |= {path for path in both if self.reached[path] != reached[path]}
 
 
 def sentinels(paths: frozenset[Path], reached: Mapping[Path, float]) -> dict[Path, float]:
-    """Numbers that stand nowhere else, by which the places that a path leads to are found in a key."""
+    """Numbers that occur nowhere else; set at a path, they show where in a key that path's number is."""
     return {path: type(reached[path])(2.0**80 + k * 2.0**40) for k, path in enumerate(sorted(paths), start=1)}
 
 
 def numbers_of(
     function: Callable[..., Any], aggregator: nn.Module, arguments: Mapping[str, Any]
 ) -> dict[Path, float]:
-    """The numbers that a message and its aggregator reach by themselves, by path."""
+    """The numbers that a message and its aggregator read, by path."""
     found: dict[Path, Any] = {("argument", name): value for name, value in arguments.items()}
     owner, plain = getattr(function, "__self__", None), getattr(function, "__func__", function)
     if isinstance(owner, nn.Module):
@@ -81,7 +81,7 @@ def numbers_of(
 def with_numbers(
     function: Callable[..., Any], aggregator: nn.Module, numbers: Mapping[Path, Any]
 ) -> tuple[Callable[..., Any], nn.Module]:
-    """The same message and aggregator, with other values for some of the numbers that they reach."""
+    """The same message and aggregator, with other values for some of the numbers that they read."""
     given: dict[str, dict[str, Any]] = {}
     for root, name in numbers:
         given.setdefault(root, {})[name] = numbers[root, name]
@@ -106,7 +106,7 @@ def with_numbers(
 
 
 def type_beside(tensors: Sequence[torch.Tensor]) -> torch.dtype | None:
-    """In which type a number stands beside tensors; None where it would make whole numbers real ones."""
+    """The type of a number that becomes a tensor beside others; None if whole numbers would become real."""
     if any(not t.is_floating_point() for t in tensors):
         return None
     return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32

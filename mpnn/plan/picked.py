@@ -1,6 +1,6 @@
 """Products with a matrix that each edge picks from a table, `bmm(x, table[index])`: the relations of a graph.
 
-One product for each matrix of the table does without a tensor of one matrix for each edge.
+One product for each matrix of the table needs no tensor with a matrix for each edge.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mpnn.plan.homes import Home, args_of, lives_at, op_name, shape_of
 from mpnn.plan.rows import ROWS
 from mpnn.plan.typed import typed_linear
 
-FEW = 16  # edges for each matrix: for fewer, a call for each matrix costs more than it saves
+FEW = 16  # edges for each matrix: with fewer, a call for each matrix costs more than it saves
 SMALL = 1 << 22  # numbers, as many as a chunk of edges may have
 
 
@@ -40,7 +40,7 @@ def picked(product: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node, bool, bool] | N
 
 
 def _look(node: fx.Node) -> str | None:
-    """How a node looks at the matrices of its input: "same", "turned", or None if it is more than a look."""
+    """How a view shows the matrices of its input: "same" or "turned"; None if a node is no such view."""
     if node.op != "call_function":
         return None
     name, args = op_name(node), args_of(node)

@@ -82,7 +82,7 @@ class Plan:
         return stems([*inputs, *captured], {Home.SRC: size[0], Home.DST: size[1], Home.SHARED: 1})
 
     def is_merged(self, aggregator: Aggregator) -> bool:
-        """Whether the reduction is all that the aggregator makes: a kernel divides by the counts itself."""
+        """Whether the reduction is the whole aggregate, as a mean's is: its kernel divides by the counts."""
         return self.reductions == (aggregator.in_one,) or type(aggregator).merge is Aggregator.merge
 
     @cached_property
@@ -93,16 +93,16 @@ class Plan:
 
     @cached_property
     def places(self) -> tuple[int, ...]:
-        """Which of the distinct forms of the program's reductions each of the aggregator's is."""
+        """For each reduction of the aggregator, its position among the distinct forms of the program's."""
         forms = list(zip(self.shares, self.shapes, strict=True))
         distinct = list(dict.fromkeys(forms))
         return tuple([distinct.index(form) for form in forms])
 
     def distinct_examples(self) -> list[Tensor]:
-        """A tensor of one row of each of those forms.
+        """A tensor of one row for each distinct form of the program's reductions.
 
         Raises:
-            NotFusableError: only a kernel knows them.
+            NotFusableError: there is no kernel, which alone knows the forms.
         """
         outputs, device = self.kernel_program.outputs, self.hoisted.outputs[0].meta["val"].device
         forms = dict.fromkeys(zip(self.shares, self.shapes, strict=True))
@@ -173,7 +173,7 @@ class Plan:
         again = torch.is_grad_enabled()
         index = {Home.SRC: graph.src, Home.DST: graph.dst}
         with torch.enable_grad(), seeded(seed):
-            # One tensor may stand at both ends of an edge: each place gets the gradient of its own.
+            # One tensor may be the field of both ends of an edge: a view for each gets a gradient for each.
             tensors = [t.view_as(t) for t in tensors]
             values = tensors if inputs is None else inputs(tensors)
             lifted = [
@@ -309,7 +309,7 @@ def _arguments(
 def _weigh(
     graph: fx.Graph, reductions: Sequence[Reduction]
 ) -> tuple[list[Reduction], list[tuple[int, ...] | None]]:
-    """Let sums of products with a softmax over edges be softmax-weighted sums; the shape of their rows."""
+    """Turn sums of products with a softmax over edges into softmax-weighted sums; with their rows' shapes."""
     outputs = iter(outputs_of(graph))
     found: list[Reduction] = []
     shapes: list[tuple[int, ...] | None] = []
@@ -345,7 +345,7 @@ def _distinct(
 
 
 def _decomposed(hoisted: Hoisted, core: Evaluator) -> tuple[Hoisted, dict[fx.Node, fx.Node]]:
-    """The same core in the operations of kernels, and what stands in it for each of the core's results."""
+    """The same core in the operations of kernels, and its node for each of the core's results."""
     if not any(op_name(n) in COMPOSITES for n in hoisted.core):
         return hoisted, dict(zip(core.results, core.results, strict=True))
     mode = RowsMode()
@@ -390,7 +390,7 @@ def _dtype(hoisted: Hoisted) -> torch.dtype:
     if not floating or (len(floating) > 1 and torch.float64 in floating):
         raise NotFusableError(f"the message mixes {', '.join(sorted(map(str, floating)))}")
     compares = any(op_name(n) in ("eq", "ne") for n in hoisted.core)
-    if len(floating) > 1 and compares:  # numbers that are stored in half precision, and here are not
+    if len(floating) > 1 and compares:  # of which PyTorch rounds one to half precision first
         raise NotFusableError(f"the message compares in {', '.join(sorted(map(str, floating)))}")
     promoted: torch.dtype = reduce(torch.promote_types, floating)
     return promoted

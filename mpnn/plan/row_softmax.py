@@ -1,8 +1,8 @@
 """A softmax over the edges of a node, called inside a message, as the reduction that it is part of.
 
 Layers written for PyTorch Geometric weigh their messages themselves: `softmax(score, index) * value`, summed.
-As it is, that needs all edges at once. While a message is traced, the call stands as one operation; where the
-message is a product with it and is summed, the sum becomes the softmax-weighted one that kernels know.
+As it is written, that needs all edges at once. In a trace the call is one operation. If the message is a
+product with it, and is summed, the sum becomes the softmax-weighted sum that kernels have.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from mpnn.plan.rows import ROWS, NotFusableError, Shape
 
 aten = torch.ops.aten
 
-# Where functions come from that compute exp(score_e) / Σ exp(score_e') from (score, index, ...).
+# The functions that compute exp(score_e) / Σ exp(score_e') from (score, index, ...).
 SOFTMAXES = (("torch_geometric.utils._softmax", "softmax"), ("mpnn.aggregate.reduce", "softmax"))
-INDICES = ("index", "edge_index_i")  # under which names a message gets the destination of every edge
+INDICES = ("index", "edge_index_i")  # the names by which a message asks for the destination of every edge
 
 
 @torch.library.custom_op("mpnn::row_softmax", mutates_args=())
@@ -71,7 +71,7 @@ def _is_softmax(value: Any) -> bool:
 def traceable(function: Callable[..., Any], arguments: Sequence[tuple[str, Tensor]]) -> Callable[..., Any]:
     """The same function, in which a softmax over the edges of a node is one operation.
 
-    Its layer is a copy, which alone sees what the function writes.
+    The function is bound to a copy of its layer, and writes into that.
     """
     index = [tensor for name, tensor in arguments if name.rpartition(".")[2] in INDICES]
 
@@ -130,7 +130,7 @@ class Weighted(NamedTuple):
 def weighted(graph: fx.Graph, message: fx.Node) -> Weighted | None:
     """A message softmax(score) * value as (value, score); None where there is no softmax in it.
 
-    What only looks at the product in another shape is left out: `value` has the shape of the product.
+    A view around the product is left out: `value` has the shape of the product.
 
     Raises:
         NotFusableError: it depends on a softmax in another way.
@@ -221,7 +221,7 @@ class _Strip:
 
 
 def _free(graph: fx.Graph, kept: fx.Node, depend: set[fx.Node]) -> None:
-    """Let a dropout's mask, which depends on a shape alone, not depend on a softmax."""
+    """Make a dropout's mask depend on ones in the place of a softmax, of which it needs the shape alone."""
     like, *_ = kept.all_input_nodes
     if like in depend:
         made = like.meta["val"]

@@ -1,9 +1,9 @@
 """The number of rows of a trace: a kind of dimension, never a number.
 
-A message is traced on tensors whose first dimension is a symbol. Where PyTorch asks for a size, as `view` and
-`expand` do, the symbol stands in the trace as `Rows`, and a call puts in how many there are. Where a message
-asks for it as a number, be it in arithmetic or to decide what to do, its trace would hold for one graph only:
-such a message has no plan.
+A message is traced on tensors whose first dimension is a symbol. Where an operation takes a size, as `view`
+and `expand` do, the trace has `Rows` in place of the symbol, and each call puts in its number of rows. If a
+message uses the size as a number, in arithmetic or in a branch, its trace would hold for one graph only: such
+a message has no plan.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class NotFusableError(Exception):
 
 @dataclass(frozen=True)
 class Refused:
-    """What stands in the place of a kernel, or of a plan, where there is none: the reason in words."""
+    """The reason, in words, why there is no kernel or no plan; it has the place of either."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A dimension of as many rows as there are, or of that many times `times`, merged with features."""
+    """A dimension that counts the rows; merged with features it is `times` times as long."""
 
     times: int = 1
 
@@ -44,7 +44,7 @@ ROWS = Rows()
 Size = int | Rows
 Shape = tuple[Any, ...]  # a `Size` each
 
-# A message sees a number of rows only through the symbol: any number will do that is not special to PyTorch.
+# A message sees only the symbol, so any number does but 0 and 1, which PyTorch treats specially.
 _EXAMPLE = 1 << 20
 
 
@@ -71,7 +71,7 @@ class RowsMode(FakeTensorMode):  # type: ignore[no-untyped-call]
             return torch.empty(self.symbolic(shape), dtype=dtype, device=device)
 
     def like(self, example: Tensor, has_rows: bool) -> Tensor:
-        """A stand-in for a tensor, with as many rows as there are if it has one for each."""
+        """A stand-in for a tensor; `rows` says whether its first dimension counts the rows."""
         shape = (ROWS, *example.shape[1:]) if has_rows else tuple(example.shape)
         return self.empty(shape, example.dtype, example.device)
 
@@ -80,7 +80,7 @@ class RowsMode(FakeTensorMode):  # type: ignore[no-untyped-call]
         return replaced(value, self.rows)
 
     def rows_of(self, size: Any) -> Size:
-        """A size that PyTorch found.
+        """A size that PyTorch computed, as a number or as `Rows`.
 
         Raises:
             NotFusableError: it depends on the number of rows, and not as a multiple of it.
@@ -130,7 +130,7 @@ def replaced(value: Any, num_rows: Any) -> Any:
 
 
 def mentions_rows(value: Any) -> bool:
-    """Whether `Rows` stands somewhere in arguments."""
+    """Whether arguments contain `Rows`."""
     if isinstance(value, dict):
         return any(map(mentions_rows, value.values()))
     if isinstance(value, list | tuple):
@@ -139,7 +139,7 @@ def mentions_rows(value: Any) -> bool:
 
 
 def write_rows(graph: fx.Graph, mode: RowsMode) -> None:
-    """Let sizes that a trace asks for be arguments of the operations that take sizes.
+    """Write `Rows` where operations take a size that the trace computes from the symbol.
 
     Raises:
         NotFusableError: an operation takes the number of rows as a number, not as a size.
@@ -185,7 +185,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def outside_sizes(node: fx.Node) -> Iterator[Any]:
-    """The arguments of an operation that are no sizes by its schema."""
+    """The arguments of an operation that are not sizes by its schema."""
     schema = schema_of(node.target)
     if schema is None:
         yield from (*node.args, *node.kwargs.values())

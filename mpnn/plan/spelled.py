@@ -1,4 +1,4 @@
-"""Functions whose C++ wants to know how many rows there are, spelled out in operations that do not."""
+"""Functions whose C++ code asks for the number of rows, written in operations that do not ask for it."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ SPELLED: dict[Callable[..., Any], Callable[..., Any]] = {
 
 
 class Spelled(TorchFunctionMode):
-    """While a message is traced, these functions are what they are made of."""
+    """While a message is traced, these functions are replaced by the operations that they consist of."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Call a function, or what it is made of."""
+        """Call a function, or the operations that it consists of."""
         return SPELLED.get(func, func)(*args, **(kwargs or {}))

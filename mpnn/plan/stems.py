@@ -1,9 +1,9 @@
 """What the core's inputs are made of: tensors, or linear maps of them that are left to do.
 
-A linear map is the last thing done at a node before most messages. The gradient of its result need not
-exist as a whole: dX = G Wᵀ, dW = Xᵀ G and db = ΣG can be added up some rows at a time, while the kernel makes
-G. Nor need the result, where a kernel reads it at the node whose row it is at, one row after the other. So a
-plan can stop before such maps, and leave them to whoever runs the kernel.
+Before most messages, the last operation at a node is a linear map. The gradient G of its result need not
+exist as a whole: dX = G Wᵀ, dW = Xᵀ G and db = ΣG are added up some rows at a time, while the kernel makes G.
+Neither need the result, if a kernel reads it row by row at the node that owns the row. So a plan can stop
+before such maps; the caller of the kernel computes them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class LinearMap:
 
 
 class MappedRows:
-    """What a linear map gives: some rows at a time, or all of them, which are kept until they are let go.
+    """The result of a linear map: some rows at a time, or all rows, kept until `let_go`.
 
     Args:
         one: the map.
@@ -99,7 +99,7 @@ class Inputs:
     def of_distinct(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], Inputs]:
         """The tensors without repeats, and how the inputs are made of these.
 
-        What is mapped and what it is multiplied with stay apart, even if they are one tensor.
+        A tensor that is both x and W of a map stays two.
         """
         xs = {one.x if isinstance(one, LinearMap) else one for one in self.each}
         keys = [(k in xs, id(t)) for k, t in enumerate(tensors)]
@@ -173,7 +173,7 @@ _Parts = tuple[fx.Node, fx.Node, fx.Node | None]
 
 
 def _parts(node: fx.Node, hoisted: Hoisted) -> _Parts | None:
-    """x, W and b of a core's input that is such a map of one end's rows, and that nothing else is made of."""
+    """x, W and b of an input of the core that is a linear map at one end, if nothing else reads its steps."""
     if any(user in hoisted.moved for user in node.users):
         return None
     bias = None

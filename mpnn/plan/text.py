@@ -1,4 +1,4 @@
-"""A plan's per-edge part as text, from which any process can make it again.
+"""The per-edge part of a plan as text, from which another process can make the plan again.
 
 A compiled function that was saved holds what its kernels do in this form: the ATen operations of the trace,
 as JSON. Nothing of it is executed as Python; only operations of PyTorch and of this package can be named.
@@ -34,10 +34,10 @@ class Reduced(Aggregator):
 
 
 def plan_to_text(plan: Plan) -> str:
-    """What a plan does per edge and per row; not what it does once per node before.
+    """The operations of a plan per edge and per row, without those once per node before them.
 
     Raises:
-        NotFusableError: there is an operation in it that cannot be written down.
+        NotFusableError: an operation of the plan has no form as text.
     """
     number = {node: k for k, node in enumerate([*plan.hoisted.inputs, *plan.hoisted.core])}
     inputs = [
@@ -54,10 +54,10 @@ def plan_to_text(plan: Plan) -> str:
 
 
 def plan_from_text(text: str, device: torch.device | str = "cpu") -> Plan:
-    """The plan of a text, for tensors on a device: what it makes anew, as a table of zeros, it makes there.
+    """The plan of a text, for tensors on a device, where it also makes new tensors such as a table of zeros.
 
     Raises:
-        ValueError: the text is none of `plan_to_text`, or of another version.
+        ValueError: the text is not one that `plan_to_text` of this version writes.
     """
     try:
         written = _of_this_version(json.loads(text))

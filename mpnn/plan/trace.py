@@ -24,7 +24,7 @@ TRACING = RLock()
 
 
 class _Blind(TorchFunctionMode):
-    """What a tensor holds must not become part of a trace, which outlives it; nor where gradients stop."""
+    """Refuses to look at what a tensor holds, which a trace outlives, and to stop gradients."""
 
     def __init__(self, message: bool) -> None:
         super().__init__()
@@ -77,14 +77,14 @@ def trace(
     Args:
         function: what is traced.
         inputs: stand-ins of `mode`.
-        mode: which knows how many rows there are as a symbol.
+        mode: the mode of the stand-ins, whose number of rows is a symbol.
         message: whether the derivative of the function is to be that of the trace.
         composites: whether functions whose derivative is not that of their decomposition stay whole.
-        copies: which of the inputs are copies made for the function, which it may write into.
+        copies: for each input whether it is a copy made for the function, which may write into it.
 
     Raises:
-        NotFusableError: the function cannot be traced: it looks at values or at the number of rows, or calls
-            what PyTorch cannot see.
+        NotFusableError: the function reads values or the number of rows, or calls code that PyTorch cannot
+            trace.
     """
     # PyTorch's tracer is not made for several threads.
     with TRACING, _without_its_log(), torch.no_grad(), mode:
@@ -98,7 +98,7 @@ def trace(
 
 
 def _drop_whole_slices(graph: fx.Graph) -> None:
-    """Let x stand for `x[:]`, which PyTorch writes down where it does not know how long x is."""
+    """Replace `x[:]` by x; PyTorch traces such a slice if it does not know the length of x."""
     for node in graph.find_nodes(op="call_function", target=aten.slice.Tensor):
         source, _, start, _, *step = (*node.args, 0, 0, None)[: max(4, len(node.args))]
         if start in (None, 0) and step in ([], [1]) and shape_of(node) == shape_of(source):
@@ -108,7 +108,7 @@ def _drop_whole_slices(graph: fx.Graph) -> None:
 
 @contextmanager
 def _without_its_log() -> Iterator[None]:
-    """PyTorch logs an error with its stack before it raises it; here it is no error but an answer."""
+    """PyTorch logs an exception with its stack before raising it; here the exception is an answer."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
     before = log.disabled
     log.disabled = True
@@ -162,9 +162,9 @@ def _functional(
     table: dict[Any, Callable[..., Any]],
     copies: Sequence[bool],
 ) -> fx.GraphModule:
-    """The trace of a function that writes into tensors, by operations that do not."""
-    # First without decompositions that may return a part of what they are given: what is written into it
-    # would be lost, or stand where it should not.
+    """The trace of a function that writes into tensors, with operations that write nowhere."""
+    # First without decompositions that may return a view of an argument: a write into the view would be lost,
+    # or would change the argument.
     plain = _made(function, inputs, FRESH)
     if message:
         check_writes(plain.graph, copies)
@@ -177,7 +177,7 @@ _LIKE = {"zeros_like": 0.0, "ones_like": 1.0, "full_like": None}
 
 
 def _once(graph: fx.Graph) -> None:
-    """Let what is computed twice in the same way be computed once."""
+    """Merge operations that are the same, with the same arguments."""
     known: dict[Hashable, fx.Node] = {}
     for node in graph.nodes:
         if node.op != "call_function" or torch.Tag.nondeterministic_seeded in getattr(
@@ -191,7 +191,7 @@ def _once(graph: fx.Graph) -> None:
 
 
 def _frozen(arguments: Any) -> Hashable:
-    """Arguments of an operation in a form that tells them apart: 1, 1.0 and True are not the same."""
+    """Arguments of an operation as a key in which 1, 1.0 and True differ."""
     if isinstance(arguments, fx.Node):
         return arguments
     if isinstance(arguments, tuple | list):
@@ -202,9 +202,9 @@ def _frozen(arguments: Any) -> Hashable:
 
 
 def _constants(graph: fx.Graph) -> None:
-    """Write a tensor of one number in the likeness of another as what it is: it depends on nothing.
+    """Write `zeros_like(x)` and its kind as `full` of a shape, which does not depend on x.
 
-    Each reader gets one of its own, whose home is then that of the reader.
+    Each reader gets a copy, so that the copy can have the home of its reader.
     """
     for node in graph.nodes:
         if node.op != "call_function" or op_name(node) not in _LIKE:
@@ -222,7 +222,7 @@ def _constants(graph: fx.Graph) -> None:
 
 
 def _from_prims(node: fx.Node) -> None:
-    """Write an operation of PyTorch's inner language, which has no derivatives, as its ATen equal."""
+    """Write an operation of PyTorch's prims, which have no derivatives, as the equal one of ATen."""
     name = op_name(node)
     if name == "convert_element_type":
         source, dtype = node.args
@@ -235,13 +235,13 @@ def _from_prims(node: fx.Node) -> None:
     node.target = target
 
 
-_FEW = 12  # rows, where a function is called for what it calls, whatever their number
+_FEW = 12  # rows of the tensors with which a function is called to see its derivative
 
 
 def _refuse_own_derivatives(
     function: Callable[..., Any], inputs: Sequence[Tensor], copies: Sequence[bool]
 ) -> None:
-    """Raise where the message holds a `torch.autograd.Function`: a trace shows only its forward half."""
+    """Refuse a message with a `torch.autograd.Function`: a trace has only its forward pass."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with torch.enable_grad(), without_modes(), mode, NoRealWrites(), CountedDropout():
         given = [torch.empty(replaced(sizes_of(x), _FEW), dtype=x.dtype, device=x.device) for x in inputs]

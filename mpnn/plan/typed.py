@@ -17,7 +17,8 @@ from mpnn.native.pool import empty
 from mpnn.native.products import gram, multiply
 from mpnn.native.reach import is_single, only_autograd_follows
 
-Order = tuple[Tensor, Tensor, list[int]]  # edges sorted by type, the way back, edges of each type
+# Edges sorted by type, the inverse permutation, and the number of edges of each type.
+Order = tuple[Tensor, Tensor, list[int]]
 
 _orders: OfTensors[tuple[int, Order]] = OfTensors()  # of types, for the number of types asked for last
 
@@ -33,7 +34,7 @@ def typed_linear(x: Tensor, weight: Tensor, edge_type: Tensor) -> Tensor:
     tensor([[3., 2., 3.]])
     """
     if isinstance(x, FakeTensor) or torch.compiler.is_compiling():
-        # Who only reads what is computed gets the definition, which does not look at the types.
+        # A tracer gets the definition, which does not look at the types.
         return torch.einsum("e...i,e...io->e...o", x, weight[edge_type])
     order, back, counts = _order(edge_type, weight.size(0))
     return grouped_linear(x.index_select(0, order), weight, counts).index_select(0, back)
@@ -45,12 +46,12 @@ def grouped_linear(x: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
     >>> grouped_linear(torch.ones(3, 1), torch.tensor([[[2.0]], [[3.0]]]), [1, 2]).T
     tensor([[2., 3., 3.]])
     """
-    if x.is_cuda and torch.is_autocast_enabled("cuda"):  # which knows single products only
+    if x.is_cuda and torch.is_autocast_enabled("cuda"):  # which casts single products only
         casts = torch.get_autocast_dtype("cuda")
         x, weight = x.to(casts), weight.to(casts)
     if _suits_one_kernel(x, weight):
         product: Tensor = F.grouped_mm(x, weight, offs=_ends(tuple(counts), x.device))
-        if product.requires_grad:  # its backward pass takes no gradient that is expanded, such as a sum's
+        if product.requires_grad:  # its backward pass refuses an expanded gradient, such as that of a sum
             product.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
         return product
     if x.dim() != 2 or not only_autograd_follows(x):
@@ -73,7 +74,7 @@ def _suits_one_kernel(x: Tensor, weight: Tensor) -> bool:
 
 @lru_cache(maxsize=256)
 def _ends(counts: tuple[int, ...], device: torch.device) -> Tensor:
-    """Where the rows of each type end; on the device once, for the copy makes the host wait."""
+    """Where the rows of each type end; copied to the device once, since the host waits for the copy."""
     return torch.tensor(list(accumulate(counts)), dtype=torch.int32, device=device)
 
 

@@ -1,7 +1,7 @@
-"""What a message writes into tensors: what may become part of a trace, and what is refused.
+"""The writes of a message into tensors: which of them a trace may have, and which are refused.
 
-A message may write into what it made itself, and into copies made for it, the rows of nodes lifted to the
-edges. The trace then says the same by operations that write nowhere.
+A message may write into tensors that it made, and into its copies of the nodes' rows. The trace then has
+operations with the same result that write nowhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mpnn.plan.rows import NotFusableError
 
 
 class NoRealWrites(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A trace does not write into tensors that outlive it: an operation on such alone is done for real."""
+    """Refuses writes into tensors that outlive the trace: an operation on such tensors alone really runs."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -49,7 +49,7 @@ def writes(node: fx.Node) -> bool:
 
 
 def check_writes(graph: fx.Graph, copies: Sequence[bool]) -> None:
-    """Refuse what writes elsewhere than into what the function made, or than its derivative would know."""
+    """Refuse a write into a tensor that the function did not make, or one that the derivative would miss."""
     own = {n for n, copy in zip(graph.find_nodes(op="placeholder"), copies, strict=False) if copy}
     for node in filter(writes, graph.nodes):
         if op_name(node) in ("set_", "resize_", "resize_as_"):
@@ -64,7 +64,7 @@ def check_writes(graph: fx.Graph, copies: Sequence[bool]) -> None:
 
 
 def _is_part(node: fx.Node) -> bool:
-    """Whether a value is its first input, or a look at a part of it."""
+    """Whether a value is the first argument of its operation, or a view of that."""
     if node.op != "call_function" or not node.all_input_nodes:
         return False
     if node.target is operator.getitem:
@@ -74,7 +74,7 @@ def _is_part(node: fx.Node) -> bool:
 
 
 def leave_inputs(graph: fx.Graph) -> None:
-    """Leave out that inputs, if they are copies, end as what the function wrote into them."""
+    """Drop the final copies back into inputs: where an input is a copy, nothing reads it afterwards."""
     for node in [n for n in graph.nodes if writes(n)]:
         if op_name(node) != "copy_" or node.users or node.args[0].op != "placeholder":
             raise NotFusableError(f"the message writes in a way that is not followed ({op_name(node)})")

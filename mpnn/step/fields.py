@@ -25,7 +25,7 @@ PAIR = (tuple, list)
 
 
 class Argument(NamedTuple):
-    """A field on its way to a parameter: still one row per node, lifted to the edges by the backend."""
+    """What a parameter gets: a node field has one row per node until the backend lifts it to the edges."""
 
     residency: Residency
     value: Any
@@ -33,7 +33,7 @@ class Argument(NamedTuple):
 
 @dataclass(frozen=True)
 class Deferred:
-    """The type of every edge, which a kernel for a regular topology knows without enumerating the edges."""
+    """The type of every edge, not yet computed: a kernel for a regular topology does not need it."""
 
     graph: Graph
 
@@ -46,8 +46,8 @@ class Deferred:
 class Mapped:
     """A node field that is still to be computed: x Wᵀ + b, a row in another shape.
 
-    A backend that computes it itself needs neither its gradient as a whole nor, where nothing reads it again,
-    to keep it; every other takes the `tensor`.
+    A backend that computes the map itself never needs its whole gradient, and keeps the result only if it is
+    read again. Any other backend takes the `tensor`.
 
     Shapes: x `[num_nodes, in_channels]`, weight `[out_channels, in_channels]`, bias `[out_channels]`;
     `shape` is that of a row, of out_channels numbers.
@@ -151,7 +151,7 @@ class Fields:
         return bound
 
     def lift(self, argument: Argument) -> Any:
-        """One row per edge of what lives at the nodes."""
+        """The rows of a node field, one for each edge."""
         residency, value = argument
         if residency is Residency.GIVEN:
             return self.resolved(argument)
@@ -197,7 +197,7 @@ class Fields:
         return value[0 if residency is Residency.SRC else 1]
 
     def fact(self, name: str) -> Any:
-        """What a name that stands for a fact about the graph means."""
+        """The value of a name that stands for a fact about the graph."""
         graph = self.graph
         match name:
             case "edge_index":
@@ -278,7 +278,7 @@ class Fields:
                 )
 
     def _suspects(self, arguments: Mapping[str, Argument]) -> list[str]:
-        """Fields that would not fit if they were meant to have one row per edge."""
+        """Fields that may be meant to have one row per edge, and have another number of rows."""
         suspects = []
         for name, (residency, value) in arguments.items():
             if residency is not Residency.GIVEN or not isinstance(value, Tensor) or value.dim() == 0:

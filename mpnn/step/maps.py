@@ -16,9 +16,9 @@ from mpnn.step.plain import weights_of
 def mapped(module: nn.Module, x: Tensor, graph: Graph, shape: tuple[int, ...]) -> Tensor | Mapped:
     """A linear map of node features as a field, `[num_nodes, *shape]`.
 
-    On a large graph that is the map itself: `propagate` computes it, where it can some thousand nodes at a
-    time, as it adds up the gradients of x and of the parameters. It is not where only a call tells what the
-    module does, or where PyTorch must see each operation.
+    On a large graph the field is the map itself, a `Mapped`: `propagate` computes it, if it can, some
+    thousand nodes at a time, and adds up the gradients of x and of the parameters in the same way. It is
+    computed at once if the module must be called, or if PyTorch must see each operation.
     """
     if type(graph) is Graph and has_several(graph.size) and in_reach(x) and only_autograd_follows(x):
         known = weights_of(module)
@@ -31,9 +31,9 @@ def mapped(module: nn.Module, x: Tensor, graph: Graph, shape: tuple[int, ...]) -
 def map_and_dot(module: nn.Module, x: Tensor, *vectors: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
     """H = W x for each head, and its products a·h with some vectors.
 
-    a·(W x) = (Wᵀ a)·x. Where x is no wider than h, the products are made of x, and first: their gradients
-    come last then, when that at h is no longer in memory. Where there is little to compute, all of that costs
-    more than it spares.
+    a·(W x) = (Wᵀ a)·x. If x is no wider than h, the products are computed from x, before h. Then their
+    gradients come last, when the gradient at h is no longer in memory. For little work the plain order is
+    faster.
 
     Shapes: x `[num_nodes, in_channels]`, each vector `[1, heads, channels]` -> h
     `[num_nodes, heads, channels]`, each product `[num_nodes, heads]`.
@@ -70,7 +70,7 @@ def dot_of_map(module: nn.Module, x: Tensor, vector: Tensor) -> Tensor:
 def head_rows(*vectors: Tensor) -> Tensor:
     """Vectors for each head, `[1, heads, channels]` each, as a matrix `[count * heads, heads * channels]`.
 
-    This times h is a·h for each head as one product: the products of all entries would fill a tensor like h.
+    Its product with h is a·h for each head; entry by entry, the products would fill a tensor as large as h.
     """
     together = torch.cat(vectors)
     count, heads, channels = together.shape

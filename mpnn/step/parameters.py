@@ -48,7 +48,7 @@ def parameters_of(function: Callable[..., Any], skip: int = 0) -> tuple[Paramete
     """
     function = function.forward if isinstance(function, torch.nn.Module) else function
     if inspect.ismethod(function):
-        # The function behind a method stays the same from call to call; `self` is its first parameter.
+        # A method is a new object at each call, its function is not; `self` is the first parameter.
         function, skip = function.__func__, skip + 1
     if torch.compiler.is_compiling():
         return tuple(_parameter(word.strip("?"), word[-1] != "?") for word in _spelt(function).split())[skip:]
@@ -108,7 +108,7 @@ class Asked:
         self._known = self.fields - TOPOLOGY_NAMES
 
     def fits(self, given: Mapping[str, Any], typed: bool) -> bool:
-        """Whether nothing is missing among the fields, and nothing is there that nobody asks for.
+        """Whether no required field is missing, and a function asks for every field.
 
         A typed graph has the field `edge_type` itself.
         """

@@ -5,10 +5,10 @@ more than its class says: no hook runs, no other `forward` stands in its place, 
 call.
 
 - Hooks are found in the module and among those of all modules (`torch.nn.modules.module`). `prune`, and
-  `weight_norm` and `spectral_norm` of old, compute the weight in a hook.
-- `torch.nn.utils.parametrize` gives the module a class of its own, as does an adapter that takes its place.
+  the older `weight_norm` and `spectral_norm`, compute the weight in a hook.
+- `torch.nn.utils.parametrize` gives the module another class; so does an adapter that takes its place.
 - A `forward` may be replaced in one module or in the class.
-- A weight may be without a shape as yet, or a tensor of a kind that answers operations itself.
+- A weight may have no shape yet, or be a tensor whose class handles operations itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Weights(NamedTuple):
     bias: Tensor | None  # [out_channels]
 
 
-# The linear maps whose call is known to be x W^T + b, and the `forward` that is known.
+# The classes whose call is x W^T + b, and the `forward` for which that is known.
 _linear: dict[type[nn.Module], Callable[..., Any]] = {nn.Linear: nn.Linear.forward}
 _ORDINARY = (nn.Parameter, Tensor)
 
@@ -63,6 +63,6 @@ def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def is_watched(module: nn.Module) -> bool:
-    """Whether hooks wait for a module's calls, or keep what it returns, or it has a forward of its own."""
+    """Whether a call of a module runs hooks or keeps its results, or its `forward` was replaced."""
     own = module.__dict__
     return bool("forward" in own or has_hooks(own))

@@ -28,7 +28,7 @@ class Recurrence(NamedTuple):
 class Step(NamedTuple):
     """`update(aggregate(message(**arguments), index), **others)`: what `propagate` computes from its fields.
 
-    Node fields in `arguments` still have one row per node; lifting them to the edges is the backend's matter.
+    Node fields in `arguments` still have one row per node; the backend lifts them to the edges.
     Under another schedule than `parallel` nodes read what others have become: then a step is a whole sweep,
     `recurrence` says the rest, and `arguments` and `others` are empty.
     """
@@ -37,7 +37,7 @@ class Step(NamedTuple):
     message: Callable[..., Any]
     arguments: dict[str, Argument]
     aggregate: Callable[[Any], Tensor]
-    aggregator: nn.Module | None  # what `aggregate` calls; None when the layer has an `aggregate` of its own
+    aggregator: nn.Module | None  # what `aggregate` calls; None if the layer overrides `aggregate`
     update: Callable[..., Any] | None = None  # None where a node becomes what it received
     others: Mapping[str, Argument] = NOTHING  # what `update` gets besides
     schedule: Schedule = PARALLEL
