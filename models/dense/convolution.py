@@ -167,16 +167,31 @@ def _as_batch(layer: Any, x: Tensor) -> Tensor:
     return x.unsqueeze(0) if x.dim() == dimensions + 1 else x
 
 
-class Conv1d(nn.Conv1d, Convolution):
-    """`torch.nn.Conv1d`, on sequences and on graphs."""
+class _Forward(nn.Module):
+    """torch.nn's `forward`, and the way through messages that stands for it."""
 
     def forward(self, input: Tensor, *, graph: Graph | None = None) -> Tensor:
         if graph is None and goes_dense(self, Convolution):
-            return straight(self, "convolution", super().forward, input)
+            return cast(Tensor, straight(self, "convolution", super().forward, input))
         return _convolve(self, input, graph)
 
 
-class Conv2d(nn.Conv2d, Convolution):
+class _ForwardTransposed(nn.Module):
+    """The same for a transposed convolution: messages against the edges of a grid."""
+
+    def forward(
+        self, input: Tensor, output_size: list[int] | None = None, *, graph: Graph | None = None
+    ) -> Tensor:
+        if graph is None and goes_dense(self, Convolution):
+            return cast(Tensor, straight(self, "convolution", super().forward, input, output_size))
+        return _convolve_transposed(self, input, output_size, graph)
+
+
+class Conv1d(_Forward, nn.Conv1d, Convolution):
+    """`torch.nn.Conv1d`, on sequences and on graphs."""
+
+
+class Conv2d(_Forward, nn.Conv2d, Convolution):
     """`torch.nn.Conv2d`, on images and on graphs.
 
     >>> conv = Conv2d(3, 8, kernel_size=3)
@@ -187,49 +202,18 @@ class Conv2d(nn.Conv2d, Convolution):
     torch.Size([9, 8])
     """
 
-    def forward(self, input: Tensor, *, graph: Graph | None = None) -> Tensor:
-        if graph is None and goes_dense(self, Convolution):
-            return straight(self, "convolution", super().forward, input)
-        return _convolve(self, input, graph)
 
-
-class Conv3d(nn.Conv3d, Convolution):
+class Conv3d(_Forward, nn.Conv3d, Convolution):
     """`torch.nn.Conv3d`, on volumes and on graphs."""
 
-    def forward(self, input: Tensor, *, graph: Graph | None = None) -> Tensor:
-        if graph is None and goes_dense(self, Convolution):
-            return straight(self, "convolution", super().forward, input)
-        return _convolve(self, input, graph)
 
-
-class ConvTranspose1d(nn.ConvTranspose1d, Convolution):
+class ConvTranspose1d(_ForwardTransposed, nn.ConvTranspose1d, Convolution):
     """`torch.nn.ConvTranspose1d`: messages against the edges of a grid."""
 
-    def forward(
-        self, input: Tensor, output_size: list[int] | None = None, *, graph: Graph | None = None
-    ) -> Tensor:
-        if graph is None and goes_dense(self, Convolution):
-            return straight(self, "convolution", super().forward, input, output_size)
-        return _convolve_transposed(self, input, output_size, graph)
 
-
-class ConvTranspose2d(nn.ConvTranspose2d, Convolution):
+class ConvTranspose2d(_ForwardTransposed, nn.ConvTranspose2d, Convolution):
     """`torch.nn.ConvTranspose2d`: messages against the edges of a grid."""
 
-    def forward(
-        self, input: Tensor, output_size: list[int] | None = None, *, graph: Graph | None = None
-    ) -> Tensor:
-        if graph is None and goes_dense(self, Convolution):
-            return straight(self, "convolution", super().forward, input, output_size)
-        return _convolve_transposed(self, input, output_size, graph)
 
-
-class ConvTranspose3d(nn.ConvTranspose3d, Convolution):
+class ConvTranspose3d(_ForwardTransposed, nn.ConvTranspose3d, Convolution):
     """`torch.nn.ConvTranspose3d`: messages against the edges of a grid."""
-
-    def forward(
-        self, input: Tensor, output_size: list[int] | None = None, *, graph: Graph | None = None
-    ) -> Tensor:
-        if graph is None and goes_dense(self, Convolution):
-            return straight(self, "convolution", super().forward, input, output_size)
-        return _convolve_transposed(self, input, output_size, graph)
