@@ -38,6 +38,9 @@ aten = torch.ops.aten
 MAPS = ("mm", "addmm")
 
 
+Early = Callable[[Sequence[Any], dict[Home, int]], list[Tensor]]  # of the arguments of a trace
+
+
 @dataclass(frozen=True)
 class MapFirst:
     """Which argument of the message is mapped, and which of the early values maps it, `[in, out]`."""
@@ -52,7 +55,7 @@ class CountItself:
 
     argument: str  # of the message: x at the sources
     own: str  # of `update`: x at the destinations
-    weight: int | None  # which of the early values is c; None for 1
+    weight: Early | None  # computes c; None for 1
     rest: Finish  # what follows the sum
 
 
@@ -63,7 +66,7 @@ class Finish:
     captured: Captured
     places: tuple[int, ...]  # of the aggregator's reductions the distinct ones, the first arguments
     counts: tuple[torch.dtype, int] | None  # type and rank of the numbers of messages, if these come next
-    early: Callable[[Sequence[Any], dict[Home, int]], list[Tensor]]  # what does not depend on the reductions
+    early: Early  # what does not depend on the reductions
     late: Evaluator  # of the reductions and the early values
     rows: tuple[bool, ...]  # which of the arguments of `late` have one row per node
     gains: bool  # whether a pass found something
@@ -130,8 +133,8 @@ def read_finish(step: Step, plan: Plan, autocast: torch.dtype | None = None) -> 
         alone = _Trace(step, plan, autocast)
         alone.leave_out(node.name)
         alone.into_own_map()
-        place = None if weight is None else trace.place_of(weight)
-        finish = replace(finish, count_itself=CountItself(argument, own, place, alone.finish(None)))
+        factor = None if weight is None else trace.evaluator([weight])
+        finish = replace(finish, count_itself=CountItself(argument, own, factor, alone.finish(None)))
     return finish if finish.gains or itself is not None else None
 
 
@@ -227,7 +230,6 @@ class _Trace:
         weights = [n for n in factors if n not in own]
         if len(own) != 1 or len(weights) > 1 or any(has_rows(w) or row_size(w) != 1 for w in weights):
             return None
-        self.special += weights
         return argument, node, self.fields[own[0]], weights[0] if weights else None
 
     def leave_out(self, name: str) -> None:
@@ -269,9 +271,11 @@ class _Trace:
 
     # What is left
 
-    def place_of(self, node: fx.Node) -> int:
-        """The position of an early value in `early`."""
-        return self._early.index(node)
+    def evaluator(self, values: Sequence[fx.Node]) -> Early:
+        """What computes early values, and nothing else."""
+        needed = ancestors(values)
+        operations = [n for n in self.graph.nodes if n.op == "call_function" and n in needed]
+        return evaluator(self.traced.module, operations, values)
 
     @property
     def _early(self) -> list[fx.Node]:
@@ -290,14 +294,13 @@ class _Trace:
         check(self.graph, self.traced.mode, "reading what a node becomes", homes=True)
         early, late = self._early, self.late
         operations = [n for n in self.graph.nodes if n.op == "call_function"]
-        needed = ancestors(early)
         in_blocks = self._widens(early, late)
         arguments = [*self.reduced, *early]
         return Finish(
             self.traced.captured,
             self.places,
             self.counts,
-            evaluator(self.traced.module, [n for n in operations if n in needed], early),
+            self.evaluator(early),
             Evaluator(arguments, {}, [n for n in operations if n in late], self.traced.outputs),
             tuple([has_rows(n) for n in arguments]),
             self.changed or in_blocks,

@@ -63,32 +63,32 @@ def _read(step: Step, fused: Fused) -> Finish | None:
         return None
 
 
-def run(finish: Finish, step: Step, reduce: Reduce) -> Tensor:
+def run(finish: Finish, step: Step, reduce: Reduce) -> Any:
     """What the nodes become."""
-    graph = step.fields.graph
+    graph, itself, inner = step.fields.graph, finish.count_itself, step._replace(update=None)
     with without_autocast(graph):
-        early = _early(finish, step)
-        itself = finish.count_itself
-        if itself is not None and _holds(itself, step, early):
-            looped = step._replace(fields=step.fields.on(graph.with_self_loops()), update=None)
-            return _late(itself.rest, step, _early(itself.rest, step), reduce(looped))
-        first = finish.map_first
-        inner = step._replace(update=None)
-        if first is not None:
-            x = step.arguments[first.argument].value
-            weight = early[first.weight]
-            mapped = Argument(Residency.SRC, matmul(x.to(weight.dtype), weight))
-            inner = inner._replace(arguments=step.arguments | {first.argument: mapped})
-        return _late(finish, step, early, reduce(inner))
+        given = _given(finish, step)
+        counts_itself = itself is not None and _holds(itself, step, given)
+        if itself is not None and counts_itself:
+            finish, inner = itself.rest, inner._replace(fields=step.fields.on(graph.with_self_loops()))
+        if counts_itself or finish.gains:
+            early = finish.early(given, _num_rows(graph.num_dst))
+            first = finish.map_first
+            if first is not None:
+                x, weight = step.arguments[first.argument].value, early[first.weight]
+                mapped = Argument(Residency.SRC, matmul(x.to(weight.dtype), weight))
+                inner = inner._replace(arguments=step.arguments | {first.argument: mapped})
+            return _late(finish, step, early, reduce(inner))
+    (received,) = reduce(inner)
+    return step.updated(received)
 
 
-def _early(finish: Finish, step: Step) -> list[Tensor]:
-    """What does not depend on the reductions."""
+def _given(finish: Finish, step: Step) -> list[Any]:
+    """The arguments of the trace; None in the place of the reductions."""
     update, aggregator = cast(Any, step.update), cast(Aggregator, step.aggregator)
     graph, others = step.fields.graph, [tensor for _, tensor in others_of(step).placed]
     counts = [] if finish.counts is None else [counts_of(graph, *finish.counts)]
-    given = [*[None] * len(finish.places), *counts, *others, *finish.captured.fetch(update, aggregator)]
-    return finish.early(given, _num_rows(graph.num_dst))
+    return [*[None] * len(finish.places), *counts, *others, *finish.captured.fetch(update, aggregator)]
 
 
 def _late(finish: Finish, step: Step, early: list[Tensor], reduced: list[Tensor]) -> Tensor:
@@ -110,7 +110,7 @@ def _num_rows(count: int) -> dict[Home, int]:
     return {Home.DST: count, Home.SRC: count, Home.EDGE: count, Home.SHARED: 1}
 
 
-def _holds(itself: CountItself, step: Step, early: list[Tensor]) -> bool:
+def _holds(itself: CountItself, step: Step, given: list[Any]) -> bool:
     """Whether c is 1, both x are one tensor, and a loop can be added at every node."""
     graph: Graph = step.fields.graph
     x = step.arguments[itself.argument].value
@@ -120,7 +120,7 @@ def _holds(itself: CountItself, step: Step, early: list[Tensor]) -> bool:
         return False
     if itself.weight is None:
         return True
-    weight = early[itself.weight]
+    (weight,) = itself.weight(given, _num_rows(graph.num_dst))
     if weight.requires_grad or not weight.is_cpu:  # a GPU would have to be waited for
         return False
     return torch.equal(weight.detach().flatten(), torch.ones(1, dtype=weight.dtype))
