@@ -1,11 +1,12 @@
 """What a node becomes, read as a trace: a step's `update`, and what the aggregator makes of its reductions.
 
-Four passes go over the trace of any layer. With r for what a node received:
+Five passes go over the trace of any layer. With r for what a node received:
 
 - `map_first`: W Σ_j s_ij x_j = Σ_j s_ij (W x_j). Where W narrows, x is mapped before it is gathered.
 - `count_itself`: x_i + Σ_j x_j is a sum over the graph with a loop at every node, which saves a pass over x.
 - `into_own_map`: what does not depend on r comes first. So its gradient comes last, when those of the
   messages are no longer in memory. If it is a linear map, r is added in place to the result of the map.
+- `split_wide_maps`: W (a ‖ s b) = W_0 a + s (W_1 b), so that the wide row need not exist.
 - `in_blocks`: a tensor that is wider than the reductions and the result is made a block of rows at a time,
   and made again in the backward pass.
 
@@ -31,6 +32,7 @@ from mpnn.plan.homes import Home, args_of, emit, has_rows, lives_at, op_name, ro
 from mpnn.plan.linear_messages import linear_in, summed_rows
 from mpnn.plan.plan import Plan
 from mpnn.plan.rows import NotFusableError
+from mpnn.plan.wide_maps import split_wide_maps
 from mpnn.step.parameters import TOPOLOGY_NAMES, Residency
 from mpnn.step.step import Step
 
@@ -291,10 +293,12 @@ class _Trace:
 
     def finish(self, first: tuple[str, fx.Node] | None) -> Finish:
         """The trace as two programs."""
+        in_blocks = self._widens(self._early, self.late)
+        if in_blocks:
+            split_wide_maps(self.graph, self.late)
         check(self.graph, self.traced.mode, "reading what a node becomes", homes=True)
         early, late = self._early, self.late
         operations = [n for n in self.graph.nodes if n.op == "call_function"]
-        in_blocks = self._widens(early, late)
         arguments = [*self.reduced, *early]
         return Finish(
             self.traced.captured,
