@@ -7,7 +7,7 @@ Five passes go over the trace of any layer. With r for what a node received:
 - `into_own_map`: what does not depend on r comes first. So its gradient comes last, when those of the
   messages are no longer in memory. If it is a linear map, r is added in place to the result of the map.
 - `split_wide_maps`: W (a ‖ s b) = W_0 a + s (W_1 b), so that the wide row need not exist.
-- `in_blocks`: a tensor that is wider than the reductions and the result is made a block of rows at a time,
+- `wide`: a tensor that is wider than the reductions and the result is made a block of rows at a time,
   and made again in the backward pass.
 
 If no pass finds anything, PyTorch calls `update` as it is written.
@@ -52,6 +52,16 @@ class MapFirst:
 
 
 @dataclass(frozen=True)
+class Wide:
+    """The beginning of what depends on the reductions, which is made a block of rows at a time."""
+
+    reads: tuple[int, ...]  # which of the reductions and the early values
+    rows: tuple[bool, ...]  # which of these have one row per node
+    evaluate: Evaluator
+    widths: tuple[int, ...]  # of its results, side by side
+
+
+@dataclass(frozen=True)
 class CountItself:
     """c x_i + Σ_j x_j: where c is 1, and both x are one tensor, a loop at every node makes it one sum."""
 
@@ -69,12 +79,11 @@ class Finish:
     places: tuple[int, ...]  # of the aggregator's reductions the distinct ones, the first arguments
     counts: tuple[torch.dtype, int] | None  # type and rank of the numbers of messages, if these come next
     early: Early  # what does not depend on the reductions
-    late: Evaluator  # of the reductions and the early values
-    rows: tuple[bool, ...]  # which of the arguments of `late` have one row per node
+    late: Evaluator  # of the reductions and the early values; or of what `wide` gives, and these
     gains: bool  # whether a pass found something
     map_first: MapFirst | None = None
     count_itself: CountItself | None = None
-    in_blocks: bool = False
+    wide: Wide | None = None
 
 
 @dataclass(frozen=True)
@@ -293,23 +302,28 @@ class _Trace:
 
     def finish(self, first: tuple[str, fx.Node] | None) -> Finish:
         """The trace as two programs."""
-        in_blocks = self._widens(self._early, self.late)
-        if in_blocks:
-            split_wide_maps(self.graph, self.late)
+        totals: list[fx.Node] = []
+        if self._widens(self._early, self.late):
+            totals = split_wide_maps(self.graph, self.late) or self.traced.outputs
         check(self.graph, self.traced.mode, "reading what a node becomes", homes=True)
         early, late = self._early, self.late
+        wide = ancestors(totals) & late
+        rest = late - wide
+        read = {n for node in rest for n in node.all_input_nodes} - {*totals}
+        if wide and not read.isdisjoint({*wide, *self.reduced}):
+            totals, wide, rest = self.traced.outputs, late, set()
         operations = [n for n in self.graph.nodes if n.op == "call_function"]
         arguments = [*self.reduced, *early]
+        begins = [*totals, *early] if wide else arguments
         return Finish(
             self.traced.captured,
             self.places,
             self.counts,
             self.evaluator(early),
-            Evaluator(arguments, {}, [n for n in operations if n in late], self.traced.outputs),
-            tuple([has_rows(n) for n in arguments]),
-            self.changed or in_blocks,
+            Evaluator(begins, {}, [n for n in operations if n in rest], self.traced.outputs),
+            self.changed or bool(wide),
             None if first is None else MapFirst(first[0], early.index(first[1])),
-            in_blocks=in_blocks,
+            wide=_wide(arguments, [n for n in operations if n in wide], totals) if wide else None,
         )
 
     def _widens(self, early: Sequence[fx.Node], late: set[fx.Node]) -> bool:
@@ -322,6 +336,18 @@ class _Trace:
         read = sum(row_size(n) for n in (*self.reduced, *early) if has_rows(n))
         made = [row_size(n) for n in late if op_name(n) not in MAPS and has_rows(n)]
         return max(made, default=0) > max(read, row_size(self.traced.outputs[0]))
+
+
+def _wide(arguments: Sequence[fx.Node], operations: Sequence[fx.Node], totals: Sequence[fx.Node]) -> Wide:
+    read = {n for node in operations for n in node.all_input_nodes}
+    reads = [k for k, n in enumerate(arguments) if n in read]
+    given = [arguments[k] for k in reads]
+    return Wide(
+        tuple(reads),
+        tuple(map(has_rows, given)),
+        Evaluator(given, {}, operations, totals),
+        tuple(map(row_size, totals)),
+    )
 
 
 def _factors(node: Any, fields: Collection[fx.Node]) -> list[fx.Node]:

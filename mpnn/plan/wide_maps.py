@@ -24,8 +24,9 @@ class _Part(NamedTuple):
     scales: tuple[fx.Node, ...] = ()
 
 
-def split_wide_maps(graph: fx.Graph, late: Collection[fx.Node]) -> None:
-    """Rewrite the linear maps of such rows among some operations."""
+def split_wide_maps(graph: fx.Graph, late: Collection[fx.Node]) -> list[fx.Node]:
+    """Rewrite the linear maps of such rows among some operations; return what they are now."""
+    made: list[fx.Node] = []
     for node in list(graph.nodes):
         if node not in late or op_name(node) not in ("mm", "addmm") or node.kwargs:
             continue
@@ -50,6 +51,8 @@ def split_wide_maps(graph: fx.Graph, late: Collection[fx.Node]) -> None:
                 total = emit(graph, aten.add.Tensor, total, bias[0])
         node.replace_all_uses_with(total)
         graph.erase_node(node)
+        made.append(total)
+    return made
 
 
 def _parts(graph: fx.Graph, node: fx.Node) -> list[_Part]:

@@ -18,7 +18,7 @@ from mpnn.backends.run.plans import Fused
 from mpnn.functional import matmul
 from mpnn.graph.graph import Graph
 from mpnn.plan.capture import fingerprint
-from mpnn.plan.finish import CountItself, Finish, others_of, read_finish
+from mpnn.plan.finish import CountItself, Finish, Wide, others_of, read_finish
 from mpnn.plan.homes import Home
 from mpnn.plan.rows import NotFusableError
 from mpnn.step.fields import Argument
@@ -93,17 +93,27 @@ def _given(finish: Finish, step: Step) -> list[Any]:
 
 def _late(finish: Finish, step: Step, early: list[Tensor], reduced: list[Tensor]) -> Tensor:
     given = [*[reduced[k] for k in finish.places], *early]
-    if not finish.in_blocks:
-        (made,) = finish.late(given, _num_rows(step.fields.graph.num_dst))
-        return made
+    if finish.wide is not None:
+        given = [*_in_blocks(finish.wide, given), *early]
+    (made,) = finish.late(given, _num_rows(step.fields.graph.num_dst))
+    return made
 
-    def block(*rows: Tensor) -> Tensor:
-        each, others = iter(rows), iter(shared)
-        (made,) = finish.late([next(each if r else others) for r in finish.rows], _num_rows(rows[0].size(0)))
-        return made
 
-    shared = [t for t, by_row in zip(given, finish.rows, strict=True) if not by_row]
-    return by_rows(block, [t for t, by_row in zip(given, finish.rows, strict=True) if by_row], shared)
+def _in_blocks(wide: Wide, given: list[Tensor]) -> list[Tensor]:
+    """The results of a wide part, of which only some rows exist at a time."""
+    rows = [given[k] for k, by_row in zip(wide.reads, wide.rows, strict=True) if by_row]
+    shared = [given[k] for k, by_row in zip(wide.reads, wide.rows, strict=True) if not by_row]
+    shapes: list[torch.Size] = []
+
+    def block(*some: Tensor) -> Tensor:
+        each, others = iter(some), iter(shared)
+        made = wide.evaluate([next(each if r else others) for r in wide.rows], _num_rows(some[0].size(0)))
+        shapes[:] = [t.shape[1:] for t in made]
+        return torch.cat([t.flatten(1) for t in made], 1) if len(made) > 1 else made[0].flatten(1)
+
+    together = by_rows(block, rows, shared)
+    parts = torch.split(together, list(wide.widths), 1) if len(wide.widths) > 1 else [together]
+    return [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _num_rows(count: int) -> dict[Home, int]:

@@ -30,7 +30,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
     run = updates.run
 
     def noting(finish: Any, step: Any, reduce: Any) -> Any:
-        names = {name for name in ("map_first", "count_itself", "in_blocks") if getattr(finish, name)}
+        names = {name for name in ("map_first", "count_itself", "wide") if getattr(finish, name)}
         targets = {getattr(target, "__name__", "") for _, target, *_ in finish.late.steps}
         found.append(names | targets & {"add_in_place", "add_product"})
         return run(finish, step, reduce)
@@ -154,7 +154,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
     "TransformerConv": (lambda: models.TransformerConv(5, 2, heads=2), {"add_in_place"}),
     "PNAConv": (
         lambda: models.PNAConv(5, 4, ["mean", "max", "std"], ["identity", "attenuation"], DEGREES),
-        {"in_blocks"},
+        {"wide"},
     ),
 }
 
