@@ -141,6 +141,7 @@ def test_what_is_wide_and_added_to_a_map_is_not_made_twice(taken: list[set[str]]
 
 # The layers of this package ------------------------------------------------------------------------------
 
+SCALERS = ("identity", "amplification", "attenuation", "linear", "inverse_linear")
 DEGREES = torch.tensor([1, 3, 8, 5, 2])
 LAYERS: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
     "GraphConv": (lambda: models.GraphConv(5, 2), {"map_first", "add_in_place"}),
@@ -154,6 +155,12 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
     "TransformerConv": (lambda: models.TransformerConv(5, 2, heads=2), {"add_in_place"}),
     "PNAConv": (
         lambda: models.PNAConv(5, 4, ["mean", "max", "std"], ["identity", "attenuation"], DEGREES),
+        {"wide"},
+    ),
+    "PNAConv of two towers": (
+        lambda: models.PNAConv(
+            5, 4, ["mean", "min", "std"], list(SCALERS), DEGREES, towers=2, post_layers=2, train_norm=True
+        ),
         {"wide"},
     ),
 }
