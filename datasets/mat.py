@@ -58,7 +58,8 @@ def read_mat(path: Path, name: str) -> NodeDataset:
     return NodeDataset(
         name=name,
         graph=graph,
-        x=degree_one_hot(graph.in_degree, int(graph.in_degree.max())),
+        x=degree_one_hot(graph.in_degree),
+        derived=("x",),
         y=torch.from_numpy(labels.toarray() != 0),
         class_names=tuple(f"label {number}" for number in range(labels.shape[1])),
     )

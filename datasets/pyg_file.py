@@ -124,6 +124,7 @@ def _assemble(name: str, graphs: list[Any], parts: list[str]) -> NodeDataset | G
             for one, kinds in zip(ours, types, strict=True)
         ]
     x = [_matrix(values) for values in _values(graphs, "x")]
+    derived = () if x else ("x",)
     if not x:
         highest = max(int(graph.in_degree.max()) if graph.num_nodes else 0 for graph in ours)
         x = [degree_one_hot(graph.in_degree, highest) for graph in ours]
@@ -141,6 +142,7 @@ def _assemble(name: str, graphs: list[Any], parts: list[str]) -> NodeDataset | G
         x=torch.cat(x),
         y=y_all,
         class_names=names,
+        derived=derived,
         edge_attr=torch.cat(edge_attr) if edge_attr else None,
         **_masks(graphs, ours, parts),
     )

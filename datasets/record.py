@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from mpnn.datasets.features import degree_one_hot
 from mpnn.graph.graph import Graph
 
 MASKS = ("train_mask", "val_mask", "test_mask")
+DERIVED = ("x", "nodes")
+OF_EDGES = ("edge_attr", "edge_y")
 
 
 class DataError(ValueError):
@@ -34,6 +38,8 @@ class NodeDataset:
         edge_class_names: what its numbers or columns stand for.
         known: bool `[num_nodes]`: the nodes whose y is known, None for all; the others are in no part.
         node_names: what the nodes are called in their file; empty if they are called by their numbers.
+        derived: what is known from the links alone: `"x"`, if the features are one-hot degrees, which
+            `with_edges` derives anew, and `"nodes"`, if a node is there because a link names it.
 
     Raises:
         DataError: shapes, types or class numbers do not fit together.
@@ -56,6 +62,7 @@ class NodeDataset:
     edge_class_names: tuple[str, ...] = ()
     known: Tensor | None = None
     node_names: tuple[str, ...] = ()
+    derived: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         num_nodes, num_edges = self.graph.num_nodes, self.graph.num_edges
@@ -67,6 +74,8 @@ class NodeDataset:
         check_target("edge_y", self.edge_y, num_edges, self.edge_class_names)
         if len(self.node_names) not in (0, num_nodes):
             raise DataError(f"node_names holds {len(self.node_names)} names, but should hold {num_nodes}")
+        if not {*self.derived} <= {*DERIVED}:
+            raise DataError(f"derived is {self.derived}, but should hold {' or '.join(map(repr, DERIVED))}")
         if self.known is not None and (self.known.dtype != torch.bool or self.known.shape != (num_nodes,)):
             raise DataError(f"known is {kind_of(self.known)}, but should be torch.bool [{num_nodes}]")
         if any(getattr(self, name) is not None for name in MASKS):
@@ -115,6 +124,36 @@ class NodeDataset:
     def num_classes(self) -> int:
         """Number of classes, which may be more than occur in `y`."""
         return len(self.class_names)
+
+    def with_edges(self, edges: Tensor) -> NodeDataset:
+        """The same nodes with some of the edges; features that are degrees are those of this graph.
+
+        Args:
+            edges: positions of the edges to keep, int64 `[num_kept]`.
+        """
+        graph = self.graph.edge_subgraph(edges)
+        kept: dict[str, Any] = {
+            name: value[edges] for name in OF_EDGES if (value := getattr(self, name)) is not None
+        }
+        if "x" in self.derived:
+            kept["x"] = degree_one_hot(graph.in_degree)
+        return replace(self, graph=graph, **kept)
+
+    def with_nodes(self, nodes: Tensor) -> NodeDataset:
+        """Some of the nodes in the order given, and the edges among them; features stay as they are.
+
+        Args:
+            nodes: positions of the nodes to keep, int64 `[num_kept]`.
+        """
+        graph, edges = self.graph.subgraph(nodes)
+        kept: dict[str, Any] = {
+            field.name: value[edges if field.name in OF_EDGES else nodes]
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        if self.node_names:
+            kept["node_names"] = tuple(self.node_names[node] for node in nodes.tolist())
+        return replace(self, graph=graph, **kept)
 
     def to(self, device: torch.device | str) -> NodeDataset:
         """Copy on another device."""

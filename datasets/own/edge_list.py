@@ -29,6 +29,7 @@ class EdgeList:
         node_table: what the same file says of nodes, or None.
         lines: the line that each edge stands in, or None where the file has no lines.
         header: the columns, or attributes, that edges have.
+        names_only_ends: whether a node is named because an edge ends at it.
     """
 
     ends: Ends
@@ -39,6 +40,7 @@ class EdgeList:
     node_table: Table | None = None
     lines: list[int] | None = None
     header: tuple[str, ...] = ()
+    names_only_ends: bool = False
 
     def line(self, edge: int) -> str:
         """` line 7`, or nothing where the file has no lines; for sentences."""

@@ -24,4 +24,4 @@ def read_edge_list(path: Path, columns: Columns) -> EdgeList:
         )
     nodes, numbered = np.unique(ends, return_inverse=True)
     places = numbered.reshape(ends.shape).T.astype(np.int64).copy()
-    return EdgeList(places, [str(node) for node in nodes.tolist()])
+    return EdgeList(places, [str(node) for node in nodes.tolist()], names_only_ends=True)

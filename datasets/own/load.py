@@ -77,13 +77,15 @@ def _assembled(path: Path, columns: Columns, edges: EdgeList, table: Table | Non
         names = names_of(table, columns)
     connected = connect(path, edges, names, columns, sizes)
     known: dict[str, Any] = {"x": None} if table is None else known_of_nodes(table, columns)
+    derived = ["nodes"] if table is None and edges.names_only_ends else []
     if known["x"] is None:
-        degree = connected.graph.in_degree
-        known["x"] = degree_one_hot(degree, int(degree.max()) if len(names) else 0)
+        known["x"] = degree_one_hot(connected.graph.in_degree)
+        derived.append("x")
     return NodeDataset(
         name=path.name.split(".")[0],
         graph=connected.graph,
         node_names=tuple(names),
+        derived=tuple(derived),
         **known,
         **_known_of_edges(edges, connected),
     )

@@ -20,7 +20,9 @@ def read_edge_table(path: Path, columns: Columns) -> EdgeList:
     ends = list(zip(table.column(source), table.column(target), strict=True))
     names = sorted({name for pair in ends for name in pair}, key=_natural)
     used: set[str | None] = {source, target, *(name for name in table.header if name not in named)}
-    return EdgeList(ends, names, lines=table.lines, **edge_columns(table, columns, used))
+    return EdgeList(
+        ends, names, lines=table.lines, names_only_ends=True, **edge_columns(table, columns, used)
+    )
 
 
 def _named(table: Table) -> list[str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from typing import Any
-
 import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from mpnn import Graph
 from mpnn.datasets import NodeDataset
 
 
@@ -21,16 +19,11 @@ def largest_component(data: NodeDataset) -> NodeDataset:
     >>> largest_component(load("karate")).num_nodes
     34
     """
-    _, owner = connected_components(data.graph.to_scipy(), directed=True, connection="weak")
-    component = torch.from_numpy(owner).to(data.x.device)
-    nodes = (component == component.bincount().argmax()).nonzero().flatten()
-    graph, edges = data.graph.subgraph(nodes)
-    of_nodes = ("x", "y", "train_mask", "val_mask", "test_mask", "known")
-    kept: dict[str, Any] = {
-        field.name: value[nodes if field.name in of_nodes else edges]
-        for field in fields(data)
-        if isinstance(value := getattr(data, field.name), Tensor)
-    }
-    if data.node_names:
-        kept["node_names"] = tuple(data.node_names[node] for node in nodes.tolist())
-    return replace(data, graph=graph, **kept)
+    return data.with_nodes(component_nodes(data.graph))
+
+
+def component_nodes(graph: Graph) -> Tensor:
+    """Positions of the nodes of the largest connected component, int64 `[num_kept]`."""
+    _, owner = connected_components(graph.to_scipy(), directed=True, connection="weak")
+    component = torch.from_numpy(owner).to(graph.device)
+    return (component == component.bincount().argmax()).nonzero().flatten()

@@ -10,6 +10,7 @@ from torch import nn
 from mpnn.datasets import DATASETS, NodeDataset
 from mpnn.models import GAE, GNN, VGAE, PairMLP
 from mpnn.train.errors import RunError
+from mpnn.train.inputs.component import largest_component
 from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.on_graphs import PARTS, STACK, layers, prepared, stack_options, width
 from mpnn.train.kinds.parts import draw_parts
@@ -17,6 +18,7 @@ from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, ROC
 from mpnn.train.record import NO_COLUMNS
 from mpnn.train.tasks.edge_task import EdgeTask, LinkTask, labelled_pairs
+from mpnn.train.tasks.held_out import hold_out
 from mpnn.train.tasks.pairs import Pairs
 from mpnn.train.tasks.task import SupervisedTask
 
@@ -71,7 +73,6 @@ def _model_for(asked: Mapping[str, Any]) -> str:
 
 
 def _make(options: Options, data: NodeDataset) -> LinkTask | EdgeTask:
-    data = prepared(options, data)
     if data.graph.num_graphs > 1:
         raise RunError(f"task is 'edge', but {data.name} is {data.graph.num_graphs} graphs: train node on it")
     predict = options.predict or ("links" if data.edge_y is None else "labels")
@@ -84,8 +85,9 @@ def _link_task(options: Options, data: NodeDataset) -> LinkTask:
             raise RunError(f"{name} is {getattr(options, name)!r}, but links are learned by bce alone")
     pairs = Pairs.of(data.graph)
     split = draw_parts(options, SHARES, pairs.ends.size(1), None, "links").to(data.x.device)
-    hits = options.hits or HITS
-    return LinkTask(data, pairs, split, seed=options.seed, hits=hits, self_links=options.self_links)
+    held = hold_out(data, pairs, split, connected=options.largest_component)
+    held = held._replace(data=prepared(options, held.data))
+    return LinkTask(held, seed=options.seed, hits=options.hits or HITS, self_links=options.self_links)
 
 
 def _label_task(options: Options, data: NodeDataset) -> EdgeTask:
@@ -95,6 +97,7 @@ def _label_task(options: Options, data: NodeDataset) -> EdgeTask:
     for name in of_links:
         if getattr(options, name) not in (None, False, "mlp"):
             raise RunError(f"{name} is {getattr(options, name)!r}, but that is for predicting links")
+    data = prepared(options, largest_component(data) if options.largest_component else data)
     pairs, y = labelled_pairs(data)
     split = draw_parts(options, SHARES, len(y), y, "edges")
     return EdgeTask(data, pairs, y, split, loss=options.loss, class_weights=options.class_weights)

@@ -14,6 +14,7 @@ from mpnn.datasets import NodeDataset
 from mpnn.models import GNN
 from mpnn.native.dropout import dropout
 from mpnn.train.errors import RunError
+from mpnn.train.inputs.component import largest_component
 from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.on_graphs import PARTS, STACK, layers, prepared, stack_options, width
 from mpnn.train.kinds.parts import draw_parts
@@ -83,7 +84,8 @@ def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _make(options: Options, data: NodeDataset) -> NodeTask:
-    data = _divided(options, prepared(options, data))
+    data = prepared(options, largest_component(data) if options.largest_component else data)
+    data = _divided(options, data)
     aim: Aim = {
         "loss": options.loss,
         "class_weights": options.class_weights,

@@ -5,10 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from mpnn.datasets import NodeDataset
 from mpnn.models import CONVS
 from mpnn.train.errors import RunError
-from mpnn.train.inputs.component import largest_component
 from mpnn.train.inputs.edge_inputs import num_relations, with_edge_inputs
 from mpnn.train.inputs.features import Graphs, with_features
 from mpnn.train.options import Options
@@ -27,10 +25,7 @@ def prepared(options: Options, data: Graphs) -> Graphs:
     """The graphs with the features that the run and its model want."""
     if options.features != "given":
         data = with_features(data, options.features)
-    data = with_edge_inputs(data, options.model)
-    if options.largest_component and isinstance(data, NodeDataset):
-        data = largest_component(data)
-    return data
+    return with_edge_inputs(data, options.model)
 
 
 def width(options: Options) -> int:

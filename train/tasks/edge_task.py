@@ -12,6 +12,7 @@ from mpnn import Graph
 from mpnn.datasets import NodeDataset
 from mpnn.models import GAE
 from mpnn.train.errors import RunError
+from mpnn.train.tasks.held_out import HeldOut
 from mpnn.train.tasks.links import Links
 from mpnn.train.tasks.node_task import node_names
 from mpnn.train.tasks.objective import Aim, objective
@@ -29,9 +30,7 @@ class LinkTask(SupervisedTask):
     The items are all links, then as many others.
 
     Args:
-        data: graph and features.
-        pairs: the links of the graph.
-        split: positions of links to train, to validate and to test on.
+        held: the graph of the links to train on, and the links of each part, see `hold_out`.
         seed: of the pairs without a link that models are validated and tested on.
         hits: k of the metric Hits@k.
         self_links: whether in training each node is linked with itself too, as by Kipf and Welling, whose
@@ -45,34 +44,29 @@ class LinkTask(SupervisedTask):
 
     def __init__(
         self,
-        data: NodeDataset,
-        pairs: Pairs,
-        split: Split,
+        held: HeldOut,
         *,
         seed: int = 0,
         hits: int = 20,
         self_links: bool = False,
     ) -> None:
-        count = pairs.ends.size(1)
-        self.undirected = pairs.undirected
+        data, ends, split, self.undirected = held
+        count = ends.size(1)
         others = draw_unlinked(
             data.num_nodes,
-            pairs.ends,
+            ends,
             count,
-            undirected=pairs.undirected,
+            undirected=self.undirected,
             generator=torch.Generator().manual_seed(seed),
             distinct=True,
         )
-        self.pairs = torch.cat([pairs.ends, others], dim=1)
+        self.pairs = torch.cat([ends, others], dim=1)
         y = (torch.arange(2 * count, device=others.device) < count).unsqueeze(1)
         both = Split(*(torch.cat([part, part + count]) for part in split))
         super().__init__(data, Links(hits), y, both, data.num_features, data.edge_dim)
-        seen = torch.zeros(count, dtype=torch.bool, device=others.device)
-        seen[split.train] = True
-        kept = (seen[pairs.pair] & (pairs.pair >= 0)).nonzero().flatten()
-        self.graph = data.graph.edge_subgraph(kept)
-        self._edges = edge_features(None if data.edge_attr is None else data.edge_attr[kept])
-        links = pairs.ends[:, split.train]
+        self.graph = data.graph
+        self._edges = edge_features(data.edge_attr)
+        links = ends[:, split.train]
         self._links = (
             links.cpu()
         )  # on the host, which draws the pairs of every epoch and must know how many fit

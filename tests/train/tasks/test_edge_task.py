@@ -21,6 +21,7 @@ from mpnn.models import CONVS, GAE, GNN, VGAE, PairMLP
 from mpnn.models.networks.autoencoder import divergence
 from mpnn.train import EdgeTask, LinkTask, Recipe, RunError, Split, fit, load_model, preset, train
 from mpnn.train.tasks.edge_task import labelled_pairs
+from mpnn.train.tasks.held_out import hold_out
 from mpnn.train.tasks.links import Links
 from mpnn.train.tasks.pairs import Pairs, draw_unlinked
 from mpnn.train.tasks.split import random_split
@@ -42,7 +43,7 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> NodeDataset:
 def link_task(data: NodeDataset, **options: Any) -> LinkTask:
     pairs = Pairs.of(data.graph)
     split = random_split(pairs.ends.size(1), None, seed=0, val_share=0.1, test_share=0.2)
-    return LinkTask(data, pairs, split, **options)
+    return LinkTask(hold_out(data, pairs, split), **options)
 
 
 def as_set(pairs: Tensor) -> set[tuple[int, int]]:
