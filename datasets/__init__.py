@@ -4,7 +4,8 @@ from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.image_record import ImageDataset
 from mpnn.datasets.own import Columns, load_own
 from mpnn.datasets.record import DataError, NodeDataset, row_normalise
-from mpnn.datasets.registry import DATASETS, Dataset, Entry, load
+from mpnn.datasets.registry import DATASETS, Dataset, Entry, called, load
+from mpnn.datasets.table_plan import TablePlan
 from mpnn.datasets.text_record import TextDataset, load_text
 from mpnn.datasets.tu import load_tu, read_tu
 
@@ -17,7 +18,9 @@ __all__ = [
     "GraphDataset",
     "ImageDataset",
     "NodeDataset",
+    "TablePlan",
     "TextDataset",
+    "called",
     "load",
     "load_own",
     "load_text",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -40,6 +41,8 @@ class NodeDataset:
         node_names: what the nodes are called in their file; empty if they are called by their numbers.
         derived: what is known from the links alone: `"x"`, if the features are one-hot degrees, which
             `with_edges` derives anew, and `"nodes"`, if a node is there because a link names it.
+        table, edge_table: columns of your own table that `x` and `edge_attr` are made of, a row for each node
+            or edge, or None; a run makes them anew, by what it is trained on.
 
     Raises:
         DataError: shapes, types or class numbers do not fit together.
@@ -63,21 +66,29 @@ class NodeDataset:
     known: Tensor | None = None
     node_names: tuple[str, ...] = ()
     derived: tuple[str, ...] = ()
+    table: pd.DataFrame | None = None
+    edge_table: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         num_nodes, num_edges = self.graph.num_nodes, self.graph.num_edges
         check_features("x", self.x, num_nodes)
-        check_target("y", self.y, num_nodes, self.class_names)
+        if self.known is not None and (self.known.dtype != torch.bool or self.known.shape != (num_nodes,)):
+            raise DataError(f"known is {kind_of(self.known)}, but should be torch.bool [{num_nodes}]")
+        check_target("y", self.y, num_nodes, self.class_names, self.known)
         if self.edge_attr is not None:
             attr = self.edge_attr.unsqueeze(1) if self.weighted else self.edge_attr
             check_features("edge_attr", attr, num_edges)
         check_target("edge_y", self.edge_y, num_edges, self.edge_class_names)
+        for name, table, rows in (
+            ("table", self.table, num_nodes),
+            ("edge_table", self.edge_table, num_edges),
+        ):
+            if table is not None and len(table) != rows:
+                raise DataError(f"{name} has {len(table)} rows, but should have {rows}")
         if len(self.node_names) not in (0, num_nodes):
             raise DataError(f"node_names holds {len(self.node_names)} names, but should hold {num_nodes}")
         if not {*self.derived} <= {*DERIVED}:
             raise DataError(f"derived is {self.derived}, but should hold {' or '.join(map(repr, DERIVED))}")
-        if self.known is not None and (self.known.dtype != torch.bool or self.known.shape != (num_nodes,)):
-            raise DataError(f"known is {kind_of(self.known)}, but should be torch.bool [{num_nodes}]")
         if any(getattr(self, name) is not None for name in MASKS):
             self._check_masks(num_nodes)
 
@@ -137,6 +148,8 @@ class NodeDataset:
         }
         if "x" in self.derived:
             kept["x"] = degree_one_hot(graph.in_degree)
+        if self.edge_table is not None:
+            kept["edge_table"] = self.edge_table.iloc[edges.tolist()]
         return replace(self, graph=graph, **kept)
 
     def with_nodes(self, nodes: Tensor) -> NodeDataset:
@@ -153,6 +166,9 @@ class NodeDataset:
         }
         if self.node_names:
             kept["node_names"] = tuple(self.node_names[node] for node in nodes.tolist())
+        for name, rows in (("table", nodes), ("edge_table", edges)):
+            if (table := getattr(self, name)) is not None:
+                kept[name] = table.iloc[rows.tolist()]
         return replace(self, graph=graph, **kept)
 
     def to(self, device: torch.device | str) -> NodeDataset:
@@ -187,15 +203,21 @@ def check_features(name: str, x: Tensor, rows: int) -> None:
         raise DataError(f"{name} is {kind_of(x)}, but should be floating point [{rows}, channels]")
 
 
-def check_target(name: str, y: Tensor | None, rows: int, names: tuple[str, ...]) -> None:
-    """Raise DataError unless y is classes, labels or numbers, with a name for each class or column."""
+def check_target(
+    name: str, y: Tensor | None, rows: int, names: tuple[str, ...], known: Tensor | None = None
+) -> None:
+    """Raise DataError unless y is classes, labels or numbers, with a name for each class or column.
+
+    Where y is not known, it may be anything.
+    """
     if y is None:
         return
     if y.dim() == 2 and y.size(0) == rows and (y.dtype == torch.bool or y.is_floating_point()):
         if y.size(1) != len(names):
             raise DataError(f"{name} has {y.size(1)} columns, but there are {len(names)} names for them")
-        if not y.isfinite().all():
-            row = int((~y.isfinite()).any(dim=1).nonzero()[0])
+        bad = ~y.isfinite().all(dim=1) if known is None else known & ~y.isfinite().all(dim=1)
+        if bad.any():
+            row = int(bad.nonzero()[0])
             raise DataError(f"{name}[{row}] is {y[row].tolist()}, but should be finite")
         return
     if y.dtype != torch.int64 or y.shape != (rows,):
@@ -203,7 +225,8 @@ def check_target(name: str, y: Tensor | None, rows: int, names: tuple[str, ...])
             f"{name} is {kind_of(y)}, but should be torch.int64 [{rows}], or torch.bool [{rows}, labels], or "
             f"floating point [{rows}, targets]"
         )
-    wrong = ((y < 0) | (y >= len(names))).nonzero()
+    outside = (y < 0) | (y >= len(names))
+    wrong = (outside if known is None else outside & known).nonzero()
     if wrong.numel():
         row, last = int(wrong[0]), len(names) - 1
         raise DataError(f"{name}[{row}] is {int(y[row])}, but should be a class, 0..{last}")

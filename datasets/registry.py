@@ -15,6 +15,7 @@ from mpnn.datasets.karate import load_karate
 from mpnn.datasets.mat import load_mat
 from mpnn.datasets.own import ENDINGS, Columns, load_own
 from mpnn.datasets.planetoid import load_planetoid
+from mpnn.datasets.problems import nearest
 from mpnn.datasets.record import DataError, NodeDataset
 from mpnn.datasets.shchur import load_shchur
 from mpnn.datasets.synthetic import load_crowds, load_cycles, load_grid, load_sbm, load_trees
@@ -80,6 +81,15 @@ DATASETS = {
 }
 
 
+def called(name: str) -> str:
+    """The name of a data set as `DATASETS` has it, whose letters may be large or small; others stay.
+
+    >>> called("Cora")
+    'cora'
+    """
+    return name.lower() if name.lower() in DATASETS and not is_there(Path(name)) else name
+
+
 def load(
     name: str,
     data: str | Path | None = None,
@@ -102,6 +112,7 @@ def load(
     >>> load("karate").class_names
     ('Mr. Hi', 'Officer')
     """
+    name = called(name)
     if name not in DATASETS and (is_there(Path(name)) or Path(name).suffix or "/" in name):
         if data is not None:
             raise DataError(f"data is {str(data)!r}, but {name} is a path already: leave it out")
@@ -111,7 +122,9 @@ def load(
             f"columns are named, but {name} is no file of yours: they are for {', '.join(ENDINGS)}"
         )
     if name not in DATASETS:
-        raise DataError(f"dataset is {name!r}, but should be one of {', '.join(DATASETS)}")
+        raise DataError(
+            f"dataset is {name!r}, but should be one of {', '.join(DATASETS)}{nearest(name, DATASETS)}"
+        )
     entry = DATASETS[name]
     if entry.reads_files:
         return entry.load(data)

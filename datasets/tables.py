@@ -6,47 +6,97 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from mpnn.datasets.record import DataError
+from mpnn.datasets.cells import MISSING
+from mpnn.datasets.problems import nearest
+from mpnn.datasets.record import DataError, in_a_line
 from mpnn.datasets.text import read_text
+
+SEPARATORS = ",;\t"
+PARQUET = (".parquet", ".pq")
+TABLES = (".csv", ".tsv", *PARQUET)
 
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a file, and the line of each row."""
+    """The cells of a file, and the line of each row.
+
+    Args:
+        path: the file.
+        frame: the columns: text without blanks around it, or what a file with types holds.
+        lines: where each row stands.
+        unit: what `lines` count.
+    """
 
     path: Path
-    header: list[str]
-    rows: list[list[str]]
-    lines: list[int]
+    frame: pd.DataFrame
+    lines: Sequence[int]
     unit: str = "line"
+
+    @property
+    def header(self) -> list[str]:
+        """The names of the columns."""
+        return [str(name) for name in self.frame.columns]
 
     @property
     def nameless(self) -> bool:
         """Whether the first column is one without a name, as the index of a pandas table."""
-        return re.fullmatch(r"(Unnamed: \d+)?", self.header[0]) is not None
+        return re.fullmatch(r"(Unnamed: \d+|__index_level_0__)?", self.header[0]) is not None
 
     def place(self, row: int) -> str:
         """Where a row stands, for sentences."""
         return f"{self.path} {self.unit} {self.lines[row]}"
 
     def column(self, name: str) -> list[str]:
-        """The cells of a column.
+        """The cells of a column as text; an empty one where nothing is said.
 
         Raises:
             DataError: there is no such column.
         """
-        if name not in self.header:
-            raise DataError(f"{self.path} has no column {name!r}, but {', '.join(self.header)}")
-        place = self.header.index(name)
-        return [row[place] for row in self.rows]
+        if name not in self.frame:
+            raise DataError(self.lack_of(name))
+        cells = self.frame[name]
+        if pd.api.types.is_float_dtype(cells) and bool((cells.dropna() % 1 == 0).all()):
+            cells = cells.astype("Int64")  # whole numbers, some of which are missing
+        found: list[str] = cells.astype("str").str.strip().fillna("").tolist()
+        return found
+
+    def lack_of(self, name: str) -> str:
+        """The sentence that says that there is no such column."""
+        if (near := nearest(name, self.header)) and len(self.header) > FEW:
+            return f"{self.path} has no column {name!r}{near}"
+        return f"{self.path} has no column {name!r}, but {', '.join(self.header)}{near}"
+
+    def features(self, used: set[str | None]) -> pd.DataFrame | None:
+        """The columns without another use, each row under its line; None if there are none."""
+        names = [name for name in self.header if name not in used]
+        return self.frame[names].set_axis(list(self.lines), axis=0) if names else None
+
+    def arranged(self, order: Sequence[int]) -> Table:
+        """The same rows in another order."""
+        return replace(self, frame=self.frame.iloc[order], lines=[self.lines[row] for row in order])
+
+    def without_header(self, names: Sequence[str]) -> Table:
+        """The table whose first line is a row, under other names for its columns.
+
+        Args:
+            names: of the first columns; the others are called by their numbers, from 1.
+        """
+        called = [*names, *(f"column {k}" for k in range(len(names) + 1, len(self.header) + 1))]
+        rows = [self.header, *self.frame.to_numpy().tolist()]
+        return replace(self, frame=text_frame(rows, called), lines=[1, *self.lines])
+
+
+FEW = 12  # names of columns that a sentence lists
 
 
 class Answers(NamedTuple):
@@ -58,13 +108,20 @@ class Answers(NamedTuple):
 
 
 def read_table(path: Path) -> Table:
-    """Read `.csv` (commas) or `.tsv` (tabs), also `.gz`, with a header in the first line.
+    """Read a table with a header: `.csv` or `.tsv`, also `.gz`, or `.parquet` where pyarrow is installed.
+
+    Cells of a text are divided by commas, semicolons or tabs, whichever the first lines have most of; behind
+    semicolons a comma may be the decimal point. The rows are read by Python's csv, which tells the line of
+    each and whether it is as long as the header; pandas fills short lines up.
 
     Raises:
         DataError: it is missing or empty, or a line has more or fewer cells than the header.
     """
-    tabs = ".tsv" in path.suffixes
-    reader = csv.reader(io.StringIO(read_text(path)), delimiter="\t" if tabs else ",")
+    if path.suffix in PARQUET:
+        return _read_parquet(path)
+    text = read_text(path)
+    separator = _separator(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header: list[str] = []
     rows: list[list[str]] = []
     lines: list[int] = []
@@ -86,7 +143,42 @@ def read_table(path: Path) -> Table:
         raise DataError(f"{path} should hold a header and a line of data at least")
     if len(set(header)) < len(header):
         raise DataError(f"{path} line 1: two columns have the same name")
-    return Table(path, header, rows, lines)
+    frame = text_frame(rows, header)
+    return Table(path, frame.apply(_with_points) if separator == ";" else frame, lines)
+
+
+def text_frame(rows: Sequence[Sequence[str]], header: Sequence[str]) -> pd.DataFrame:
+    """Cells of text as a pandas table."""
+    return pd.DataFrame(np.array(rows, dtype=object).reshape(-1, len(header)), columns=header, dtype="str")
+
+
+def _separator(text: str) -> str:
+    """What divides the cells: the mark that the first lines have equally often, and most."""
+    lines = [re.sub(r'"[^"]*"', "", line) for line in text.split("\n", 10)[:10] if line.strip()]
+    counts = {mark: [line.count(mark) for line in lines] or [0] for mark in SEPARATORS}
+    alike = [mark for mark, found in counts.items() if found[0] and len({*found}) == 1]
+    return max(alike or SEPARATORS, key=lambda mark: counts[mark][0])
+
+
+def _with_points(cells: pd.Series) -> pd.Series:
+    """Numbers with a decimal comma, if all cells of a column are such, with a point."""
+    there = cells[~cells.str.lower().isin(MISSING)]
+    numbers = there.str.fullmatch(r"[+-]?\d+(,\d+)?")
+    return cells.str.replace(",", ".", regex=False) if len(there) and bool(numbers.all()) else cells
+
+
+def _read_parquet(path: Path) -> Table:
+    try:
+        frame = pd.read_parquet(path)
+    except ImportError:
+        raise DataError(
+            f"{path} is Parquet, which pyarrow reads: install pyarrow, or save it as CSV"
+        ) from None
+    except Exception as error:  # its readers raise whatever their parsers do
+        raise DataError(f"{path} cannot be read: {in_a_line(error)}") from error
+    if frame.empty:
+        raise DataError(f"{path} should hold a row of data at least")
+    return Table(path, frame, list(range(1, len(frame) + 1)), "row")
 
 
 def _lines(path: Path, reader: Any) -> Iterator[list[str]]:
@@ -104,7 +196,8 @@ def label_columns(table: Table, asked: str) -> list[str]:
 def answers(table: Table, name: str) -> Answers:
     """Read a column as classes, or, if all cells are numbers and one has a decimal point, as numbers.
 
-    Several columns, divided by commas, are labels if all of their cells are 0 or 1, else numbers.
+    Several columns, divided by commas, are labels if all of their cells are 0 or 1, else numbers. Of a row
+    whose cell is empty y is -1, or NaN, or False.
 
     Raises:
         DataError: there is no such column, or it is empty, or several hold something else.
@@ -114,19 +207,20 @@ def answers(table: Table, name: str) -> Answers:
         return _several(table, names)
     (name,) = names
     cells = table.column(name)
-    known = torch.tensor([cell != "" for cell in cells])
     given = [cell for cell in cells if cell]
     if not given:
         raise DataError(f"{table.path}: column {name!r} is empty")
-    values = [_number(cell) for cell in given]
-    decimal = [value is not None and "." in cell for cell, value in zip(given, values, strict=True)]
-    if all(value is not None for value in values) and any(decimal):
-        y = torch.tensor([[_number(cell) or 0.0] for cell in cells])
-        return Answers(y, (name,), known)
+    said = [cell for cell in given if cell.lower() not in MISSING]
+    decimal = any("." in cell for cell in said) or pd.api.types.is_float_dtype(table.frame[name])
+    if decimal and all(_number(cell) is not None for cell in said):  # then what is no number is not known
+        values = [math.nan if (value := _number(cell)) is None else value for cell in cells]
+        y = torch.tensor(values)[:, None]
+        return Answers(y, (name,), ~y.isnan().squeeze(1))
     numeric = all(cell.lstrip("-").isdecimal() for cell in given)
     names = sorted(set(given), key=int if numeric else str)
     number = {label: k for k, label in enumerate(names)}
-    return Answers(torch.tensor([number.get(cell, 0) for cell in cells]), tuple(names), known)
+    y = torch.tensor([number.get(cell, -1) for cell in cells])
+    return Answers(y, tuple(names), y >= 0)
 
 
 def _several(table: Table, names: list[str]) -> Answers:
@@ -134,7 +228,7 @@ def _several(table: Table, names: list[str]) -> Answers:
     known = [all(cells) for cells in zip(*columns, strict=True)]
     rows = []
     for row, cells in enumerate(zip(*columns, strict=True)):
-        values = [_number(cell) for cell in cells] if known[row] else [0.0] * len(names)
+        values = [_number(cell) for cell in cells] if known[row] else [math.nan] * len(names)
         bad = next((k for k, value in enumerate(values) if value is None), None)
         if bad is not None:
             raise DataError(
@@ -145,31 +239,9 @@ def _several(table: Table, names: list[str]) -> Answers:
     if not any(known):
         raise DataError(f"{table.path}: columns {', '.join(names)} are empty")
     y = torch.tensor(rows, dtype=torch.float32)
-    labels = bool(((y == 0) | (y == 1)).all())
-    return Answers(y.bool() if labels else y, tuple(names), torch.tensor(known))
-
-
-def numbers(table: Table, used: set[str | None]) -> Tensor | None:
-    """The columns without another use as features, `[num_rows, num_columns]`; None if there are none.
-
-    Raises:
-        DataError: a cell in them is no number.
-    """
-    places = [place for place, name in enumerate(table.header) if name not in used]
-    if not places:
-        return None
-    values = []
-    for line, row in zip(table.lines, table.rows, strict=True):
-        found = [_number(row[place]) for place in places]
-        if None in found:
-            place = places[found.index(None)]
-            name = table.header[place]
-            raise DataError(
-                f"{table.path} {table.unit} {line}: {name} is {row[place]!r}, but a column without another "
-                "use is a feature and should hold finite numbers: ignore it or change it"
-            )
-        values.append(found)
-    return torch.tensor(values, dtype=torch.float32)
+    given = y[torch.tensor(known)]
+    labels = bool(((given == 0) | (given == 1)).all())
+    return Answers(y == 1 if labels else y, tuple(names), torch.tensor(known))
 
 
 def _number(cell: str) -> float | None:

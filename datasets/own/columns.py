@@ -13,9 +13,9 @@ class Columns:
     """Which column, or attribute, is what.
 
     Args:
-        nodes: a table (CSV or TSV with a header) with a row for each node.
+        nodes: a table with a header and a row for each node: CSV, TSV or Parquet.
         source, target: columns of the edge table; by default those of these names, else its first two.
-        node_id: column of the node table; by default its first.
+        node_id: column of the node table; by default the first that holds the ends of all edges.
         label: column of the node table, or attribute of the nodes, that is to be learned; several, divided by
             commas, that hold 0 and 1 are labels, and a node may have any of them.
         graph_id: column of the node table that says which of several graphs a node is in.

@@ -25,7 +25,12 @@ class Connected(NamedTuple):
 
 
 def connect(
-    path: Path, edges: EdgeList, names: list[str], columns: Columns, sizes: Sequence[int] | None = None
+    path: Path,
+    edges: EdgeList,
+    names: list[str],
+    columns: Columns,
+    sizes: Sequence[int] | None = None,
+    features: Tensor | None = None,
 ) -> Connected:
     """Make the graph of the edges of a file.
 
@@ -37,6 +42,7 @@ def connect(
         names: the nodes in the order of the graph.
         columns: whether edges are directed, and what `graph_id` is, for sentences.
         sizes: how many nodes each of several graphs has, or None for one graph.
+        features: of the edges of the file, `[count, channels]`, or their weights, or None.
 
     Raises:
         DataError: an edge ends at an unknown node or in another graph, or equal edges say different things.
@@ -50,7 +56,7 @@ def connect(
     kinds = None if edges.kinds is None else edges.kinds.y.repeat(1 if columns.directed else 2)
     num_kinds = 1 if edges.kinds is None else len(edges.kinds.names)
     first, original = each_once(edge_index, len(names), kinds, num_kinds)
-    _check_equal(path, edges, names, edge_index, original, count)
+    _check_equal(path, edges, features, names, edge_index, original, count)
     graph = Graph(
         edge_index[:, first].contiguous(),
         len(names),
@@ -111,10 +117,16 @@ def _check_within(
 
 
 def _check_equal(
-    path: Path, edges: EdgeList, names: list[str], edge_index: Tensor, first: Tensor, count: int
+    path: Path,
+    edges: EdgeList,
+    features: Tensor | None,
+    names: list[str],
+    edge_index: Tensor,
+    first: Tensor,
+    count: int,
 ) -> None:
     """Edges between the same nodes should say the same; `first` is the first of those equal to each."""
-    values = {"features": edges.attr, "answers": None if edges.answers is None else edges.answers.y}
+    values = {"features": features, "answers": None if edges.answers is None else edges.answers.y}
     for what, value in values.items():
         if value is None:
             continue

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import torch
 from torch import Tensor
 
+from mpnn.datasets.cells import as_numbers
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.record import DataError
-from mpnn.datasets.tables import Answers, Table, answers, numbers
+from mpnn.datasets.tables import Answers, Table, answers
 
 Ends = Sequence[tuple[str, str]] | np.ndarray[Any, Any]
 
@@ -24,10 +28,12 @@ class EdgeList:
         ends: source and target of each edge by name, or int64 `[2, num_edges]`, positions in `names`.
         names: the nodes that the file names, each once.
         attr: features `[num_edges, channels]`, or weights `[num_edges]`, or None.
+        table: columns that features are made of, a row for each edge, or None.
         answers: what is to be learned of the edges, or None.
         kinds: the relation that each edge is, or None.
         node_table: what the same file says of nodes, or None.
         lines: the line that each edge stands in, or None where the file has no lines.
+        path: the file.
         header: the columns, or attributes, that edges have.
         names_only_ends: whether a node is named because an edge ends at it.
     """
@@ -35,10 +41,12 @@ class EdgeList:
     ends: Ends
     names: list[str]
     attr: Tensor | None = None
+    table: pd.DataFrame | None = None
     answers: Answers | None = None
     kinds: Answers | None = None
     node_table: Table | None = None
-    lines: list[int] | None = None
+    lines: Sequence[int] | None = None
+    path: Path = Path()
     header: tuple[str, ...] = ()
     names_only_ends: bool = False
 
@@ -62,12 +70,19 @@ def edge_columns(table: Table, columns: Columns, used: set[str | None]) -> dict[
     known, kinds = (_known(table, name) for name in (columns.edge_label, columns.edge_type))
     if kinds is not None and kinds.y.dim() > 1:
         raise DataError(f"{table.path}: edge_type is {columns.edge_type!r}, but that holds numbers, no types")
-    attr = None
+    attr = features = None
     if columns.edge_weight is not None:
         attr = _weights(table, columns.edge_weight, used)
-    elif table.rows:
-        attr = numbers(table, used)
-    return {"attr": attr, "answers": known, "kinds": kinds, "header": tuple(table.header)}
+    elif len(table.frame):
+        features = table.features(used)
+    return {
+        "attr": attr,
+        "table": features,
+        "answers": known,
+        "kinds": kinds,
+        "header": tuple(table.header),
+        "path": table.path,
+    }
 
 
 def _known(table: Table, name: str | None) -> Answers | None:
@@ -89,6 +104,10 @@ def _weights(table: Table, name: str, used: set[str | None]) -> Tensor:
             f"{table.path} has {', '.join(others)} besides edge_weight {name!r}: a model takes "
             "weights or features of edges, so name these in ignore"
         )
-    weights = numbers(table, {other for other in table.header if other != name})
-    assert weights is not None
-    return weights.squeeze(1)
+    weights = as_numbers(table.frame[name])
+    if bool(weights.isna().any()):
+        row = int(weights.isna().to_numpy().argmax())
+        raise DataError(
+            f"{table.place(row)}: {name} is {table.column(name)[row]!r}, but should be a finite number"
+        )
+    return torch.from_numpy(weights.to_numpy(dtype="float32", copy=True))

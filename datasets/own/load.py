@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+from torch import Tensor
 
 from mpnn.datasets.features import degree_one_hot
 from mpnn.datasets.files import is_there
@@ -11,22 +15,29 @@ from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.own.connect import Connected, connect
 from mpnn.datasets.own.edge_list import EdgeList
-from mpnn.datasets.own.nodes import by_graph, known_of_nodes, names_of
+from mpnn.datasets.own.naming import OF_NODES, check_header_of_nodes, check_ignored, check_names
+from mpnn.datasets.own.nodes import by_graph, known_of_nodes, name_column, names_of
 from mpnn.datasets.own.readers import read_edges
+from mpnn.datasets.problems import Problems
 from mpnn.datasets.pyg_file import read_pyg
 from mpnn.datasets.record import DataError, NodeDataset
+from mpnn.datasets.table_plan import TablePlan
 from mpnn.datasets.tables import Table, read_table
 from mpnn.datasets.tu import read_tu
-
-OF_NODES = ("label", "node_id", "graph_id", "part")
 
 
 def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphDataset:
     """Read a graph from a file, or graphs from a folder in the TU text format.
 
-    Edge tables are `.csv` (commas) or `.tsv` (tabs) with a header. A column of numbers that `columns` does
-    not name is a feature: of edges in the edge table, of nodes in the node table. A first column of the edge
-    table without a name, where pandas writes its index, is left out. `.txt` and `.edges`, also `.gz`, are
+    Tables are `.csv` or `.tsv`, with commas, semicolons or tabs between the cells, also `.gz`, or `.parquet`
+    where pyarrow is installed. A column that `columns` does not name is a feature, of edges in the edge
+    table, of nodes in the node table: numbers as they are, and their median where one is missing; yes and no
+    as 1 and 0; dates as days; categories one-hot, rare values together; each with a flag where cells are
+    missing. Free text and columns that say nothing are left out, and so is a first column without a name,
+    where pandas writes its index. Edges without a header are read with a warning. All that is wrong with the
+    tables is told at once.
+
+    `.txt` and `.edges`, also `.gz`, are
     SNAP edge lists: two node numbers a line, `#` before comments. `.graphml` and `.gml` are read by networkx,
     and numbers at the nodes and edges are features. `.pt` holds data of PyTorch Geometric, see `read_pyg`.
     `.mtx` is a Matrix Market file, `.npz` a matrix that `scipy.sparse.save_npz` wrote; entries that differ
@@ -48,8 +59,17 @@ def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphD
         if columns != Columns(ignore=columns.ignore):
             raise DataError(f"{path} says itself what is what: name no columns but those to ignore")
         return read_pyg(path, columns.ignored)
-    table = None if columns.nodes is None else read_table(Path(columns.nodes))
-    edges = read_edges(path, columns)
+    problems, table, edges = Problems(), None, EdgeList([], [])
+    with problems.gather():
+        if columns.nodes is not None:
+            table = read_table(Path(columns.nodes))
+            check_names(table, columns, OF_NODES)
+    with problems.gather():
+        edges = read_edges(path, columns)
+    if not problems:
+        with problems.gather():
+            _check_together(columns, edges, edges.node_table or table)
+    problems.raise_all()
     if edges.node_table is not None and table is not None:
         raise DataError(f"nodes is {columns.nodes!r}, but {path} says itself what its nodes are")
     return _assembled(path, columns, edges, edges.node_table or table)
@@ -64,21 +84,35 @@ def _load_folder(path: Path, columns: Columns) -> GraphDataset:
     return read_tu(path, names[0])
 
 
+def _check_together(columns: Columns, edges: EdgeList, table: Table | None) -> None:
+    if edges.node_table is not None:
+        check_names(edges.node_table, columns, OF_NODES)
+    check_ignored(columns, [*edges.header, *([] if table is None else table.header)])
+    if table is not None and edges.names_only_ends:
+        check_header_of_nodes(table, columns, {*edges.names})
+
+
 def _assembled(path: Path, columns: Columns, edges: EdgeList, table: Table | None) -> NodeDataset:
     names, sizes = edges.names, None
     if table is None:
         columns.refuse(OF_NODES, "there is no table of nodes: give nodes too")
     else:
+        columns = replace(columns, node_id=name_column(table, columns, edges.names))
         names = names_of(table, columns)
-    for name in columns.ignored - {*edges.header, *([] if table is None else table.header)}:
-        raise DataError(f"ignore names column {name!r}, which no table has")
     if table is not None and columns.graph_id is not None:
         table, sizes = by_graph(table, columns.graph_id)
         names = names_of(table, columns)
-    connected = connect(path, edges, names, columns, sizes)
-    known: dict[str, Any] = {"x": None} if table is None else known_of_nodes(table, columns)
+    problems, known, attr = Problems(), dict[str, Any](), edges.attr
+    if table is not None:
+        with problems.gather():
+            known = known_of_nodes(table, columns)
+            known |= _features("x", known["table"], table.path)
+    with problems.gather():
+        attr = _features("attr", edges.table, edges.path).get("attr", attr)
+    problems.raise_all()
+    connected = connect(path, edges, names, columns, sizes, attr)
     derived = ["nodes"] if table is None and edges.names_only_ends else []
-    if known["x"] is None:
+    if "x" not in known:
         known["x"] = degree_one_hot(connected.graph.in_degree)
         derived.append("x")
     return NodeDataset(
@@ -87,14 +121,26 @@ def _assembled(path: Path, columns: Columns, edges: EdgeList, table: Table | Non
         node_names=tuple(names),
         derived=tuple(derived),
         **known,
-        **_known_of_edges(edges, connected),
+        **_known_of_edges(edges, attr, connected),
     )
 
 
-def _known_of_edges(edges: EdgeList, connected: Connected) -> dict[str, Any]:
-    attr, known = edges.attr, edges.answers
+def _features(name: str, table: pd.DataFrame | None, path: Path) -> dict[str, Tensor]:
+    """What columns become when all rows decide it, and numbers stay as they are; nothing if none is left."""
+    if table is None:
+        return {}
+    problems, made = Problems(), {}
+    with problems.gather(f"{path}: "):
+        made[name] = TablePlan.fit(table).apply(table)
+    problems.raise_all()
+    return made if made[name].size(1) else {}
+
+
+def _known_of_edges(edges: EdgeList, attr: Tensor | None, connected: Connected) -> dict[str, Any]:
+    known, table, rows = edges.answers, edges.table, connected.rows
     return {
-        "edge_attr": None if attr is None else attr[connected.rows],
-        "edge_y": None if known is None else known.y[connected.rows],
+        "edge_attr": None if attr is None else attr[rows],
+        "edge_table": None if table is None else table.iloc[rows.tolist()],
+        "edge_y": None if known is None else known.y[rows],
         "edge_class_names": () if known is None else known.names,
     }

@@ -10,7 +10,7 @@ import networkx as nx
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.own.edge_list import EdgeList, edge_columns
 from mpnn.datasets.record import DataError, in_a_line
-from mpnn.datasets.tables import Table
+from mpnn.datasets.tables import Table, text_frame
 
 
 def read_networkx(path: Path, columns: Columns) -> EdgeList:
@@ -35,4 +35,4 @@ def _table(path: Path, unit: str, attributes: list[dict[str, Any]], names: list[
     rows = [[str(values.get(name, "")) for name in header] for values in attributes]
     if names is not None:
         header, rows = ["node", *header], [[name, *row] for name, row in zip(names, rows, strict=True)]
-    return Table(path, header, rows, list(range(1, len(rows) + 1)), unit)
+    return Table(path, text_frame(rows, header), list(range(1, len(rows) + 1)), unit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -10,14 +10,26 @@ from torch import Tensor
 
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.record import MASKS, DataError
-from mpnn.datasets.tables import Answers, Table, answers, label_columns, numbers
+from mpnn.datasets.tables import Answers, Table, answers, label_columns
 
 PARTS = ("train", "val", "test")
 
 
-def name_column(table: Table, columns: Columns) -> str:
-    """The column that names the nodes."""
-    return columns.node_id or table.header[0]
+def name_column(table: Table, columns: Columns, ends: Collection[str] = ()) -> str:
+    """The column that names the nodes: the one asked for, else the first that holds all ends of edges once.
+
+    An index that pandas wrote is taken if no other column will do.
+    """
+    if columns.node_id is not None:
+        return columns.node_id
+    named = table.header[1:] if table.nameless and len(table.header) > 1 else table.header
+    suitable = (name for name in [*named, table.header[0]] if _names_all(table.column(name), ends))
+    return next(suitable, table.header[0]) if ends else table.header[0]
+
+
+def _names_all(cells: list[str], ends: Collection[str]) -> bool:
+    there = {*cells}
+    return len(there) == len(cells) and there.issuperset(ends)
 
 
 def names_of(table: Table, columns: Columns) -> list[str]:
@@ -46,16 +58,13 @@ def by_graph(table: Table, column: str) -> tuple[Table, list[int]]:
     for row, name in enumerate(table.column(column)):
         graphs.setdefault(name, []).append(row)
     order = [row for rows in graphs.values() for row in rows]
-    arranged = replace(
-        table, rows=[table.rows[row] for row in order], lines=[table.lines[row] for row in order]
-    )
-    return arranged, [len(rows) for rows in graphs.values()]
+    return table.arranged(order), [len(rows) for rows in graphs.values()]
 
 
 def known_of_nodes(table: Table, columns: Columns) -> dict[str, Any]:
     """What the table says of the nodes, by the names that a `NodeDataset` has for it.
 
-    `x` is None where no column is left to be a feature.
+    `table` is None where no column is left to be a feature.
 
     Raises:
         DataError: a column is missing, or a cell does not suit its use.
@@ -63,7 +72,7 @@ def known_of_nodes(table: Table, columns: Columns) -> dict[str, Any]:
     known = None if columns.label is None else answers(table, columns.label)
     return {
         **_masks(table, columns, known),
-        "x": numbers(table, _no_features(table, columns)),
+        "table": table.features(_no_features(table, columns)),
         "y": None if known is None else known.y,
         "class_names": () if known is None else known.names,
         "known": None if known is None or bool(known.known.all()) else known.known,
@@ -73,6 +82,8 @@ def known_of_nodes(table: Table, columns: Columns) -> dict[str, Any]:
 def _no_features(table: Table, columns: Columns) -> set[str | None]:
     labels = [] if columns.label is None else label_columns(table, columns.label)
     named = {name_column(table, columns), columns.graph_id, columns.part}
+    if table.nameless:
+        named.add(table.header[0])
     return named | set(labels) | columns.ignored
 
 

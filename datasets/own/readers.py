@@ -16,6 +16,7 @@ from mpnn.datasets.record import DataError
 READERS: dict[str, Callable[[Path, Columns], EdgeList]] = {
     ".csv": read_edge_table,
     ".tsv": read_edge_table,
+    ".parquet": read_edge_table,
     ".txt": read_edge_list,
     ".edges": read_edge_list,
     ".graphml": read_networkx,

@@ -6,16 +6,18 @@ from pathlib import Path
 
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.own.edge_list import EdgeList, edge_columns
+from mpnn.datasets.own.naming import OF_EDGES, check_names, with_header
 from mpnn.datasets.record import DataError
 from mpnn.datasets.tables import Table, read_table
 
 
 def read_edge_table(path: Path, columns: Columns) -> EdgeList:
     """Read a row for each edge; the nodes are all names in the columns of sources and targets."""
-    table = read_table(path)
+    table = with_header(read_table(path), columns)
     if len(table.header) < 2:
         raise DataError(f"{path} line 1: the header should name two columns at least")
     named = _named(table)
+    check_names(table, columns, OF_EDGES)
     source, target = _ends(table, named, columns)
     ends = list(zip(table.column(source), table.column(target), strict=True))
     names = sorted({name for pair in ends for name in pair}, key=_natural)
@@ -32,10 +34,8 @@ def _named(table: Table) -> list[str]:
 
 def _ends(table: Table, named: list[str], columns: Columns) -> tuple[str, str]:
     """The columns of sources and of targets: named, or called so, or the first that are left."""
-    ends = [
-        given or (name if name in named else None)
-        for given, name in ((columns.source, "source"), (columns.target, "target"))
-    ]
+    by_lower = {name.lower(): name for name in reversed(named)}
+    ends = [columns.source or by_lower.get("source"), columns.target or by_lower.get("target")]
     left = (name for name in named if name not in ends)
     source, target = (name or next(left) for name in ends)
     if source == target:

@@ -1,0 +1,38 @@
+"""Cells of a table as text, as numbers and as dates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "<na>", "#n/a"})
+ISO = "ISO8601"
+DATES = {
+    ISO: "2024-01-31",
+    "%d.%m.%Y": "31.01.2024",
+    "%d/%m/%Y": "31/01/2024",
+    "%m/%d/%Y": "01/31/2024",
+}
+
+Cells = Any  # a pandas Series: one column
+
+
+def as_text(cells: Cells) -> Cells:
+    """The cells as text without blanks around it; None where nothing is said."""
+    text = cells.astype("str").str.strip()
+    return text.mask(text.isna() | text.str.lower().isin(MISSING))
+
+
+def as_numbers(cells: Cells) -> Cells:
+    """The cells as float64; NaN where they are no finite numbers."""
+    numbers = cells if pd.api.types.is_numeric_dtype(cells) else as_text(cells)
+    found = pd.to_numeric(numbers, errors="coerce").astype("float64")
+    return found.where(np.isfinite(found))
+
+
+def as_days(text: Cells, form: str) -> Cells:
+    """Days since 1970, float64; NaN where the text is no date of that form."""
+    dates = pd.to_datetime(text, format=form, errors="coerce", utc=True)
+    return (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)

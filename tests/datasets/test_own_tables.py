@@ -1,0 +1,211 @@
+"""Tables as people have them: without a header, with other separators, ids anywhere, gaps."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import networkx as nx
+import pandas as pd
+import pytest
+import torch
+
+from mpnn.datasets import Columns, DataError, NodeDataset, load, load_own
+from mpnn.train import preset, train
+from tests.train.conftest import Complaint, complaint
+
+__all__ = ["complaint"]
+
+
+def read(path: Path, **columns: str | bool | None) -> NodeDataset:
+    data = load_own(path, Columns(**columns))  # type: ignore[arg-type]
+    assert isinstance(data, NodeDataset)
+    return data
+
+
+def links(data: NodeDataset) -> set[frozenset[str]]:
+    names = data.node_names
+    return {frozenset((names[i], names[j])) for i, j in data.graph.edge_index.T.tolist()}
+
+
+def test_a_table_of_numbers_without_a_header_keeps_its_first_edge(tmp_path: Path) -> None:
+    drawn = nx.gnm_random_graph(20, 40, seed=0)
+    nx.write_edgelist(drawn, tmp_path / "net.csv", delimiter=",", data=False)
+    with pytest.warns(UserWarning, match=r"net.csv has no header: .* called source, target"):
+        data = read(tmp_path / "net.csv")
+    assert links(data) == {frozenset(map(str, edge)) for edge in drawn.edges}
+
+
+def test_so_does_one_with_numbers_behind_the_ends(tmp_path: Path) -> None:
+    (tmp_path / "net.csv").write_text("ann,bob,0.5\ncid,dan,1.5\nann,dan,2.5\n")
+    with pytest.warns(UserWarning, match="called source, target, column 3"):
+        data = read(tmp_path / "net.csv")
+    assert {"ann", "bob"} in links(data) and data.graph.num_edges == 6
+    assert data.edge_attr is not None and sorted({*data.edge_attr.flatten().tolist()}) == [0.5, 1.5, 2.5]
+
+
+def test_a_first_line_that_may_be_an_edge_or_a_header_is_asked_about(tmp_path: Path) -> None:
+    (tmp_path / "net.csv").write_text("ann,bob\nbob,cid\ncid,dan\n")
+    with pytest.raises(
+        DataError, match=r"net.csv line 1: 'bob' is a node of other lines too: .* say so by source"
+    ):
+        read(tmp_path / "net.csv")
+    assert links(read(tmp_path / "net.csv", source="ann")) == {
+        frozenset(["bob", "cid"]),
+        frozenset(("cid", "dan")),
+    }
+
+
+def test_a_table_of_nodes_without_a_header_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.csv").write_text("source,target\nann,bob\nbob,cid\n")
+    (tmp_path / "nodes.csv").write_text("ann,3\nbob,4\ncid,5\n")
+    with pytest.raises(DataError, match=r"line 1: it should name the columns, but begins with 'ann'"):
+        read(tmp_path / "net.csv", nodes=str(tmp_path / "nodes.csv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "separator", "decimal", "packed"),
+    [
+        ("net.csv", ";", ",", False),
+        ("net.csv", "\t", ".", False),
+        ("net.tsv", "\t", ".", True),
+        ("net.csv", ",", ".", True),
+    ],
+)
+def test_every_separator_is_read_as_pandas_writes_it(
+    tmp_path: Path, name: str, separator: str, decimal: str, packed: bool
+) -> None:
+    frame = pd.DataFrame(
+        {
+            "source": ["ann", 'b "bo" b'],
+            "target": ["cid, the 2nd", "dan; d"],
+            "length": [1.5, -2.25],
+            "n": [1, 2],
+        }
+    )
+    text = frame.to_csv(index=False, sep=separator, decimal=decimal)
+    path = tmp_path / (name + ".gz" if packed else name)
+    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    data = read(path)
+    assert links(data) == {frozenset(pair) for pair in zip(frame.source, frame.target, strict=True)}
+    assert data.edge_attr is not None
+    assert {*map(tuple, data.edge_attr.tolist())} == {(1.5, 1.0), (-2.25, 2.0)}
+
+
+def test_a_quote_that_does_not_end_is_named(tmp_path: Path) -> None:
+    (tmp_path / "net.csv").write_text('source,target\nann,"bob\ncid,dan\n')
+    with pytest.raises(DataError, match=r"net.csv line 3: unexpected end of data"):
+        read(tmp_path / "net.csv")
+
+
+def test_names_of_nodes_stay_text(tmp_path: Path) -> None:
+    (tmp_path / "net.csv").write_text("source,target\n007,NA\n7,007\nNA,1e3\n")
+    (tmp_path / "nodes.csv").write_text("id,age\n007,1\n7,2\nNA,4\n1e3,8\n")
+    data = read(tmp_path / "net.csv", nodes=str(tmp_path / "nodes.csv"))
+    assert data.node_names == ("007", "7", "NA", "1e3")
+    assert links(data) == {frozenset(("007", "NA")), frozenset(("7", "007")), frozenset(("NA", "1e3"))}
+
+
+def test_the_column_of_names_is_the_one_that_holds_the_ends_of_edges(tmp_path: Path) -> None:
+    (tmp_path / "net.csv").write_text("source,target\nn1,n2\nn2,n3\n")
+    pd.DataFrame({"days": [5, 6, 7], "user": ["n3", "n1", "n2"]}).to_csv(tmp_path / "nodes.csv")
+    data = read(tmp_path / "net.csv", nodes=str(tmp_path / "nodes.csv"))
+    assert data.node_names == ("n3", "n1", "n2") and data.x.flatten().tolist() == [5, 6, 7]
+
+
+def test_what_is_not_known_is_no_class_and_no_number(tmp_path: Path) -> None:
+    (tmp_path / "net.csv").write_text("source,target\na1,a2\na2,a3\n")
+    (tmp_path / "nodes.csv").write_text("id,team,size,red,blue\na1,,,1,0\na2,ant,1.5,,1\na3,bee,n/a,0,1\n")
+    nodes = str(tmp_path / "nodes.csv")
+    classes = read(tmp_path / "net.csv", nodes=nodes, label="team")
+    assert (
+        classes.class_names == ("ant", "bee") and classes.y is not None and classes.y.tolist() == [-1, 0, 1]
+    )
+    numbers = read(tmp_path / "net.csv", nodes=nodes, label="size")
+    assert numbers.y is not None and numbers.y.isnan().flatten().tolist() == [True, False, True]
+    assert numbers.known is not None and numbers.known.tolist() == [False, True, False]
+    labels = read(tmp_path / "net.csv", nodes=nodes, label="red,blue")
+    assert labels.y is not None and labels.y.tolist() == [[True, False], [False, False], [False, True]]
+    assert labels.known is not None and labels.known.tolist() == [True, False, True]
+
+
+def test_all_problems_of_both_tables_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "net.csv").write_text("from,to,weight\na1,a2,1\na2,a3,2\n")
+    (tmp_path / "nodes.csv").write_text("id,Team,age\na1,x,1\na2,y,2\na3,x,3\n")
+    with pytest.raises(DataError) as error:
+        read(
+            tmp_path / "net.csv",
+            nodes=str(tmp_path / "nodes.csv"),
+            label="team",
+            edge_weight="wieght",
+            part="prat",
+        )
+    said = str(error.value)
+    assert "there are 3 problems" in said
+    assert "has no column 'team', but id, Team, age: did you mean 'Team'?" in said
+    assert "has no column 'wieght', but from, to, weight: did you mean 'weight'?" in said
+    assert "has no column 'prat', but id, Team, age" in said
+
+
+def test_bad_cells_of_both_tables_are_told_at_once(tmp_path: Path) -> None:
+    many = range(20)
+    rows = "".join(f"a{k},a{k + 1},{k if k else 'long'}\n" for k in many)
+    (tmp_path / "net.csv").write_text("source,target,length\n" + rows)
+    cells = "".join(f"a{k},{'inf' if k == 3 else k},{'?' if k == 4 else k + 0.5}\n" for k in range(21))
+    (tmp_path / "nodes.csv").write_text("id,age,size\n" + cells)
+    with pytest.raises(DataError) as error:
+        read(tmp_path / "net.csv", nodes=str(tmp_path / "nodes.csv"))
+    assert "nodes.csv: age is 'inf' in line 5, but 20 of 21 cells are finite numbers" in str(error.value)
+    assert "net.csv: length is 'long' in line 2, but 19 of 20 cells are finite numbers" in str(error.value)
+
+
+def test_parquet_is_read_where_pyarrow_is_installed_else_one_sentence_says_so(tmp_path: Path) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        (tmp_path / "net.parquet").write_bytes(b"PAR1")
+        with pytest.raises(DataError, match=r"net.parquet is Parquet, which pyarrow reads: install pyarrow"):
+            load(str(tmp_path / "net.parquet"))
+        return
+    frame = pd.DataFrame({"source": [1, 2], "target": [2, 3], "length": [0.5, 1.5]})
+    frame.to_parquet(tmp_path / "net.parquet")
+    assert links(read(tmp_path / "net.parquet")) == {frozenset("12"), frozenset("23")}
+
+
+@pytest.mark.parametrize("loss", ["mse", "huber"])
+def test_whole_numbers_are_learned_as_numbers_where_the_loss_says_so(tmp_path: Path, loss: str) -> None:
+    drawn = nx.gnm_random_graph(40, 80, seed=0)
+    (tmp_path / "net.csv").write_text("u,v\n" + "".join(f"n{i},n{j}\n" for i, j in drawn.edges))
+    cells = "".join(f"n{k},{k % 7},{'' if k == 3 else 3 * (k % 7)}\n" for k in range(40))
+    (tmp_path / "nodes.csv").write_text("id,size,price\n" + cells)
+    own = {"dataset": str(tmp_path / "net.csv"), "nodes": str(tmp_path / "nodes.csv"), "label": "price"}
+    report = train(preset("sage", **own, loss=loss, epochs=3), tmp_path / loss, draw=False)
+    assert [metric.name for metric in report.metrics] == ["mae", "rmse", "r2"]
+
+
+def test_words_are_no_numbers(tmp_path: Path, complaint: Complaint) -> None:
+    assert "loss is 'mse', which is for numbers, but 'Mr. Hi' is a class" in complaint(
+        "train", "node", "--loss", "mse"
+    )
+
+
+def test_names_of_data_sets_and_models_know_no_case(tmp_path: Path) -> None:
+    assert load("Karate").name == "karate"
+    settings = preset("GAT", dataset="Coauthor-CS")
+    assert (settings.model, settings.dataset, settings.split) == ("gat", "coauthor-cs", "per-class")
+    with pytest.raises(DataError, match="did you mean 'karate'"):
+        load("karat")
+
+
+def test_real_tables_are_read_as_pandas_reads_them(real_data: Path) -> None:
+    home = real_data / "more" / "tables" / "social_samples"
+    for stem in ("quaker", "marvel-unimodal"):
+        edges, nodes = home / f"{stem}-edges.csv", home / f"{stem}-nodes.csv"
+        frame, people = pd.read_csv(edges), pd.read_csv(nodes)
+        data = read(edges, nodes=str(nodes))
+        ends = frame[["Source", "Target"]]
+        assert data.num_nodes == len(people)
+        assert links(data) == {
+            frozenset(str(end).strip() for end in pair) for pair in ends.to_numpy().tolist()
+        }
+        assert bool(torch.isfinite(data.x).all())
