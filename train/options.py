@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from mpnn.datasets import Columns
 from mpnn.train.errors import RunError
-from mpnn.train.inputs.features import FEATURES
+from mpnn.train.inputs.preparation import FEATURES
 from mpnn.train.record import NO_COLUMNS, Record
 from mpnn.train.tasks.metrics import METRICS
 from mpnn.train.tasks.objective import LOSSES
@@ -107,7 +107,8 @@ class Options(Recipe):
         dataset, data: name of the data set, or the path of a file of your own; and the folder with its files.
         columns: of a file of your own, which column is what.
         largest_component: keep only the largest connected component of the graph; node and edge tasks only.
-        features: what is made of the node features, see `mpnn.train.inputs.features`.
+        features: what is made of the node features, see `mpnn.train.inputs.preparation`; None is "standard"
+            where they come from a table of your own, else "given".
         model: name of the model, or of the convolution that it is a stack of, see `mpnn.models`.
         hidden: channels of a hidden layer; of each head, where there are heads.
         layers: number of layers.
@@ -151,7 +152,7 @@ class Options(Recipe):
     data: str | None = None
     columns: Columns = NO_COLUMNS
     largest_component: bool = False
-    features: str = "given"
+    features: str | None = None
     model: str = "gcn"
     hidden: int = 16
     layers: int = 2

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from mpnn import __version__, keep_freed_memory
-from mpnn.datasets import DATASETS, DataError
+from mpnn.datasets import DATASETS, DataError, called
 from mpnn.train.command import say
 from mpnn.train.command.commands import COMMANDS
 from mpnn.train.command.communities_command import add_communities_command
@@ -119,6 +119,7 @@ def _train(flags: dict[str, Any]) -> int:
         kind = kind_called(flags["task"])
         given = {} if config is None else read_settings_file(Path(config), kind.name)
         asked = {"dataset": kind.dataset} | gathered(given | flags)
+        asked["dataset"] = called(asked["dataset"])
         model = kind.model if kind.model_for is None else kind.model_for(asked)
         settings = preset(**{"model": model} | asked)
     else:

@@ -23,7 +23,7 @@ from mpnn.train.fitting import state
 from mpnn.train.fitting.loop import Result
 from mpnn.train.kinds.registry import kind_called
 from mpnn.train.pictures.style import FORMATS
-from mpnn.train.runs import folder
+from mpnn.train.runs import folder, memory
 from mpnn.train.runs.report import Report, runs_of
 from mpnn.train.runs.run import Listener
 from mpnn.train.runs.settings import Settings
@@ -33,6 +33,8 @@ from mpnn.train.tasks.task import SupervisedTask
 ABOUT = {
     folder.CONFIG: "the settings: they reproduce this run",
     folder.RESULTS: "the metrics of every run, mean and standard deviation",
+    memory.MODEL: "how features are made, and the names of classes: part of the model",
+    memory.SPLIT: "what each item was for",
     state.METRICS: "loss and metrics of every epoch",
     state.BEST: "the best model",
     state.LAST: "what --resume goes on from",
@@ -71,10 +73,20 @@ class Display(Listener):
                 f"[bold]{settings.model}[/bold]: {settings.layers} layers, {parameters:,} parameters, "
                 f"on {task.device}"
             )
+            self._columns(task)
         self.run += 1
         name = f"run {self.run}/{self.runs}" if self.runs > 1 else "training"
         self.bar.reset(self.task, description=name, total=settings.epochs, numbers="")
         self.bar.start()  # only now: a line printed earlier would break the bar
+
+    def _columns(self, task: SupervisedTask) -> None:
+        """Say what features the columns of own tables become."""
+        for whose, plan in (("nodes", task.preparation.nodes), ("edges", task.preparation.edges)):
+            if plan is not None:
+                table = say.table(f"column of {whose}", "features", "what it is read as")
+                for column in plan.columns:
+                    table.add_row(column.name, str(len(column.features)), column.about)
+                self.out.print(table)
 
     def epoch(self, row: state.Row) -> None:
         """Move the bar."""

@@ -10,7 +10,7 @@ from typing import Any
 from mpnn.datasets import DATASETS, Columns
 from mpnn.datasets.files import is_there
 from mpnn.train.errors import RunError
-from mpnn.train.inputs.features import FEATURES
+from mpnn.train.inputs.preparation import FEATURES
 from mpnn.train.kinds.registry import KINDS
 from mpnn.train.options import (
     DECAYED,
@@ -28,7 +28,7 @@ from mpnn.train.tasks.objective import LOSSES
 COLUMNS = {
     "--source": "where an edge comes from (default: first column)",
     "--target": "where it goes to (default: second column)",
-    "--node-id": "the name of a node (default: first column of --nodes)",
+    "--node-id": "the name of a node (default: first column of --nodes that holds all ends of edges)",
     "--label": "what is to be learned of nodes; several divided by commas",
     "--graph-id": "which of several graphs a node is in",
     "--part": "what a node is for: train, val, test or nothing",

@@ -12,7 +12,7 @@ from mpnn import Graph
 from mpnn.datasets import GraphDataset, NodeDataset
 from mpnn.models import CONVS
 from mpnn.train.errors import RunError
-from mpnn.train.inputs.features import Graphs
+from mpnn.train.inputs.preparation import Graphs
 
 
 def with_edge_inputs(data: Graphs, model: str) -> Graphs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -17,8 +18,10 @@ from mpnn.train.kinds.parts import draw_parts
 from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, ROC
 from mpnn.train.record import NO_COLUMNS
-from mpnn.train.tasks.edge_task import EdgeTask, LinkTask, labelled_pairs
+from mpnn.train.tasks.edge_task import EdgeTask, LinkTask, labelled_pairs, pair_names
 from mpnn.train.tasks.held_out import hold_out
+from mpnn.train.tasks.kept import Kept, kept_edges, kept_links, known_edge_classes
+from mpnn.train.tasks.objective import learned_as_numbers
 from mpnn.train.tasks.pairs import Pairs
 from mpnn.train.tasks.task import SupervisedTask
 
@@ -60,7 +63,7 @@ def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
     found = PRESETS.get(model, OTHERS)
     entry = DATASETS.get(asked.get("dataset", Options.dataset))
     if found is AUTOENCODER and (entry is None or not entry.reads_files):
-        found = found | {"features": "given"}  # these need not be bags of words
+        found = found | {"features": None}  # these need not be bags of words
     return found
 
 
@@ -72,35 +75,56 @@ def _model_for(asked: Mapping[str, Any]) -> str:
     return "gcn" if asked.get("predict", usual) == "labels" else "gae"
 
 
-def _make(options: Options, data: NodeDataset) -> LinkTask | EdgeTask:
+def _make(options: Options, data: NodeDataset, kept: Kept | None = None) -> LinkTask | EdgeTask:
     if data.graph.num_graphs > 1:
         raise RunError(f"task is 'edge', but {data.name} is {data.graph.num_graphs} graphs: train node on it")
     predict = options.predict or ("links" if data.edge_y is None else "labels")
-    return _link_task(options, data) if predict == "links" else _label_task(options, data)
+    make = _link_task if predict == "links" else _label_task
+    return make(options, data, kept)
 
 
-def _link_task(options: Options, data: NodeDataset) -> LinkTask:
+def _link_task(options: Options, data: NodeDataset, kept: Kept | None) -> LinkTask:
     for name, fits in (("loss", ("bce",)), ("class_weights", ())):
         if getattr(options, name) not in (None, *fits):
             raise RunError(f"{name} is {getattr(options, name)!r}, but links are learned by bce alone")
     pairs = Pairs.of(data.graph)
-    split = draw_parts(options, SHARES, pairs.ends.size(1), None, "links").to(data.x.device)
-    held = hold_out(data, pairs, split, connected=options.largest_component)
-    held = held._replace(data=prepared(options, held.data))
-    return LinkTask(held, seed=options.seed, hits=options.hits or HITS, self_links=options.self_links)
+    others = None
+    if kept is None or kept.items is None:
+        split = draw_parts(options, SHARES, pairs.ends.size(1), None, "links").to(data.x.device)
+    else:
+        pairs, split, others = kept_links(data, pairs, kept.items)
+    held = hold_out(data, pairs, split, connected=options.largest_component, others=others)
+    seen, preparation = prepared(options, held.data, kept)
+    held = held._replace(data=seen)
+    task = LinkTask(held, seed=options.seed, hits=options.hits or HITS, self_links=options.self_links)
+    task.preparation = preparation
+    return task
 
 
-def _label_task(options: Options, data: NodeDataset) -> EdgeTask:
+def _label_task(options: Options, data: NodeDataset, kept: Kept | None) -> EdgeTask:
     of_links = ["hits", "decoder"]
     if options.model not in ABOUT_AUTOENCODERS:  # whose presets set self_links
         of_links.append("self_links")
     for name in of_links:
         if getattr(options, name) not in (None, False, "mlp"):
             raise RunError(f"{name} is {getattr(options, name)!r}, but that is for predicting links")
-    data = prepared(options, largest_component(data) if options.largest_component else data)
+    if options.largest_component:
+        data = largest_component(data)
+    if data.edge_y is not None:
+        y, names = learned_as_numbers(data.edge_y, data.edge_class_names, options.loss)
+        data = replace(data, edge_y=y, edge_class_names=names)
+    if kept is not None:
+        data = known_edge_classes(data, kept)
     pairs, y = labelled_pairs(data)
-    split = draw_parts(options, SHARES, len(y), y, "edges")
-    return EdgeTask(data, pairs, y, split, loss=options.loss, class_weights=options.class_weights)
+    if kept is None or kept.items is None:
+        split = draw_parts(options, SHARES, len(y), y, "edges")
+    else:
+        undirected = Pairs.of(data.graph).undirected
+        split = kept_edges(pair_names(data, pairs), kept.items, undirected, y.device)
+    data, preparation = prepared(options, data, kept)
+    task = EdgeTask(data, pairs, y, split, loss=options.loss, class_weights=options.class_weights)
+    task.preparation = preparation
+    return task
 
 
 def _build(options: Options, task: SupervisedTask) -> nn.Module:

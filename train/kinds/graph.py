@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from mpnn.datasets import GraphDataset
@@ -16,6 +18,8 @@ from mpnn.train.kinds.parts import draw_parts
 from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, EMBEDDING, ROC
 from mpnn.train.tasks.graph_task import GraphTask
+from mpnn.train.tasks.kept import Kept
+from mpnn.train.tasks.objective import learned_as_numbers
 from mpnn.train.tasks.task import SupervisedTask
 
 SHARES = (0.1, 0.1)
@@ -63,16 +67,25 @@ def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
     return PRESETS.get(model, OTHERS)
 
 
-def _make(options: Options, data: GraphDataset) -> GraphTask:
-    data = prepared(options, data)
-    return GraphTask(
+def _make(options: Options, data: GraphDataset, kept: Kept | None = None) -> GraphTask:
+    y, names = learned_as_numbers(data.y, data.class_names, options.loss)
+    data = replace(data, y=y, class_names=names)
+    split = draw_parts(options, SHARES, data.num_graphs, data.y, "graphs")
+    owner = torch.arange(data.num_graphs).repeat_interleave(
+        torch.tensor([graph.num_nodes for graph in data.graphs])
+    )
+    nodes = torch.isin(owner, split.train.cpu()).nonzero().flatten()
+    data, preparation = prepared(options, data, kept, nodes.to(data.y.device))
+    task = GraphTask(
         data,
-        draw_parts(options, SHARES, data.num_graphs, data.y, "graphs"),
+        split,
         batch_size=options.batch_size or BATCH_SIZE,
         loss=options.loss,
         class_weights=options.class_weights,
         known_counts=options.known_counts,
     )
+    task.preparation = preparation
+    return task
 
 
 def _build(options: Options, task: SupervisedTask) -> nn.Module:

@@ -16,6 +16,7 @@ from mpnn.train.kinds.parts import chosen_shares, draw_parts
 from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, EMBEDDING, MISTAKES, ROC
 from mpnn.train.tasks.image_task import ImageTask
+from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.split import Split, validation_split
 from mpnn.train.tasks.task import SupervisedTask
 
@@ -39,7 +40,7 @@ def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
     return PRESETS.get(model, {})
 
 
-def _make(options: Options, data: ImageDataset) -> ImageTask:
+def _make(options: Options, data: ImageDataset, kept: Kept | None = None) -> ImageTask:
     return ImageTask(
         data,
         _parts(options, data),

@@ -11,6 +11,7 @@ from torch import nn
 from mpnn.datasets import Dataset, Entry, load_own
 from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CURVES, Picture
+from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.task import SupervisedTask
 
 
@@ -28,7 +29,8 @@ class Kind:
         data: the record that its data sets are.
         dataset, model: the data set and the model that are taken if none is named.
         models: returns every model by name, with a line about each.
-        make: makes the task of a run, from its options and its data.
+        make: makes the task of a run, from its options, its data, and what the run keeps (see `Kept`): None
+            as it begins.
         build: builds an untrained model, from the options and the task.
         options: names of those that this kind has and others may not have; all others every kind has.
         fixed: by the name of a model, the options that it does not let choose, with their values.
@@ -45,7 +47,7 @@ class Kind:
     dataset: str
     model: str
     models: Callable[[], dict[str, str]]
-    make: Callable[[Options, Any], SupervisedTask]
+    make: Callable[[Options, Any, Kept | None], SupervisedTask]
     build: Callable[[Options, Any], nn.Module]
     options: tuple[str, ...] = ()
     fixed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

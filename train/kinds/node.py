@@ -20,8 +20,9 @@ from mpnn.train.kinds.on_graphs import PARTS, STACK, layers, prepared, stack_opt
 from mpnn.train.kinds.parts import draw_parts
 from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import ATTENTION, CONFUSION, CURVES, EMBEDDING, GRAPH, ROC
+from mpnn.train.tasks.kept import Kept, with_kept_parts, with_known_classes
 from mpnn.train.tasks.node_task import InductiveNodeTask, NodeTask
-from mpnn.train.tasks.objective import Aim
+from mpnn.train.tasks.objective import Aim, learned_as_numbers
 from mpnn.train.tasks.split import Split, class_split
 from mpnn.train.tasks.task import SupervisedTask
 
@@ -83,19 +84,42 @@ def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((table[model] for table in tables if model in table), SMALL)
 
 
-def _make(options: Options, data: NodeDataset) -> NodeTask:
-    data = prepared(options, largest_component(data) if options.largest_component else data)
-    data = _divided(options, data)
+def _make(options: Options, data: NodeDataset, kept: Kept | None = None) -> NodeTask:
+    data = largest_component(data) if options.largest_component else data
+    if data.y is not None:
+        y, names = learned_as_numbers(data.y, data.class_names, options.loss)
+        data = replace(data, y=y, class_names=names)
+    data = with_known_classes(data, kept)
+    if kept is not None and kept.items is not None:
+        data = with_kept_parts(data, kept.items)
+    else:
+        data = _divided(options, data)
+    data, preparation = prepared(options, data, kept, *_trained_on(data))
     aim: Aim = {
         "loss": options.loss,
         "class_weights": options.class_weights,
         "known_counts": options.known_counts,
     }
     if data.graph.num_graphs > 1:
-        return InductiveNodeTask(data, options.dropout, batch_size=options.batch_size or BATCH_SIZE, **aim)
-    if options.batch_size is not None:
+        size = options.batch_size or BATCH_SIZE
+        task: NodeTask = InductiveNodeTask(data, options.dropout, batch_size=size, **aim)
+    elif options.batch_size is not None:
         raise RunError(f"batch_size is {options.batch_size}, but {data.name} is one graph: leave it out")
-    return NodeTask(data, options.dropout, **aim)
+    else:
+        task = NodeTask(data, options.dropout, **aim)
+    task.preparation = preparation
+    return task
+
+
+def _trained_on(data: NodeDataset) -> tuple[Tensor | None, Tensor | None]:
+    """Positions of the nodes to train on, and of the edges that are there in training: None for all."""
+    if data.train_mask is None:
+        return None, None
+    nodes = data.train_mask.nonzero().flatten()
+    if data.graph.num_graphs == 1:
+        return nodes, None
+    owner = data.graph.graph_index
+    return nodes, torch.isin(owner[data.graph.dst], torch.unique(owner[nodes])).nonzero().flatten()
 
 
 def _divided(options: Options, data: NodeDataset) -> NodeDataset:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from torch import Tensor
+
 from mpnn.models import CONVS
 from mpnn.train.errors import RunError
 from mpnn.train.inputs.edge_inputs import num_relations, with_edge_inputs
-from mpnn.train.inputs.features import Graphs, with_features
+from mpnn.train.inputs.preparation import Graphs, Preparation
 from mpnn.train.options import Options
+from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.task import SupervisedTask
 
 STACK = ("features", "heads", "out_heads", "attention_dropout", "norm", "jk", "residual", "virtual_node")
@@ -21,11 +24,24 @@ def layers() -> dict[str, str]:
     return {name: conv.description for name, conv in CONVS.items()}
 
 
-def prepared(options: Options, data: Graphs) -> Graphs:
-    """The graphs with the features that the run and its model want."""
-    if options.features != "given":
-        data = with_features(data, options.features)
-    return with_edge_inputs(data, options.model)
+def prepared(
+    options: Options,
+    data: Graphs,
+    kept: Kept | None = None,
+    nodes: Tensor | None = None,
+    edges: Tensor | None = None,
+) -> tuple[Graphs, Preparation]:
+    """The graphs with the features that the run and its model want, and how they are made.
+
+    Args:
+        options: of the run.
+        data: the graphs.
+        kept: what the run keeps; None as it begins: then it is found in the data.
+        nodes, edges: positions of those that are trained on; None for all.
+    """
+    found = None if kept is None else kept.preparation
+    preparation = found or Preparation.fit(data, options.features, nodes, edges)
+    return with_edge_inputs(preparation.apply(data), options.model), preparation
 
 
 def width(options: Options) -> int:

@@ -14,6 +14,7 @@ from mpnn.train.errors import RunError
 from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.parts import chosen_shares
 from mpnn.train.options import Options
+from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.task import SupervisedTask
 from mpnn.train.tasks.text_task import CONTEXT, TextTask
 
@@ -54,7 +55,7 @@ def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
     return PRESETS.get(model, {})
 
 
-def _make(options: Options, data: TextDataset) -> TextTask:
+def _make(options: Options, data: TextDataset, kept: Kept | None = None) -> TextTask:
     val_share, test_share = chosen_shares(options, SHARES)
     return TextTask(
         data,

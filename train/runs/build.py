@@ -9,6 +9,7 @@ from mpnn.datasets import Dataset
 from mpnn.train.errors import RunError
 from mpnn.train.kinds.registry import kind_called, kinds_for
 from mpnn.train.runs.settings import Settings
+from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.task import SupervisedTask
 
 
@@ -24,8 +25,8 @@ def models(task: str) -> dict[str, str]:
     return kind_called(task).models()
 
 
-def make_task(settings: Settings, data: Dataset) -> SupervisedTask:
-    """Return the task of a run: the data, split as the settings and their seed say.
+def make_task(settings: Settings, data: Dataset, kept: Kept | None = None) -> SupervisedTask:
+    """Return the task of a run: the data, split as the run keeps it, else as the settings and their seed say.
 
     Edge features and edge types are those that the model reads, see `with_edge_inputs`.
 
@@ -36,7 +37,7 @@ def make_task(settings: Settings, data: Dataset) -> SupervisedTask:
     if not isinstance(data, kind.data):
         fitting = " or ".join(one.name for one in kinds_for(data))
         raise RunError(f"task is {kind.name!r}, but {data.name} is {data.what}: train {fitting} on it")
-    return kind.make(settings, data)
+    return kind.make(settings, data, kept)
 
 
 def build_model(settings: Settings, task: SupervisedTask) -> nn.Module:

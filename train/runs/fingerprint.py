@@ -6,11 +6,15 @@ import zlib
 from dataclasses import fields
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from mpnn import Graph
-from mpnn.datasets import Dataset
+from mpnn.datasets import Dataset, NodeDataset
+from mpnn.graph.distinct import keys
+
+TABLES = ("table", "edge_table")
 
 
 def fingerprint(data: Dataset) -> str:
@@ -24,8 +28,20 @@ def fingerprint(data: Dataset) -> str:
     """
     check = 0
     for field in fields(data):
-        check = zlib.crc32(_summary(getattr(data, field.name)), check)
+        value = getattr(data, field.name)
+        if field.name != "derived" and not (value is None and field.name in TABLES):
+            check = zlib.crc32(_summary(value), check)
     return f"{check:08x}"
+
+
+def fingerprint_by_name(data: Dataset) -> str:
+    """The same for data in any order: nodes that have names are sorted by these first, and edges too."""
+    if not isinstance(data, NodeDataset) or not data.node_names or data.graph.num_graphs > 1:
+        return fingerprint(data)
+    order = sorted(range(data.num_nodes), key=data.node_names.__getitem__)
+    data = data.with_nodes(torch.tensor(order, dtype=torch.int64, device=data.x.device))
+    (key,) = keys((data.num_nodes, data.num_nodes), data.graph.edge_index)
+    return fingerprint(data.with_edges(key.argsort(stable=True)))
 
 
 def _summary(value: Any) -> bytes:
@@ -33,6 +49,10 @@ def _summary(value: Any) -> bytes:
         value = value.edge_index
     if isinstance(value, tuple):
         return b"".join(map(_summary, value))
+    if isinstance(value, pd.DataFrame):
+        named = value[sorted(value.columns)]
+        rows: bytes = pd.util.hash_pandas_object(named, index=False).to_numpy().tobytes()
+        return f"{list(named.columns)} {zlib.crc32(rows)}".encode()
     if not isinstance(value, Tensor):
         return str(value).encode()
     if value.is_floating_point():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mpnn.datasets import called
 from mpnn.train.kinds.registry import kind_called
 from mpnn.train.record import gathered
 from mpnn.train.runs.settings import Settings
@@ -26,6 +27,10 @@ def preset(model: str, task: str = "node", **overrides: Any) -> Settings:
     'sum'
     """
     asked = gathered(overrides)
+    known = kind_called(task).models()
+    model = model.lower() if model.lower() in known else model
+    if "dataset" in asked:
+        asked["dataset"] = called(asked["dataset"])
     published = dict(kind_called(task).published(model, asked))
     if asked.get("shared_epoch") or asked.get("monitor") == "last":  # then no run may stop early
         published["patience"] = None

@@ -22,6 +22,7 @@ from mpnn.train.pictures.style import picture_format
 from mpnn.train.runs import folder
 from mpnn.train.runs.build import build_model, find_device, make_task
 from mpnn.train.runs.fingerprint import fingerprint
+from mpnn.train.runs.memory import read_memory, write_memory
 from mpnn.train.runs.report import Report, runs_of, with_shared_epoch, write_results
 from mpnn.train.runs.settings import Settings
 from mpnn.train.tasks.task import SupervisedTask
@@ -56,8 +57,9 @@ def train(
 ) -> Report:
     """Train as the settings say, and write everything into a run folder.
 
-    The folder holds `config.json`, `results.json`, pictures, and of each run `metrics.csv`, `best.pt` and
-    `last.pt`; of several runs, each has these in its own folder, `seed-N`, `fold-N` or `seed-N-fold-N`.
+    The folder holds `config.json`, `results.json`, pictures, and of each run `metrics.csv`, `model.json` (how
+    features are made, and names), `split.csv` if items have names, `best.pt` and `last.pt`; of several runs,
+    each has these in its own folder, `seed-N`, `fold-N` or `seed-N-fold-N`.
 
     Args:
         settings: what to do; of a resumed run, those of its folder with changes of `data`, `device` or
@@ -100,7 +102,7 @@ def train(
             results, content = [], fingerprint(data)
             for number, (one, place) in enumerate(runs_of(settings, home)):
                 task = task if number == 0 else make_task(one, data)
-                results.append(_run(one, task, content, place, resume is not None, listener))
+                results.append(_run(one, task, data, content, place, resume is not None, listener))
             if settings.shared_epoch:
                 results = with_shared_epoch(results, settings.folds or 1, watched_metric(settings, task))
             report = Report(settings, results, home, task.metrics)
@@ -141,9 +143,17 @@ def prepare(settings: Settings) -> tuple[Dataset, SupervisedTask]:
 
 
 def _run(
-    settings: Settings, task: SupervisedTask, content: str, home: Path, resume: bool, listener: Listener
+    settings: Settings,
+    task: SupervisedTask,
+    data: Dataset,
+    content: str,
+    home: Path,
+    resume: bool,
+    listener: Listener,
 ) -> Result:
     folder.write_config(home, settings)
+    if not resume:
+        write_memory(home, task.kept, data)
     torch.manual_seed(settings.seed)
     model = build_model(settings, task)
     listener.started(settings, task, model)
@@ -157,6 +167,8 @@ def _run(
         | {CONTENT: content},
         on_epoch=listener.epoch,
     )
+    if resume:  # only now: data that has changed since is refused in between
+        write_memory(home, task.kept, data)
     listener.finished(result)
     return result
 
@@ -178,8 +190,9 @@ def load_model(
     dataset = load_data(settings, data).to(find_device(device))
     path = Path(run) / BEST
     state = checkpoint.load(path)
+    kept = read_memory(Path(run), dataset)
     with _own_random_numbers(find_device(device)):
-        task = make_task(settings, dataset)
+        task = make_task(settings, dataset, kept)
         model = build_model(settings, task)
     try:
         model.load_state_dict(state["model"])

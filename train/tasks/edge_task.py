@@ -13,12 +13,13 @@ from mpnn.datasets import NodeDataset
 from mpnn.models import GAE
 from mpnn.train.errors import RunError
 from mpnn.train.tasks.held_out import HeldOut
+from mpnn.train.tasks.kept import OTHER_SOURCE, OTHER_TARGET, PART, SOURCE, TARGET, Items
 from mpnn.train.tasks.links import Links
 from mpnn.train.tasks.node_task import node_names
 from mpnn.train.tasks.objective import Aim, objective
 from mpnn.train.tasks.pairs import Pairs, draw_unlinked
 from mpnn.train.tasks.split import Split
-from mpnn.train.tasks.task import SupervisedTask, edge_features, warn_of_bad_features
+from mpnn.train.tasks.task import SupervisedTask, edge_features, in_a_part, warn_of_bad_features
 
 
 class LinkTask(SupervisedTask):
@@ -50,16 +51,17 @@ class LinkTask(SupervisedTask):
         hits: int = 20,
         self_links: bool = False,
     ) -> None:
-        data, ends, split, self.undirected = held
+        data, ends, split, self.undirected, others = held
         count = ends.size(1)
-        others = draw_unlinked(
-            data.num_nodes,
-            ends,
-            count,
-            undirected=self.undirected,
-            generator=torch.Generator().manual_seed(seed),
-            distinct=True,
-        )
+        if others is None:
+            others = draw_unlinked(
+                data.num_nodes,
+                ends,
+                count,
+                undirected=self.undirected,
+                generator=torch.Generator().manual_seed(seed),
+                distinct=True,
+            )
         self.pairs = torch.cat([ends, others], dim=1)
         y = (torch.arange(2 * count, device=others.device) < count).unsqueeze(1)
         both = Split(*(torch.cat([part, part + count]) for part in split))
@@ -98,6 +100,15 @@ class LinkTask(SupervisedTask):
     def names(self) -> dict[str, list[str]]:
         """The names of both nodes."""
         return pair_names(self.data, self.pairs)
+
+    def items(self) -> Items | None:
+        """Each link, the pair without a link that stands against it, and their part."""
+        if not self.data.node_names:
+            return None
+        links, others = (pair_names(self.data, pairs) for pairs in self.pairs.chunk(2, dim=1))
+        parts = self.parts()[: len(links[SOURCE])]
+        columns = links | {OTHER_SOURCE: others[SOURCE], OTHER_TARGET: others[TARGET], PART: parts}
+        return in_a_part(columns)
 
     def attempt(self, model: nn.Module) -> None:
         """One pair."""
@@ -162,6 +173,13 @@ class EdgeTask(SupervisedTask):
         """The names of both nodes."""
         return pair_names(self.data, self.pairs)
 
+    def items(self) -> Items | None:
+        """The nodes of each edge and its part; None if edges have no names, or two have the same."""
+        ends = [*zip(*self.names().values(), strict=True)]
+        if not self.data.node_names or len({*ends}) < len(ends):
+            return None
+        return in_a_part(self.names() | {PART: self.parts()})
+
     def attempt(self, model: nn.Module) -> None:
         """One pair."""
         model(self.data.x, self.data.graph, self.pairs[:, :1], **self._edges)
@@ -180,7 +198,7 @@ def pair_names(data: NodeDataset, pairs: Tensor) -> dict[str, list[str]]:
     """Columns with the names of the two nodes of each pair."""
     names = node_names(data)
     sources, targets = pairs.tolist()
-    return {"source": [names[node] for node in sources], "target": [names[node] for node in targets]}
+    return {SOURCE: [names[node] for node in sources], TARGET: [names[node] for node in targets]}
 
 
 def labelled_pairs(data: NodeDataset) -> tuple[Tensor, Tensor]:

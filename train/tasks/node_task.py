@@ -14,9 +14,10 @@ from mpnn.datasets import NodeDataset
 from mpnn.native.dropout import dropout
 from mpnn.train.errors import RunError
 from mpnn.train.tasks.batches import shuffled_batches
+from mpnn.train.tasks.kept import NODE, PART, Items
 from mpnn.train.tasks.objective import Aim, objective
 from mpnn.train.tasks.split import Split
-from mpnn.train.tasks.task import SupervisedTask, edge_features, warn_of_bad_features
+from mpnn.train.tasks.task import SupervisedTask, edge_features, in_a_part, warn_of_bad_features
 
 
 class NodeTask(SupervisedTask):
@@ -75,7 +76,11 @@ class NodeTask(SupervisedTask):
 
     def names(self) -> dict[str, list[str]]:
         """The names of the nodes, else their numbers."""
-        return {"node": node_names(self.data)}
+        return {NODE: node_names(self.data)}
+
+    def items(self) -> Items | None:
+        """The name of each node and its part."""
+        return in_a_part({NODE: node_names(self.data), PART: self.parts()}) if self.data.node_names else None
 
     def embed(self, model: nn.Module) -> Tensor | None:
         """The last hidden state of every node."""

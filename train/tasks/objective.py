@@ -94,6 +94,40 @@ def objective(
     return aim
 
 
+def learned_as_numbers(y: Tensor, names: Sequence[str], loss: str | None) -> tuple[Tensor, tuple[str, ...]]:
+    """Classes whose names are numbers become numbers, if the loss is one for numbers; all else stays.
+
+    Where y is below zero, as where it is not known, it becomes NaN.
+
+    Args:
+        y: classes int64 `[count]`, or anything else that can be learned.
+        names: of the classes.
+        loss: see `objective`.
+
+    >>> learned_as_numbers(torch.tensor([1, 0, -1]), ["3", "7"], "mse")[0].flatten()
+    tensor([7., 3., nan])
+    """
+    if loss not in Regression.losses or y.dim() != 1:
+        return y, tuple(names)
+    try:
+        values = [float(name) for name in names]
+    except ValueError:
+        strange = next(name for name in names if not _is_number(name))
+        raise RunError(
+            f"loss is {loss!r}, which is for numbers, but {strange!r} is a class and no number"
+        ) from None
+    table = torch.tensor([*values, float("nan")], device=y.device)
+    return table[y][:, None], ("target",)
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
+
+
 class Classification(Objective):
     """One class out of several."""
 
@@ -118,7 +152,7 @@ class Classification(Objective):
     def columns(self, output: Tensor, y: Tensor) -> dict[str, list[str]]:
         """The true and the predicted class, and the probability of each."""
         columns = {
-            "true": [self.names[label] for label in y.tolist()],
+            "true": [self.names[label] if label >= 0 else "" for label in y.tolist()],
             "predicted": [self.names[label] for label in output.argmax(dim=1).tolist()],
         }
         return columns | {f"p({name})": p for name, p in _numbers(self.names, output.softmax(dim=1)).items()}

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from mpnn import Graph
 from mpnn.train.errors import RunError
+from mpnn.train.inputs.preparation import Preparation
+from mpnn.train.tasks.kept import PART, Items, Kept
 from mpnn.train.tasks.metrics import Metric
 from mpnn.train.tasks.objective import Objective
 from mpnn.train.tasks.split import Split
@@ -50,6 +52,7 @@ class SupervisedTask:
     """
 
     item = "item"
+    preparation = Preparation()
 
     def __init__(
         self,
@@ -115,17 +118,30 @@ class SupervisedTask:
         """Columns that say which item is which."""
         return {self.item: [str(number) for number in range(len(self.y))]}
 
+    def parts(self) -> list[str]:
+        """The part of every item, `train`, `val`, `test` or nothing."""
+        part = [""] * len(self.y)
+        for name, where in self.split._asdict().items():
+            for item in where.tolist():
+                part[item] = name
+        return part
+
+    def items(self) -> Items | None:
+        """Columns that name each item of a part, and its part; None if the items have no names."""
+        return None
+
+    @property
+    def kept(self) -> Kept:
+        """What must be known to use a model of this task again."""
+        return Kept(self.preparation, tuple(self.objective.names), self.items())
+
     def embed(self, model: nn.Module) -> Tensor | None:
         """The last hidden layer of the model, one row for each item; None if the model does not give it."""
         return None
 
     def answers(self, model: nn.Module) -> str:
         """The predictions for every item, as the text of a CSV file."""
-        part = [""] * len(self.y)
-        for name, where in self.split._asdict().items():
-            for item in where.tolist():
-                part[item] = name
-        columns = self.names() | {"part": part} | self.objective.columns(self.outputs(model), self.y)
+        columns = self.names() | {PART: self.parts()} | self.objective.columns(self.outputs(model), self.y)
         if self.known is not None:
             for name in columns:
                 if name.startswith("true"):
@@ -156,6 +172,12 @@ class SupervisedTask:
             found = self.objective.scores(outputs[where], self.y[where])
             scores.update({f"{part}_{name}": value for name, value in found.items()})
         return scores
+
+
+def in_a_part(columns: Items) -> Items:
+    """The rows of those items that are in a part."""
+    rows = [k for k, part in enumerate(columns[PART]) if part]
+    return {name: [cells[k] for k in rows] for name, cells in columns.items()}
 
 
 def edge_features(edge_attr: Tensor | None) -> dict[str, Tensor]:

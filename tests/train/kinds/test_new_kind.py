@@ -21,6 +21,7 @@ from mpnn.train.kinds.parts import draw_parts
 from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CURVES, Shown
 from mpnn.train.pictures.style import new_figure
+from mpnn.train.tasks.kept import Kept
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +60,7 @@ def draw_errors(run: Shown) -> Figure:
     return figure
 
 
-def make(options: Options, data: NodeDataset) -> Autoencode:
+def make(options: Options, data: NodeDataset, kept: Kept | None = None) -> Autoencode:
     return Autoencode(data, draw_parts(options, (0.2, 0.2), data.num_nodes, None, "nodes"))
 
 
@@ -96,9 +97,8 @@ def test_the_command_trains_judges_draws_and_predicts(
     out = capsys.readouterr().out
     assert "sage on sbm: test MAE" in out
     assert "errors.png" in out and "how far features are off" in out
-    assert {file.name for file in home.iterdir()} == {
-        *("config.json", "results.json", "metrics.csv", "best.pt", "last.pt", "curves.png", "errors.png")
-    }
+    of_every_run = {"config.json", "results.json", "metrics.csv", "model.json", "best.pt", "last.pt"}
+    assert {file.name for file in home.iterdir()} == of_every_run | {"curves.png", "errors.png"}
     rows = list(csv.DictReader((home / "metrics.csv").read_text().splitlines()))
     assert float(rows[-1]["train_loss"]) < 0.5 * float(rows[0]["train_loss"])
 

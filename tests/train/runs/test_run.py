@@ -20,7 +20,7 @@ from mpnn.train.runs.run import MAY_CHANGE
 from tests.train.breaks import PressesCtrlC, assert_goes_on, assert_same_run
 
 SHORT = preset("gat", dataset="karate", epochs=25, patience=None, hidden=4)
-FILES = {"config.json", "results.json", "metrics.csv", "best.pt", "last.pt"}
+FILES = {"config.json", "results.json", "metrics.csv", "model.json", "best.pt", "last.pt"}
 PICTURES = {f"{name}.png" for name in ("curves", "embedding", "confusion", "roc", "graph")}
 
 
@@ -61,7 +61,7 @@ def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(
 def test_a_run_that_is_killed_before_its_first_checkpoint_starts_again(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(SHORT, tmp_path / "broken", draw=False, listener=PressesCtrlC(3, times=2))
-    assert {file.name for file in (tmp_path / "broken").iterdir()} == {"config.json"}
+    assert {file.name for file in (tmp_path / "broken").iterdir()} == {"config.json", "model.json"}
     train(SHORT, tmp_path / "whole", draw=False)
     train(resume=tmp_path / "broken", draw=False)
     assert_same_run(tmp_path / "broken", tmp_path / "whole")
@@ -279,7 +279,7 @@ def test_parameters_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 def test_a_run_is_not_resumed_on_data_that_has_changed(tmp_path: Path) -> None:
     table = tmp_path / "net.csv"
-    table.write_text("a,b\n" + "".join(f"{k},{(k + 1) % 30}\n" for k in range(30)))
+    table.write_text("a,b\n" + "".join(f"{k},{(k + way) % 30}\n" for k in range(30) for way in (1, 7)))
     settings = preset("gae", "edge", dataset=str(table), epochs=2)
     train(settings, tmp_path / "run", draw=False)
     table.write_text(table.read_text() + "0,15\n")

@@ -1,0 +1,157 @@
+"""What is done to features before a model reads them: part of the model, and kept with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from mpnn.datasets import GraphDataset, NodeDataset, TablePlan, row_normalise
+from mpnn.datasets.features import degree_one_hot
+from mpnn.train.errors import RunError
+
+FEATURES = ("given", "binary", "rows", "standard")
+
+Graphs = TypeVar("Graphs", NodeDataset, GraphDataset)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How features are made, in plain numbers that were found in what a model is trained on.
+
+    Args:
+        features: one of `FEATURES`: "given" as they are; "binary": 1 where there is anything, as in a bag of
+            words; "rows": each row divided by its sum; "standard": mean 0 and variance 1 in training.
+        nodes, edges: what is done to the columns of your own tables, or None where there are none.
+        highest: of features that are degrees, the highest in training.
+        mean, scale: of "standard", where there is no table: one number for each feature.
+
+    >>> from mpnn.datasets import load
+    >>> Preparation.fit(load("karate"), "rows").apply(load("karate")).x.sum(dim=1).unique()
+    tensor([1.])
+    """
+
+    features: str = "given"
+    nodes: TablePlan | None = None
+    edges: TablePlan | None = None
+    highest: int | None = None
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+
+    @classmethod
+    def fit(
+        cls,
+        data: NodeDataset | GraphDataset,
+        features: str | None = None,
+        nodes: Tensor | None = None,
+        edges: Tensor | None = None,
+    ) -> Preparation:
+        """Find the numbers.
+
+        Args:
+            data: one graph, or many.
+            features: None is "standard" where there is a table of your own, else "given".
+            nodes, edges: positions of those that a model is trained on, int64; None for all. Of many graphs
+                the nodes are counted through all of them.
+
+        Raises:
+            RunError: "binary" or "rows", and there are features below zero.
+        """
+        tabled = isinstance(data, NodeDataset) and (data.table is not None or data.edge_table is not None)
+        how = features or ("standard" if tabled else "given")
+        found = cls(how)
+        if isinstance(data, NodeDataset):
+            standard = how == "standard"
+            if data.edge_table is not None:
+                plan = TablePlan.fit(data.edge_table, edges, standard=standard)
+                found = replace(found, edges=plan if plan.features else None)
+            if data.table is not None and "x" not in data.derived:
+                plan = TablePlan.fit(data.table, nodes, standard=standard)
+                if plan.features:
+                    found = replace(found, nodes=plan)
+            if found.nodes is None and (data.table is not None or "x" in data.derived):
+                found = replace(found, highest=_highest(data))
+        if how == "standard" and found.nodes is None and found.highest is None:
+            return _standard(found, data, nodes)
+        if how in ("binary", "rows") and bool((found._made(data) < 0).any()):
+            raise RunError(
+                f"features is {how!r}, but {data.name} has features below zero: take 'given' or 'standard'"
+            )
+        return found
+
+    def apply(self, data: Graphs) -> Graphs:
+        """Return the data with its features as the model reads them.
+
+        Raises:
+            DataError: a column that the model was trained with is missing, or a cell does not suit it.
+            RunError: there are more features, or fewer, than the model was trained with.
+        """
+        x = self._changed(self._made(data))
+        if self.mean and x.size(1) != len(self.mean):
+            raise RunError(
+                f"{data.name} has {x.size(1)} features, but the model was trained with {len(self.mean)}"
+            )
+        if isinstance(data, GraphDataset):
+            return replace(data, x=torch.split(x, [graph.num_nodes for graph in data.graphs]))
+        if data.edge_table is None:
+            return replace(data, x=x)
+        attr = None if self.edges is None else self.edges.apply(data.edge_table).to(x.device)
+        return replace(data, x=x, edge_attr=attr)
+
+    def _made(self, data: NodeDataset | GraphDataset) -> Tensor:
+        """The features as a table or degrees make them."""
+        if isinstance(data, GraphDataset):
+            return torch.cat(data.x)
+        if self.nodes is not None and data.table is not None:
+            return self.nodes.apply(data.table).to(data.x.device)
+        if self.highest is not None:
+            return degree_one_hot(data.graph.in_degree, self.highest)
+        return data.x
+
+    def _changed(self, x: Tensor) -> Tensor:
+        if self.features == "binary":
+            return (x != 0).to(x.dtype)
+        if self.features == "rows":
+            return row_normalise(x)
+        if self.mean and x.size(1) == len(self.mean):
+            mean, scale = (x.new_tensor(values) for values in (self.mean, self.scale))
+            return (x - mean) / scale
+        return x
+
+    def to_dict(self) -> dict[str, Any]:
+        """Names and numbers for a JSON file."""
+        plans = {name: getattr(self, name) for name in ("nodes", "edges")}
+        return vars(self) | {name: plan and plan.to_list() for name, plan in plans.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preparation:
+        """Read what `to_dict` returned.
+
+        Raises:
+            RunError: it is something else.
+        """
+        try:
+            plans = {
+                name: None if values[name] is None else TablePlan.from_list(values[name])
+                for name in ("nodes", "edges")
+            }
+            numbers = {name: tuple(values[name]) for name in ("mean", "scale")}
+            return cls(**dict(values) | plans | numbers)
+        except (TypeError, KeyError) as error:
+            raise RunError(f"what a run says of its features is damaged: {error}") from error
+
+
+def _highest(data: NodeDataset) -> int:
+    return int(data.graph.in_degree.max()) if data.num_nodes else 0
+
+
+def _standard(found: Preparation, data: NodeDataset | GraphDataset, nodes: Tensor | None) -> Preparation:
+    """With the mean and the deviation of each feature over the nodes that a model is trained on."""
+    x = found._made(data).double()
+    x = x if nodes is None else x[nodes]
+    deviation = x.std(dim=0, unbiased=False)
+    scale = torch.where(deviation > 0, deviation, 1)
+    return replace(found, mean=tuple(x.mean(dim=0).tolist()), scale=tuple(scale.tolist()))

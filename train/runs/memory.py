@@ -1,0 +1,107 @@
+"""What a run keeps besides its weights, as files: `model.json`, and `split.csv` where items have names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mpnn import __version__
+from mpnn.datasets import Dataset
+from mpnn.train.errors import RunError
+from mpnn.train.fitting.checkpoint import write
+from mpnn.train.inputs.preparation import Preparation
+from mpnn.train.runs.fingerprint import fingerprint, fingerprint_by_name
+from mpnn.train.tasks.kept import PART, Items, Kept
+from mpnn.train.tasks.split import Split
+
+MODEL, SPLIT = "model.json", "split.csv"
+CONTENT, BY_NAME = "content", "content_by_name"
+
+
+def write_memory(home: Path, kept: Kept, data: Dataset) -> None:
+    """Write what must be known to use the model of a run again."""
+    values = {
+        "versions": {"mpnn": __version__, "torch": str(torch.__version__)},
+        CONTENT: fingerprint(data),
+        BY_NAME: fingerprint_by_name(data),
+        "class_names": kept.class_names,
+        "preparation": kept.preparation.to_dict(),
+    }
+    write(home / MODEL, (json.dumps(values, indent=2) + "\n").encode())
+    if kept.items is not None:
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(kept.items)
+        table.writerows(zip(*kept.items.values(), strict=True))
+        write(home / SPLIT, text.getvalue().encode())
+
+
+def read_memory(home: Path, data: Dataset | None = None) -> Kept:
+    """Read what a run keeps.
+
+    Args:
+        home: its folder.
+        data: what the model is to be used on. If it is not what the model was trained on, its items are
+            recognised by their names, of which a warning tells.
+
+    Raises:
+        RunError: the files are missing or damaged; or the data has changed, and its items have no names.
+    """
+    values = _read_json(home)
+    try:
+        kept = Kept(
+            Preparation.from_dict(values["preparation"]),
+            tuple(map(str, values["class_names"])),
+            _read_items(home / SPLIT) if (home / SPLIT).exists() else None,
+        )
+        content, by_name = values[CONTENT], values[BY_NAME]
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{home / MODEL} is damaged: {error}") from error
+    if data is None or fingerprint(data) == content:
+        return kept
+    if kept.items is None:
+        raise RunError(
+            f"{data.name} is not what the run in {home} was trained on: its checksum has changed, and its "
+            "items have no names to know them by; give the data of the run"
+        )
+    if fingerprint_by_name(data) != by_name:
+        warnings.warn(
+            f"{data.name} has changed since the run in {home} was trained: its items are known by name",
+            stacklevel=3,
+        )
+    return kept
+
+
+def _read_json(home: Path) -> dict[str, Any]:
+    path = home / MODEL
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunError(
+            f"{path} does not exist, so what the model was trained on cannot be told: train it once more, or "
+            f"go on with it by --resume {home}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise RunError(f"{path} is damaged: it holds no settings")
+    return values
+
+
+def _read_items(path: Path) -> Items:
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_text(), newline="")))
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    if not rows or PART not in rows[0] or any(len(row) != len(rows[0]) for row in rows):
+        raise RunError(f"{path} is damaged: it should hold a part for each item")
+    items = {name: [row[k] for row in rows[1:]] for k, name in enumerate(rows[0])}
+    if strange := {*items[PART]} - {*Split._fields}:
+        raise RunError(f"{path} is damaged: it holds a part {min(strange)!r}")
+    return items
