@@ -39,6 +39,7 @@ class NodeDataset:
         edge_class_names: what its numbers or columns stand for.
         known: bool `[num_nodes]`: the nodes whose y is known, None for all; the others are in no part.
         node_names: what the nodes are called in their file; empty if they are called by their numbers.
+        node_column: the column of your own table that holds these names, if one does.
         derived: what is known from the links alone: `"x"`, if the features are one-hot degrees, which
             `with_edges` derives anew, and `"nodes"`, if a node is there because a link names it.
         table, edge_table: columns of your own table that `x` and `edge_attr` are made of, a row for each node
@@ -65,6 +66,7 @@ class NodeDataset:
     edge_class_names: tuple[str, ...] = ()
     known: Tensor | None = None
     node_names: tuple[str, ...] = ()
+    node_column: str | None = None
     derived: tuple[str, ...] = ()
     table: pd.DataFrame | None = None
     edge_table: pd.DataFrame | None = None

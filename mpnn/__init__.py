@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 from mpnn import functional, topology
 from mpnn.aggregate.aggregators import Aggregator, scatter, softmax
@@ -50,8 +50,11 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> ModuleType:
-    # `import mpnn` is fast: the modules above the core and the laws are imported when they are first used.
+def __getattr__(name: str) -> Any:
+    # `import mpnn` is fast: the modules above the core, the laws and `load` are imported when they are first
+    # used.
     if name in ("models", "datasets", "testing", "train"):
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "load":
+        return importlib.import_module(f"{__name__}.train").load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

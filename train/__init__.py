@@ -39,6 +39,7 @@ from mpnn.train.runs.presets import preset
 from mpnn.train.runs.report import Report
 from mpnn.train.runs.run import Listener, load_model, train
 from mpnn.train.runs.settings import Settings
+from mpnn.train.runs.trained import Trained, load
 from mpnn.train.tasks.edge_task import EdgeTask, LinkTask
 from mpnn.train.tasks.graph_task import GraphTask
 from mpnn.train.tasks.image_task import ImageTask
@@ -79,6 +80,7 @@ __all__ = [
     "SupervisedTask",
     "Task",
     "TextTask",
+    "Trained",
     "attention_picture",
     "attention_weights",
     "balanced_forman_curvature",
@@ -97,6 +99,7 @@ __all__ = [
     "jacobian_norms",
     "layer_states",
     "linear_probe",
+    "load",
     "load_model",
     "loss_curve",
     "mean_average_distance",

@@ -1,7 +1,8 @@
 """Your own graph, from files that other programs write."""
 
 from mpnn.datasets.own.columns import Columns
+from mpnn.datasets.own.join import NewNodes, join
 from mpnn.datasets.own.load import load_own
 from mpnn.datasets.own.readers import ENDINGS
 
-__all__ = ["ENDINGS", "Columns", "load_own"]
+__all__ = ["ENDINGS", "Columns", "NewNodes", "join", "load_own"]

@@ -119,6 +119,7 @@ def _assembled(path: Path, columns: Columns, edges: EdgeList, table: Table | Non
         name=path.name.split(".")[0],
         graph=connected.graph,
         node_names=tuple(names),
+        node_column=None if table is None else columns.node_id,
         derived=tuple(derived),
         **known,
         **_known_of_edges(edges, attr, connected),

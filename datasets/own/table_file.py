@@ -13,9 +13,13 @@ from mpnn.datasets.tables import Table, read_table
 
 def read_edge_table(path: Path, columns: Columns) -> EdgeList:
     """Read a row for each edge; the nodes are all names in the columns of sources and targets."""
-    table = with_header(read_table(path), columns)
+    return edges_of_table(with_header(read_table(path), columns), columns)
+
+
+def edges_of_table(table: Table, columns: Columns) -> EdgeList:
+    """The edges that a table holds, a row for each."""
     if len(table.header) < 2:
-        raise DataError(f"{path} line 1: the header should name two columns at least")
+        raise DataError(f"{table.path} line 1: the header should name two columns at least")
     named = _named(table)
     check_names(table, columns, OF_EDGES)
     source, target = _ends(table, named, columns)

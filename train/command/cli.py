@@ -95,7 +95,13 @@ def make_parser() -> argparse.ArgumentParser:
                 "--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)"
             )
         if name == "predict":
-            one.add_argument("--output", metavar="FILE.csv", required=True, help="where to write the table")
+            one.add_argument(
+                "--nodes", metavar="FILE", help="table of new nodes, which join those of the run (node)"
+            )
+            one.add_argument("--dataset", metavar="FILE", help="table of the edges of new nodes (node)")
+            one.add_argument(
+                "--output", metavar="FILE", required=True, help="where to write the table: .csv or .parquet"
+            )
     for name, (command, about) in INSPECTIONS.items():
         add_inspection_flags(add_command(commands, name, command, about), name)
     return parser

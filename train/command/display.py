@@ -35,6 +35,7 @@ ABOUT = {
     folder.RESULTS: "the metrics of every run, mean and standard deviation",
     memory.MODEL: "how features are made, and the names of classes: part of the model",
     memory.SPLIT: "what each item was for",
+    memory.CONTEXT: "the graph that new nodes join",
     state.METRICS: "loss and metrics of every epoch",
     state.BEST: "the best model",
     state.LAST: "what --resume goes on from",

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn import Graph
-from mpnn.datasets import GraphDataset, NodeDataset
+from mpnn.datasets import Dataset, GraphDataset, NodeDataset
 from mpnn.models import CONVS
 from mpnn.train.errors import RunError
 from mpnn.train.inputs.preparation import Graphs
@@ -58,8 +58,10 @@ def _weighing() -> list[str]:
     return [name for name, conv in CONVS.items() if {"edge_weight", "edge_attr"} & {*conv.edge_inputs}]
 
 
-def num_relations(data: NodeDataset | GraphDataset) -> int:
+def num_relations(data: Dataset) -> int:
     """How many types of edges there are, 0 without types."""
+    if not isinstance(data, NodeDataset | GraphDataset):
+        return 0
     return max(graph.num_edge_types if graph.is_typed else 0 for graph in _graphs(data))
 
 

@@ -23,7 +23,7 @@ from mpnn.train.tasks.held_out import hold_out
 from mpnn.train.tasks.kept import Kept, kept_edges, kept_links, known_edge_classes
 from mpnn.train.tasks.objective import learned_as_numbers
 from mpnn.train.tasks.pairs import Pairs
-from mpnn.train.tasks.task import SupervisedTask
+from mpnn.train.tasks.shape import Shape
 
 SHARES = (0.05, 0.1)  # of links, Kipf & Welling's (2016)
 HITS = 20
@@ -110,7 +110,7 @@ def _label_task(options: Options, data: NodeDataset, kept: Kept | None) -> EdgeT
             raise RunError(f"{name} is {getattr(options, name)!r}, but that is for predicting links")
     if options.largest_component:
         data = largest_component(data)
-    if data.edge_y is not None:
+    if data.edge_y is not None and options.dataset not in DATASETS:
         y, names = learned_as_numbers(data.edge_y, data.edge_class_names, options.loss)
         data = replace(data, edge_y=y, edge_class_names=names)
     if kept is not None:
@@ -127,23 +127,23 @@ def _label_task(options: Options, data: NodeDataset, kept: Kept | None) -> EdgeT
     return task
 
 
-def _build(options: Options, task: SupervisedTask) -> nn.Module:
-    labels, autoencoder = isinstance(task, EdgeTask), options.model in ABOUT_AUTOENCODERS
-    stack = stack_options(options, task, "gcn" if autoencoder else None)
+def _build(options: Options, shape: Shape) -> nn.Module:
+    labels, autoencoder = shape.item == EdgeTask.item, options.model in ABOUT_AUTOENCODERS
+    stack = stack_options(options, shape, "gcn" if autoencoder else None)
     if labels and autoencoder:
         raise RunError(f"model is {options.model!r}, but that predicts links: take a layer for labels")
     if autoencoder and options.decoder == "mlp":
         raise RunError(f"decoder is 'mlp', but {options.model} has dot: take a layer, such as gcn, for mlp")
     embedding, variational = options.embedding or options.hidden, options.model == "vgae"
     encoder = GNN(
-        task.num_features,
+        shape.num_features,
         width(options),
         2 * embedding if variational else embedding,
         jk=options.jk,
         dropout=options.dropout,
         **stack,
     )
-    decoder = PairMLP(embedding, task.out_channels) if labels or options.decoder == "mlp" else None
+    decoder = PairMLP(embedding, shape.out_channels) if labels or options.decoder == "mlp" else None
     return VGAE(encoder, decoder) if variational else GAE(encoder, decoder)
 
 

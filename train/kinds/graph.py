@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,8 +18,7 @@ from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, EMBEDDING, ROC
 from mpnn.train.tasks.graph_task import GraphTask
 from mpnn.train.tasks.kept import Kept
-from mpnn.train.tasks.objective import learned_as_numbers
-from mpnn.train.tasks.task import SupervisedTask
+from mpnn.train.tasks.shape import Shape
 
 SHARES = (0.1, 0.1)
 BATCH_SIZE = 32
@@ -68,8 +66,6 @@ def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _make(options: Options, data: GraphDataset, kept: Kept | None = None) -> GraphTask:
-    y, names = learned_as_numbers(data.y, data.class_names, options.loss)
-    data = replace(data, y=y, class_names=names)
     split = draw_parts(options, SHARES, data.num_graphs, data.y, "graphs")
     owner = torch.arange(data.num_graphs).repeat_interleave(
         torch.tensor([graph.num_nodes for graph in data.graphs])
@@ -88,8 +84,8 @@ def _make(options: Options, data: GraphDataset, kept: Kept | None = None) -> Gra
     return task
 
 
-def _build(options: Options, task: SupervisedTask) -> nn.Module:
-    stack = stack_options(options, task)
+def _build(options: Options, shape: Shape) -> nn.Module:
+    stack = stack_options(options, shape)
     if options.out_heads is not None:
         raise RunError(f"out_heads is {options.out_heads}, but all layers are hidden ones in graph tasks")
     stack |= {
@@ -101,7 +97,7 @@ def _build(options: Options, task: SupervisedTask) -> nn.Module:
     if options.model == "gin":
         kind = GIN
         del stack["conv"]
-    return kind(task.num_features, width(options), task.out_channels, **stack)
+    return kind(shape.num_features, width(options), shape.out_channels, **stack)
 
 
 GRAPH = Kind(

@@ -17,8 +17,8 @@ from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, EMBEDDING, MISTAKES, ROC
 from mpnn.train.tasks.image_task import ImageTask
 from mpnn.train.tasks.kept import Kept
+from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.split import Split, validation_split
-from mpnn.train.tasks.task import SupervisedTask
 
 SHARES = (0.1, 0.1)
 BATCH_SIZE = 64
@@ -60,8 +60,9 @@ def _parts(options: Options, data: ImageDataset) -> Split:
     return validation_split(data.test_mask, data.y, seed=options.seed, val_share=val_share, what="images")
 
 
-def _build(options: Options, task: SupervisedTask) -> nn.Module:
-    return LeNet(task.num_features, task.out_channels, task.data.size)
+def _build(options: Options, shape: Shape) -> nn.Module:
+    height, width = shape.size
+    return LeNet(shape.num_features, shape.out_channels, (height, width))
 
 
 IMAGE = Kind(

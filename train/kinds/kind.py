@@ -12,6 +12,7 @@ from mpnn.datasets import Dataset, Entry, load_own
 from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CURVES, Picture
 from mpnn.train.tasks.kept import Kept
+from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.task import SupervisedTask
 
 
@@ -31,7 +32,7 @@ class Kind:
         models: returns every model by name, with a line about each.
         make: makes the task of a run, from its options, its data, and what the run keeps (see `Kept`): None
             as it begins.
-        build: builds an untrained model, from the options and the task.
+        build: builds an untrained model, from the options and the `Shape` of its task.
         options: names of those that this kind has and others may not have; all others every kind has.
         fixed: by the name of a model, the options that it does not let choose, with their values.
         published: returns the options that a model was published with, given its name and what else is asked.
@@ -48,7 +49,7 @@ class Kind:
     model: str
     models: Callable[[], dict[str, str]]
     make: Callable[[Options, Any, Kept | None], SupervisedTask]
-    build: Callable[[Options, Any], nn.Module]
+    build: Callable[[Options, Shape], nn.Module]
     options: tuple[str, ...] = ()
     fixed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     published: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] = _of_no_paper

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpnn.datasets import NodeDataset
+from mpnn.datasets import DATASETS, NodeDataset
 from mpnn.models import GNN
 from mpnn.native.dropout import dropout
 from mpnn.train.errors import RunError
@@ -23,8 +23,8 @@ from mpnn.train.pictures.of_a_run import ATTENTION, CONFUSION, CURVES, EMBEDDING
 from mpnn.train.tasks.kept import Kept, with_kept_parts, with_known_classes
 from mpnn.train.tasks.node_task import InductiveNodeTask, NodeTask
 from mpnn.train.tasks.objective import Aim, learned_as_numbers
+from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.split import Split, class_split
-from mpnn.train.tasks.task import SupervisedTask
 
 SHARES = (0.2, 0.2)
 BATCH_SIZE = 2  # graphs
@@ -86,7 +86,7 @@ def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _make(options: Options, data: NodeDataset, kept: Kept | None = None) -> NodeTask:
     data = largest_component(data) if options.largest_component else data
-    if data.y is not None:
+    if data.y is not None and options.dataset not in DATASETS:
         y, names = learned_as_numbers(data.y, data.class_names, options.loss)
         data = replace(data, y=y, class_names=names)
     data = with_known_classes(data, kept)
@@ -160,10 +160,10 @@ def _parts(options: Options, y: Tensor) -> Split:
     return draw_parts(options, SHARES, len(y), y, "nodes")
 
 
-def _build(options: Options, task: SupervisedTask) -> nn.Module:
+def _build(options: Options, shape: Shape) -> nn.Module:
     """It drops the inputs of all layers but the first: the task drops that one, knowing which are zero."""
-    stack = stack_options(options, task)
-    model = GNN(task.num_features, width(options), task.out_channels, jk=options.jk, **stack)
+    stack = stack_options(options, shape)
+    model = GNN(shape.num_features, width(options), shape.out_channels, jk=options.jk, **stack)
     for layer in [*model.convs[1:], *([] if model.lin is None else [model.lin])]:
         layer.register_forward_pre_hook(partial(_drop_input, options.dropout))
     return model

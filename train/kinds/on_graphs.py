@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mpnn.models import CONVS
 from mpnn.train.errors import RunError
-from mpnn.train.inputs.edge_inputs import num_relations, with_edge_inputs
+from mpnn.train.inputs.edge_inputs import with_edge_inputs
 from mpnn.train.inputs.preparation import Graphs, Preparation
 from mpnn.train.options import Options
 from mpnn.train.tasks.kept import Kept
-from mpnn.train.tasks.task import SupervisedTask
+from mpnn.train.tasks.shape import Shape
 
 STACK = ("features", "heads", "out_heads", "attention_dropout", "norm", "jk", "residual", "virtual_node")
 PARTS = ("split", "folds", "class_weights", "loss")
@@ -49,12 +50,12 @@ def width(options: Options) -> int:
     return options.hidden * (options.heads or 1)
 
 
-def stack_options(options: Options, task: SupervisedTask, conv: str | None = None) -> dict[str, Any]:
+def stack_options(options: Options, shape: Shape, conv: str | None = None) -> dict[str, Any]:
     """What a stack of layers takes.
 
     Args:
         options: of the run.
-        task: what the model is for.
+        shape: what the model is for.
         conv: the layer; by default the one that the model is called after.
 
     Raises:
@@ -71,15 +72,17 @@ def stack_options(options: Options, task: SupervisedTask, conv: str | None = Non
     }
     takes = _takes(conv)
     if "deg" in takes:
-        found["deg"] = task.degrees()
+        found["deg"] = torch.tensor(shape.degrees)
     if "num_relations" in takes:
-        found["num_relations"] = max(1, num_relations(task.data))
-    if "edge_dim" in takes and takes["edge_dim"].default is inspect.Parameter.empty and task.edge_dim is None:
-        raise RunError(
-            f"model is {options.model!r}, which reads edge features, but {task.data.name} has none"
-        )
-    if task.edge_dim is not None:
-        found["edge_dim"] = task.edge_dim
+        found["num_relations"] = max(1, shape.num_relations)
+    if (
+        "edge_dim" in takes
+        and takes["edge_dim"].default is inspect.Parameter.empty
+        and shape.edge_dim is None
+    ):
+        raise RunError(f"model is {options.model!r}, which reads edge features, but {shape.name} has none")
+    if shape.edge_dim is not None:
+        found["edge_dim"] = shape.edge_dim
     return found | _attention(options, conv)
 
 

@@ -15,7 +15,7 @@ from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.parts import chosen_shares
 from mpnn.train.options import Options
 from mpnn.train.tasks.kept import Kept
-from mpnn.train.tasks.task import SupervisedTask
+from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.text_task import CONTEXT, TextTask
 
 SHARES = (0.1, 0.0)
@@ -69,8 +69,8 @@ def _make(options: Options, data: TextDataset, kept: Kept | None = None) -> Text
     )
 
 
-def _build(options: Options, task: SupervisedTask) -> nn.Module:
-    size = (task.out_channels, options.hidden)
+def _build(options: Options, shape: Shape) -> nn.Module:
+    size = (shape.out_channels, options.hidden)
     if options.model == "lstm":
         return RecurrentLM(*size, options.layers, options.dropout)
     context = options.context or CONTEXT

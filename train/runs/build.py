@@ -10,6 +10,7 @@ from mpnn.train.errors import RunError
 from mpnn.train.kinds.registry import kind_called, kinds_for
 from mpnn.train.runs.settings import Settings
 from mpnn.train.tasks.kept import Kept
+from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.task import SupervisedTask
 
 
@@ -46,6 +47,22 @@ def build_model(settings: Settings, task: SupervisedTask) -> nn.Module:
     Raises:
         RunError: the model is unknown, or an option does not suit it.
     """
+    try:
+        model = build_for(settings, task.shape).to(task.device)
+        with torch.no_grad():
+            task.attempt(model.eval())
+    except (ValueError, TypeError) as error:
+        raise RunError(f"model {settings.model} cannot be used here: {error}") from error
+    return model
+
+
+def build_for(settings: Settings, shape: Shape) -> nn.Module:
+    """Return an untrained model of that shape; its data is not needed.
+
+    Raises:
+        RunError: the model is unknown, or an option does not suit it.
+        ValueError, TypeError: a layer refuses an option.
+    """
     kind = kind_called(settings.task)
     known = kind.models()
     if settings.model not in known:
@@ -55,13 +72,7 @@ def build_model(settings: Settings, task: SupervisedTask) -> nn.Module:
             raise RunError(
                 f"{name} is {getattr(settings, name)!r}, but of {settings.model} it is always {value!r}"
             )
-    try:
-        model = kind.build(settings, task).to(task.device)
-        with torch.no_grad():
-            task.attempt(model.eval())
-    except (ValueError, TypeError) as error:
-        raise RunError(f"model {settings.model} cannot be used here: {error}") from error
-    return model
+    return kind.build(settings, shape)
 
 
 def find_device(name: str) -> torch.device:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,28 @@ import torch
 from mpnn import __version__
 from mpnn.datasets import Dataset
 from mpnn.train.errors import RunError
-from mpnn.train.fitting.checkpoint import write
+from mpnn.train.fitting.checkpoint import save, write
 from mpnn.train.inputs.preparation import Preparation
 from mpnn.train.runs.fingerprint import fingerprint, fingerprint_by_name
 from mpnn.train.tasks.kept import PART, Items, Kept
+from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.split import Split
+from mpnn.train.tasks.task import SupervisedTask
 
-MODEL, SPLIT = "model.json", "split.csv"
+MODEL, SPLIT, CONTEXT = "model.json", "split.csv", "context.pt"
 CONTENT, BY_NAME = "content", "content_by_name"
 
 
-def write_memory(home: Path, kept: Kept, data: Dataset) -> None:
+def write_memory(home: Path, task: SupervisedTask, data: Dataset) -> None:
     """Write what must be known to use the model of a run again."""
+    kept = task.kept
     values = {
         "versions": {"mpnn": __version__, "torch": str(torch.__version__)},
         CONTENT: fingerprint(data),
         BY_NAME: fingerprint_by_name(data),
+        "learns": kept.learns,
         "class_names": kept.class_names,
+        "shape": asdict(kept.shape),
         "preparation": kept.preparation.to_dict(),
     }
     write(home / MODEL, (json.dumps(values, indent=2) + "\n").encode())
@@ -40,6 +46,9 @@ def write_memory(home: Path, kept: Kept, data: Dataset) -> None:
         table.writerow(kept.items)
         table.writerows(zip(*kept.items.values(), strict=True))
         write(home / SPLIT, text.getvalue().encode())
+    graph = task.known_graph()
+    if graph is not None:
+        save(home / CONTEXT, graph)
 
 
 def read_memory(home: Path, data: Dataset | None = None) -> Kept:
@@ -58,6 +67,8 @@ def read_memory(home: Path, data: Dataset | None = None) -> Kept:
         kept = Kept(
             Preparation.from_dict(values["preparation"]),
             tuple(map(str, values["class_names"])),
+            Shape.from_dict(values["shape"]),
+            str(values["learns"]),
             _read_items(home / SPLIT) if (home / SPLIT).exists() else None,
         )
         content, by_name = values[CONTENT], values[BY_NAME]

@@ -153,7 +153,7 @@ def _run(
 ) -> Result:
     folder.write_config(home, settings)
     if not resume:
-        write_memory(home, task.kept, data)
+        write_memory(home, task, data)
     torch.manual_seed(settings.seed)
     model = build_model(settings, task)
     listener.started(settings, task, model)
@@ -168,7 +168,7 @@ def _run(
         on_epoch=listener.epoch,
     )
     if resume:  # only now: data that has changed since is refused in between
-        write_memory(home, task.kept, data)
+        write_memory(home, task, data)
     listener.finished(result)
     return result
 

@@ -16,6 +16,7 @@ from mpnn.graph.distinct import keys
 from mpnn.train.errors import RunError
 from mpnn.train.inputs.preparation import Preparation
 from mpnn.train.tasks.pairs import Pairs
+from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.split import Split
 
 NODE, SOURCE, TARGET, PART = "node", "source", "target", "part"
@@ -31,11 +32,15 @@ class Kept:
     Args:
         preparation: how features are made.
         class_names: what the outputs stand for: classes, labels or numbers.
+        shape: what the model is built for.
+        learns: what is learned: `"classes"`, `"labels"`, `"numbers"`, or `"links"`.
         items: columns that name each item and its part; None if the seed alone decides the parts.
     """
 
     preparation: Preparation
-    class_names: tuple[str, ...] = ()
+    class_names: tuple[str, ...]
+    shape: Shape
+    learns: str
     items: Items | None = None
 
 

@@ -26,7 +26,7 @@ class Links(MultiLabel):
     0.5
     """
 
-    what = "links"
+    what = learns = "links"
 
     def __init__(self, k: int = 20) -> None:
         super().__init__(("link",), "bce", None)

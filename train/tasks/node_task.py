@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +82,10 @@ class NodeTask(SupervisedTask):
         """The name of each node and its part."""
         return in_a_part({NODE: node_names(self.data), PART: self.parts()}) if self.data.node_names else None
 
+    def known_graph(self) -> dict[str, Any] | None:
+        """The graph with its names and features."""
+        return named_graph(self.data) if self.data.graph.num_graphs == 1 else None
+
     def embed(self, model: nn.Module) -> Tensor | None:
         """The last hidden state of every node."""
         embed = getattr(model, "embed", None)
@@ -107,6 +111,15 @@ class NodeTask(SupervisedTask):
 def node_names(data: NodeDataset) -> list[str]:
     """What the nodes are called in the file that they come from, else their numbers."""
     return list(data.node_names) or [str(number) for number in range(data.num_nodes)]
+
+
+def named_graph(data: NodeDataset) -> dict[str, Any] | None:
+    """A graph as tensors and names, for a checkpoint; None if nodes have no names, or edges have types."""
+    if not data.node_names or data.graph.is_typed:
+        return None
+    edge_attr = None if data.edge_attr is None else data.edge_attr.cpu()
+    tensors = {"edge_index": data.graph.edge_index.cpu(), "x": data.x.cpu(), "edge_attr": edge_attr}
+    return tensors | {"names": list(data.node_names), "node_column": data.node_column}
 
 
 class NodeBatch(NamedTuple):

@@ -34,6 +34,7 @@ class Objective(ABC):
     """
 
     what: str
+    learns: str
     losses: tuple[str, ...]
     metrics: tuple[Metric, ...]
 
@@ -50,8 +51,22 @@ class Objective(ABC):
         """The value of every metric."""
 
     @abstractmethod
-    def columns(self, output: Tensor, y: Tensor) -> dict[str, list[str]]:
-        """Outputs beside the answers, as columns of a table."""
+    def columns(self, output: Tensor, y: Tensor | None = None) -> dict[str, list[str]]:
+        """Outputs, beside the answers where these are given, as columns of a table."""
+
+
+def objective_of(learns: str, names: Sequence[str]) -> Objective:
+    """The objective of a model that was trained, whose loss no longer matters.
+
+    Args:
+        learns: `"classes"`, `"labels"` or `"numbers"`.
+        names: of these.
+    """
+    kinds: dict[str, type[Objective]] = {
+        kind.learns: kind for kind in (Classification, MultiLabel, Regression)
+    }
+    kind = kinds[learns]
+    return kind(tuple(names), kind.losses[0], None)
 
 
 def objective(
@@ -131,7 +146,7 @@ def _is_number(name: str) -> bool:
 class Classification(Objective):
     """One class out of several."""
 
-    what = "one class for each"
+    what, learns = "one class for each", "classes"
     losses = ("cross_entropy", "bce")
     metrics = (METRICS["accuracy"],)
 
@@ -149,19 +164,19 @@ class Classification(Objective):
 
         return {"accuracy": float(accuracy_score(y.cpu().numpy(), output.argmax(dim=1).cpu().numpy()))}
 
-    def columns(self, output: Tensor, y: Tensor) -> dict[str, list[str]]:
+    def columns(self, output: Tensor, y: Tensor | None = None) -> dict[str, list[str]]:
         """The true and the predicted class, and the probability of each."""
-        columns = {
-            "true": [self.names[label] if label >= 0 else "" for label in y.tolist()],
-            "predicted": [self.names[label] for label in output.argmax(dim=1).tolist()],
-        }
+        columns = {}
+        if y is not None:
+            columns["true"] = [self.names[label] if label >= 0 else "" for label in y.tolist()]
+        columns["predicted"] = [self.names[label] for label in output.argmax(dim=1).tolist()]
         return columns | {f"p({name})": p for name, p in _numbers(self.names, output.softmax(dim=1)).items()}
 
 
 class MultiLabel(Objective):
     """Several labels, each there or not."""
 
-    what = "several labels for each"
+    what, learns = "several labels for each", "labels"
     losses = ("bce",)
     metrics: tuple[Metric, ...] = (METRICS["f1_micro"], METRICS["f1_macro"])
     known_counts = False
@@ -187,16 +202,19 @@ class MultiLabel(Objective):
         rank = output.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         return rank < y.sum(dim=1, keepdim=True)
 
-    def columns(self, output: Tensor, y: Tensor) -> dict[str, list[str]]:
+    def columns(self, output: Tensor, y: Tensor | None = None) -> dict[str, list[str]]:
         """Whether each label is there, and its probability."""
-        there = {f"true {name}": [str(int(value)) for value in y[:, k]] for k, name in enumerate(self.names)}
+        there = {}
+        if y is not None:
+            truth = zip(self.names, y.T.tolist(), strict=True)
+            there = {f"true {name}": [str(int(value)) for value in column] for name, column in truth}
         return there | {f"p({name})": p for name, p in _numbers(self.names, output.sigmoid()).items()}
 
 
 class Regression(Objective):
     """Numbers."""
 
-    what = "numbers for each"
+    what, learns = "numbers for each", "numbers"
     losses = ("mse", "mae", "huber")
     metrics = (METRICS["mae"], METRICS["rmse"], METRICS["r2"])
 
@@ -220,9 +238,9 @@ class Regression(Objective):
             "r2": float(r2.mean()),
         }
 
-    def columns(self, output: Tensor, y: Tensor) -> dict[str, list[str]]:
+    def columns(self, output: Tensor, y: Tensor | None = None) -> dict[str, list[str]]:
         """The true and the predicted numbers."""
-        parts = {"true": y, "predicted": output}
+        parts = ({} if y is None else {"true": y}) | {"predicted": output}
         return {
             f"{part} {name}": column
             for part, values in parts.items()

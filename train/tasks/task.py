@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from mpnn import Graph
 from mpnn.train.errors import RunError
+from mpnn.train.inputs.edge_inputs import num_relations
 from mpnn.train.inputs.preparation import Preparation
 from mpnn.train.tasks.kept import PART, Items, Kept
 from mpnn.train.tasks.metrics import Metric
 from mpnn.train.tasks.objective import Objective
+from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.split import Split
 
 
@@ -102,12 +104,8 @@ class SupervisedTask:
         raise RunError(f"{self.item}s are of no graph, but this is for networks on graphs")
 
     def degrees(self) -> Tensor:
-        """How many nodes have each in-degree, `[highest + 1]`.
-
-        Raises:
-            RunError: the items are of no graph.
-        """
-        raise RunError(f"{self.item}s are no nodes of a graph, and have no degrees")
+        """How many nodes have each in-degree, `[highest + 1]`; `[0]` if the items are of no graph."""
+        return torch.zeros(0, dtype=torch.int64)
 
     @property
     def known(self) -> Tensor | None:
@@ -133,7 +131,26 @@ class SupervisedTask:
     @property
     def kept(self) -> Kept:
         """What must be known to use a model of this task again."""
-        return Kept(self.preparation, tuple(self.objective.names), self.items())
+        objective = self.objective
+        return Kept(self.preparation, tuple(objective.names), self.shape, objective.learns, self.items())
+
+    @property
+    def shape(self) -> Shape:
+        """What a model for the task is built for."""
+        return Shape(
+            self.data.name,
+            self.item,
+            self.num_features,
+            self.out_channels,
+            self.edge_dim,
+            tuple(self.degrees().tolist()),
+            num_relations(self.data),
+            tuple(getattr(self.data, "size", ())),
+        )
+
+    def known_graph(self) -> dict[str, Any] | None:
+        """The graph that new nodes join, as tensors and names; None if the items have no names."""
+        return None
 
     def embed(self, model: nn.Module) -> Tensor | None:
         """The last hidden layer of the model, one row for each item; None if the model does not give it."""

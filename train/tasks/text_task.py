@@ -146,7 +146,7 @@ class TextTask(SupervisedTask):
 class NextCharacter(Objective):
     """One character out of all."""
 
-    what = "the next character"
+    what, learns = "the next character", "characters"
     losses = ("cross_entropy",)
     metrics = (METRICS["nats"], METRICS["accuracy"])
 
@@ -162,12 +162,10 @@ class NextCharacter(Objective):
         right = (output.argmax(dim=1) == y).double().mean()
         return {"nats": float(self.loss(output, y)), "accuracy": float(right)}
 
-    def columns(self, output: Tensor, y: Tensor) -> dict[str, list[str]]:
+    def columns(self, output: Tensor, y: Tensor | None = None) -> dict[str, list[str]]:
         """The true and the likeliest character."""
-        return {
-            name: [self.names[token] for token in tokens.tolist()]
-            for name, tokens in (("true", y), ("predicted", output.argmax(dim=1)))
-        }
+        said = ({} if y is None else {"true": y}) | {"predicted": output.argmax(dim=1)}
+        return {name: [self.names[token] for token in tokens.tolist()] for name, tokens in said.items()}
 
 
 def _pieces(text: Tensor, rows: int, length: int) -> Iterable[tuple[Tensor, Tensor]]:

@@ -22,6 +22,7 @@ from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CURVES, Shown
 from mpnn.train.pictures.style import new_figure
 from mpnn.train.tasks.kept import Kept
+from mpnn.train.tasks.shape import Shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,8 +65,8 @@ def make(options: Options, data: NodeDataset, kept: Kept | None = None) -> Autoe
     return Autoencode(data, draw_parts(options, (0.2, 0.2), data.num_nodes, None, "nodes"))
 
 
-def build(options: Options, task: SupervisedTask) -> nn.Module:
-    return GNN(task.num_features, options.hidden, task.out_channels, options.layers, conv=options.model)
+def build(options: Options, shape: Shape) -> nn.Module:
+    return GNN(shape.num_features, options.hidden, shape.out_channels, options.layers, conv=options.model)
 
 
 AUTOENCODE = Kind(

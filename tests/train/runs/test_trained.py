@@ -1,0 +1,185 @@
+"""A run is used again without the files that it was trained on: new nodes, known nodes, other graphs."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch_geometric.nn.models import GCN, GraphSAGE
+
+import mpnn
+from mpnn.datasets import DataError, load
+from mpnn.train import RunError, load_model, preset, train
+from mpnn.train.command import cli
+from tests.compare import assert_close
+from tests.train.conftest import Complaint
+
+
+@pytest.fixture
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two blocks of nodes; the last five nodes and their edges are tables of their own, `new*.csv`."""
+    draw = np.random.default_rng(0)
+    graph = nx.planted_partition_graph(2, 40, 0.2, 0.02, seed=0)
+    block = np.arange(80) // 40
+    frame = pd.DataFrame({"town": draw.choice(["Bonn", "Ulm"], 80), "id": [f"n{k}" for k in range(80)]})
+    frame["age"] = (40 + 20 * block + draw.normal(size=80)).round(3)
+    frame["team"] = np.array(["red", "blue"])[block]
+    order = draw.permutation(80)
+    held = {f"n{k}" for k in order[:5]}
+    new = frame.id.isin(held)
+    frame[~new].to_csv(tmp_path / "nodes.csv", index=False)
+    frame[new][["age", "id", "town"]].to_csv(tmp_path / "new.csv", index=False)  # in another order, no label
+    frame[new].to_csv(tmp_path / "truth.csv", index=False)
+    edges = pd.DataFrame([(f"n{i}", f"n{j}") for i, j in graph.edges], columns=["u", "v"])
+    joins = edges.u.isin(held) | edges.v.isin(held)
+    edges[~joins].to_csv(tmp_path / "net.csv", index=False)
+    edges[joins].to_csv(tmp_path / "new_edges.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(tables: Path, model: str = "gcn", **options: object) -> Path:
+    own = {"dataset": "net.csv", "nodes": "nodes.csv", "label": "team", "epochs": 40}
+    train(preset(model, **own | options), "run", draw=False)
+    return tables / "run"
+
+
+def without_training_files(tables: Path) -> None:
+    for name in ("net.csv", "nodes.csv"):
+        (tables / name).unlink()
+
+
+def by_pyg(tables: Path, model: str) -> pd.DataFrame:
+    """Probabilities of the new nodes in PyG, on the whole graph put together by pandas, features by hand."""
+    nodes = pd.concat([pd.read_csv("nodes.csv"), pd.read_csv("new.csv")], ignore_index=True)
+    edges = pd.concat([pd.read_csv("net.csv"), pd.read_csv("new_edges.csv")])
+    place = pd.Series(range(len(nodes)), index=nodes.id)
+    ends = torch.tensor([place[edges.u].tolist(), place[edges.v].tolist()])
+    split = pd.read_csv("run/split.csv")
+    trained = nodes.age[nodes.id.isin(split.node[split.part == "train"])]
+    columns = [nodes.town == "Bonn", nodes.town == "Ulm", (nodes.age - trained.mean()) / trained.std(ddof=0)]
+    x = torch.tensor(np.stack(columns, axis=1).astype(np.float32))
+    theirs = {"gcn": GCN, "sage": GraphSAGE}[model](3, 16, 2, out_channels=2)
+    theirs.load_state_dict(torch.load("run/best.pt", weights_only=True)["model"])
+    with torch.no_grad():
+        p = theirs.eval()(x, torch.cat([ends, ends.flip(0)], dim=1)).softmax(dim=1)
+    rows = [int(place[name]) for name in pd.read_csv("new.csv").id]
+    return pd.DataFrame(p[rows].numpy(), columns=["p(blue)", "p(red)"])
+
+
+@pytest.mark.parametrize("model", ["gcn", "sage"])
+def test_new_nodes_join_the_known_ones_as_they_would_in_pyg(tables: Path, model: str) -> None:
+    run(tables, model)
+    theirs = by_pyg(tables, model)
+    without_training_files(tables)
+    said = mpnn.load("run").predict("new.csv", "new_edges.csv")
+    assert said.node.tolist() == pd.read_csv("new.csv").id.tolist()
+    for name in ("p(blue)", "p(red)"):
+        assert_close(torch.tensor(said[name]), torch.tensor(theirs[name]).double(), atol=1e-5)
+    truth = pd.read_csv("truth.csv").set_index("id").team
+    assert (said.predicted.to_numpy() == truth[said.node].to_numpy()).mean() >= 0.8
+    frames = mpnn.load("run").predict(pd.read_csv("new.csv"), pd.read_csv("new_edges.csv"))
+    pd.testing.assert_frame_equal(frames, said)
+
+
+def test_known_nodes_are_predicted_as_evaluate_sees_them(tables: Path) -> None:
+    run(tables)
+    model, task, _ = load_model("run")
+    with torch.no_grad():
+        expected = task.outputs(model).softmax(dim=1)
+    without_training_files(tables)
+    said = mpnn.load("run").predict()
+    assert said.node.tolist() == task.names()["node"]
+    assert_close(torch.tensor(said["p(blue)"]), expected[:, 0].double(), atol=1e-5)
+
+
+def test_edges_alone_change_what_is_said_of_their_ends(tables: Path) -> None:
+    run(tables)
+    model = mpnn.load("run")
+    before = model.predict().set_index("node")
+    names = before.index[:2].tolist()
+    said = model.predict(edges=pd.DataFrame({"source": [names[0]], "target": [names[1]]}))
+    assert said.node.tolist() == sorted(names, key=lambda name: int(name[1:]))
+    assert (said["p(blue)"].to_numpy() != before["p(blue)"][said.node].to_numpy()).any()
+
+
+def test_degrees_of_new_nodes_are_those_of_the_grown_graph(tables: Path) -> None:
+    pd.read_csv("nodes.csv")[["id", "team"]].to_csv("nodes.csv", index=False)
+    run(tables)
+    model = mpnn.load("run")
+    new = pd.read_csv("new.csv")[["id"]]
+    ends = pd.concat([pd.read_csv("net.csv"), pd.read_csv("new_edges.csv")])
+    degree = nx.from_pandas_edgelist(ends, "u", "v").degree
+    seen = []
+    model.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    said = model.predict(new, "new_edges.csv")
+    x = seen[0][-len(new) :]
+    highest = x.size(1) - 1
+    assert x.argmax(dim=1).tolist() == [min(degree[name], highest) for name in said.node]
+
+
+def test_the_command_predicts_new_nodes(tables: Path, complaint: Complaint) -> None:
+    run(tables)
+    without_training_files(tables)
+    new = ["--nodes", "new.csv", "--dataset", "new_edges.csv"]
+    assert cli.main(["predict", "run", *new, "--output", "out.csv"]) == 0
+    rows = list(csv.DictReader((tables / "out.csv").read_text().splitlines()))
+    said = mpnn.load("run").predict("new.csv", "new_edges.csv")
+    assert [row["node"] for row in rows] == said.node.tolist()
+    assert [float(row["p(blue)"]) for row in rows] == pytest.approx(said["p(blue)"].tolist())
+    assert "output is 'out.txt', but should end in .csv" in complaint(
+        "predict", "run", *new, "--output", "out.txt"
+    )
+
+
+def test_what_is_wrong_with_new_tables_is_said(tables: Path) -> None:
+    run(tables)
+    model = mpnn.load("run")
+    new = pd.read_csv("new.csv")
+    with pytest.raises(DataError, match=r"no column 'age', which .*: did you mean 'Age'"):
+        model.predict(new.rename(columns={"age": "Age"}))
+    with pytest.raises(DataError, match="node 'nobody' is neither among the new nodes nor among those"):
+        model.predict(new, pd.DataFrame({"source": ["nobody"], "target": [new.id[0]]}))
+    with pytest.raises(DataError, match="age is 'old' in line 0, but should be a finite number"):
+        model.predict(new.assign(age="old"))
+    with pytest.raises(DataError, match=r"nodes has no column 'id', but age, town, Id: did you mean 'Id'"):
+        model.predict(new.rename(columns={"id": "Id"})[["age", "town", "Id"]])
+    with pytest.raises(DataError, match="nodes should hold a row of data at least"):
+        model.predict(new.iloc[:0])
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "dataset"),
+    [
+        ("gcn", "node", "karate"),
+        ("pna", "node", "sbm"),
+        ("gin", "graph", "cycles"),
+        ("gat", "graph", "trees"),
+    ],
+)
+def test_a_model_says_the_same_without_its_data(tmp_path: Path, model: str, task: str, dataset: str) -> None:
+    train(preset(model, task=task, dataset=dataset, epochs=3), tmp_path / "run", draw=False)
+    network, made, _ = load_model(tmp_path / "run")
+    with torch.no_grad():
+        expected = made.objective.columns(made.outputs(network))
+    said = mpnn.load(tmp_path / "run").predict(load(dataset))
+    assert len(said) == len(made.y)
+    for name, cells in expected.items():
+        if name != "predicted":
+            assert said[name].tolist() == pytest.approx([float(cell) for cell in cells], rel=1e-4, abs=1e-6)
+
+
+def test_what_a_run_cannot_do_is_said(tmp_path: Path) -> None:
+    train(preset("gcn", dataset="karate", epochs=2), tmp_path / "run", draw=False)
+    with pytest.raises(RunError, match="the run has kept no graph that new nodes could join"):
+        mpnn.load(tmp_path / "run").predict()
+    train(preset("gae", task="edge", dataset="karate", epochs=2), tmp_path / "links", draw=False)
+    with pytest.raises(RunError, match="a run of mpnn train edge, but this is for node and graph"):
+        mpnn.load(tmp_path / "links").predict()
+    with pytest.raises(RunError, match="holds no run"):
+        mpnn.load(tmp_path / "nothing")

@@ -1,0 +1,190 @@
+"""A trained model that is ready to predict, without the files that it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from mpnn.datasets import GraphDataset, NodeDataset
+from mpnn.datasets.own import NewNodes, join
+from mpnn.graph.graph import Graph
+from mpnn.train.errors import RunError
+from mpnn.train.fitting import checkpoint
+from mpnn.train.fitting.state import BEST
+from mpnn.train.inputs.edge_inputs import with_edge_inputs
+from mpnn.train.runs import folder
+from mpnn.train.runs.build import build_for, find_device
+from mpnn.train.runs.memory import CONTEXT, read_memory
+from mpnn.train.runs.settings import Settings
+from mpnn.train.tasks.graph_task import GraphBatch
+from mpnn.train.tasks.kept import Kept
+from mpnn.train.tasks.node_task import node_names
+from mpnn.train.tasks.objective import objective_of
+from mpnn.train.tasks.task import edge_features
+
+Table: TypeAlias = "pd.DataFrame | str | Path"
+AT_ONCE = 100  # graphs in a forward pass
+
+
+class Trained:
+    """The best model of a run, with all that it needs to read new data.
+
+    Args:
+        model: the network.
+        settings: of the run.
+        kept: how features are made, and names.
+        known: the nodes that the model was trained on, their features ready to be read; None without names.
+
+    >>> import tempfile
+    >>> from mpnn.datasets import load as data_called
+    >>> from mpnn.train import preset, train
+    >>> with tempfile.TemporaryDirectory() as home:
+    ...     report = train(preset("gcn", dataset="karate", epochs=20), home, draw=False)
+    ...     model = load(home)
+    >>> model.predict(data_called("karate")).columns.tolist()
+    ['node', 'predicted', 'p(Mr. Hi)', 'p(Officer)']
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: Settings,
+        kept: Kept,
+        known: NodeDataset | None,
+        device: torch.device,
+    ) -> None:
+        self.model, self.settings, self.kept, self.known = model.eval(), settings, kept, known
+        self.device = device
+
+    @torch.no_grad()
+    def predict(
+        self, data: Table | NodeDataset | GraphDataset | None = None, edges: Table | None = None
+    ) -> pd.DataFrame:
+        """Return what the model says, a row for each node or graph.
+
+        Args:
+            data: a table of nodes, as a pandas table or the path of one: they join the nodes that the model
+                was trained on, and need no label; a node of the same name is taken with its new features. Or
+                a whole data set, or None: the nodes that the model was trained on.
+            edges: a table of edges of new nodes, with each other or with known ones.
+
+        Raises:
+            RunError: the model is of another kind of task, or the run has not kept the nodes' names.
+            DataError: a table lacks a column, or holds a cell that does not suit it; it names all of them.
+        """
+        if self.settings.task not in ("node", "graph"):
+            raise RunError(
+                f"the model is of a run of mpnn train {self.settings.task}, but this is for node and graph"
+            )
+        if isinstance(data, GraphDataset):
+            return self._of_graphs(data)
+        if isinstance(data, NodeDataset):
+            if edges is not None:
+                raise RunError("edges are given, but the data is a whole data set, which has its own")
+            prepared = with_edge_inputs(self.kept.preparation.apply(data), self.settings.model)
+            return self._of_nodes(prepared, list(range(data.num_nodes)))
+        if self.known is None:
+            raise RunError("the run has kept no graph that new nodes could join: give a whole data set")
+        if data is None and edges is None:
+            return self._of_nodes(self.known, list(range(self.known.num_nodes)))
+        new = join(self.known, data, edges, self.settings.columns)
+        return self._of_nodes(self._joined(new), new.rows)
+
+    def _joined(self, new: NewNodes) -> NodeDataset:
+        """The known nodes and the new ones, their features as the model reads them."""
+        preparation = self.kept.preparation
+        assert self.known is not None
+        x = torch.zeros(len(new.names), self.known.num_features)
+        x[: self.known.num_nodes] = self.known.x.cpu()
+        data = NodeDataset("new nodes", new.graph, x, node_names=new.names)
+        if preparation.highest is not None:
+            data = preparation.apply(data)
+        elif new.table is not None:
+            alone, count = torch.zeros(2, 0, dtype=torch.int64), len(new.table)
+            made = NodeDataset("new nodes", Graph(alone, count), x[:count], table=new.table)
+            x[new.rows] = preparation.apply(made).x
+        return replace(data, edge_attr=self._edge_attr(new))
+
+    def _edge_attr(self, new: NewNodes) -> Tensor | None:
+        """The features or weights of known edges, and of new ones."""
+        assert self.known is not None
+        old = self.known.edge_attr
+        if old is None:
+            return None
+        old = old.cpu()
+        if new.edge_weight is not None:
+            made = new.edge_weight
+        elif self.kept.preparation.edges is not None and new.edge_table is not None:
+            made = self.kept.preparation.edges.apply(new.edge_table)
+        elif len(new.origin) == len(old):
+            return old
+        else:
+            raise RunError("the model reads features of edges, but the new edges have none")
+        return torch.cat([old, made])[new.origin]
+
+    def _of_nodes(self, data: NodeDataset, rows: list[int]) -> pd.DataFrame:
+        data = data.to(self.device)
+        output = self.model(data.x, data.graph, **edge_features(data.edge_attr))[rows]
+        names = node_names(data)
+        return self._table("node", [names[row] for row in rows], output)
+
+    def _of_graphs(self, data: GraphDataset) -> pd.DataFrame:
+        data = with_edge_inputs(self.kept.preparation.apply(data), self.settings.model).to(self.device)
+        output = torch.cat(list(self._outputs(data)))
+        return self._table("graph", [str(number) for number in range(data.num_graphs)], output)
+
+    def _outputs(self, data: GraphDataset) -> Iterator[Tensor]:
+        for where in torch.split(torch.arange(data.num_graphs), AT_ONCE):
+            batch = GraphBatch.of(data, where)
+            yield self.model(batch.x, batch.graph, **edge_features(batch.edge_attr))
+
+    def _table(self, item: str, names: list[str], output: Tensor) -> pd.DataFrame:
+        said = objective_of(self.kept.learns, self.kept.class_names).columns(output)
+        numbers = {
+            name: cells if name == "predicted" else [float(cell) for cell in cells]
+            for name, cells in said.items()
+        }
+        return pd.DataFrame({item: names} | numbers)
+
+
+def load(run: str | Path, device: str = "cpu") -> Trained:
+    """Return the best model of a run folder, ready to predict without the files that it was trained on.
+
+    Args:
+        run: the folder; of several runs, that of one of them.
+        device: where to put the model.
+
+    Raises:
+        RunError: the folder holds no such thing.
+    """
+    home = Path(run)
+    settings, kept = folder.read_config(home), read_memory(home)
+    place = find_device(device)
+    path = home / BEST
+    state = checkpoint.load(path)
+    with torch.random.fork_rng(devices=[]):
+        model = build_for(settings, kept.shape)
+    try:
+        model.load_state_dict(state["model"])
+    except (KeyError, RuntimeError) as error:
+        raise RunError(f"{path} is not a checkpoint of {settings.model} with these settings") from error
+    return Trained(model.to(place), settings, kept, _known_nodes(home / CONTEXT), place)
+
+
+def _known_nodes(path: Path) -> NodeDataset | None:
+    if not path.exists():
+        return None
+    values: dict[str, Any] = checkpoint.load(path)
+    try:
+        graph = Graph(values["edge_index"], len(values["names"]))
+        names = tuple(map(str, values["names"]))
+        found = {name: values[name] for name in ("x", "edge_attr", "node_column")}
+        return NodeDataset("known nodes", graph, node_names=names, **found)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise RunError(f"{path} is damaged: {error}") from error
