@@ -35,6 +35,7 @@ from mpnn.train.pictures.style import save_picture
 from mpnn.train.runs.build import build_model, models
 from mpnn.train.runs.embed_run import EmbedReport, embed
 from mpnn.train.runs.embed_settings import EmbedSettings, embed_preset
+from mpnn.train.runs.listing import list_runs
 from mpnn.train.runs.presets import preset
 from mpnn.train.runs.report import Report
 from mpnn.train.runs.run import Listener, load_model, train
@@ -99,6 +100,7 @@ __all__ = [
     "jacobian_norms",
     "layer_states",
     "linear_probe",
+    "list_runs",
     "load",
     "load_model",
     "loss_curve",
