@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ MOST_VALUES = 50  # of a category; the others are one
 RARE = 200  # a value of a category is rare in fewer than one of so many rows
 MOSTLY = 0.9  # a column with so many numbers should hold no others
 OTHER = "other"
+NAMES_ROWS = re.compile(r"(^|[^a-z])id$", re.IGNORECASE)  # id, other_id, User ID
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def planned(cells: Cells, rows: np.ndarray, standard: bool, problems: list[str])
     missing = bool(some.isna().any())
     if some.nunique() == 1 and not missing:
         return ColumnPlan(name, "left out", why=f"left out: always {some.iloc[0]}")
+    if NAMES_ROWS.search(name) and there.is_unique and len(there) == len(text):
+        return ColumnPlan(name, "left out", why="left out: it names each row")
     for words in WORDS:
         if {*there.str.lower()} <= {*words}:
             fill = float((some.dropna().str.lower() == words[1]).mean() > 0.5)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mpnn.datasets import Columns, DataError, NodeDataset, load, load_own
-from mpnn.train import preset, train
+from mpnn.train import load_model, preset, train
+from mpnn.train.command import cli
 from tests.train.conftest import Complaint, complaint
 
 __all__ = ["complaint"]
@@ -184,9 +185,18 @@ def test_whole_numbers_are_learned_as_numbers_where_the_loss_says_so(tmp_path: P
 
 
 def test_words_are_no_numbers(tmp_path: Path, complaint: Complaint) -> None:
-    assert "loss is 'mse', which is for numbers, but 'Mr. Hi' is a class" in complaint(
-        "train", "node", "--loss", "mse"
-    )
+    (tmp_path / "net.csv").write_text("u,v
+a,b
+b,c
+")
+    (tmp_path / "nodes.csv").write_text("id,team
+a,1
+b,red
+c,2
+")
+    own = ["--dataset", str(tmp_path / "net.csv"), "--nodes", str(tmp_path / "nodes.csv")]
+    said = complaint("train", "node", *own, "--label", "team", "--loss", "mse")
+    assert "loss is 'mse', which is for numbers, but 'red' is a class" in said
 
 
 def test_names_of_data_sets_and_models_know_no_case(tmp_path: Path) -> None:
@@ -195,6 +205,23 @@ def test_names_of_data_sets_and_models_know_no_case(tmp_path: Path) -> None:
     assert (settings.model, settings.dataset, settings.split) == ("gat", "coauthor-cs", "per-class")
     with pytest.raises(DataError, match="did you mean 'karate'"):
         load("karat")
+
+
+def test_nodes_without_a_column_that_says_something_have_degrees(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = nx.gnm_random_graph(30, 60, seed=0)
+    (tmp_path / "net.csv").write_text("u,v\n" + "".join(f"n{i},n{j}\n" for i, j in drawn.edges))
+    cells = "".join(f"n{k},title {k},{'ab'[k % 2]}\n" for k in range(30))
+    (tmp_path / "nodes.csv").write_text("name,title,team\n" + cells)
+    own = ["--dataset", str(tmp_path / "net.csv"), "--nodes", str(tmp_path / "nodes.csv")]
+    own += ["--label", "team", "--epochs", "2", "--no-pictures"]
+    assert cli.main(["train", "node", *own, "--out", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    assert "left out: text" in out and "The features of nodes are their degrees, one-hot." in out
+    _, task, _ = load_model(tmp_path / "run")
+    degrees = [drawn.degree[int(name[1:])] for name in task.data.node_names]
+    assert task.data.x.argmax(dim=1).tolist() == degrees
 
 
 def test_real_tables_are_read_as_pandas_reads_them(real_data: Path) -> None:

@@ -138,6 +138,13 @@ def test_columns_with_types_are_read_as_text_is() -> None:
     assert torch.equal(TablePlan.fit(typed).apply(typed), TablePlan.fit(text).apply(text))
 
 
+def test_a_column_of_ids_is_left_out() -> None:
+    frame = pd.DataFrame({"user_id": ["70", "12", "31"], "paid": ["70", "12", "31"], "Id": ["1", "1", "2"]})
+    plan = TablePlan.fit(frame)
+    assert plan.features == ("paid", "Id")
+    assert plan.columns[0].about == "left out: it names each row"
+
+
 def test_what_is_constant_where_it_is_learned_is_left_out() -> None:
     frame = pd.DataFrame({"size": ["1", "1", "2"], "age": ["4", "5", "6"]})
     assert TablePlan.fit(frame, torch.tensor([0, 1])).features == ("age",)

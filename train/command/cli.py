@@ -102,7 +102,10 @@ def make_parser() -> argparse.ArgumentParser:
             )
             one.add_argument("--dataset", metavar="FILE", help="table of the edges of new nodes (node)")
             one.add_argument(
-                "--output", metavar="FILE", required=True, help="where to write the table: .csv or .parquet"
+                "--output",
+                metavar="FILE",
+                required=True,
+                help="where to write the table: CSV, or Parquet by its ending",
             )
     for name, (command, about) in INSPECTIONS.items():
         add_inspection_flags(add_command(commands, name, command, about), name)

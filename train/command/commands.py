@@ -81,8 +81,6 @@ def evaluate(arguments: dict[str, Any]) -> int:
 def predict(arguments: dict[str, Any]) -> int:
     """Write the predictions of the best model of a run for every item, or for new nodes."""
     output = Path(arguments["output"])
-    if output.suffix not in (".csv", *PARQUET):
-        raise RunError(f"output is {str(output)!r}, but should end in .csv or .parquet")
     home = Path(arguments["run"])
     settings = read_config(home)
     places = [place for _, place in runs_of(settings, home)]
@@ -100,7 +98,7 @@ def predict(arguments: dict[str, Any]) -> int:
     else:
         said = load(home, device or "auto").predict(nodes, edges)
         text, what = said.to_csv(index=False, lineterminator="\n"), f"{len(said)} nodes"
-    checkpoint.write(output, text.encode() if output.suffix == ".csv" else _parquet(text, output))
+    checkpoint.write(output, _parquet(text, output) if output.suffix in PARQUET else text.encode())
     say.console().print(
         f"What {settings.model} says of {what} is written to {output}", markup=False, soft_wrap=True
     )

@@ -88,6 +88,8 @@ class Display(Listener):
                 for column in plan.columns:
                     table.add_row(column.name, str(len(column.features)), column.about)
                 self.out.print(table)
+        if task.preparation.highest is not None:
+            self.out.print("The features of nodes are their degrees, one-hot.")
 
     def epoch(self, row: state.Row) -> None:
         """Move the bar."""

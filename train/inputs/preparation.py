@@ -26,7 +26,7 @@ class Preparation:
         features: one of `FEATURES`: "given" as they are; "binary": 1 where there is anything, as in a bag of
             words; "rows": each row divided by its sum; "standard": mean 0 and variance 1 in training.
         nodes, edges: what is done to the columns of your own tables, or None where there are none.
-        highest: of features that are degrees, the highest in training.
+        highest: of features that are degrees, for lack of others, the highest in training; else None.
         mean, scale: of "standard", where there is no table: one number for each feature.
 
     >>> from mpnn.datasets import load
@@ -66,13 +66,10 @@ class Preparation:
         if isinstance(data, NodeDataset):
             standard = how == "standard"
             if data.edge_table is not None:
-                plan = TablePlan.fit(data.edge_table, edges, standard=standard)
-                found = replace(found, edges=plan if plan.features else None)
-            if data.table is not None and "x" not in data.derived:
-                plan = TablePlan.fit(data.table, nodes, standard=standard)
-                if plan.features:
-                    found = replace(found, nodes=plan)
-            if found.nodes is None and (data.table is not None or "x" in data.derived):
+                found = replace(found, edges=TablePlan.fit(data.edge_table, edges, standard=standard))
+            if data.table is not None:
+                found = replace(found, nodes=TablePlan.fit(data.table, nodes, standard=standard))
+            if "x" in data.derived or (found.nodes is not None and not found.nodes.features):
                 found = replace(found, highest=_highest(data))
         if how == "standard" and found.nodes is None and found.highest is None:
             return _standard(found, data, nodes)
@@ -98,17 +95,19 @@ class Preparation:
             return replace(data, x=torch.split(x, [graph.num_nodes for graph in data.graphs]))
         if data.edge_table is None:
             return replace(data, x=x)
-        attr = None if self.edges is None else self.edges.apply(data.edge_table).to(x.device)
+        attr = None
+        if self.edges is not None and self.edges.features:
+            attr = self.edges.apply(data.edge_table).to(x.device)
         return replace(data, x=x, edge_attr=attr)
 
     def _made(self, data: NodeDataset | GraphDataset) -> Tensor:
         """The features as a table or degrees make them."""
         if isinstance(data, GraphDataset):
             return torch.cat(data.x)
-        if self.nodes is not None and data.table is not None:
-            return self.nodes.apply(data.table).to(data.x.device)
         if self.highest is not None:
             return degree_one_hot(data.graph.in_degree, self.highest)
+        if self.nodes is not None and data.table is not None:
+            return self.nodes.apply(data.table).to(data.x.device)
         return data.x
 
     def _changed(self, x: Tensor) -> Tensor:

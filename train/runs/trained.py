@@ -120,7 +120,7 @@ class Trained:
         old = old.cpu()
         if new.edge_weight is not None:
             made = new.edge_weight
-        elif self.kept.preparation.edges is not None and new.edge_table is not None:
+        elif new.edge_table is not None and self.kept.preparation.edges is not None:
             made = self.kept.preparation.edges.apply(new.edge_table)
         elif len(new.origin) == len(old):
             return old
