@@ -185,15 +185,8 @@ def test_whole_numbers_are_learned_as_numbers_where_the_loss_says_so(tmp_path: P
 
 
 def test_words_are_no_numbers(tmp_path: Path, complaint: Complaint) -> None:
-    (tmp_path / "net.csv").write_text("u,v
-a,b
-b,c
-")
-    (tmp_path / "nodes.csv").write_text("id,team
-a,1
-b,red
-c,2
-")
+    (tmp_path / "net.csv").write_text("u,v\na,b\nb,c\n")
+    (tmp_path / "nodes.csv").write_text("id,team\na,1\nb,red\nc,2\n")
     own = ["--dataset", str(tmp_path / "net.csv"), "--nodes", str(tmp_path / "nodes.csv")]
     said = complaint("train", "node", *own, "--label", "team", "--loss", "mse")
     assert "loss is 'mse', which is for numbers, but 'red' is a class" in said

@@ -101,12 +101,8 @@ def make_parser() -> argparse.ArgumentParser:
                 "--nodes", metavar="FILE", help="table of new nodes, which join those of the run (node)"
             )
             one.add_argument("--dataset", metavar="FILE", help="table of the edges of new nodes (node)")
-            one.add_argument(
-                "--output",
-                metavar="FILE",
-                required=True,
-                help="where to write the table: CSV, or Parquet by its ending",
-            )
+            about = "where to write the table: CSV, or Parquet by its ending"
+            one.add_argument("--output", metavar="FILE", required=True, help=about)
     for name, (command, about) in INSPECTIONS.items():
         add_inspection_flags(add_command(commands, name, command, about), name)
     return parser

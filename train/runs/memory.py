@@ -23,6 +23,7 @@ from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.split import Split
 from mpnn.train.tasks.task import SupervisedTask
 
+VERSION = 1  # of these files
 MODEL, SPLIT, CONTEXT = "model.json", "split.csv", "context.pt"
 CONTENT, BY_NAME = "content", "content_by_name"
 
@@ -31,6 +32,7 @@ def write_memory(home: Path, task: SupervisedTask, data: Dataset) -> None:
     """Write what must be known to use the model of a run again."""
     kept = task.kept
     values = {
+        "version": VERSION,
         "versions": {"mpnn": __version__, "torch": str(torch.__version__)},
         CONTENT: fingerprint(data),
         BY_NAME: fingerprint_by_name(data),
@@ -102,6 +104,8 @@ def _read_json(home: Path) -> dict[str, Any]:
         raise RunError(f"{path} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise RunError(f"{path} is damaged: it holds no settings")
+    if values.get("version", VERSION) != VERSION:
+        raise RunError(f"{path} is of version {values['version']}, but this mpnn reads version {VERSION}")
     return values
 
 

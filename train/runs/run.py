@@ -22,9 +22,10 @@ from mpnn.train.pictures.style import picture_format
 from mpnn.train.runs import folder
 from mpnn.train.runs.build import build_model, find_device, make_task
 from mpnn.train.runs.fingerprint import fingerprint
-from mpnn.train.runs.memory import read_memory, write_memory
+from mpnn.train.runs.memory import MODEL, read_memory, write_memory
 from mpnn.train.runs.report import Report, runs_of, with_shared_epoch, write_results
 from mpnn.train.runs.settings import Settings
+from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.task import SupervisedTask
 
 # What a resumed run may change; everything else decides its numbers.
@@ -190,7 +191,7 @@ def load_model(
     dataset = load_data(settings, data).to(find_device(device))
     path = Path(run) / BEST
     state = checkpoint.load(path)
-    kept = read_memory(Path(run), dataset)
+    kept = _kept(Path(run), settings, dataset)
     with _own_random_numbers(find_device(device)):
         task = make_task(settings, dataset, kept)
         model = build_model(settings, task)
@@ -199,6 +200,18 @@ def load_model(
     except (KeyError, RuntimeError) as error:
         raise RunError(f"{path} is not a checkpoint of {settings.model} with these settings") from error
     return model, task, settings
+
+
+def _kept(run: Path, settings: Settings, data: Dataset) -> Kept | None:
+    """What the run keeps; None for a run of mpnn 0.1, which kept nothing, and whose parts are drawn again."""
+    if (run / MODEL).exists() or settings.features == "standard":
+        return read_memory(run, data)
+    warnings.warn(
+        f"the run in {run} is of mpnn 0.1, which did not keep what each item was for: the parts are drawn "
+        f"again, which is right only if {data.name} has not changed since",
+        stacklevel=3,
+    )
+    return None
 
 
 def load_data(settings: Settings, data: str | Path | None = None) -> Dataset:

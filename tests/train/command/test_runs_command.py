@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,11 +18,12 @@ from tests.train.conftest import Complaint
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("all")
-    for name, options in {
+    settings: dict[str, dict[str, Any]] = {
         "a": {"model": "gcn", "epochs": 3},
         "deep/b": {"model": "sage", "epochs": 4, "runs": 2},
         "c": {"model": "graph", "dataset": "grid", "epochs": 3},
-    }.items():
+    }
+    for name, options in settings.items():
         train(preset(**{"dataset": "karate"} | options), home / name, draw=False)
     (home / "d").mkdir()
     (home / "d" / "config.json").write_text((home / "a" / "config.json").read_text())

@@ -7,6 +7,7 @@ import random
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from mpnn.train.command import cli
 from tests.compare import assert_close
 
 COLUMNS = ["age", "height", "town", "member", "noise"]
-FLAGS = {"dataset": "net.csv", "nodes": "nodes.csv", "label": "team", "features": "standard"}
+FLAGS: dict[str, Any] = {"dataset": "net.csv", "nodes": "nodes.csv", "label": "team", "features": "standard"}
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def trained(out: str, **options: object) -> float:
+def trained(out: str, **options: Any) -> float:
     report = train(preset("gcn", **FLAGS | {"epochs": 40} | options), out, draw=False)
     return report.test()[0]
 
@@ -263,9 +264,19 @@ def test_a_run_without_its_memory_says_how_to_get_it(tables: Path) -> None:
     load_model("run")
 
 
+def test_a_run_of_mpnn_0_1_is_read_with_a_warning(tmp_path: Path) -> None:
+    train(preset("gcn", dataset="sbm", epochs=2), tmp_path / "run", draw=False)
+    _, before, _ = load_model(tmp_path / "run")
+    (tmp_path / "run" / "model.json").unlink()
+    with pytest.warns(UserWarning, match="is of mpnn 0.1, which did not keep what each item was for"):
+        _, after, _ = load_model(tmp_path / "run")
+    assert after.parts() == before.parts()
+
+
 @pytest.mark.parametrize(
     ("file", "text", "sentence"),
     [
+        ("model.json", '{"version": 2}', "model.json is of version 2, but this mpnn reads version 1"),
         ("model.json", "{", "model.json cannot be read"),
         ("model.json", "[]", "model.json is damaged: it holds no settings"),
         ("model.json", "{}", "model.json is damaged: 'preparation'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -43,8 +44,8 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(tables: Path, model: str = "gcn", **options: object) -> Path:
-    own = {"dataset": "net.csv", "nodes": "nodes.csv", "label": "team", "epochs": 40}
+def run(tables: Path, model: str = "gcn", **options: Any) -> Path:
+    own: dict[str, Any] = {"dataset": "net.csv", "nodes": "nodes.csv", "label": "team", "epochs": 40}
     train(preset(model, **own | options), "run", draw=False)
     return tables / "run"
 
