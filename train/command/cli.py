@@ -101,6 +101,8 @@ def make_parser() -> argparse.ArgumentParser:
                 "--nodes", metavar="FILE", help="table of new nodes, which join those of the run (node)"
             )
             one.add_argument("--dataset", metavar="FILE", help="table of the edges of new nodes (node)")
+            one.add_argument("--for", metavar="ID,ID", help="rank the missing links of these nodes (edge)")
+            one.add_argument("--top", type=int, metavar="N", help="how many missing links (default: 20)")
             about = "where to write the table: CSV, or Parquet by its ending"
             one.add_argument("--output", metavar="FILE", required=True, help=about)
     for name, (command, about) in INSPECTIONS.items():

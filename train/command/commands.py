@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import torch
-
 from mpnn.datasets import DATASETS
-from mpnn.datasets.tables import PARQUET
 from mpnn.train.command import info, say
-from mpnn.train.errors import RunError
-from mpnn.train.fitting import checkpoint
+from mpnn.train.command.predict_command import predict
 from mpnn.train.kinds.registry import KINDS
 from mpnn.train.runs.embed_settings import MODELS as EMBEDDINGS
 from mpnn.train.runs.folder import read_config
 from mpnn.train.runs.report import runs_of
 from mpnn.train.runs.run import load_model
-from mpnn.train.runs.trained import load
 
 
 def list_datasets(arguments: dict[str, Any]) -> int:
@@ -76,42 +69,6 @@ def evaluate(arguments: dict[str, Any]) -> int:
         )
         console.print(table)
     return 0
-
-
-def predict(arguments: dict[str, Any]) -> int:
-    """Write the predictions of the best model of a run for every item, or for new nodes."""
-    output = Path(arguments["output"])
-    home = Path(arguments["run"])
-    settings = read_config(home)
-    places = [place for _, place in runs_of(settings, home)]
-    if places != [home]:
-        raise RunError(f"{home} holds {len(places)} runs: predict with one of them, such as {places[0]}")
-    device, nodes, edges = (arguments.get(name) for name in ("device", "nodes", "dataset"))
-    if nodes is None and edges is None:
-        model, task, _ = load_model(home, device or "auto", arguments.get("data"))
-        with torch.no_grad():
-            text, what = task.answers(model), task.data.name
-    elif "data" in arguments:
-        raise RunError(
-            f"data is {arguments['data']!r}, but new nodes need none of the run's data: leave it out"
-        )
-    else:
-        said = load(home, device or "auto").predict(nodes, edges)
-        text, what = said.to_csv(index=False, lineterminator="\n"), f"{len(said)} nodes"
-    checkpoint.write(output, _parquet(text, output) if output.suffix in PARQUET else text.encode())
-    say.console().print(
-        f"What {settings.model} says of {what} is written to {output}", markup=False, soft_wrap=True
-    )
-    return 0
-
-
-def _parquet(text: str, output: Path) -> bytes:
-    """The table of a CSV file as Parquet."""
-    try:
-        written: bytes = pd.read_csv(io.StringIO(text), dtype={"node": str}).to_parquet(index=False)
-    except ImportError:
-        raise RunError(f"output is {str(output)!r}, which pyarrow writes: install it, or take .csv") from None
-    return written
 
 
 COMMANDS: dict[str, tuple[Callable[[dict[str, Any]], int], str]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from mpnn.datasets import GraphDataset, NodeDataset
 from mpnn.datasets.own import NewNodes, join
+from mpnn.datasets.problems import nearest
+from mpnn.graph.distinct import distinct_rows, keys
 from mpnn.graph.graph import Graph
 from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
@@ -22,6 +24,7 @@ from mpnn.train.runs import folder
 from mpnn.train.runs.build import build_for, find_device
 from mpnn.train.runs.memory import CONTEXT, read_memory
 from mpnn.train.runs.settings import Settings
+from mpnn.train.tasks.edge_task import LINKS, UNDIRECTED
 from mpnn.train.tasks.graph_task import GraphBatch
 from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.node_task import node_names
@@ -40,6 +43,10 @@ class Trained:
         settings: of the run.
         kept: how features are made, and names.
         known: the nodes that the model was trained on, their features ready to be read; None without names.
+        device: where the model is.
+        links: `[2, num_links]`: of a model that predicts links, all that are known; those to train on are the
+            edges of `known`.
+        undirected: whether a link is the same in both directions.
 
     >>> import tempfile
     >>> from mpnn.datasets import load as data_called
@@ -58,9 +65,11 @@ class Trained:
         kept: Kept,
         known: NodeDataset | None,
         device: torch.device,
+        links: Tensor | None = None,
+        undirected: bool = True,
     ) -> None:
         self.model, self.settings, self.kept, self.known = model.eval(), settings, kept, known
-        self.device = device
+        self.device, self.links, self.undirected = device, links, undirected
 
     @torch.no_grad()
     def predict(
@@ -95,6 +104,41 @@ class Trained:
             return self._of_nodes(self.known, list(range(self.known.num_nodes)))
         new = join(self.known, data, edges, self.settings.columns)
         return self._of_nodes(self._joined(new), new.rows)
+
+    @torch.no_grad()
+    def missing_links(self, of: Sequence[str], top: int = 20) -> pd.DataFrame:
+        """Return the likeliest pairs that are not linked: `source`, `target`, `p(link)`, the best first.
+
+        Args:
+            of: names of nodes, one of which each pair has.
+            top: how many pairs at most.
+
+        Raises:
+            RunError: the model predicts no links, or the run knows no such node.
+        """
+        if self.kept.learns != "links":
+            raise RunError("the model predicts no links: that is for a run of mpnn train edge on links")
+        if self.known is None or self.links is None:
+            raise RunError("the run has kept no graph whose links could be missing")
+        place = {name: k for k, name in enumerate(self.known.node_names)}
+        for name in of:
+            if name not in place:
+                raise RunError(f"{name!r} is no node that the run knows{nearest(name, place)}")
+        asked = torch.tensor(sorted({place[name] for name in of}))
+        pairs = torch.cartesian_prod(asked, torch.arange(len(place))).T
+        both = torch.cat([pairs, pairs.flip(0)], dim=1)
+        pairs = pairs.sort(dim=0).values if self.undirected else both
+        size = (len(place), len(place))
+        wanted, there = keys(size, pairs, self.links)
+        new = (pairs[0] != pairs[1]) & ~torch.isin(wanted, there)
+        pairs = torch.stack(distinct_rows(pairs[:, new], size)[0])
+        data = self.known.to(self.device)
+        given = edge_features(data.edge_attr)
+        score = self.model(data.x, data.graph, pairs.to(self.device), **given).flatten().cpu()
+        best = score.argsort(descending=True, stable=True)[:top]
+        names = ([self.known.node_names[k] for k in ends[best].tolist()] for ends in pairs)
+        columns = dict(zip(("source", "target"), names, strict=True))
+        return pd.DataFrame({**columns, "p(link)": score[best].sigmoid().numpy()})
 
     def _joined(self, new: NewNodes) -> NodeDataset:
         """The known nodes and the new ones, their features as the model reads them."""
@@ -174,13 +218,15 @@ def load(run: str | Path, device: str = "cpu") -> Trained:
         model.load_state_dict(state["model"])
     except (KeyError, RuntimeError) as error:
         raise RunError(f"{path} is not a checkpoint of {settings.model} with these settings") from error
-    return Trained(model.to(place), settings, kept, _known_nodes(home / CONTEXT), place)
+    if not (home / CONTEXT).exists():
+        return Trained(model.to(place), settings, kept, None, place)
+    values = checkpoint.load(home / CONTEXT)
+    known = _known_nodes(home / CONTEXT, values)
+    links, undirected = values.get(LINKS), bool(values.get(UNDIRECTED, True))
+    return Trained(model.to(place), settings, kept, known, place, links, undirected)
 
 
-def _known_nodes(path: Path) -> NodeDataset | None:
-    if not path.exists():
-        return None
-    values: dict[str, Any] = checkpoint.load(path)
+def _known_nodes(path: Path, values: dict[str, Any]) -> NodeDataset:
     try:
         graph = Graph(values["edge_index"], len(values["names"]))
         names = tuple(map(str, values["names"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,13 @@ from mpnn.train.errors import RunError
 from mpnn.train.tasks.held_out import HeldOut
 from mpnn.train.tasks.kept import OTHER_SOURCE, OTHER_TARGET, PART, SOURCE, TARGET, Items
 from mpnn.train.tasks.links import Links
-from mpnn.train.tasks.node_task import node_names
+from mpnn.train.tasks.node_task import named_graph, node_names
 from mpnn.train.tasks.objective import Aim, objective
 from mpnn.train.tasks.pairs import Pairs, draw_unlinked
 from mpnn.train.tasks.split import Split
 from mpnn.train.tasks.task import SupervisedTask, edge_features, in_a_part, warn_of_bad_features
+
+LINKS, UNDIRECTED = "links", "undirected"  # of what a run keeps of its graph
 
 
 class LinkTask(SupervisedTask):
@@ -109,6 +111,11 @@ class LinkTask(SupervisedTask):
         parts = self.parts()[: len(links[SOURCE])]
         columns = links | {OTHER_SOURCE: others[SOURCE], OTHER_TARGET: others[TARGET], PART: parts}
         return in_a_part(columns)
+
+    def known_graph(self) -> dict[str, Any] | None:
+        """The links to train on, and all links, which are not missing."""
+        graph = named_graph(self.data)
+        return graph and graph | {LINKS: self.pairs.chunk(2, dim=1)[0].cpu(), UNDIRECTED: self.undirected}
 
     def attempt(self, model: nn.Module) -> None:
         """One pair."""

@@ -133,9 +133,47 @@ def test_the_command_predicts_new_nodes(tables: Path, complaint: Complaint) -> N
     said = mpnn.load("run").predict("new.csv", "new_edges.csv")
     assert [row["node"] for row in rows] == said.node.tolist()
     assert [float(row["p(blue)"]) for row in rows] == pytest.approx(said["p(blue)"].tolist())
-    assert "output is 'out.txt', but should end in .csv" in complaint(
-        "predict", "run", *new, "--output", "out.txt"
+    said_of_data = complaint("predict", "run", *new, "--data", "x", "--output", "out.csv")
+    assert "data is 'x', but this needs none of the run's data" in said_of_data
+    links = ["--for", "n1", "--output", "out.csv"]
+    said_of_nodes = complaint("predict", "run", *new, *links)
+    assert "nodes is 'new.csv', but missing links are those of the run" in said_of_nodes
+    assert "top is 3, but for is not given" in complaint(
+        "predict", "run", "--top", "3", "--output", "out.csv"
     )
+
+
+def called(pair: tuple[str, str], directed: bool) -> object:
+    """What stands for a pair in both directions, or in this one."""
+    return pair if directed else frozenset(pair)
+
+
+@pytest.mark.parametrize("directed", [False, True])
+def test_missing_links_are_those_that_networkx_has_not_ranked_by_hand(tables: Path, directed: bool) -> None:
+    own: dict[str, Any] = {"dataset": "net.csv", "nodes": "nodes.csv", "ignore": "team", "directed": directed}
+    train(preset("gae", task="edge", **own, epochs=10), "links", draw=False)
+    network, task, _ = load_model("links")
+    names = task.data.node_names
+    with torch.no_grad():
+        z = network.encoder(task.data.x, task.data.graph)  # type: ignore[operator]
+    score = (z @ z.T).sigmoid().numpy()
+    kind = nx.DiGraph if directed else nx.Graph
+    graph = nx.from_pandas_edgelist(pd.read_csv("net.csv"), "u", "v", create_using=kind)
+    without_training_files(tables)
+    asked = [names[3], names[8]]
+    said = mpnn.load("links").missing_links(asked, top=400)
+    free = [pair for pair in nx.non_edges(graph) if {*pair} & {*asked} and {*pair} <= {*names}]
+    places = [[names.index(name) for name in pair] for pair in free]
+    expected = {called(pair, directed): float(score[i, j]) for pair, (i, j) in zip(free, places, strict=True)}
+    rows = [*zip(said.source, said.target, strict=True)]
+    found = {called(row, directed): p for row, p in zip(rows, said["p(link)"], strict=True)}
+    assert len(rows) == len(expected) and found == pytest.approx(expected, rel=1e-4)
+    assert said["p(link)"].tolist() == sorted(said["p(link)"], reverse=True)
+    flags = ["--for", ",".join(asked), "--top", "7", "--output", "out.csv"]
+    assert cli.main(["predict", "links", *flags]) == 0
+    pd.testing.assert_frame_equal(pd.read_csv("out.csv"), said[:7], check_dtype=False, rtol=1e-5)
+    with pytest.raises(RunError, match="'N3' is no node that the run knows: did you mean 'n3'"):
+        mpnn.load("links").missing_links(["N3"])
 
 
 def test_what_is_wrong_with_new_tables_is_said(tables: Path) -> None:

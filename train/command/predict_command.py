@@ -1,0 +1,74 @@
+"""`mpnn predict`: what the model of a run says of its items, of new nodes, or of links that are missing."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from mpnn.datasets.tables import PARQUET
+from mpnn.train.command import say
+from mpnn.train.errors import RunError
+from mpnn.train.fitting import checkpoint
+from mpnn.train.runs.folder import read_config
+from mpnn.train.runs.report import runs_of
+from mpnn.train.runs.run import load_model
+from mpnn.train.runs.trained import load
+
+NEW, MISSING = ("nodes", "dataset"), ("for", "top")
+
+
+def predict(arguments: dict[str, Any]) -> int:
+    """Write the predictions of the best model of a run."""
+    output, home = Path(arguments["output"]), Path(arguments["run"])
+    settings = read_config(home)
+    places = [place for _, place in runs_of(settings, home)]
+    if places != [home]:
+        raise RunError(f"{home} holds {len(places)} runs: predict with one of them, such as {places[0]}")
+    text, what = _answers(home, arguments)
+    checkpoint.write(output, _parquet(text, output) if output.suffix in PARQUET else text.encode())
+    say.console().print(
+        f"What {settings.model} says of {what} is written to {output}", markup=False, soft_wrap=True
+    )
+    return 0
+
+
+def _answers(home: Path, arguments: dict[str, Any]) -> tuple[str, str]:
+    """The text of a CSV file, and what it is about."""
+    device = arguments.get("device", "auto")
+    if not {*NEW, *MISSING} & {*arguments}:
+        model, task, _ = load_model(home, device, arguments.get("data"))
+        with torch.no_grad():
+            return task.answers(model), task.data.name
+    if "data" in arguments:
+        raise RunError(f"data is {arguments['data']!r}, but this needs none of the run's data: leave it out")
+    trained = load(home, device)
+    if not {*MISSING} & {*arguments}:
+        said = trained.predict(*(arguments.get(name) for name in NEW))
+        return _csv(said), f"{len(said)} nodes"
+    for name in NEW:
+        if name in arguments:
+            raise RunError(f"{name} is {arguments[name]!r}, but missing links are those of the run")
+    if "for" not in arguments:
+        raise RunError(f"top is {arguments['top']}, but for is not given: whose links are missing")
+    names = [name.strip() for name in arguments["for"].split(",")]
+    said = trained.missing_links(names, arguments.get("top", 20))
+    return _csv(said), f"{len(said)} links that are missing"
+
+
+def _csv(said: pd.DataFrame) -> str:
+    text: str = said.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def _parquet(text: str, output: Path) -> bytes:
+    """The table of a CSV file as Parquet; names stay text."""
+    names = dict.fromkeys(("node", "source", "target"), str)
+    try:
+        written: bytes = pd.read_csv(io.StringIO(text), dtype=names).to_parquet(index=False)
+    except ImportError:
+        raise RunError(f"output is {str(output)!r}, which pyarrow writes: install it, or take .csv") from None
+    return written
