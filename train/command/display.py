@@ -23,7 +23,7 @@ from mpnn.train.fitting import state
 from mpnn.train.fitting.loop import Result
 from mpnn.train.kinds.registry import kind_called
 from mpnn.train.pictures.style import FORMATS
-from mpnn.train.runs import folder, memory
+from mpnn.train.runs import card, folder, memory
 from mpnn.train.runs.report import Report, runs_of
 from mpnn.train.runs.run import Listener
 from mpnn.train.runs.settings import Settings
@@ -31,6 +31,7 @@ from mpnn.train.tasks.metrics import METRICS, Metric
 from mpnn.train.tasks.task import SupervisedTask
 
 ABOUT = {
+    card.CARD: "data, metrics, settings, and how to use the model, for people",
     folder.CONFIG: "the settings: they reproduce this run",
     folder.RESULTS: "the metrics of every run, mean and standard deviation",
     memory.MODEL: "how features are made, and the names of classes: part of the model",

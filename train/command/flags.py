@@ -91,11 +91,8 @@ def _add_task_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what").add_argument
     add_data_flags(add)
     add("--largest-component", action="store_true", help="drop nodes that no path joins to most others")
-    add(
-        "--features",
-        choices=FEATURES,
-        help="what is made of features (default: standard of own tables, else given)",
-    )
+    about = "what is made of features (default: standard of own tables, else given)"
+    add("--features", choices=FEATURES, help=about)
     add(
         "--split",
         choices=SPLITS,

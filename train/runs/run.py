@@ -21,6 +21,7 @@ from mpnn.train.pictures.of_a_run import Shown, draw_run
 from mpnn.train.pictures.style import picture_format
 from mpnn.train.runs import folder
 from mpnn.train.runs.build import build_model, find_device, make_task
+from mpnn.train.runs.card import write_card
 from mpnn.train.runs.fingerprint import fingerprint
 from mpnn.train.runs.memory import MODEL, read_memory, write_memory
 from mpnn.train.runs.report import Report, runs_of, with_shared_epoch, write_results
@@ -58,9 +59,9 @@ def train(
 ) -> Report:
     """Train as the settings say, and write everything into a run folder.
 
-    The folder holds `config.json`, `results.json`, pictures, and of each run `metrics.csv`, `model.json` (how
-    features are made, and names), `split.csv` if items have names, `best.pt` and `last.pt`; of several runs,
-    each has these in its own folder, `seed-N`, `fold-N` or `seed-N-fold-N`.
+    The folder holds `README.md`, `config.json`, `results.json`, pictures, and of each run `metrics.csv`,
+    `model.json` (how features are made, and names), `split.csv` and `context.pt` if items have names, `best.pt`
+    and `last.pt`; of several runs, each has these in its own folder, `seed-N`, `fold-N` or `seed-N-fold-N`.
 
     Args:
         settings: what to do; of a resumed run, those of its folder with changes of `data`, `device` or
@@ -94,7 +95,7 @@ def train(
     data, task = prepare(settings)
     device = task.device
     with _own_random_numbers(device):
-        build_model(settings, task)  # so that a model that cannot be built leaves no folder behind
+        model, first = build_model(settings, task), task  # a model that cannot be built leaves no folder
         watched_metric(settings, task)
         if resume is None:
             home = folder.new_folder(settings, None if out is None else Path(out))
@@ -108,9 +109,10 @@ def train(
                 results = with_shared_epoch(results, settings.folds or 1, watched_metric(settings, task))
             report = Report(settings, results, home, task.metrics)
             write_results(report)
+            write_card(report, first, model)
             if ending is not None:
-                _, first = next(runs_of(settings, home))
-                model, task, _ = load_model(first, settings.device)
+                _, place = next(runs_of(settings, home))
+                model, task, _ = load_model(place, settings.device)
                 shown = Shown(
                     report=str(report),
                     model_name=settings.model,

@@ -98,7 +98,15 @@ def test_the_command_trains_judges_draws_and_predicts(
     out = capsys.readouterr().out
     assert "sage on sbm: test MAE" in out
     assert "errors.png" in out and "how far features are off" in out
-    of_every_run = {"config.json", "results.json", "metrics.csv", "model.json", "best.pt", "last.pt"}
+    of_every_run = {
+        "README.md",
+        "config.json",
+        "results.json",
+        "metrics.csv",
+        "model.json",
+        "best.pt",
+        "last.pt",
+    }
     assert {file.name for file in home.iterdir()} == of_every_run | {"curves.png", "errors.png"}
     rows = list(csv.DictReader((home / "metrics.csv").read_text().splitlines()))
     assert float(rows[-1]["train_loss"]) < 0.5 * float(rows[0]["train_loss"])

@@ -20,7 +20,7 @@ from mpnn.train.runs.run import MAY_CHANGE
 from tests.train.breaks import PressesCtrlC, assert_goes_on, assert_same_run
 
 SHORT = preset("gat", dataset="karate", epochs=25, patience=None, hidden=4)
-FILES = {"config.json", "results.json", "metrics.csv", "model.json", "best.pt", "last.pt"}
+FILES = {"README.md", "config.json", "results.json", "metrics.csv", "model.json", "best.pt", "last.pt"}
 PICTURES = {f"{name}.png" for name in ("curves", "embedding", "confusion", "roc", "graph")}
 
 
@@ -70,7 +70,8 @@ def test_a_run_that_is_killed_before_its_first_checkpoint_starts_again(tmp_path:
 def test_several_runs_are_those_of_their_seeds(tmp_path: Path) -> None:
     report = train(replace(SHORT, runs=3, seed=5), tmp_path / "all")
     assert {file.name for file in (tmp_path / "all").iterdir()} == {
-        *("config.json", "results.json", "attention.png", *PICTURES, "seed-5", "seed-6", "seed-7")
+        *("README.md", "config.json", "results.json", "attention.png", *PICTURES),
+        *("seed-5", "seed-6", "seed-7"),
     }
     train(replace(SHORT, seed=6), tmp_path / "one", draw=False)
     for name in ("config.json", "metrics.csv"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,21 @@ def test_new_nodes_join_the_known_ones_as_they_would_in_pyg(tables: Path, model:
     pd.testing.assert_frame_equal(frames, said)
 
 
+def test_the_card_of_a_run_says_what_was_trained_and_how_to_use_it(tables: Path) -> None:
+    """Every figure in it stands in the other files of the run."""
+    run(tables)
+    card = Path("run/README.md").read_text()
+    results = json.loads(Path("run/results.json").read_text())
+    assert f"| accuracy | {100 * results['test_accuracy']['mean']:.1f} % |" in card
+    split = pd.read_csv("run/split.csv").part.value_counts()
+    assert f"Of its nodes {split['train']} to train on, {split['val']} to validate on" in card
+    weights = torch.load("run/best.pt", weights_only=True)["model"].values()
+    assert f"2 layers, {sum(weight.numel() for weight in weights)} parameters" in card
+    assert "| town | 2 | 2 values |" in card and "| age | 1 | a number; less" in card
+    assert "mpnn predict run --output answers.csv" in card and 'mpnn.load("run")' in card
+    assert "| epochs | 40 |" in card and "| label | team |" in card
+
+
 def test_known_nodes_are_predicted_as_evaluate_sees_them(tables: Path) -> None:
     run(tables)
     model, task, _ = load_model("run")
@@ -138,9 +154,8 @@ def test_the_command_predicts_new_nodes(tables: Path, complaint: Complaint) -> N
     links = ["--for", "n1", "--output", "out.csv"]
     said_of_nodes = complaint("predict", "run", *new, *links)
     assert "nodes is 'new.csv', but missing links are those of the run" in said_of_nodes
-    assert "top is 3, but for is not given" in complaint(
-        "predict", "run", "--top", "3", "--output", "out.csv"
-    )
+    top = ["--top", "3", "--output", "out.csv"]
+    assert "top is 3, but for is not given" in complaint("predict", "run", *top)
 
 
 def called(pair: tuple[str, str], directed: bool) -> object:
