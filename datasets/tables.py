@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,8 @@ from mpnn.datasets.text import read_text
 
 SEPARATORS = ",;\t"
 PARQUET = (".parquet", ".pq")
-TABLES = (".csv", ".tsv", *PARQUET)
+
+TableOrPath: TypeAlias = "pd.DataFrame | str | Path"
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,20 @@ def read_table(path: Path) -> Table:
         raise DataError(f"{path} line 1: two columns have the same name")
     frame = text_frame(rows, header)
     return Table(path, frame.apply(_with_points) if separator == ";" else frame, lines)
+
+
+def as_table(given: TableOrPath, name: str) -> Table:
+    """A table from its file, or from pandas.
+
+    Raises:
+        DataError: it has no rows, or cannot be read.
+    """
+    if not isinstance(given, pd.DataFrame):
+        return read_table(Path(given))
+    if given.empty:
+        raise DataError(f"{name} should hold a row of data at least")
+    named = given.set_axis([str(column) for column in given.columns], axis=1)
+    return Table(Path(name), named.reset_index(drop=True), list(range(len(given))), "row")
 
 
 def text_frame(rows: Sequence[Sequence[str]], header: Sequence[str]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.own.join import NewNodes, join
-from mpnn.datasets.own.load import load_own
+from mpnn.datasets.own.load import load_own, load_tables
 from mpnn.datasets.own.readers import ENDINGS
 
-__all__ = ["ENDINGS", "Columns", "NewNodes", "join", "load_own"]
+__all__ = ["ENDINGS", "Columns", "NewNodes", "join", "load_own", "load_tables"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TypeAlias
 
 import pandas as pd
 import torch
@@ -17,11 +15,9 @@ from mpnn.datasets.own.naming import check_names
 from mpnn.datasets.own.nodes import name_column, names_of
 from mpnn.datasets.own.table_file import edges_of_table
 from mpnn.datasets.problems import raise_all
-from mpnn.datasets.record import DataError, NodeDataset
-from mpnn.datasets.tables import Table, read_table
+from mpnn.datasets.record import NodeDataset
+from mpnn.datasets.tables import TableOrPath, as_table
 from mpnn.graph.graph import Graph
-
-Given: TypeAlias = "pd.DataFrame | str | Path"
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,9 @@ class NewNodes:
     edge_weight: Tensor | None = None
 
 
-def join(known: NodeDataset, nodes: Given | None, edges: Given | None, columns: Columns) -> NewNodes:
+def join(
+    known: NodeDataset, nodes: TableOrPath | None, edges: TableOrPath | None, columns: Columns
+) -> NewNodes:
     """Add nodes and edges to a graph; an edge that is there already stays as it was.
 
     Args:
@@ -96,17 +94,3 @@ def join(known: NodeDataset, nodes: Given | None, edges: Given | None, columns: 
         listed.table,
         listed.attr,
     )
-
-
-def as_table(given: Given, name: str) -> Table:
-    """A table from its file, or from pandas.
-
-    Raises:
-        DataError: it has no rows, or cannot be read.
-    """
-    if not isinstance(given, pd.DataFrame):
-        return read_table(Path(given))
-    if given.empty:
-        raise DataError(f"{name} should hold a row of data at least")
-    named = given.set_axis([str(column) for column in given.columns], axis=1)
-    return Table(Path(name), named.reset_index(drop=True), list(range(len(given))), "row")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from mpnn.datasets.own.edge_list import EdgeList
 from mpnn.datasets.own.naming import OF_NODES, check_header_of_nodes, check_ignored, check_names
 from mpnn.datasets.own.nodes import by_graph, known_of_nodes, name_column, names_of
 from mpnn.datasets.own.readers import read_edges
+from mpnn.datasets.own.table_file import edges_of_table
 from mpnn.datasets.problems import Problems
 from mpnn.datasets.pyg_file import read_pyg
 from mpnn.datasets.record import DataError, NodeDataset
 from mpnn.datasets.table_plan import TablePlan
-from mpnn.datasets.tables import Table, read_table
+from mpnn.datasets.tables import Table, as_table, read_table
 from mpnn.datasets.tu import read_tu
 
 
@@ -37,12 +39,11 @@ def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphD
     where pandas writes its index. Edges without a header are read with a warning. All that is wrong with the
     tables is told at once.
 
-    `.txt` and `.edges`, also `.gz`, are
-    SNAP edge lists: two node numbers a line, `#` before comments. `.graphml` and `.gml` are read by networkx,
-    and numbers at the nodes and edges are features. `.pt` holds data of PyTorch Geometric, see `read_pyg`.
-    `.mtx` is a Matrix Market file, `.npz` a matrix that `scipy.sparse.save_npz` wrote; entries that differ
-    are a feature of the edges, or with `edge_weight="value"` their weights. Nodes without features have their
-    one-hot degrees.
+    `.txt` and `.edges`, also `.gz`, are SNAP edge lists: two node numbers a line, `#` before comments.
+    `.graphml` and `.gml` are read by networkx; attributes of nodes and edges are columns. `.pt` holds data of
+    PyTorch Geometric, see `read_pyg`. `.mtx` is a Matrix Market file, `.npz` a matrix that
+    `scipy.sparse.save_npz` wrote; entries that differ are a feature of the edges, or with
+    `edge_weight="value"` their weights. Nodes without features have their one-hot degrees.
 
     Labels that are all numbers, one of them with a decimal point, are numbers to predict; others are classes.
     A node with an empty label sends messages, but is not learned from or tested on.
@@ -59,13 +60,54 @@ def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphD
         if columns != Columns(ignore=columns.ignore):
             raise DataError(f"{path} says itself what is what: name no columns but those to ignore")
         return read_pyg(path, columns.ignored)
+
+    def nodes() -> Table | None:
+        return None if columns.nodes is None else read_table(Path(columns.nodes))
+
+    return _read(path, columns, nodes, lambda: read_edges(path, columns))
+
+
+def load_tables(
+    edges: pd.DataFrame, nodes: pd.DataFrame | None = None, columns: Columns | None = None
+) -> NodeDataset:
+    """Make a graph of pandas tables, which are read as `load_own` reads files.
+
+    Args:
+        edges: a row for each edge.
+        nodes: a row for each node.
+        columns: which column is what.
+
+    Raises:
+        DataError: a column is missing, or a cell does not suit its use.
+
+    >>> friends = pd.DataFrame({"source": ["ann", "bob"], "target": ["bob", "cid"]})
+    >>> people = pd.DataFrame({"name": ["ann", "bob", "cid"], "age": [7, 9, 8]})
+    >>> load_tables(friends, people).x.flatten()
+    tensor([7., 9., 8.])
+    """
+    columns = columns or Columns()
+    if columns.nodes is not None:
+        raise DataError(f"nodes is {columns.nodes!r}, but the tables are given themselves: leave it out")
+    data = _read(
+        Path("edges"),
+        columns,
+        lambda: None if nodes is None else as_table(nodes, "nodes"),
+        lambda: edges_of_table(as_table(edges, "edges"), columns),
+    )
+    return replace(data, name="tables")
+
+
+def _read(
+    path: Path, columns: Columns, nodes: Callable[[], Table | None], read: Callable[[], EdgeList]
+) -> NodeDataset:
+    """Read nodes and edges, and tell all that is wrong with both at once."""
     problems, table, edges = Problems(), None, EdgeList([], [])
     with problems.gather():
-        if columns.nodes is not None:
-            table = read_table(Path(columns.nodes))
+        table = nodes()
+        if table is not None:
             check_names(table, columns, OF_NODES)
     with problems.gather():
-        edges = read_edges(path, columns)
+        edges = read()
     if not problems:
         with problems.gather():
             _check_together(columns, edges, edges.node_table or table)

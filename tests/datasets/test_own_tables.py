@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mpnn.datasets import Columns, DataError, NodeDataset, load, load_own
+from mpnn.datasets import Columns, DataError, NodeDataset, load, load_own, load_tables
 from mpnn.train import load_model, preset, train
 from mpnn.train.command import cli
 from tests.train.conftest import Complaint, complaint
@@ -112,6 +112,28 @@ def test_the_column_of_names_is_the_one_that_holds_the_ends_of_edges(tmp_path: P
     pd.DataFrame({"days": [5, 6, 7], "user": ["n3", "n1", "n2"]}).to_csv(tmp_path / "nodes.csv")
     data = read(tmp_path / "net.csv", nodes=str(tmp_path / "nodes.csv"))
     assert data.node_names == ("n3", "n1", "n2") and data.x.flatten().tolist() == [5, 6, 7]
+
+
+def test_pandas_tables_are_read_as_their_files_are(tmp_path: Path) -> None:
+    edges = pd.DataFrame({"u": [3, 1], "v": [1, 2], "length": [0.5, 1.5]})
+    nodes = pd.DataFrame(
+        {"id": [1, 2, 3], "age": [5.0, None, 7.0], "ok": [True, False, True], "team": list("aba")}
+    )
+    edges.to_csv(tmp_path / "net.csv", index=False)
+    nodes.to_csv(tmp_path / "nodes.csv", index=False)
+    ours = load_tables(edges, nodes, Columns(label="team"))
+    theirs = read(tmp_path / "net.csv", nodes=str(tmp_path / "nodes.csv"), label="team")
+    assert ours.node_names == theirs.node_names and links(ours) == links(theirs)
+    assert ours.class_names == theirs.class_names
+    for name in ("x", "y", "edge_attr"):
+        assert torch.equal(getattr(ours, name), getattr(theirs, name))
+    with pytest.raises(DataError) as error:
+        load_tables(edges, nodes, Columns(label="Team", edge_weight="Length"))
+    assert "edges has no column 'Length'" in str(error.value) and "nodes has no column 'Team'" in str(
+        error.value
+    )
+    with pytest.raises(DataError, match="edges should hold a row of data at least"):
+        load_tables(edges[:0])
 
 
 def test_what_is_not_known_is_no_class_and_no_number(tmp_path: Path) -> None:

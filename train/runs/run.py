@@ -60,8 +60,9 @@ def train(
     """Train as the settings say, and write everything into a run folder.
 
     The folder holds `README.md`, `config.json`, `results.json`, pictures, and of each run `metrics.csv`,
-    `model.json` (how features are made, and names), `split.csv` and `context.pt` if items have names, `best.pt`
-    and `last.pt`; of several runs, each has these in its own folder, `seed-N`, `fold-N` or `seed-N-fold-N`.
+    `model.json` (how features are made, and names), `split.csv` and `context.pt` if items have names,
+    `best.pt` and `last.pt`; of several runs, each has these in its own folder, `seed-N`, `fold-N` or
+    `seed-N-fold-N`.
 
     Args:
         settings: what to do; of a resumed run, those of its folder with changes of `data`, `device` or

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pandas as pd
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mpnn.datasets import GraphDataset, NodeDataset
 from mpnn.datasets.own import NewNodes, join
 from mpnn.datasets.problems import nearest
+from mpnn.datasets.tables import TableOrPath
 from mpnn.graph.distinct import distinct_rows, keys
 from mpnn.graph.graph import Graph
 from mpnn.train.errors import RunError
@@ -31,7 +32,6 @@ from mpnn.train.tasks.node_task import node_names
 from mpnn.train.tasks.objective import objective_of
 from mpnn.train.tasks.task import edge_features
 
-Table: TypeAlias = "pd.DataFrame | str | Path"
 AT_ONCE = 100  # graphs in a forward pass
 
 
@@ -73,7 +73,7 @@ class Trained:
 
     @torch.no_grad()
     def predict(
-        self, data: Table | NodeDataset | GraphDataset | None = None, edges: Table | None = None
+        self, data: TableOrPath | NodeDataset | GraphDataset | None = None, edges: TableOrPath | None = None
     ) -> pd.DataFrame:
         """Return what the model says, a row for each node or graph.
 
