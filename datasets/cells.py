@@ -16,6 +16,8 @@ DATES = {
     "%m/%d/%Y": "01/31/2024",
 }
 
+LARGEST = float(np.finfo(np.float32).max)
+
 Cells = Any  # a pandas Series: one column
 
 
@@ -26,10 +28,10 @@ def as_text(cells: Cells) -> Cells:
 
 
 def as_numbers(cells: Cells) -> Cells:
-    """The cells as float64; NaN where they are no finite numbers."""
+    """The cells as float64; NaN where they are no numbers, or none that are finite in float32."""
     numbers = cells if pd.api.types.is_numeric_dtype(cells) else as_text(cells)
     found = pd.to_numeric(numbers, errors="coerce").astype("float64")
-    return found.where(np.isfinite(found))
+    return found.where(found.abs() <= LARGEST)
 
 
 def as_days(text: Cells, form: str) -> Cells:

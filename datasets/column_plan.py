@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,8 @@ MOST_VALUES = 50  # of a category; the others are one
 RARE = 200  # a value of a category is rare in fewer than one of so many rows
 MOSTLY = 0.9  # a column with so many numbers should hold no others
 OTHER = "other"
+KINDS = ("number", "truth", "date", "category", "left out")
+FORMS = tuple(map(",".join, WORDS))
 NAMES_ROWS = re.compile(r"(^|[^a-z])id$", re.IGNORECASE)  # id, other_id, User ID
 
 
@@ -43,6 +46,19 @@ class ColumnPlan:
     values: tuple[str, ...] = ()
     other: bool = False
     flag: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind is {self.kind!r}, but should be one of {', '.join(KINDS)}")
+        for name in ("fill", "mean", "scale"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} of {self.name} is {getattr(self, name)}, but should be finite")
+        if self.scale <= 0:
+            raise ValueError(f"scale of {self.name} is {self.scale}, but should be above 0")
+        if (self.kind == "truth" and self.form not in FORMS) or (
+            self.kind == "date" and self.form not in DATES
+        ):
+            raise ValueError(f"form of {self.name} is {self.form!r}, which no {self.kind} has")
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -87,5 +87,5 @@ class TablePlan:
         """
         try:
             return cls(tuple(ColumnPlan(**one | {"values": tuple(one["values"])}) for one in columns))
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise DataError(f"the plan of a table is damaged: {error}") from error

@@ -86,8 +86,32 @@ def test_a_plan_is_plain_json_and_says_what_it_does() -> None:
     assert about["member"] == "0 and 1, from no and yes"
     assert "2024-01-31" in about["joined"] and "rare ones together" in about["town"]
     assert plan.features[:3] == ("age", "age is missing", "income")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"run": "me"},
+        {"kind": "program"},
+        {"scale": 0.0},
+        {"mean": float("nan")},
+        {"fill": "much"},
+        {"kind": "date", "form": "%s"},
+        {"kind": "truth", "form": "no"},
+        {"values": 3},
+    ],
+    ids=str,
+)
+def test_a_damaged_plan_gets_one_sentence(damage: dict[str, object]) -> None:
+    (age,) = TablePlan.fit(people(0)[["age"]]).to_list()
     with pytest.raises(DataError, match="the plan of a table is damaged"):
-        TablePlan.from_list([{"name": "age", "kind": "number", "run": "me"}])
+        TablePlan.from_list([age | damage])
+
+
+def test_a_number_that_float32_does_not_hold_is_named() -> None:
+    frame = pd.DataFrame({"size": [*map(str, range(20)), "1e39"]})
+    with pytest.raises(DataError, match="size is '1e39' in line 20, but 20 of 21 cells are finite numbers"):
+        TablePlan.fit(frame)
 
 
 def test_the_order_of_columns_changes_nothing_and_others_are_not_read() -> None:
