@@ -86,6 +86,9 @@ class Preparation:
             DataError: a column that the model was trained with is missing, or a cell does not suit it.
             RunError: there are more features, or fewer, than the model was trained with.
         """
+        if self.nodes is not None and self.highest is None and getattr(data, "table", None) is None:
+            columns = ", ".join(column.name for column in self.nodes.columns if column.features)
+            raise RunError(f"{data.name} has no table, but the model was trained with its columns {columns}")
         x = self._changed(self._made(data))
         if self.mean and x.size(1) != len(self.mean):
             raise RunError(

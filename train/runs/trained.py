@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from mpnn.datasets import GraphDataset, NodeDataset
+from mpnn.datasets import Dataset, GraphDataset, NodeDataset
 from mpnn.datasets.own import NewNodes, join
 from mpnn.datasets.problems import nearest
 from mpnn.datasets.tables import TableOrPath
@@ -23,6 +23,7 @@ from mpnn.train.fitting.state import BEST
 from mpnn.train.inputs.edge_inputs import with_edge_inputs
 from mpnn.train.runs import folder
 from mpnn.train.runs.build import build_for, find_device
+from mpnn.train.runs.given import whole_data_set
 from mpnn.train.runs.memory import CONTEXT, read_memory
 from mpnn.train.runs.settings import Settings
 from mpnn.train.tasks.edge_task import LINKS, UNDIRECTED
@@ -73,14 +74,15 @@ class Trained:
 
     @torch.no_grad()
     def predict(
-        self, data: TableOrPath | NodeDataset | GraphDataset | None = None, edges: TableOrPath | None = None
+        self, data: TableOrPath | Dataset | Sequence[Any] | None = None, edges: TableOrPath | None = None
     ) -> pd.DataFrame:
         """Return what the model says, a row for each node or graph.
 
         Args:
             data: a table of nodes, as a pandas table or the path of one: they join the nodes that the model
                 was trained on, and need no label; a node of the same name is taken with its new features. Or
-                a whole data set, or None: the nodes that the model was trained on.
+                a whole data set, PyG's `Data`, or for graphs a list of these; or None: the nodes that the
+                model was trained on.
             edges: a table of edges of new nodes, with each other or with known ones.
 
         Raises:
@@ -91,13 +93,16 @@ class Trained:
             raise RunError(
                 f"the model is of a run of mpnn train {self.settings.task}, but this is for node and graph"
             )
-        if isinstance(data, GraphDataset):
-            return self._of_graphs(data)
-        if isinstance(data, NodeDataset):
-            if edges is not None:
-                raise RunError("edges are given, but the data is a whole data set, which has its own")
-            prepared = with_edge_inputs(self.kept.preparation.apply(data), self.settings.model)
-            return self._of_nodes(prepared, list(range(data.num_nodes)))
+        whole = whole_data_set(data, self.kept)
+        if whole is not None and edges is not None:
+            raise RunError("edges are given, but the data is a whole data set, which has its own")
+        if isinstance(whole, GraphDataset):
+            return self._of_graphs(whole)
+        if isinstance(whole, NodeDataset):
+            prepared = with_edge_inputs(self.kept.preparation.apply(whole), self.settings.model)
+            return self._of_nodes(prepared, list(range(whole.num_nodes)))
+        if self.settings.task == "graph":
+            raise RunError("the model is of whole graphs: give a data set of them, or PyG's Data in a list")
         if self.known is None:
             raise RunError("the run has kept no graph that new nodes could join: give a whole data set")
         if data is None and edges is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch_geometric.data import Data
 from torch_geometric.nn.models import GCN, GraphSAGE
 
 import mpnn
-from mpnn.datasets import DataError, load
+from mpnn.datasets import DataError, GraphDataset, NodeDataset, load
 from mpnn.train import RunError, load_model, preset, train
 from mpnn.train.command import cli
 from tests.compare import assert_close
@@ -226,6 +228,29 @@ def test_a_model_says_the_same_without_its_data(tmp_path: Path, model: str, task
     for name, cells in expected.items():
         if name != "predicted":
             assert said[name].tolist() == pytest.approx([float(cell) for cell in cells], rel=1e-4, abs=1e-6)
+
+
+def test_data_of_pyg_is_predicted_as_ours_is(tmp_path: Path) -> None:
+    karate, cycles = load("karate"), load("cycles")
+    assert isinstance(karate, NodeDataset) and isinstance(cycles, GraphDataset)
+    train(preset("gcn", dataset="karate", epochs=5, features="standard"), tmp_path / "node", draw=False)
+    train(preset("gin", task="graph", dataset="cycles", epochs=2), tmp_path / "graph", draw=False)
+    node, graph = (mpnn.load(tmp_path / name) for name in ("node", "graph"))
+    theirs = Data(x=karate.x, edge_index=karate.graph.edge_index)
+    pd.testing.assert_frame_equal(node.predict(theirs), node.predict(karate))
+    several = [Data(x=x, edge_index=one.edge_index) for x, one in zip(cycles.x, cycles.graphs, strict=True)]
+    pd.testing.assert_frame_equal(graph.predict(several), graph.predict(cycles))
+    with pytest.raises(RunError, match=r"x is \[34, 3\], but the model reads features \[num_nodes, 34\]"):
+        node.predict(Data(x=karate.x[:, :3], edge_index=theirs.edge_index))
+    with pytest.raises(RunError, match="the model is of whole graphs: give a data set of them"):
+        graph.predict()
+
+
+def test_data_without_the_table_that_a_model_reads_is_refused(tables: Path) -> None:
+    run(tables)
+    bare = load_model("run")[1].data
+    with pytest.raises(RunError, match="has no table, but the model was trained with its columns town, age"):
+        mpnn.load("run").predict(replace(bare, table=None))
 
 
 def test_what_a_run_cannot_do_is_said(tmp_path: Path) -> None:
