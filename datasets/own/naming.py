@@ -13,6 +13,7 @@ from mpnn.datasets.tables import Table, label_columns
 OF_NODES = ("label", "node_id", "graph_id", "part")
 OF_EDGES = ("source", "target", "edge_label", "edge_type", "edge_weight")
 ENDS = ("source", "target")
+LINE = "line"  # what a text counts; other tables have a header always
 
 
 def check_names(table: Table, columns: Columns, roles: Sequence[str]) -> None:
@@ -48,31 +49,34 @@ def with_header(table: Table, columns: Columns) -> Table:
     """The table of edges; if its first line is an edge, its columns are called source, target, column 3, ...
 
     The first line is a header if it holds a name that is asked for, or `source` or `target`, or begins with
-    an empty cell, as where pandas writes its index. Else, if a cell in it is a number, it is an edge.
+    an empty cell, as where pandas writes its index. Else, if it begins with a number, it is an edge.
 
     Raises:
-        DataError: the first line may be an edge or a header: a cell in it is a node too.
+        DataError: the first line may be an edge or a header: a cell in it is a node too, or a number.
     """
+    if table.unit != LINE:
+        return table
     if {*ENDS} & {name.lower() for name in table.header} or table.nameless or len(table.header) < 2:
         return table
     named = {getattr(columns, name) for name in OF_EDGES}
     if {*table.header} & (named | columns.ignored):
         return table
-    if any(_is_number(name) for name in table.header):
+    first, second = table.header[:2]
+    if _is_number(first) or _is_number(second):
         warnings.warn(
             f"{table.path} has no header: its first line is read as an edge, and its columns are called "
             f"{', '.join(table.without_header(ENDS).header)}",
             stacklevel=2,
         )
         return table.without_header(ENDS)
-    first, second = table.header[:2]
     nodes = {*table.column(first), *table.column(second)}
-    for name in (first, second):
-        if name in nodes:
-            raise DataError(
-                f"{table.path} line 1: {name!r} is a node of other lines too: if the line is an edge, write "
-                f"source,target above it; if it is a header, say so by source {first!r}"
-            )
+    strange = [f"{name!r} is a node of other lines too" for name in (first, second) if name in nodes]
+    strange += [f"{name!r} is a number" for name in table.header if _is_number(name)]
+    if strange:
+        raise DataError(
+            f"{table.path} line 1: {strange[0]}: if the line is an edge, write names of columns above it, as "
+            f"{','.join(table.without_header(ENDS).header)}; if it is a header, say so by source {first!r}"
+        )
     return table
 
 
@@ -82,7 +86,7 @@ def check_header_of_nodes(table: Table, columns: Columns, ends: set[str]) -> Non
     if columns.label is not None:
         named |= {*label_columns(table, columns.label)}
     first = table.header[0]
-    if not {*table.header} & named and (first in ends or _is_number(first)):
+    if table.unit == LINE and not {*table.header} & named and (first in ends or _is_number(first)):
         raise DataError(
             f"{table.path} line 1: it should name the columns, but begins with {first!r}, a node: write a "
             "header above it, or if it is one, name the column of the nodes by node_id"

@@ -37,12 +37,16 @@ def test_a_table_of_numbers_without_a_header_keeps_its_first_edge(tmp_path: Path
     assert links(data) == {frozenset(map(str, edge)) for edge in drawn.edges}
 
 
-def test_so_does_one_with_numbers_behind_the_ends(tmp_path: Path) -> None:
-    (tmp_path / "net.csv").write_text("ann,bob,0.5\ncid,dan,1.5\nann,dan,2.5\n")
-    with pytest.warns(UserWarning, match="called source, target, column 3"):
-        data = read(tmp_path / "net.csv")
-    assert {"ann", "bob"} in links(data) and data.graph.num_edges == 6
-    assert data.edge_attr is not None and sorted({*data.edge_attr.flatten().tolist()}) == [0.5, 1.5, 2.5]
+@pytest.mark.parametrize("first", ["ann,bob,0.5", "from,to,2019"])
+def test_a_number_behind_two_names_may_be_a_cell_or_a_header(tmp_path: Path, first: str) -> None:
+    (tmp_path / "net.csv").write_text(f"{first}\ncid,dan,1.5\ncid,eve,2.5\n")
+    name, _, number = first.split(",")
+    with pytest.raises(
+        DataError, match=f"line 1: '{number}' is a number: if the line is an edge, .* by source '{name}'"
+    ):
+        read(tmp_path / "net.csv")
+    data = read(tmp_path / "net.csv", source=name)
+    assert links(data) == {frozenset(("cid", "dan")), frozenset(("cid", "eve"))} and data.edge_dim == 1
 
 
 def test_a_first_line_that_may_be_an_edge_or_a_header_is_asked_about(tmp_path: Path) -> None:
@@ -134,6 +138,13 @@ def test_pandas_tables_are_read_as_their_files_are(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="edges should hold a row of data at least"):
         load_tables(edges[:0])
+
+
+def test_a_pandas_table_has_a_header_whatever_it_says() -> None:
+    edges = pd.DataFrame([["a", "b"], ["b", "c"]])  # columns 0 and 1
+    nodes = pd.DataFrame([["a", 5], ["b", 6], ["c", 7]])
+    data = load_tables(edges, nodes)
+    assert links(data) == {frozenset("ab"), frozenset("bc")} and data.x.flatten().tolist() == [5, 6, 7]
 
 
 def test_what_is_not_known_is_no_class_and_no_number(tmp_path: Path) -> None:
