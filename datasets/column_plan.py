@@ -12,8 +12,8 @@ from mpnn.datasets.cells import DATES, ISO, Cells, as_days, as_numbers, as_text
 
 WORDS = (("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("0", "1"))
 MOST_VALUES = 50  # of a category; the others are one
-RARE = 200  # a value of a category is rare in fewer than one of so many rows
-MOSTLY = 0.9  # a column with so many numbers should hold no others
+RARE = 200  # rows: a value of a category that fewer than one of as many have is rare
+MOSTLY = 0.9  # the share of numbers from which on a column should hold nothing else
 OTHER = "other"
 KINDS = ("number", "truth", "date", "category", "left out")
 FORMS = tuple(map(",".join, WORDS))

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 WIDE = 1000  # columns of a file or a pipe, whose lines are not broken
-UNBROKEN = 18  # letters: a cell of a table with at most so many is not broken
+UNBROKEN = 18  # letters: a shorter cell of a table is not broken
 
 
 def console() -> Console:

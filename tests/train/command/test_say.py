@@ -28,7 +28,7 @@ COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;[0-
 
 
 def on_a_terminal(columns: int, home: Path, *flags: str, **environment: str) -> str:
-    """What a terminal of so many columns gets, errors too."""
+    """What a terminal of this many columns gets, errors too."""
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
