@@ -34,6 +34,7 @@ def train(rank: int, folder: str) -> None:
     graph, x = share(rank)
     model(x, graph).square().mean().backward()
     torch.save({name: p.grad for name, p in model.module.named_parameters()}, Path(folder) / f"{rank}.pt")
+    distributed.barrier()  # a process that leaves while the other still talks to it may end both
     distributed.destroy_process_group()
 
 
