@@ -199,8 +199,8 @@ def test_what_is_wrong_with_new_tables_is_said(tables: Path) -> None:
     new = pd.read_csv("new.csv")
     with pytest.raises(DataError, match=r"no column 'age', which .*: did you mean 'Age'"):
         model.predict(new.rename(columns={"age": "Age"}))
-    with pytest.raises(DataError, match="node 'nobody' is neither among the new nodes nor among those"):
-        model.predict(new, pd.DataFrame({"source": ["nobody"], "target": [new.id[0]]}))
+    with pytest.raises(DataError, match="node 'stranger' is neither among the new nodes nor among those"):
+        model.predict(new, pd.DataFrame({"source": ["stranger"], "target": [new.id[0]]}))
     with pytest.raises(DataError, match="age is 'old' in line 0, but should be a finite number"):
         model.predict(new.assign(age="old"))
     with pytest.raises(DataError, match=r"nodes has no column 'id', but age, town, Id: did you mean 'Id'"):
