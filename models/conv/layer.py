@@ -25,7 +25,7 @@ class Layer(MessagePassing):
     With `node_dim=-2` they may be `[..., num_nodes, channels]`: several sets of features on one graph.
     """
 
-    in_channels: Widths
+    in_channels: Widths = -1  # of a layer that takes any width
 
     def __init__(self, aggr: Aggr | None = "sum", *, node_dim: int = 0, **kwargs: Any) -> None:
         super().__init__(aggr, node_dim=node_dim, **kwargs)
@@ -83,7 +83,7 @@ class Layer(MessagePassing):
                 f"shape {list(x.shape)}."
             )
         # Not `in`: a number that `torch.compile` knows is never found among sizes that it does not.
-        width = pair(getattr(self, "in_channels", -1))[side]
+        width = pair(self.in_channels)[side]
         if width != -1 and width != x.size(-1):
             raise ValueError(
                 f"{self._name} got {name} of width {x.size(-1)} but was built with "
@@ -165,8 +165,10 @@ def _first_parameter(module: nn.Module) -> nn.Parameter | None:
     for parameter in parameters_in(module).values():
         if parameter is not None:
             return parameter
-    found = (_first_parameter(child) for child in modules_in(module).values() if child is not None)
-    return next((parameter for parameter in found if parameter is not None), None)
+    for child in modules_in(module).values():
+        if child is not None and (found := _first_parameter(child)) is not None:
+            return found
+    return None
 
 
 def pair(widths: Widths) -> tuple[int, int]:

@@ -20,7 +20,8 @@ def _auto(step: Step) -> Any:
     received = dense.lowered_if_known(step)
     if received is not None:
         return step.updated(received)
-    on_gpu = step.fields.graph.device.type == "cuda"
+    graph = step.fields.graph
+    on_gpu = not graph.is_on_cpu and graph.device.type == "cuda"
     return triton.run_if_it_can(step) if on_gpu else cpu.run(step)
 
 

@@ -36,6 +36,6 @@ def run(step: Step) -> Any:
 def _applies(step: Step, compiling: bool) -> bool:
     # PyTorch must see every operation under forward-mode differentiation, torch.func and a tracer, and in its
     # compiler under autocast.
-    if step.fields.graph.device.type != "cpu" or transformed():
+    if not step.fields.graph.is_on_cpu or transformed():
         return False
     return not torch.is_autocast_enabled("cpu") if compiling else not traced()

@@ -134,6 +134,11 @@ class Incidence:
         """Where the indices live."""
         return self._edge_index.device  # type: ignore[union-attr]  # directly: every call asks several times
 
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether they live in the host's memory: `device.type == "cpu"`, in an eighth of its time."""
+        return self._edge_index.is_cpu  # type: ignore[union-attr]
+
     def require_one_node_set(self, what: str) -> None:
         """Raise ValueError, which begins with `what`, if sources and destinations are two sets of nodes."""
         if self._facts.bipartite:

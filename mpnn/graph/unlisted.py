@@ -24,7 +24,7 @@ class Unlisted(Graph, metaclass=_Abstract):
     def __init__(self, facts: Facts, num_edges: int, device: torch.device) -> None:
         # Not Graph.__init__, which checks an edge_index: there is none.
         Incidence.__init__(self, None, facts)
-        self._num_edges, self._device = num_edges, device
+        self._num_edges, self._device, self._is_on_cpu = num_edges, device, device.type == "cpu"
 
     @abstractmethod
     def _enumerate_edges(self) -> Tensor:
@@ -46,3 +46,8 @@ class Unlisted(Graph, metaclass=_Abstract):
     def device(self) -> torch.device:
         """Where the edges are, or will be."""
         return self._device
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether that is the host's memory."""
+        return self._is_on_cpu

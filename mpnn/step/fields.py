@@ -76,6 +76,19 @@ def computed(value: Any) -> Any:
     return value.tensor if isinstance(value, Mapped) else value
 
 
+def _half(name: str, field: str, residency: Residency, pair: Sequence[Any]) -> Any:
+    """What a pair (sources, destinations) holds for one end, also where the flow runs against the edges.
+
+    Raises:
+        ValueError: it is no pair.
+    """
+    if len(pair) != 2:
+        raise ValueError(
+            f"{field} must be a tensor or a pair (sources, destinations) for {name}, got {len(pair)} values."
+        )
+    return pair[0 if residency is Residency.SRC else 1]
+
+
 def _checked_pair(size: Sequence[int]) -> Size:
     if not isinstance(size, Sequence) or len(size) != 2:
         raise ValueError(f"size must be a pair (num_src, num_dst), got {size!r}.")
@@ -102,7 +115,6 @@ class Fields:
         self._is_typed = isinstance(topology, Graph) and topology.is_typed
         if not asked.fits(fields, self._is_typed):
             self._check_asked(asked.functions)
-        self._check_pairs(asked.lifted)
         if size is not None:
             size = _checked_pair(size)
         if not isinstance(topology, Graph):
@@ -132,7 +144,7 @@ class Fields:
                 if as_given:
                     value = computed(value)
                 elif isinstance(value, PAIR):
-                    value = self._side(value, residency)
+                    value = _half(name, field, residency, value)
                 if value is None:  # one half of a pair, or an optional field
                     residency = Residency.GIVEN
                 elif not as_given:
@@ -190,12 +202,6 @@ class Fields:
                 f"{self.graph.device}, but {', '.join(suspects)}."
             ) from error
 
-    def _side(self, value: Any, residency: Residency) -> Any:
-        if not isinstance(value, PAIR):
-            return value
-        # As in PyG, a pair is (senders, receivers), also where the flow runs against the edges.
-        return value[0 if residency is Residency.SRC else 1]
-
     def fact(self, name: str) -> Any:
         """The value of a name that stands for a fact about the graph."""
         graph = self.graph
@@ -218,12 +224,12 @@ class Fields:
     def _infer_size(self, lifted: Sequence[Parameter]) -> int | Size | None:
         """The size that the node fields imply, as `(rows of edge_index[0], rows of edge_index[1])`."""
         sizes: dict[int, int] = {}
-        for _, field, residency, _ in lifted:
+        for name, field, residency, _ in lifted:
             value = self.given.get(field)
-            # A pair tells both sizes, whichever half is asked for.
-            both = isinstance(value, PAIR)
-            for side in (Residency.SRC, Residency.DST) if both else (residency,):
-                half = self._side(value, side)
+            sides = [(residency, value)]
+            if isinstance(value, PAIR):  # it tells both sizes, whichever half is asked for
+                sides = [(side, _half(name, field, side, value)) for side in (Residency.SRC, Residency.DST)]
+            for side, half in sides:
                 half = half.x if isinstance(half, Mapped) else half
                 if isinstance(half, Tensor) and self._has_rows(half):
                     sizes.setdefault(self._row(side), half.size(self.node_dim))
@@ -267,15 +273,6 @@ class Fields:
                 f"{', '.join(f'{name}()' for name in functions)} ask for "
                 f"{', '.join(known_names) or 'nothing'}."
             )
-
-    def _check_pairs(self, lifted: Sequence[Parameter]) -> None:
-        for name, field, _, _ in lifted:
-            value = self.given.get(field)
-            if isinstance(value, PAIR) and len(value) != 2:
-                raise ValueError(
-                    f"{field} must be a tensor or a pair (sources, destinations) for {name}, got "
-                    f"{len(value)} values."
-                )
 
     def _suspects(self, arguments: Mapping[str, Argument]) -> list[str]:
         """Fields that may be meant to have one row per edge, and have another number of rows."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mpnn.borrowed import is_any_autocast
 from mpnn.graph.graph import Graph
 
 _AS_IT_IS = nullcontext()
@@ -14,17 +15,18 @@ _AS_IT_IS = nullcontext()
 
 def autocast_type(graph: Graph) -> torch.dtype | None:
     """In which type `torch.autocast` computes on the graph's device, None where it is off."""
-    device = graph.device.type
-    return torch.get_autocast_dtype(device) if _is_on(device) else None
+    return torch.get_autocast_dtype(graph.device.type) if _is_on(graph) else None
 
 
 def without_autocast(graph: Graph) -> AbstractContextManager[Any]:
     """A block in which it is off."""
+    return torch.autocast(graph.device.type, enabled=False) if _is_on(graph) else _AS_IT_IS
+
+
+def _is_on(graph: Graph) -> bool:
+    if not is_any_autocast():
+        return False
     device = graph.device.type
-    return torch.autocast(device, enabled=False) if _is_on(device) else _AS_IT_IS
-
-
-def _is_on(device: str) -> bool:
     return device != "meta" and torch.is_autocast_enabled(device)  # which knows no such device
 
 

@@ -18,8 +18,9 @@ from mpnn.backends.run.counts import counts_of, reciprocal_counts
 from mpnn.backends.run.gradients import Gradients
 from mpnn.backends.run.net import caught
 from mpnn.backends.run.plans import Fused, MakeKernel, find_plan, numbers_now, tensors_of
-from mpnn.backends.run.record import Ran, listener
-from mpnn.backends.run.trial import DistrustedError, believe
+from mpnn.backends.run.record import LISTENER, Ran
+from mpnn.backends.run.trial import DistrustedError
+from mpnn.backends.run.trial_of_step import believe_step
 from mpnn.backends.run.updates import find_finish
 from mpnn.backends.run.work import Work
 from mpnn.borrowed import applied_outside_transforms, saved_as_they_are
@@ -94,7 +95,7 @@ def reductions(step: Step, fused: Fused) -> list[Tensor]:
         stems = plan.stems if _in_blocks(fused, graph) and plan.stems is not None else plan.inputs
         given = plan.given(stems, inputs, step.message, cast(Aggregator, step.aggregator), graph.size)
         seed: Seed = draw_seed(graph.device) if plan.drops else 0
-        ran = listener()
+        ran = LISTENER.get()
         if ran is None:
             reduced = _reduced(step, fused, seed, given, stems.inputs)
         else:
@@ -109,7 +110,7 @@ def _in_blocks(fused: Fused, graph: Graph) -> bool:
     return (
         fused.plan.stems is not None
         and fused.make is not None
-        and graph.device.type == "cpu"
+        and graph.is_on_cpu
         and has_several(graph.size)
     )
 
@@ -141,7 +142,7 @@ def _in_chunks(
 ) -> list[Tensor]:
     wanted = _wanted(given, made) if torch.is_grad_enabled() else ()
     if ("chunks", wanted) not in fused.believed:
-        believe(step, fused, ("chunks", wanted), compute)
+        believe_step(step, fused, ("chunks", wanted), compute)
     return chunked.run(fused.plan, step.fields.graph, seed, given if made is None else made(given))
 
 
@@ -153,7 +154,7 @@ def _by_kernels(
     if True not in wanted or not torch.is_grad_enabled():
         kernel = fused.forward_kernel(save=False)
         if None not in fused.believed:
-            believe(step, fused, None, compute)
+            believe_step(step, fused, None, compute)
         outputs = (
             kernel(graph, given, seed)
             if made is None
@@ -168,7 +169,7 @@ def _by_kernels(
         fused.backwards[wanted] = Refused(str(error))
         return _in_chunks(step, fused, seed, given, made)
     if wanted not in fused.believed:
-        believe(step, fused, wanted, compute)
+        believe_step(step, fused, wanted, compute)
     if made is not None:
         given, made = made.of_distinct(given)
     return list(_apply_rows(fused, graph, seed, backward.reads, made, step.message, *given))

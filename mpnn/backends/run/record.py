@@ -24,30 +24,30 @@ class Ran(NamedTuple):
     wanted: tuple[bool, ...] = ()  # which of the plan's inputs a gradient is asked for
 
 
-_listener: ContextVar[list[Ran] | None] = ContextVar("mpnn_record", default=None)
+LISTENER: ContextVar[list[Ran] | None] = ContextVar("mpnn_record", default=None)
 
 
 @contextmanager
 def recording() -> Iterator[list[Ran]]:
     """The list to which every step of the block, in this thread, is added."""
     ran: list[Ran] = []
-    token = _listener.set(ran)
+    token = LISTENER.set(ran)
     try:
         yield ran
     finally:
-        _listener.reset(token)
+        LISTENER.reset(token)
 
 
 @contextmanager
 def unseen() -> Iterator[None]:
     """What runs in the block, in this thread, is not reported."""
-    token = _listener.set(None)
+    token = LISTENER.set(None)
     try:
         yield
     finally:
-        _listener.reset(token)
+        LISTENER.reset(token)
 
 
 def listener() -> list[Ran] | None:
     """Where to report what ran, if anywhere; a compiled function does not."""
-    return None if torch.compiler.is_compiling() else _listener.get()
+    return None if torch.compiler.is_compiling() else LISTENER.get()

@@ -19,6 +19,8 @@ from mpnn.backends.run import chunked
 from mpnn.backends.run.fused import gradients_by_kernels, warn_once
 from mpnn.backends.run.net import caught
 from mpnn.backends.run.plans import Fused, MakeKernel
+from mpnn.backends.run.trial import DistrustedError
+from mpnn.backends.run.trial_of_program import believe_program
 from mpnn.borrowed import saved_as_they_are
 from mpnn.graph.adjacency import graph_of
 from mpnn.graph.graph import Graph
@@ -80,7 +82,12 @@ def rows(
     plan, drawn = fused.plan, _drawn(seed)
     if fused.make is not None and not isinstance(fused.program, Refused):
         try:
-            return fused.forward_kernel(save)(graph, values, drawn)
+            kernel = fused.forward_kernel(save)
+            with apart():
+                believe_program(fused, WHAT, graph, values, None, save)
+            made = kernel(graph, values, drawn)
+            # What is not saved is one empty tensor, and an operation returns each of its tensors once.
+            return made if save else [t if t.numel() else torch.empty_like(t) for t in made]
         except CompilerError as error:
             fused.make = None
             warn_once(error)
@@ -170,9 +177,12 @@ def _gradients(
 ) -> list[Tensor | None]:
     if fused.make is not None and not isinstance(fused.program, Refused):
         try:
+            believe_program(fused, WHAT, graph, values, wanted, save=True)
             return gradients_by_kernels(fused, graph, seed, values, saved, received, wanted)
         except CompilerError as error:
             warn_once(error)
+        except DistrustedError as error:
+            fused.refused = Refused(str(error))
         except NotFusableError:
             pass  # a gradient without a kernel
         except Exception as error:

@@ -14,7 +14,7 @@ import mpnn
 from mpnn import Graph, MessagePassing
 from mpnn.aggregate import reductions
 from mpnn.backends import point
-from mpnn.backends.run import fused, net, plans, trial
+from mpnn.backends.run import fused, net, plans, rows_op, trial_of_step
 from tests.compare import assert_same
 from tests.core.running import EAGER, KERNEL, ways
 
@@ -39,9 +39,11 @@ def _anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("MPNN_CACHE", str(tmp_path / "cache"))
     plans._plans.clear()
     plans._families.clear()
+    rows_op.fused_of.cache_clear()
     net._said.clear()
     yield
     plans._plans.clear()
+    rows_op.fused_of.cache_clear()
 
 
 @pytest.fixture
@@ -96,8 +98,8 @@ def test_the_verdict_stays_with_the_compiled_files(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lenient: None
 ) -> None:
     tried: list[str] = []
-    fault = trial._fault
-    monkeypatch.setattr(trial, "_fault", lambda *args: tried.append("") or fault(*args))
+    fault = trial_of_step._fault
+    monkeypatch.setattr(trial_of_step, "_fault", lambda *args: tried.append("") or fault(*args))
     for _ in range(2):  # as if in two processes
         Product()(x, graph)
         Product()(x.clone().requires_grad_(), graph)
@@ -131,6 +133,58 @@ def test_no_gradient_of_a_parameter_is_left_behind() -> None:
     weight = torch.nn.Parameter(torch.ones(4, dtype=torch.float64))
     mpnn.propagate(graph, lambda x_j: x_j * weight, "sum", x=x)
     assert weight.grad is None
+
+
+# In compiled functions -----------------------------------------------------------------------------------
+
+
+def _compiled(layer: Any) -> Callable[..., Tensor]:
+    torch.compiler.reset()
+    run: Callable[..., Tensor] = torch.compile(layer, backend="aot_eager")
+    return run
+
+
+def test_a_kernel_with_wrong_results_is_not_believed_in_a_compiled_function(
+    monkeypatch: pytest.MonkeyPatch, lenient: None
+) -> None:
+    _wrong_product(monkeypatch)
+    layer = Product()
+    run = _compiled(layer)
+    with pytest.warns(RuntimeWarning, match="without a kernel for a message in a compiled function, which"):
+        out = run(x, graph.edge_index)
+    assert_same(lambda x: run(x, graph.edge_index), lambda x: _eager(layer)(x, graph), [x])
+    assert torch.allclose(out, _eager(layer)(x, graph), rtol=0, atol=1e-12)
+
+
+def test_a_kernel_with_wrong_gradients_is_not_believed_in_a_compiled_function(
+    monkeypatch: pytest.MonkeyPatch, lenient: None
+) -> None:
+    gradients = reductions.Sum.gradients
+    monkeypatch.setattr(reductions.Sum, "gradients", lambda *args: tuple(2 * g for g in gradients(*args)))
+    layer = Product()
+    run = _compiled(layer)
+    leaf = x.clone().requires_grad_()
+    with pytest.warns(RuntimeWarning, match="a gradient is off by"):
+        run(leaf, graph.edge_index).sum().backward()
+    assert_same(lambda x: run(x, graph.edge_index), lambda x: _eager(layer)(x, graph), [x])
+
+
+def test_a_fault_in_a_compiled_function_is_raised_where_that_is_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _wrong_product(monkeypatch)
+    with pytest.raises(AssertionError, match="failed its trial"):
+        _compiled(Product())(x, graph.edge_index)
+
+
+@pytest.mark.parametrize("aggr", ["sum", "mean", "max", "std", "softmax", ["mean", "max"]], ids=str)
+def test_right_kernels_pass_in_a_compiled_function(aggr: Any, tmp_path: Path) -> None:
+    layer = Product(aggr)
+    run = _compiled(layer)
+    assert_same(lambda x: run(x, graph.edge_index), lambda x: _eager(layer)(x, graph), [x])
+    verdicts = [path.read_text() for path in (tmp_path / "cache").glob("*.trial")]
+    assert len(verdicts) == 2  # forward with what is saved, and backward
+    assert not any(verdicts)
 
 
 # The net --------------------------------------------------------------------------------------------------
