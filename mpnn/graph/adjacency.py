@@ -15,6 +15,7 @@ Topology = Graph | Tensor
 # The graphs made of an edge_index tensor, by what was asked for as their number of nodes. They hold a copy of
 # it, or an alias, rather than the tensor itself, which would then never be freed.
 _graphs: OfTensors[dict[object, Graph]] = OfTensors()
+_NONE: dict[object, Graph] = {}
 
 
 def as_graph(graph: Topology, num_nodes: int | Size | None = None) -> Graph:
@@ -42,6 +43,8 @@ def as_graph(graph: Topology, num_nodes: int | Size | None = None) -> Graph:
         return graph
     if not isinstance(graph, Tensor) or torch.compiler.is_compiling():
         return Graph(graph, num_nodes)
+    if not traced() and num_nodes in (found := _graphs.get(graph) or _NONE):
+        return found[num_nodes]
     with outliving(graph):
         if traced():
             return Graph(graph, num_nodes)

@@ -46,8 +46,13 @@ def run(step: Step, make: MakeKernel | None) -> Any:
     Raises:
         NotFusableError: the step has no plan; only all of its edges at once will do.
     """
-    fused = find_plan(step, make)
-    finish = find_finish(step, fused)
+    try:
+        fused = find_plan(step, make)
+        finish = find_finish(step, fused)
+    except (NotFusableError, NotOrdinaryError):
+        raise
+    except Exception as error:  # of the search; those of tracing are remembered with the plan
+        raise NotFusableError(caught(step, error)) from error
     if finish is None:
         return step.updated(_guarded(step, fused, compute))
     return updates.run(finish, step, lambda inner: _guarded(inner, find_plan(inner, make), reductions))

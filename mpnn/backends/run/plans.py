@@ -168,21 +168,29 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
                     f"messages without {rank} dimensions have no dimension {-rank} of edges"
                 )
         except NotFusableError as error:
-            _plans[key] = Refused(str(error))
+            _remember(key, step, Refused(str(error)))
             raise
         except Exception as error:
             reason = caught(step, error)
-            _plans[key] = Refused(reason)
+            _remember(key, step, Refused(reason))
             raise NotFusableError(reason) from error
         finally:
             _traced += 1
-        plans = cast(list[Fused], _plans.setdefault(key, []))
-        plans.append(fused)
-        del plans[:-MOST_ALIKE]
-        _note(step.message, key)
-        while len(_plans) > MOST_PLANS:
-            _plans.popitem(last=False)
+        _remember(key, step, fused)
     return fused
+
+
+def _remember(key: Hashable, step: Step, found: Fused | Refused) -> None:
+    """Keep a plan beside those of the same key that captured other tensors, or why there is none."""
+    if isinstance(found, Refused):
+        _plans[key] = found
+    else:
+        plans = cast(list[Fused], _plans.setdefault(key, []))
+        plans.append(found)
+        del plans[:-MOST_ALIKE]
+    _note(step.message, key)
+    while len(_plans) > MOST_PLANS:
+        _plans.popitem(last=False)
 
 
 # The plans of each message by the class that it is a method of. A class that is made anew in a loop has the

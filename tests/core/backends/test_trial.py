@@ -195,6 +195,8 @@ def _broken(*args: Any, **kwargs: Any) -> Any:
 
 
 FAULTS = {
+    "while a plan is looked for": (plans, "key_of"),
+    "while steps are compared that differ in a number": (plans, "numbers_of"),
     "while a message is traced": (plans, "make_plan"),
     "before a kernel is launched": (fused, "_reduced"),
     "while gradients are derived": (plans, "make_backward"),
