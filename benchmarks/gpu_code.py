@@ -22,11 +22,11 @@ import mpnn
 import mpnn.models
 from mpnn.backends.run.record import recording
 from mpnn.backends.triton.ahead import compiled
-from mpnn.backends.triton.kernel import Kernel
+from mpnn.backends.triton.kernel import TritonKernel
 from mpnn.plan.rows import Refused
 
 
-def kernels(name: str, width: int) -> Iterator[tuple[str, Kernel]]:
+def kernels(name: str, width: int) -> Iterator[tuple[str, TritonKernel]]:
     """The kernels of a layer, forward and backward."""
     case = Case("tiny", width, torch.device("cpu"))
     edge = [case.edge_attr()] if LAYERS[name][2] else []
@@ -36,9 +36,9 @@ def kernels(name: str, width: int) -> Iterator[tuple[str, Kernel]]:
         fused = step.fused
         if fused is None or isinstance(fused.program, Refused):
             continue
-        yield "forward", Kernel(fused.program, save=True)
+        yield "forward", TritonKernel(fused.program, save=True)
         for program in fused.backward(step.wanted).programs:
-            yield f"backward, by {program.by.value}", Kernel(program, save=False)
+            yield f"backward, by {program.by.value}", TritonKernel(program, save=False)
 
 
 def resources(code: bytes) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
-from mpnn.models.conv.attention import LoopedAttention, Weights, like
+from mpnn.models.conv.attention_conv import LoopedAttention, Weights, like
 from mpnn.models.conv.layer import Features, Pair, Widths
 from mpnn.models.conv.self_loops import FillValue
 from mpnn.models.parts.linear import Projection, glorot_, see

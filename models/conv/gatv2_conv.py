@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.graph.adjacency import Topology
-from mpnn.models.conv.attention import LoopedAttention, Weights, like
+from mpnn.models.conv.attention_conv import LoopedAttention, Weights, like
 from mpnn.models.conv.layer import Features, Widths, pair
 from mpnn.models.conv.self_loops import FillValue
 from mpnn.models.parts.linear import Projection, glorot_

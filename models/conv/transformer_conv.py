@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mpnn.graph.adjacency import Topology
-from mpnn.models.conv.attention import Attention, Weights, like
+from mpnn.models.conv.attention_conv import Attention, Weights, like
 from mpnn.models.conv.layer import Features, Widths, pair
 from mpnn.models.parts.linear import Projection, see
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mpnn import as_graph, scatter, softmax
 from mpnn.graph.adjacency import Topology
-from mpnn.models.conv.attention import like
+from mpnn.models.conv.attention_conv import like
 from mpnn.models.parts.activation import Activation, activation
 from mpnn.models.parts.linear import uniform_
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from mpnn.backends import eager
-from mpnn.backends.c.kernel import Kernel
+from mpnn.backends.c.kernel import CKernel
 from mpnn.backends.run import under_compile as compiled
 from mpnn.backends.run.fused import run as run_fused
 from mpnn.borrowed import transformed
@@ -28,7 +28,7 @@ def run(step: Step) -> Any:
     try:
         if compiling:
             return compiled.run(step)
-        return run_fused(step, Kernel if has_compiler() else None)
+        return run_fused(step, CKernel if has_compiler() else None)
     except (NotFusableError, NotOrdinaryError) as error:
         return eager.run(step, str(error))
 

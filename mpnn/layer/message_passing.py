@@ -13,7 +13,7 @@ from mpnn.aggregate.aggregators import Aggr, apply, resolve
 from mpnn.borrowed import modules_in
 from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
-from mpnn.step.fields import Fields
+from mpnn.step.fields import Argument, Fields
 from mpnn.step.parameters import Asked, parameters_of
 from mpnn.step.step import NOTHING, Step
 
@@ -122,18 +122,8 @@ class MessagePassing(nn.Module):
         """The three functions with what each of them gets."""
         asked = self._asked()
         bound = Fields(_topology(graph, fields), size, fields, asked, self.node_dim, self.flow)
-        message, aggregate = asked.functions["message"], asked.functions["aggregate"]
-        own = type(self).aggregate is not MessagePassing.aggregate
         updates = type(self).update is not MessagePassing.update or "update" in self.__dict__
-        return Step(
-            bound,
-            self.message,
-            bound.bind(message),
-            lambda messages: self.aggregate(messages, **bound.lifted(aggregate)),
-            None if own else modules_in(self).get("aggr_module"),
-            self.update if updates else None,
-            bound.bind(asked.functions["update"]) if updates else NOTHING,
-        )
+        return step_of(self, bound, bound.bind(asked.functions["update"]) if updates else None)
 
     def _asked(self) -> Asked:
         """What message, aggregate and update ask for; kept with the class as long as they are its own."""
@@ -160,6 +150,33 @@ class MessagePassing(nn.Module):
         if hasattr(self, "in_channels") and hasattr(self, "out_channels"):
             return f"{self.in_channels}, {self.out_channels}"
         return ""
+
+
+def step_of(layer: MessagePassing, bound: Fields, others: Mapping[str, Argument] | None) -> Step:
+    """What a layer says, and what each of its functions gets.
+
+    Args:
+        layer: what says message, aggregate and update.
+        bound: the fields of its messages.
+        others: what its update gets; None where the nodes become what they received.
+    """
+    aggregate = bound.asked.functions["aggregate"]
+    return Step(
+        bound,
+        layer.message,
+        bound.bind(bound.asked.functions["message"]),
+        lambda messages: layer.aggregate(messages, **bound.lifted(aggregate)),
+        aggregator_of(layer),
+        None if others is None else layer.update,
+        NOTHING if others is None else others,
+    )
+
+
+def aggregator_of(layer: MessagePassing) -> nn.Module | None:
+    """What a layer's `aggregate` calls; None if it overrides `aggregate`, which then need not be a sum."""
+    if type(layer).aggregate is not MessagePassing.aggregate:
+        return None
+    return modules_in(layer).get("aggr_module")
 
 
 # Each function that a field may reach, and the number of its first parameter that is a field.

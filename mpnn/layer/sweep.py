@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mpnn import backends
 from mpnn.graph.graph import Graph
-from mpnn.layer.message_passing import MessagePassing
+from mpnn.layer.message_passing import MessagePassing, aggregator_of, step_of
 from mpnn.layer.waves import Wave, waves_of
 from mpnn.step.fields import PAIR, Argument, Fields
 from mpnn.step.parameters import Asked, Parameter, Residency, parameters_of
@@ -30,16 +30,11 @@ def as_step(
         layer.message,
         {},
         aggregate=layer.aggregate,  # type: ignore[arg-type]  # it asks for more
-        aggregator=_aggregator(layer),
+        aggregator=aggregator_of(layer),
         update=layer.update,
         schedule=schedule,
         recurrence=said,
     )
-
-
-def _aggregator(layer: MessagePassing) -> nn.Module | None:
-    # An `aggregate` that the layer overrides need not be a sum.
-    return layer.aggr_module if type(layer).aggregate is MessagePassing.aggregate else None
 
 
 class _Ends(NamedTuple):
@@ -159,22 +154,10 @@ class Sweeper:
             assert self._nothing is not None
             received = self._nothing(self._graphs[k].num_dst, own)
             return self._checked(self._layer.update(received, **asked), before)
-        step = self._step(k, self._fields_of_messages(k, wave, blocks, before), asked)
-        return self._checked(backends.current()(step), before)
-
-    def _step(self, k: int, given: Mapping[str, Any], asked: Mapping[str, Any]) -> Step:
-        """A wave, from the fields of its messages and the arguments of its update."""
-        layer, functions = self._layer, self._asked.functions
+        given, layer = self._fields_of_messages(k, wave, blocks, before), self._layer
         bound = Fields(self._graphs[k], None, given, self._asked, layer.node_dim, layer.flow)
-        return Step(
-            bound,
-            layer.message,
-            bound.bind(functions["message"]),
-            aggregate=lambda messages: layer.aggregate(messages, **bound.lifted(functions["aggregate"])),
-            aggregator=_aggregator(layer),
-            update=layer.update,
-            others={name: Argument(Residency.GIVEN, value) for name, value in asked.items()},
-        )
+        others = {name: Argument(Residency.GIVEN, value) for name, value in asked.items()}
+        return self._checked(backends.current()(step_of(layer, bound, others)), before)
 
     def _fields_of_messages(
         self, k: int, wave: Wave, blocks: Sequence[States], before: States | None

@@ -25,7 +25,7 @@ from mpnn.graph.graph import Graph
 from mpnn.lowering.cell import Cell
 from mpnn.lowering.recurrence import LSTM, Recurrent, Roles, States, find_roles, in_roles
 from mpnn.lowering.rule import NoMatchError
-from mpnn.native.child_sum import Kernel, functions
+from mpnn.native.child_sum import LevelKernel, functions
 from mpnn.native.products import gram, linear, matmul, multiply
 from mpnn.native.reach import in_reach
 from mpnn.topology.levels import topological_levels
@@ -154,9 +154,9 @@ class _Compiled(torch.autograd.Function):
         return None, d_x, d_w, d_u, d_b
 
 
-def _kernel(layout: Layout, tensors: dict[str, Tensor]) -> Kernel:
+def _kernel(layout: Layout, tensors: dict[str, Tensor]) -> LevelKernel:
     edges = {name: getattr(layout, name) for name in ("in_ptr", "src", "out_ptr", "out_edge", "dst")}
-    return Kernel(layout.levels[0][1], **edges, **tensors)
+    return LevelKernel(layout.levels[0][1], **edges, **tensors)
 
 
 def _parted(weight: Tensor) -> tuple[Tensor, Tensor]:

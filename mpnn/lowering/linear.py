@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mpnn.aggregate.reductions import SUM
 from mpnn.graph.graph import Graph
-from mpnn.lowering.attention import fits_attention, lengths_of
+from mpnn.lowering.dot_product_attention import fits_attention, lengths_of
 from mpnn.lowering.match import fit, foreign, probe
 from mpnn.lowering.reading import Given, Reading
 from mpnn.lowering.rule import Lowered, NoMatchError

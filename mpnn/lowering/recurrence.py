@@ -56,7 +56,7 @@ def _lstm(x: Tensor, states: States, weights: Weights) -> States:
 
 
 @dataclass(frozen=True)
-class Kernel:
+class RecurrentKernel:
     """A fused recurrent kernel, and the equation that it computes at each node."""
 
     gates: int
@@ -66,11 +66,11 @@ class Kernel:
     relu: bool = False
 
 
-LSTM = Kernel(4, 2, _lstm, borrowed.lstm)
+LSTM = RecurrentKernel(4, 2, _lstm, borrowed.lstm)
 KERNELS = (
-    Kernel(1, 1, _rnn(torch.tanh), borrowed.rnn_tanh),
-    Kernel(1, 1, _rnn(torch.relu), borrowed.rnn_relu, relu=True),
-    Kernel(3, 1, _gru, borrowed.gru),
+    RecurrentKernel(1, 1, _rnn(torch.tanh), borrowed.rnn_tanh),
+    RecurrentKernel(1, 1, _rnn(torch.relu), borrowed.rnn_relu, relu=True),
+    RecurrentKernel(3, 1, _gru, borrowed.gru),
     LSTM,
 )
 
@@ -84,7 +84,7 @@ def in_roles(values: Sequence[Tensor], roles: Roles) -> Weights:
 class Recurrent:
     """A recognised cell: the kernel, and which value of the cell is each of its weights."""
 
-    kernel: Kernel
+    kernel: RecurrentKernel
     roles: Roles
 
     def __call__(self, graph: Graph, values: Sequence[Tensor]) -> tuple[Tensor, States]:
@@ -145,7 +145,7 @@ def match_recurrence(cell: Cell, graph: Graph) -> Recurrent:
     return find_roles(cell, KERNELS)
 
 
-def find_roles(cell: Cell, kernels: tuple[Kernel, ...], several: bool = False) -> Recurrent:
+def find_roles(cell: Cell, kernels: tuple[RecurrentKernel, ...], several: bool = False) -> Recurrent:
     """The kernel whose equations are those of the cell, and the role of each weight.
 
     With `several`, the equations must also hold for a node with two incoming edges: the sum of both h, and
@@ -202,7 +202,7 @@ def _joined(x: Tensor, states: States, others: States, weights: Weights) -> Stat
     return (h if projection is None else F.linear(h, projection), c)
 
 
-def _roles(cell: Cell, kernel: Kernel) -> Iterator[tuple[Path | None, ...]]:
+def _roles(cell: Cell, kernel: RecurrentKernel) -> Iterator[tuple[Path | None, ...]]:
     """Every assignment of the cell's weights to those of a kernel that their shapes allow."""
     state, hidden = cell.states[0], cell.states[-1]
     rows = kernel.gates * hidden

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from mpnn import topology
 from mpnn.aggregate.reductions import MAX, SUM
 from mpnn.graph.graph import Graph
-from mpnn.lowering.attention import fits_attention, match_attention
 from mpnn.lowering.cell import CELLS
 from mpnn.lowering.child_sum import fits_child_sum, match_child_sum
 from mpnn.lowering.convolution import fits_convolution, match_convolution
+from mpnn.lowering.dot_product_attention import fits_attention, match_attention
 from mpnn.lowering.linear import fits_linear, match_linear
 from mpnn.lowering.pooling import (
     fits_max_pooling,

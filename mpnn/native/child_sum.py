@@ -45,7 +45,7 @@ def functions(dtype: torch.dtype) -> Any:
     return made
 
 
-class Kernel:
+class LevelKernel:
     """The functions of `child_sum.c`; each call computes a level, in the tensors given to the constructor."""
 
     def __init__(self, first: int, **tensors: Tensor) -> None:

@@ -22,7 +22,7 @@ import mpnn
 from mpnn.backends.run.plans import Fused
 from mpnn.backends.run.record import recording
 from mpnn.backends.triton.ahead import HOPPER, compiled
-from mpnn.backends.triton.kernel import Kernel
+from mpnn.backends.triton.kernel import TritonKernel
 from mpnn.native import walks_gpu
 from mpnn.plan.rows import Refused
 from tests.core.backends.test_backend_messages import MESSAGES, NUM_EDGES, NUM_NODES, graph
@@ -41,7 +41,7 @@ def difference(x_i: Tensor, x_j: Tensor, e: Tensor) -> Tensor:
 
 def programs(
     message: Callable[..., object], aggr: Any, dtype: torch.dtype, fields: dict[str, Any] | None = None
-) -> Iterator[Kernel]:
+) -> Iterator[TritonKernel]:
     """The kernels of a message, forward and backward; none if it has none in that type."""
     if fields is None:
         fields = {"x": torch.rand(NUM_NODES, 2, 3), "e": torch.rand(NUM_EDGES, 2, 3)}
@@ -51,9 +51,9 @@ def programs(
     fused: Fused = ran[0].fused
     if isinstance(fused.program, Refused):
         return
-    yield Kernel(fused.program, save=True)
+    yield TritonKernel(fused.program, save=True)
     for program in fused.backward(ran[0].wanted).programs:
-        yield Kernel(program, save=False)
+        yield TritonKernel(program, save=False)
 
 
 def _leaf(value: Any, dtype: torch.dtype) -> Any:
@@ -61,7 +61,7 @@ def _leaf(value: Any, dtype: torch.dtype) -> Any:
     return value.detach().to(dtype).requires_grad_() if floats else value
 
 
-def compile_for_a_gpu(kernel: Kernel) -> None:
+def compile_for_a_gpu(kernel: TritonKernel) -> None:
     """The forms in which a kernel is launched."""
     for form in compiled(kernel, slots=(1, kernel.tile.edges)):
         assert form.code

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn import Graph
-from mpnn.models.conv.attention import Attention
+from mpnn.models.conv.attention_conv import Attention
 from mpnn.train.analysis.smoothing import evaluating
 from mpnn.train.pictures.style import LETTER, class_keys, new_figure, plain, scatter, set_title, styled
 

@@ -123,7 +123,7 @@ def _pieces(indptr: np.ndarray, first_row: int, edges_per_task: int) -> tuple[np
     return np.ascontiguousarray(tasks), np.array(heavy, dtype=np.int64).reshape(-1, 3), len(parts)
 
 
-class Kernel:
+class CKernel:
     """A program on the CPU: compiled on first use for each index type, then called.
 
     Raises:

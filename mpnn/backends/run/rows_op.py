@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mpnn.backends.c.kernel import Kernel
+from mpnn.backends.c.kernel import CKernel
 from mpnn.backends.run import chunked
 from mpnn.backends.run.fused import gradients_by_kernels, warn_once
 from mpnn.backends.run.net import caught
@@ -26,12 +26,12 @@ from mpnn.graph.adjacency import graph_of
 from mpnn.graph.graph import Graph
 from mpnn.native.compiler import CompilerError, has_compiler
 from mpnn.native.gpu import has_triton
-from mpnn.plan.apart import apart
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import feature_shape
 from mpnn.plan.plan import Plan
 from mpnn.plan.rows import NotFusableError, Refused
 from mpnn.plan.text import plan_from_text
+from mpnn.plan.untraced import untraced
 
 WHAT = "a message in a compiled function"
 
@@ -39,17 +39,17 @@ WHAT = "a message in a compiled function"
 @functools.lru_cache(maxsize=1024)
 def fused_of(program: str, device: torch.device) -> Fused:
     """The plan of a text, and its kernels for tensors on a device."""
-    with apart():
+    with untraced():
         return Fused(plan_from_text(program, device), kernels_for(device))
 
 
 def kernels_for(device: torch.device) -> MakeKernel | None:
     """What makes kernels on a device, if anything here does."""
     if device.type == "cpu":
-        return Kernel if has_compiler() else None
+        return CKernel if has_compiler() else None
     if device.type != "cuda" or not has_triton():
         return None
-    from mpnn.backends.triton.kernel import Kernel as TritonKernel
+    from mpnn.backends.triton.kernel import TritonKernel
 
     return TritonKernel
 
@@ -83,7 +83,7 @@ def rows(
     if fused.make is not None and not isinstance(fused.program, Refused):
         try:
             kernel = fused.forward_kernel(save)
-            with apart():
+            with untraced():
                 believe_program(fused, WHAT, graph, values, None, save)
             made = kernel(graph, values, drawn)
             # What is not saved is one empty tensor, and an operation returns each of its tensors once.
@@ -160,7 +160,7 @@ def rows_backward(
     `saved` are the reductions that are no sums, each followed by what the forward pass kept for it.
     """
     fused, graph = fused_of(program, edge_index.device), graph_of(edge_index, (num_src, num_dst))
-    with apart():
+    with untraced():
         found = _gradients(fused, graph, _drawn(seed), values, saved, received, tuple(wanted))
     pairs = zip(values, found, wanted, strict=True)
     return [torch.zeros_like(v) if gradient is None else gradient for v, gradient, want in pairs if want]

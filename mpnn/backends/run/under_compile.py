@@ -30,12 +30,12 @@ from mpnn.backends.run.plans import fusible
 from mpnn.backends.run.rows_op import fused_of, places, rows
 from mpnn.borrowed import FakeTensorMode, region, with_parameters
 from mpnn.graph import ops as graph_ops  # noqa: F401  registers what graphs need
-from mpnn.plan.apart import apart
 from mpnn.plan.front import home_of, reductions_of
 from mpnn.plan.homes import Home
 from mpnn.plan.plan import Plan, make_plan
 from mpnn.plan.rows import NotFusableError
 from mpnn.plan.text import Reduced, plan_to_text
+from mpnn.plan.untraced import untraced
 from mpnn.step.step import Step
 
 
@@ -156,7 +156,7 @@ def _plan(step: Step, reads: _Reads) -> tuple[Plan, list[Tensor]]:
 
     names = [*reads.names, *paths]
     homes, tensors = [*reads.homes, *[Home.SHARED] * len(own)], [*reads.tensors, *own.values()]
-    with apart():
+    with untraced():
         examples = [(home, _example(t, home)) for home, t in zip(homes, tensors, strict=True)]
         plan = make_plan(message, Reduced(), names, examples, {})
     return plan, tensors
@@ -191,7 +191,7 @@ def _by_plan(name: str, body: fx.GraphModule) -> Callable[..., list[Tensor]]:
     def run_region(*given: Any) -> list[Tensor]:
         known = _regions.get(body)
         if known is None:
-            with apart():
+            with untraced():
                 known = _regions[body] = _Region(body, given, name)
         return known(given)
 

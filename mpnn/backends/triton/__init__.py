@@ -59,6 +59,6 @@ def make_kernel() -> MakeKernel | None:
     """The function that makes a kernel of a program, or None without Triton."""
     if not has_triton():
         return None
-    from mpnn.backends.triton.kernel import Kernel
+    from mpnn.backends.triton.kernel import TritonKernel
 
-    return Kernel
+    return TritonKernel

@@ -11,7 +11,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from mpnn.backends.triton import source
-from mpnn.backends.triton.kernel import Kernel
+from mpnn.backends.triton.kernel import TritonKernel
 from mpnn.plan.ir import compute_type
 
 HOPPER = GPUTarget("cuda", 90, 32)
@@ -30,7 +30,7 @@ class Form(NamedTuple):
     code: bytes
 
 
-def compiled(kernel: Kernel, target: GPUTarget = HOPPER, slots: Sequence[int] = ()) -> Iterator[Form]:
+def compiled(kernel: TritonKernel, target: GPUTarget = HOPPER, slots: Sequence[int] = ()) -> Iterator[Form]:
     """Every form of a kernel for graphs with 32-bit indices, for some numbers of `slots` or for all.
 
     Raises:

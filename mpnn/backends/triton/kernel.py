@@ -23,7 +23,7 @@ from mpnn.plan.rows import NotFusableError
 from mpnn.plan.stems import MappedRows
 
 
-class Kernel:
+class TritonKernel:
     """A program on the GPU, or in Triton's interpreter: compiled by Triton on first use.
 
     Raises:

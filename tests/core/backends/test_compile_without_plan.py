@@ -182,7 +182,7 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _in_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mpnn.backends.c.kernel.Kernel.__call__", fails)
+    monkeypatch.setattr("mpnn.backends.c.kernel.CKernel.__call__", fails)
 
 
 def _in_the_kernel_of_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,9 +49,9 @@ def test_a_step_on_a_gpu_is_for_triton(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not has_triton(), reason="Triton is not installed")
 def test_a_compiled_function_on_a_gpu_runs_kernels_in_triton() -> None:
-    from mpnn.backends.triton.kernel import Kernel
+    from mpnn.backends.triton.kernel import TritonKernel
 
-    assert rows_op.kernels_for(torch.device("cuda", 1)) is Kernel
+    assert rows_op.kernels_for(torch.device("cuda", 1)) is TritonKernel
 
 
 @pytest.mark.usefixtures("_hopper")

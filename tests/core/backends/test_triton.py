@@ -27,7 +27,7 @@ from tests.core.running import CHUNKS, EAGER, KERNEL, assert_like_eager, assert_
 if not has_triton():
     pytest.skip("Triton is not installed", allow_module_level=True)
 
-from mpnn.backends.triton.kernel import Kernel
+from mpnn.backends.triton.kernel import TritonKernel
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPE = torch.float64
@@ -260,7 +260,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Let compiled functions run the Triton kernels on any device; each run is appended to the list."""
     ran: list[str] = []
 
-    class Counted(Kernel):
+    class Counted(TritonKernel):
         def __call__(self, *args: Any) -> list[Tensor]:
             ran.append(self.program.by.value)
             return super().__call__(*args)

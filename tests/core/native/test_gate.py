@@ -12,7 +12,7 @@ from torch._subclasses import FakeTensorMode
 
 import mpnn
 from mpnn import models
-from mpnn.backends.c.kernel import Kernel
+from mpnn.backends.c.kernel import CKernel
 from mpnn.native import gate
 from mpnn.native.gate import MisfitError, NotOrdinaryError, address, is_ordinary
 from tests.core.graphs import random_graph
@@ -118,14 +118,14 @@ def test_a_buffer_is_in_memory_whatever_device_is_the_default() -> None:
 
 
 def test_a_kernel_that_is_given_too_little_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernels: list[Kernel] = []
-    run = Kernel.__call__
+    kernels: list[CKernel] = []
+    run = CKernel.__call__
 
-    def noted(self: Kernel, *args: Any) -> Any:
+    def noted(self: CKernel, *args: Any) -> Any:
         kernels.append(self)
         return run(self, *args)
 
-    monkeypatch.setattr(Kernel, "__call__", noted)
+    monkeypatch.setattr(CKernel, "__call__", noted)
     graph, x = random_graph(), torch.randn(9, 4)
     mpnn.propagate(graph, lambda x_i, x_j: x_i * x_j, x=x)
     kernel = kernels[-1]  # those before are of its trial

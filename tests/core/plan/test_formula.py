@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import mpnn
-from mpnn.backends.c.kernel import Kernel
+from mpnn.backends.c.kernel import CKernel
 from mpnn.backends.run.plans import find_plan
 from mpnn.plan.formula import formula
 from mpnn.plan.ir import Program
@@ -22,7 +22,7 @@ def program_of(message: object, aggr: str, **fields: Tensor) -> Program:
     bound = Fields(graph, None, fields, Asked({"message": asked}))
     aggregator = mpnn.aggregate.AGGREGATORS[aggr]()
     step = Step(bound, message, bound.bind(asked), lambda m: m, aggregator)  # type: ignore[arg-type]
-    program = find_plan(step, Kernel).plan.program
+    program = find_plan(step, CKernel).plan.program
     assert isinstance(program, Program)
     return program
 
@@ -55,4 +55,4 @@ def test_a_value_that_is_read_twice_is_written_once() -> None:
 def test_the_formula_stands_above_the_kernel() -> None:
     program = program_of(lambda x_j: x_j[:, 1:3].tanh(), "max", x=torch.ones(3, 4))
     # The tangent of the source is computed once per node, so the kernel only reads it.
-    assert "out0 = max of in0" in Kernel(program, save=False).source()
+    assert "out0 = max of in0" in CKernel(program, save=False).source()

@@ -11,7 +11,7 @@ from mpnn.borrowed import DISPATCHED, function_modes, with_dispatch, without_fun
 
 
 @contextmanager
-def apart() -> Iterator[None]:
+def untraced() -> Iterator[None]:
     """Run the block as if it stood alone: no tracer sees it, and gradients may be asked for in it.
 
     While PyTorch traces a function, its modes see every operation; inside an operation it differentiates
