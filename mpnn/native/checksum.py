@@ -8,10 +8,10 @@ import zlib
 from collections.abc import Callable
 from typing import cast
 
-import torch
 from torch import Tensor
 
 from mpnn.native.library import library
+from mpnn.native.threads import threads_for
 
 PARALLEL = 1 << 26  # bytes: below this one thread reads at the memory's bandwidth
 
@@ -35,4 +35,4 @@ def checksum(tensor: Tensor) -> int:
     compiled = _summed()
     if compiled is None:
         return zlib.crc32((ctypes.c_char * count).from_address(place))
-    return compiled(place, count, 1 if count < PARALLEL else torch.get_num_threads())
+    return compiled(place, count, threads_for(count, PARALLEL))

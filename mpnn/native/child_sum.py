@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mpnn.native.gate import address
 from mpnn.native.library import library
+from mpnn.native.threads import threads_for
 
 SMALL = 1 << 13  # below this many numbers in a level one thread is quicker
 # By name: what has a row of the tensor, and how many widths a row has; 0 for an int64 index without a width.
@@ -73,4 +74,4 @@ class LevelKernel:
         self._backward(self._at, begin, end, self._threads(end - begin))
 
     def _threads(self, nodes: int) -> int:
-        return 1 if nodes * self._width < SMALL else torch.get_num_threads()
+        return threads_for(nodes * self._width, SMALL)

@@ -13,6 +13,7 @@ from torch import Tensor
 from mpnn.native.gate import CPU, address
 from mpnn.native.library import library
 from mpnn.native.reach import in_reach
+from mpnn.native.threads import threads_for
 
 SMALL = 1 << 16  # below this many numbers one thread is quicker
 
@@ -48,7 +49,7 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
 def _dropped(x: Tensor, p: float, seed: int) -> Tensor:
     source = x.contiguous()
     out = torch.empty_like(source)
-    threads = 1 if x.numel() < SMALL else torch.get_num_threads()
+    threads = threads_for(x.numel(), SMALL)
     places = address(source, x.dtype, x.numel()), address(out, x.dtype, x.numel())
     _library(x.dtype)(*places, x.numel(), seed, int(p * 2**32), 1 / (1 - p), threads)
     return out

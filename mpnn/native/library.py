@@ -8,7 +8,8 @@ from importlib.resources import files
 
 import torch
 
-from mpnn.native.compiler import CompilerError, load
+from mpnn.native.compiler import load
+from mpnn.native.toolchain import CompilerError
 
 TYPES = {torch.float32: "float", torch.float64: "double", torch.int32: "int32_t", torch.int64: "int64_t"}
 

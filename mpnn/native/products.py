@@ -22,6 +22,7 @@ from mpnn.native.gate import address
 from mpnn.native.library import library
 from mpnn.native.pool import LARGE, empty
 from mpnn.native.reach import in_reach, only_autograd_follows
+from mpnn.native.threads import threads_for
 
 SMALL = 1 << 22  # multiplications, a twentieth of a millisecond: below, the call costs more than the product
 BLOCK = 1 << 21  # bytes
@@ -129,7 +130,7 @@ def gram(a: Tensor, b: Tensor) -> Tensor:
         return a.t() @ b
     task_rows = max(1024, -(-n // MOST_TASKS))
     a, b, sums = a.contiguous(), b.contiguous(), a.new_empty(-(-n // task_rows), p, q)
-    threads = 1 if n * p * q < 2 * SMALL else torch.get_num_threads()
+    threads = threads_for(n * p * q, 2 * SMALL)
     places = [address(t, a.dtype, length) for t, length in ((a, n * p), (b, n * q), (sums, sums.numel()))]
     compiled(*places, n, p, q, task_rows, threads)
     return sums.sum(0)

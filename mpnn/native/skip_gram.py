@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mpnn.native.gate import CPU, address, buffer
 from mpnn.native.library import library
+from mpnn.native.threads import threads_for
 
 MOST_NEGATIVES = 63
 SMALL = 1 << 13  # below this many nodes in walks one thread is quicker
@@ -54,7 +55,7 @@ def train_skip_gram(
     if library is None:
         return None
     walks, parts = walks.contiguous(), part_ptr.numel() - 1
-    threads, blocks = 1 if walks.numel() < SMALL else torch.get_num_threads(), parts * parts
+    threads, blocks = threads_for(walks.numel(), SMALL), parts * parts
     places = torch.zeros(RANGES, blocks, dtype=torch.int64, device=CPU)
     shape = address(walks, torch.int64, walks.numel()), *walks.shape, window, seed, parts, RANGES
     library.make_pairs(*shape, address(places, torch.int64, RANGES * blocks), None, threads)

@@ -13,6 +13,7 @@ from torch import Tensor
 from mpnn.native.gate import address, buffer, is_ordinary
 from mpnn.native.library import library
 from mpnn.native.reach import traced
+from mpnn.native.threads import threads_for
 
 SMALL = 1 << 16  # below this many edges one thread is quicker
 
@@ -39,7 +40,7 @@ def sort_edges(
     if sort is None:
         return None
     rows, columns = rows.contiguous(), columns.contiguous()
-    number, threads = rows.numel(), 1 if rows.numel() < SMALL else torch.get_num_threads()
+    number, threads = rows.numel(), threads_for(rows.numel(), SMALL)
     given = [address(ends, torch.int64, number) for ends in (rows, columns)]
     lengths = num_rows + 1, number, number
     indptr, indices, edge_ids = made = [buffer(length, index_type) for length in lengths]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mpnn.native.gate import address, buffer, is_ordinary
 from mpnn.native.library import library
+from mpnn.native.threads import threads_for
 
 SMALL = 1 << 12  # below this many steps one thread is quicker
 
@@ -58,7 +59,7 @@ def walk(
     start = start.contiguous()
     number, kind, slots = start.numel(), indptr.dtype, indices.numel()
     walks = buffer(number * (length + 1), torch.int64)
-    threads = 1 if walks.numel() < SMALL else torch.get_num_threads()
+    threads = threads_for(walks.numel(), SMALL)
     rows = address(indptr, kind, indptr.numel()), address(indices, kind, slots)
     table = None if aliases is None else address(aliases, kind, 3 * slots)
     common = *rows, table, address(start, torch.int64, number), number, length, key
@@ -78,7 +79,7 @@ def make_links(indptr: Tensor, indices: Tensor) -> Tensor | None:
     kind, slots, rows = indptr.dtype, indices.numel(), indptr.numel() - 1
     links = buffer(2 * slots, kind)
     given = address(indptr, kind, rows + 1), address(indices, kind, slots)
-    library.make_links(*given, rows, address(links, kind, 2 * slots), torch.get_num_threads())
+    library.make_links(*given, rows, address(links, kind, 2 * slots), threads_for(slots, SMALL))
     return links
 
 

@@ -3,7 +3,7 @@
     python -m tests.asan [--messages 200] [--only WORD]
 
 They run in a process that has the sanitizers' library loaded first, so that PyTorch's memory is theirs, and
-flags for `mpnn.native.compiler`. A finding ends it; the next process goes on with the next case.
+flags for `mpnn.native.toolchain`. A finding ends it; the next process goes on with the next case.
 """
 
 from __future__ import annotations

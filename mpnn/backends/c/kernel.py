@@ -18,9 +18,11 @@ from mpnn.backends.c.printer import numbers_of_a_row, print_kernel
 from mpnn.backends.run.outputs import Numbers, Outputs
 from mpnn.graph.csr import CSR
 from mpnn.graph.graph import Graph
-from mpnn.native.compiler import load, processor, toolchain
+from mpnn.native.compiler import load
 from mpnn.native.gate import address, address_of_new, buffer
 from mpnn.native.row_blocks import row_blocks
+from mpnn.native.threads import threads_for
+from mpnn.native.toolchain import processor, toolchain
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import Home
 from mpnn.plan.ir import Over, Program, compute_type
@@ -257,7 +259,7 @@ class CKernel:
         return reads, writes
 
     def _threads(self, counts: dict[Home, int]) -> int:
-        return 1 if counts[Home.EDGE] * self._work < SMALL else torch.get_num_threads()
+        return threads_for(counts[Home.EDGE] * self._work, SMALL)
 
     def _scratch(self, state_bytes: int, num_parts: int, num_tasks: int) -> _Scratch:
         """Scratch space for `num_parts` parts of heavy rows, and for the sums of `num_tasks` tasks."""

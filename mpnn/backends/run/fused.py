@@ -25,11 +25,11 @@ from mpnn.backends.run.updates import find_finish
 from mpnn.backends.run.work import Work
 from mpnn.borrowed import applied_outside_transforms, saved_as_they_are
 from mpnn.graph.graph import Graph
-from mpnn.native.compiler import CompilerError
 from mpnn.native.gate import NotOrdinaryError
 from mpnn.native.memory import is_spare
 from mpnn.native.reach import is_single
 from mpnn.native.row_blocks import has_several
+from mpnn.native.toolchain import CompilerError
 from mpnn.plan.dropout import Seed, draw_seed
 from mpnn.plan.homes import Home, feature_shape, shape_of
 from mpnn.plan.plan import Plan

@@ -24,8 +24,9 @@ from mpnn.backends.run.trial_of_program import believe_program
 from mpnn.borrowed import saved_as_they_are
 from mpnn.graph.adjacency import graph_of
 from mpnn.graph.graph import Graph
-from mpnn.native.compiler import CompilerError, has_compiler
+from mpnn.native.compiler import has_compiler
 from mpnn.native.gpu import has_triton
+from mpnn.native.toolchain import CompilerError
 from mpnn.plan.dropout import Seed
 from mpnn.plan.homes import feature_shape
 from mpnn.plan.plan import Plan

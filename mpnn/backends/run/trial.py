@@ -22,7 +22,7 @@ from torch import fx
 from mpnn.backends.run.net import What, title
 from mpnn.backends.run.plans import Fused
 from mpnn.backends.run.record import unseen
-from mpnn.native.compiler import cache_folder
+from mpnn.native.cache import cache_folder
 from mpnn.native.gpu import interprets
 from mpnn.plan.hoist import Hoisted
 from mpnn.plan.homes import lives_at, shape_of

@@ -16,7 +16,7 @@ from mpnn.backends.run.odd_graph import difference, odd_graph, rows_like, scale_
 from mpnn.backends.run.plans import Fused
 from mpnn.backends.run.trial import Way, believe
 from mpnn.graph.graph import Graph
-from mpnn.native.compiler import CompilerError
+from mpnn.native.toolchain import CompilerError
 from mpnn.plan.homes import Home
 from mpnn.plan.rows import NotFusableError
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from types import ModuleType
 
-from mpnn.native.compiler import CompilerError, cache_folder, session_folder
+from mpnn.native.cache import cache_folder, draft_folder, session_folder
+from mpnn.native.toolchain import CompilerError
 
 
 def load(source: str) -> ModuleType:
@@ -36,14 +34,10 @@ def _written(name: str, source: str) -> Path:
         path = folder / name
         try:
             if not path.exists() or path.read_text() != source:
-                handle, draft = tempfile.mkstemp(dir=folder, prefix="build-")
-                try:
-                    with os.fdopen(handle, "w") as file:
-                        file.write(source)
-                    Path(draft).replace(path)
-                finally:
-                    with contextlib.suppress(OSError):
-                        Path(draft).unlink()
+                with draft_folder(folder) as build:
+                    draft = build / name
+                    draft.write_text(source)
+                    draft.replace(path)
             return path
         except OSError as error:  # a full or read-only disk: try the next folder
             last = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -19,7 +20,7 @@ from torch import Tensor
 import mpnn
 from mpnn.backends import cpu
 from mpnn.backends.run import fused, plans
-from mpnn.native import compiler, sort
+from mpnn.native import cache, compiler, sort, toolchain, whole
 from tests.compare import assert_close
 from tests.core.graphs import random_graph
 from tests.core.running import CHUNKS, KERNEL, ways
@@ -45,7 +46,7 @@ def assert_right() -> None:
         assert_close(ours, theirs)
 
 
-CACHED = (compiler._find_toolchain, compiler._temporary, cpu.has_compiler, sort._sorter)
+CACHED = (toolchain.find_toolchain, cache._session, cpu.has_compiler, sort._sorter)
 
 
 @pytest.fixture(autouse=True)
@@ -53,15 +54,17 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A process that has compiled nothing yet, with an empty cache."""
 
     def forget() -> None:
-        if compiler._temporary.cache_info().currsize:
-            compiler._temporary().cleanup()
+        if cache._session.cache_info().currsize:
+            shutil.rmtree(cache._session(os.getpid()), ignore_errors=True)
         for cached in CACHED:
             cached.cache_clear()
         plans._plans.clear()
 
     forget()
     monkeypatch.setattr(fused, "_warned", False)
-    monkeypatch.setattr(compiler, "_hung", [])
+    monkeypatch.setattr(toolchain, "hung", [])
+    monkeypatch.setattr(compiler, "hung", toolchain.hung)
+    monkeypatch.setattr(cache, "_said", set())
     monkeypatch.setenv("MPNN_CACHE", str(tmp_path / "cache"))
     yield tmp_path / "cache"
     monkeypatch.undo()
@@ -97,7 +100,7 @@ def test_without_a_name_the_cache_is_in_the_home_folder(
     assert_right()
     assert libraries(tmp_path / ".cache" / "mpnn")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert compiler.cache_folder() == tmp_path / "xdg" / "mpnn"
+    assert cache.cache_folder() == tmp_path / "xdg" / "mpnn"
 
 
 def test_a_relative_folder_is_one_of_the_working_directory(
@@ -116,8 +119,9 @@ def test_a_damaged_library_is_made_again(fresh: Path) -> None:
         library.unlink()
         library.write_bytes(b"not a library")
     # What is loaded stays loaded: another process finds the damage.
-    done = run_elsewhere({"MPNN_CACHE": str(fresh)})
-    assert done.returncode == 0, done.stderr
+    done = start_elsewhere({"MPNN_CACHE": str(fresh)}, warnings="always")
+    assert "was cut off or changed" in done.communicate(timeout=120)[1]
+    assert done.returncode == 0
 
 
 def cut(content: bytes, part: float) -> bytes:
@@ -139,7 +143,8 @@ def test_a_library_that_is_not_whole_is_made_again(fresh: Path, damage: str) -> 
     content = path.read_bytes()
     path.unlink()  # what is loaded stays as it is
     path.write_bytes(DAMAGES[damage](content))
-    assert compiler.load("int seven(void) { return 7; }").seven() == 7
+    with pytest.warns(RuntimeWarning, match=f"compiles a kernel again: {path} was cut off or changed"):
+        assert compiler.load("int seven(void) { return 7; }").seven() == 7
     assert path.read_bytes() == content
 
 
@@ -147,14 +152,19 @@ def test_a_library_without_its_sum_or_with_a_pipe_in_its_place_is_made_again(fre
     source = "int eight(void) { return 8; }"
     path = compiler.load(source).path
     assert path.parent == fresh
-    for file in (path, path.with_suffix(".sum")):
-        file.unlink()
+    path.unlink()
+    assert compiler.load(source).eight() == 8
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.warns(RuntimeWarning, match="was cut off or changed"):
         assert compiler.load(source).eight() == 8
-        file.unlink()
-        os.mkfifo(file)
-        assert compiler.load(source).eight() == 8
-    path.with_suffix(".sum").write_bytes(b"\xff\xfe")
-    assert compiler.load(source).eight() == 8 and compiler.whole.is_whole(path)
+    summed = path.with_suffix(".sum")
+    for replaced in (lambda: None, lambda: os.mkfifo(summed), lambda: summed.write_bytes(b"\xff\xfe")):
+        summed.unlink()
+        replaced()
+        with pytest.warns(RuntimeWarning, match="was cut off or changed"):
+            assert compiler.load(source).eight() == 8
+    assert whole.is_whole(path)
 
 
 def test_a_good_library_that_cannot_be_loaded_now_is_kept(
@@ -163,9 +173,9 @@ def test_a_good_library_that_cannot_be_loaded_now_is_kept(
     source = "int nine(void) { return 9; }"
     path = compiler.load(source).path
     monkeypatch.setattr(compiler, "Library", _no_descriptors)
-    with pytest.raises(compiler.CompilerError, match="Too many open files"):
+    with pytest.raises(toolchain.CompilerError, match="Too many open files"):
         compiler.load(source)
-    assert compiler.whole.is_whole(path)
+    assert whole.is_whole(path)
 
 
 def _no_descriptors(path: str) -> compiler.Library:
@@ -176,8 +186,9 @@ def test_a_home_that_does_not_exist_is_no_obstacle(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("MPNN_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "/proc/nowhere")
-    assert compiler.cache_folder() is None
-    assert ways(step) == [KERNEL]
+    with pytest.warns(RuntimeWarning, match="anew in each process: .*/proc/nowhere.*name a folder"):
+        assert cache.cache_folder() is None
+    assert ways(step) == [KERNEL]  # and says no more
     assert_right()
 
 
@@ -188,14 +199,16 @@ def test_a_missing_home_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MPNN_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
-    assert compiler.cache_folder() is None
+    with pytest.warns(RuntimeWarning, match="Could not determine home directory"):
+        assert cache.cache_folder() is None
     assert_right()
 
 
 def test_a_folder_that_cannot_be_written_is_not_used(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     access = os.access  # root can write everywhere
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != fresh and access(path, mode))
-    assert compiler.cache_folder() is None
+    with pytest.warns(RuntimeWarning, match=f"{fresh} cannot be written to: name another folder"):
+        assert cache.cache_folder() is None
     assert_right()
     assert not libraries(fresh)
 
@@ -204,7 +217,8 @@ def test_a_folder_that_cannot_be_written_is_not_used(fresh: Path, monkeypatch: p
 def test_a_folder_that_others_can_write_to_is_not_used(fresh: Path, mode: int) -> None:
     fresh.mkdir()
     fresh.chmod(mode)
-    assert compiler.cache_folder() is None
+    with pytest.warns(RuntimeWarning, match=f"others can write to {fresh}.*: chmod go-w {fresh}"):
+        assert cache.cache_folder() is None
     assert_right()
     assert not libraries(fresh)
 
@@ -212,7 +226,8 @@ def test_a_folder_that_others_can_write_to_is_not_used(fresh: Path, mode: int) -
 def test_a_folder_of_another_user_is_not_used(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh.mkdir(mode=0o700)
     monkeypatch.setattr(os, "getuid", lambda: fresh.stat().st_uid + 1)
-    assert compiler.cache_folder() is None
+    with pytest.warns(RuntimeWarning, match=f"{fresh} belongs to another user"):
+        assert cache.cache_folder() is None
     assert_right()
     assert not libraries(fresh)
 
@@ -232,14 +247,14 @@ def test_a_full_disk_sends_kernels_elsewhere(fresh: Path, monkeypatch: pytest.Mo
 
 
 def test_a_disk_that_fills_while_compiling_too(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = compiler._run
+    make = compiler.make
 
-    def full(command: list[str], *patience: float) -> None:
+    def full(command: list[str], seconds: float) -> None:
         if str(fresh) in command[-1] or any(str(fresh) in word for word in command):
             raise OSError("fatal error: error writing to kernel.o: No space left on device")
-        run(command, *patience)
+        make(command, seconds)
 
-    monkeypatch.setattr(compiler, "_run", full)
+    monkeypatch.setattr(compiler, "make", full)
     assert ways(step) == [KERNEL]
     assert_right()
 
@@ -267,7 +282,7 @@ def test_no_compiler_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_compiler_that_makes_nothing_that_runs_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiler, "_self_test", lambda *_: "it crashed")
+    monkeypatch.setattr(toolchain, "_self_test", lambda *_: "it crashed")
     with pytest.warns(RuntimeWarning, match="makes no program that runs here: it crashed"):
         step()
     assert ways(step) == [CHUNKS]
@@ -275,8 +290,8 @@ def test_a_compiler_that_makes_nothing_that_runs_is_said_once(monkeypatch: pytes
 
 
 def test_instructions_that_crash_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiler, "SELF_TEST", compiler.SELF_TEST.replace("int main", CRASH + "int main"))
-    assert not any(flag.startswith("-march") for flag in compiler.toolchain().flags)
+    monkeypatch.setattr(toolchain, "SELF_TEST", toolchain.SELF_TEST.replace("int main", CRASH + "int main"))
+    assert not any(flag.startswith("-march") for flag in toolchain.toolchain().flags)
     assert ways(step) == [KERNEL]
     assert_right()
 
@@ -287,7 +302,7 @@ def script(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o700)
     monkeypatch.setenv("CC", str(path))
-    monkeypatch.setattr(compiler, "SHORT_PATIENCE", 0.5)
+    monkeypatch.setattr(toolchain, "SHORT_PATIENCE", 0.5)
     monkeypatch.setattr(compiler, "PATIENCE", 0.5)
 
 
@@ -309,20 +324,20 @@ def test_a_compiler_that_hangs_or_cannot_be_read_or_makes_nothing_is_said_once(
     assert ways(step) == [CHUNKS]
 
 
-def test_a_compiler_that_hangs_later_is_waited_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler.toolchain()
+def test_a_compiler_that_hangs_later_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    toolchain.toolchain()
     monkeypatch.setattr(compiler, "PATIENCE", 0.0)
     for _ in range(3):
-        with pytest.raises(compiler.HangsError):
+        with pytest.raises(toolchain.HangsError):
             compiler.load("int ten(void) { return 10; }")
-    assert len(compiler._hung) == 2
+    assert len(toolchain.hung) == 1
 
 
 def test_flags_that_only_some_compilers_know_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiler, "WISHES", ("-fno-such-wish", *compiler.WISHES))
-    assert "-fno-such-wish" not in compiler.toolchain().flags
-    if "clang" not in compiler.toolchain().version:
-        assert set(compiler.WISHES[1:]) <= set(compiler.toolchain().flags)
+    monkeypatch.setattr(toolchain, "WISHES", ("-fno-such-wish", *toolchain.WISHES))
+    assert "-fno-such-wish" not in toolchain.toolchain().flags
+    if "clang" not in toolchain.toolchain().version:
+        assert set(toolchain.WISHES[1:]) <= set(toolchain.toolchain().flags)
     assert ways(step) == [KERNEL]
     assert_right()
 
@@ -331,21 +346,23 @@ def test_more_flags_make_other_libraries(monkeypatch: pytest.MonkeyPatch) -> Non
     source = "int answer(void) { return ANSWER; }"
     for answer in (41, 42):
         monkeypatch.setenv("MPNN_CFLAGS", f"-DANSWER={answer} '-DWORDS=two words'")
-        compiler._find_toolchain.cache_clear()
+        toolchain.find_toolchain.cache_clear()
         assert compiler.load(source).answer() == answer
     monkeypatch.setenv("MPNN_CFLAGS", "'")
-    compiler._find_toolchain.cache_clear()
-    with pytest.raises(compiler.CompilerError, match='MPNN_CFLAGS is "\'", which is no list of flags'):
+    toolchain.find_toolchain.cache_clear()
+    with pytest.raises(toolchain.CompilerError, match='MPNN_CFLAGS is "\'", which is no list of flags'):
         compiler.load(source)
 
 
 def test_a_crash_is_seen_where_the_parent_ignores_children(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        monkeypatch.setattr(compiler, "SELF_TEST", compiler.SELF_TEST.replace("int main", CRASH + "int main"))
-        assert not any(flag.startswith("-march") for flag in compiler.toolchain().flags)
+        monkeypatch.setattr(
+            toolchain, "SELF_TEST", toolchain.SELF_TEST.replace("int main", CRASH + "int main")
+        )
+        assert not any(flag.startswith("-march") for flag in toolchain.toolchain().flags)
         assert_right()
-        with pytest.raises(compiler.CompilerError, match=r"failed: .*error"):
+        with pytest.raises(toolchain.CompilerError, match=r"failed: .*error"):
             compiler.load("this is no C")
     finally:
         signal.signal(signal.SIGCHLD, before)
@@ -366,7 +383,7 @@ def test_a_compiler_that_fails_later_is_said_once(failing: int, monkeypatch: pyt
     def fails(*args: Any) -> None:
         count[0] += 1
         if count[0] >= failing:
-            raise compiler.CompilerError("cc failed: internal compiler error")
+            raise toolchain.CompilerError("cc failed: internal compiler error")
         compile_(*args)
 
     with mpnn.backend("eager"):
@@ -396,15 +413,11 @@ assert out.flatten().tolist() == [0.0, 4.0, 0.0], out
 """
 
 
-def run_elsewhere(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return start_elsewhere(environment, wait=True)
-
-
-def start_elsewhere(environment: dict[str, str], wait: bool = False) -> Any:
-    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", ELSEWHERE]
+def start_elsewhere(
+    environment: dict[str, str], warnings: str = "error::RuntimeWarning"
+) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", warnings, "-c", ELSEWHERE]
     whole = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    if wait:
-        return subprocess.run(command, env=whole, capture_output=True, text=True, check=False)
     return subprocess.Popen(command, env=whole, stderr=subprocess.PIPE, text=True)
 
 

@@ -213,7 +213,7 @@ def test_a_compiler_that_fails_later_does_not_stop_a_compiled_function(
     rows_op.fused_of.cache_clear()
 
     def fails(*_: Any, **__: Any) -> Any:
-        raise mpnn.native.compiler.CompilerError("cc failed")
+        raise mpnn.native.toolchain.CompilerError("cc failed")
 
     monkeypatch.setattr(rows_op, "CKernel", fails)
     monkeypatch.setattr("mpnn.backends.run.fused._warned", True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import mpnn
 from mpnn import Graph
-from mpnn.native import compiler
+from mpnn.native import toolchain
 from mpnn.native import walks as compiled
 from mpnn.native.gpu import has_triton
 from mpnn.sampling.walks import alias_table
@@ -231,7 +231,7 @@ def test_torchs_seed_decides_where_none_is_given() -> None:
 @pytest.fixture
 def _no_c(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def fail(source: str, *, exact: bool = False) -> None:
-        raise compiler.CompilerError("none")
+        raise toolchain.CompilerError("none")
 
     compiled._library.cache_clear()
     monkeypatch.setattr("mpnn.native.library.load", fail)
