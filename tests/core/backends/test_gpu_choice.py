@@ -39,6 +39,10 @@ class OnGPU(Graph):
     def device(self) -> torch.device:
         return torch.device("cuda", 0)
 
+    @property
+    def is_on_cpu(self) -> bool:
+        return False
+
 
 def test_a_step_on_a_gpu_is_for_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton, "run_if_it_can", lambda step: "by Triton")
