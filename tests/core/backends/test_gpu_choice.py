@@ -15,7 +15,7 @@ from mpnn import Graph, topology
 from mpnn.backends import choice, triton
 from mpnn.backends.run import rows_op
 from mpnn.backends.triton import has_triton
-from mpnn.lowering import attention, flexible
+from mpnn.lowering import dot_product_attention, flexible
 from mpnn.plan import typed
 from mpnn.step.schedule import PARALLEL
 
@@ -136,7 +136,9 @@ def test_a_flag_and_no_mask_lets_flash_attention_run(
         asked.append((mask, is_causal, q.dim(), q.stride(-1)))
         return kernel(q, k, v, mask, is_causal=is_causal, scale=scale)
 
-    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", noted)
+    monkeypatch.setattr(dot_product_attention.F, "scaled_dot_product_attention", noted)
     src, dst = graph.size
-    attention.attend(graph, torch.randn(dst, 2, 16), torch.randn(src, 2, 16), torch.randn(src, 2, 16), 0.25)
+    dot_product_attention.attend(
+        graph, torch.randn(dst, 2, 16), torch.randn(src, 2, 16), torch.randn(src, 2, 16), 0.25
+    )
     assert asked == [(None, causal, 4, 1)]

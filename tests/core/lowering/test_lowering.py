@@ -255,7 +255,7 @@ def flexible(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """FlexAttention on the CPU too, where it computes all pairs, and refuses gradients unless told not to."""
     from torch.nn.attention import flex_attention as module
 
-    from mpnn.lowering import attention
+    from mpnn.lowering import dot_product_attention
     from mpnn.lowering import flexible as ours
 
     masks: list[Any] = []
@@ -264,7 +264,7 @@ def flexible(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         masks.append(block_mask)
         return module.flex_attention(*args, block_mask=block_mask, scale=scale)
 
-    monkeypatch.setattr(attention, "suits", lambda query, value: True)
+    monkeypatch.setattr(dot_product_attention, "suits", lambda query, value: True)
     monkeypatch.setattr(ours, "_kernel", lambda: plain)
     monkeypatch.setattr(module, "_validate_device", lambda *_: None)
     monkeypatch.setattr(module, "_warn_once", lambda *_, **__: None)
