@@ -35,7 +35,7 @@ def checked_edge_index(edge_index: Tensor) -> Tensor:
     return edge_index.to(torch.int64)
 
 
-def checked_size(num_nodes: int | Size | None, edge_index: Tensor) -> Size:
+def checked_size(num_nodes: SupportsIndex | Size | None, edge_index: Tensor) -> Size:
     """`(num_src, num_dst)`, with every index below it."""
     if num_nodes is not None:
         pair = num_nodes if isinstance(num_nodes, tuple) else (num_nodes, num_nodes)

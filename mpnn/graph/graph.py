@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -59,7 +59,7 @@ class Graph(Incidence):
     def __init__(
         self,
         edge_index: Tensor,
-        num_nodes: int | Size | None = None,
+        num_nodes: SupportsIndex | Size | None = None,
         edge_type: Tensor | None = None,
         *,
         num_edge_types: int | None = None,

@@ -47,8 +47,9 @@ class Random(MessagePassing):
             sizes = {"sum": 1, "logsumexp": 1, "first": min(1, size), "every other": -(-size // 2)}
             return (name, one), sizes.get(name, size)
         if kind == "linear":
-            self.maps.append(nn.Linear(size, draw.choice(WIDTHS[1:])))
-            return ("linear", len(self.maps) - 1, one), self.maps[-1].out_features
+            wide = draw.choice(WIDTHS[1:])
+            self.maps.append(nn.Linear(size, wide))
+            return ("linear", len(self.maps) - 1, one), wide
         other, more = self._grow(draw, depth - 1, width)
         if kind == "cat" or (size != more and 1 not in (size, more)):
             return ("cat", one, other), size + more

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 import mpnn
-from mpnn.backends import cpu
 from mpnn.backends.run import fused, plans
 from mpnn.native import cache, compiler, sort, toolchain, whole
 from tests.compare import assert_close
@@ -46,7 +45,7 @@ def assert_right() -> None:
         assert_close(ours, theirs)
 
 
-CACHED = (toolchain.find_toolchain, cache._session, cpu.has_compiler, sort._sorter)
+CACHED = (toolchain.find_toolchain, cache._session, compiler.has_compiler, sort._sorter)
 
 
 @pytest.fixture(autouse=True)

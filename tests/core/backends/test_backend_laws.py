@@ -48,8 +48,8 @@ def run(x: Tensor, e: Tensor, aggr: Any = "sum", message: Callable[..., Any] = s
     return propagate(graph, message, aggr, x=x, e=e)
 
 
-def leaves() -> list[Tensor]:
-    return [x.clone().requires_grad_(), edge.clone().requires_grad_()]
+def leaves() -> tuple[Tensor, Tensor]:
+    return x.clone().requires_grad_(), edge.clone().requires_grad_()
 
 
 # Derivatives --------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ def test_forked_workers_compute_what_the_parent_does(threads: Callable[[int], No
 
 # Any expression -----------------------------------------------------------------------------------------
 
-UNARY = {
+UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh, "sigmoid": torch.sigmoid, "neg": torch.neg, "sin": torch.sin, "relu": torch.relu,
     "square": torch.square, "abs": torch.abs, "softmax": lambda x: x.softmax(-1),
     "log1p": lambda x: x.abs().log1p(), "sum": lambda x: x.sum(-1, keepdim=True),
@@ -274,7 +274,7 @@ UNARY = {
     "repeat": lambda x: x.repeat(*[1] * (x.dim() - 1), 2)[..., : x.shape[-1]],
     "stop": torch.detach, "leaky": lambda x: torch.nn.functional.leaky_relu(x, 0.1),
 }  # fmt: skip
-BINARY = {
+BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "maximum": torch.maximum,
     "atan2": torch.atan2, "hypot": torch.hypot, "fmin": torch.fmin,
     "remainder": lambda a, b: torch.remainder(a, b.abs() + 0.7),

@@ -443,7 +443,7 @@ def test_only_the_gradients_that_are_asked_for_are_computed(aggr: str, wanted: t
     values = {"x": randn(NUM_NODES, 4), "e": randn(NUM_EDGES, 4), "w": randn(4)}
 
     def gradients() -> list[Tensor]:
-        fields = {name: v.clone().requires_grad_(name in wanted) for name, v in values.items()}
+        fields: dict[str, Any] = {n: v.clone().requires_grad_(n in wanted) for n, v in values.items()}
         out = mpnn.propagate(graph, lambda x_i, x_j, e, w: w * (x_i - x_j + e).tanh(), aggr, **fields)
         assert out.requires_grad == bool(wanted)
         return list(torch.autograd.grad(out.square().sum(), [fields[n] for n in wanted])) if wanted else [out]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from mpnn import Graph, models
@@ -39,7 +40,7 @@ def train(rank: int, folder: str) -> None:
 
 
 def test_two_processes_share_their_gradients(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(train, (str(tmp_path),), nprocs=2)
+    spawn(train, (str(tmp_path),), nprocs=2)
     model = network()
     sum(model(x, graph).square().mean() for graph, x in map(share, range(2))).backward()
     for rank in range(2):

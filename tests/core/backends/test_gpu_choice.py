@@ -88,7 +88,7 @@ def test_products_by_type_are_one_kernel_under_autocast(monkeypatch: pytest.Monk
         asked.append((x.dtype, weight.dtype, offs))
         return x.new_empty(8, 16)
 
-    monkeypatch.setattr(typed.F, "grouped_mm", grouped)
+    monkeypatch.setattr(torch.nn.functional, "grouped_mm", grouped)
     with torch.no_grad():
         x, weight = on_gpu(8, 32, dtype=torch.float32), on_gpu(2, 32, 16, dtype=torch.float32)
         assert typed.grouped_linear(x, weight, [3, 5]).dtype == torch.bfloat16
@@ -136,7 +136,7 @@ def test_a_flag_and_no_mask_lets_flash_attention_run(
         asked.append((mask, is_causal, q.dim(), q.stride(-1)))
         return kernel(q, k, v, mask, is_causal=is_causal, scale=scale)
 
-    monkeypatch.setattr(dot_product_attention.F, "scaled_dot_product_attention", noted)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noted)
     src, dst = graph.size
     dot_product_attention.attend(
         graph, torch.randn(dst, 2, 16), torch.randn(src, 2, 16), torch.randn(src, 2, 16), 0.25

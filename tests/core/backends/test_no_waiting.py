@@ -122,7 +122,7 @@ def test_a_batch_of_graphs_never_waits() -> None:
 @pytest.mark.parametrize("conv", ["gin", "sage", "transformer", "pna", "mpnn", "edge", "rgcn"])
 def test_not_even_the_first_step_on_a_new_batch_waits(conv: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpnn.graph.csr.sort_edges", lambda *_: None)  # as on a GPU, in PyTorch's operations
-    needed = {"pna": {"deg": torch.tensor([0, 3, 4, 2])}, "rgcn": {"num_relations": 3}}
+    needed: dict[str, Any] = {"pna": {"deg": torch.tensor([0, 3, 4, 2])}, "rgcn": {"num_relations": 3}}
     options: dict[str, Any] = needed.get(conv, {})
     model = models.GraphClassifier(CHANNELS, 8, 2, conv=conv, readout="mean", **options).to(DEVICE)
 

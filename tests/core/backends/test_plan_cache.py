@@ -218,7 +218,7 @@ class Whole(nn.Module):
 def of_a_closure() -> nn.Module:
     module = OfModules()
     net = module.net
-    module.message = lambda x_i, x_j: net(x_i - x_j)
+    module.message = lambda x_i, x_j: net(x_i - x_j)  # type: ignore[method-assign]
     return module
 
 
@@ -363,9 +363,9 @@ def test_modules_in_another_order_are_another_message() -> None:
 # Retracing ----------------------------------------------------------------------------------------------
 
 
-def test_other_sizes_of_graphs_do_not_trace_again() -> None:
+def test_other_sizes_of_graphs_do_not_trace_again(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = Everything()
-    layer.forward = lambda x, graph: layer.propagate(graph, x=x)  # type: ignore[assignment]
+    monkeypatch.setattr(layer, "forward", lambda x, graph: layer.propagate(graph, x=x))
     layer(torch.randn(9, 4, dtype=DTYPE), graph).sum().backward()
     before = trace_count()
     for nodes, edges in ((5, 7), (10007, 11), (50, 10007), (9, 2), (3, 40)):
@@ -443,10 +443,10 @@ def test_threads_share_plans() -> None:
         assert torch.equal(gradient, gradients[0])
 
 
-def test_inference_mode_leaves_no_trap() -> None:
+def test_inference_mode_leaves_no_trap(monkeypatch: pytest.MonkeyPatch) -> None:
     graph_ = Graph(graph.edge_index.clone(), 9)
     layer = Everything()
-    layer.forward = lambda x: layer.propagate(graph_, x=x)
+    monkeypatch.setattr(layer, "forward", lambda x: layer.propagate(graph_, x=x))
     with torch.inference_mode():
         layer(x)
     own = x.clone().requires_grad_()

@@ -172,7 +172,8 @@ def test_derivatives_of_gradients_in_blocks_are_right(name: str) -> None:
     inputs = [t.requires_grad_() for t in fields(16, 16).values()]
 
     def run(*given: Tensor) -> Tensor:
-        return propagate(graph, message, aggr, **dict(zip("xwvb", given, strict=True)))
+        fields: dict[str, Any] = dict(zip("xwvb", given, strict=True))
+        return propagate(graph, message, aggr, **fields)
 
     assert torch.autograd.gradcheck(run, inputs)
     assert torch.autograd.gradgradcheck(run, inputs, fast_mode=True)

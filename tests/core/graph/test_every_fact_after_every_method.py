@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -44,13 +45,16 @@ def padded(graph: Graph) -> Graph:
 # An entry for every fact that edges may carry: what new ones are tested with.
 CARRIED: dict[str, Callable[[], Tensor]] = {"edge_type": types, "edge_time": times}
 
+
+def carrying(name: str) -> Graph:
+    fact: dict[str, Any] = {name: CARRIED[name]()}
+    return plain().carrying(**fact)
+
+
 WITH: dict[str, Callable[[], Graph]] = {
     "size": plain,
     "bipartite": lambda: Graph(plain().edge_index, (NODES, NODES + 2)),
-    **{
-        name: lambda name=name, make=make: plain().carrying(**{name: make()})
-        for name, make in CARRIED.items()
-    },
+    **{name: partial(carrying, name) for name in CARRIED},
     "num_edge_types": lambda: plain().carrying(edge_type=types(), num_edge_types=7),
     "batch": lambda: Graph.batch([plain(), random_graph(NODES, 12, seed=3)]),
     "fleeting": lambda: mpnn.sample_neighbors(plain(), torch.arange(6), [3], seed=0).graph,

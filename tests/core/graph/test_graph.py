@@ -16,6 +16,7 @@ import scipy.sparse
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 from torch_geometric import utils
 
 import mpnn
@@ -293,12 +294,16 @@ def test_what_is_memoised_is_computed_once_and_the_same_for_all_threads() -> Non
     assert len(calls) == 1
 
 
+def root_of_in_degree(graph: Graph) -> Tensor:
+    return graph.memo("weight", lambda: graph.in_degree.double().rsqrt())
+
+
 def test_what_inference_mode_left_behind_serves_training() -> None:
     with torch.inference_mode():
         graph = Graph(torch.tensor([[0, 1, 2], [1, 2, 0]]))
         derived = [graph, graph.reverse(), graph.with_self_loops(), Graph.batch([graph, graph])]
         derived += [graph.coalesce()[0], graph.edge_subgraph(torch.tensor([0]))]
-        weights = [g.memo("weight", lambda g=g: g.in_degree.double().rsqrt()) for g in derived]
+        weights = [root_of_in_degree(g) for g in derived]
         cached = as_graph(torch.tensor([[0], [1]]), 3)
     for g, weight in [*zip(derived, weights, strict=True), (cached, torch.ones(3))]:
         x = torch.ones(g.num_nodes, dtype=torch.float64, requires_grad=True)

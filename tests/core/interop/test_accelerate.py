@@ -191,7 +191,7 @@ def test_training_shares_the_weights() -> None:
     "copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), lambda m: saved(m)]
 )
 def test_copies_are_models_of_their_own(copied: Any) -> None:
-    first = mpnn.accelerate(nn.ModuleList([theirs.SAGEConv(IN, OUT, **LEARNT)]).double())
+    first: Any = mpnn.accelerate(nn.ModuleList([theirs.SAGEConv(IN, OUT, **LEARNT)]).double())
     first[0](x, edge_index)
     second = copied(first)
     assert_same(second[0], first[0], (x, edge_index))

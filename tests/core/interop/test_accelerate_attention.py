@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ LAYERS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 
-def pair(build: Any) -> tuple[nn.Module, nn.Module]:
+def pair(build: Callable[[], Any]) -> tuple[Any, Any]:
     """A layer, and the same accelerated."""
     torch.manual_seed(1)
     plain = build().double()
@@ -130,7 +131,8 @@ class Attention(PyGMessagePassing):
 
     def __init__(self, use: str = "", **options: Any) -> None:
         super().__init__(node_dim=0, **options)
-        self.use, self.seen = use, None
+        self.use = use
+        self.seen: Tensor | None = None
         self.score = nn.Linear(IN, 1)
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Any:

@@ -18,7 +18,8 @@ import pytest
 import torch
 import torch_geometric.nn.conv as conv
 from torch import Tensor, nn
-from torch.package import PackageExporter, PackageImporter
+from torch.package.package_exporter import PackageExporter
+from torch.package.package_importer import PackageImporter
 
 import mpnn
 from mpnn.interop.accelerated import Accelerated
@@ -64,7 +65,7 @@ def test_every_public_convolution_is_among_the_layers() -> None:
     assert set(conv.__all__) - {case.name for case in LAYERS} == ELSEWHERE
 
 
-class Unaggregated(conv.MessagePassing):  # type: ignore[misc]
+class Unaggregated(conv.MessagePassing):
     """The base class itself keeps what its first object made for it: its subclasses would find that."""
 
 
@@ -363,7 +364,7 @@ def test_a_signature_is_that_of_the_layer() -> None:
 
 
 def test_a_class_that_refuses_subclasses_is_refused() -> None:
-    class Alone(conv.SAGEConv):  # type: ignore[misc]
+    class Alone(conv.SAGEConv):
         def __init_subclass__(cls) -> None:
             raise TypeError("nothing comes after Alone")
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import mpnn
 from mpnn import scatter, softmax
-from mpnn.aggregate.aggregators import AGGREGATORS, apply, resolve
+from mpnn.aggregate.aggregators import AGGREGATORS, Several, apply, resolve
 from mpnn.aggregate.reductions import MAX
 from tests.compare import assert_close, assert_same
 from tests.core.graphs import graphs, random_graph
@@ -313,7 +313,7 @@ def test_several_aggregators_are_combined_as_pygs(mode: str) -> None:
 
 def test_options_reach_each_of_several() -> None:
     ours = resolve(["softmax", "sum"], aggrs_kwargs=[{"t": 0.5}, {}])
-    assert ours is not None
+    assert isinstance(ours, Several)
     assert ours.aggrs[0].t == 0.5
 
 

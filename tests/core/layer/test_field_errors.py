@@ -60,8 +60,9 @@ def test_an_unused_field_that_is_none_is_no_error() -> None:
 
 @pytest.mark.parametrize("name", ["index", "ptr", "dim_size", "edge_index_i", "size_j"])
 def test_a_field_cannot_take_the_name_of_a_fact(name: str) -> None:
+    misnamed: dict[str, Any] = {name: x}
     with pytest.raises(TypeError, match=f"was given '{name}', a name that stands for a fact about the graph"):
-        propagate(graph, lambda x_j: x_j, x=x, **{name: x})
+        propagate(graph, lambda x_j: x_j, x=x, **misnamed)
 
 
 @pytest.mark.parametrize("message", [lambda *args: args[0], lambda x_j, **rest: x_j], ids=["args", "kwargs"])

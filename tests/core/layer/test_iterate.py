@@ -54,8 +54,8 @@ def brute_force(
             for e, (j, k) in enumerate(edges):
                 if k == i:
                     x_j, y_j = (new_x[j], new_y[j]) if rank[j] < rank[i] else (x[j], y[j])
-                    rows = [row[None] for row in (x[i], x_j, y_j, p[j], w[e])]
-                    received.append(layer.message(*rows, a)[0])
+                    rows = [row[None] for row in (x[i], x_j, y_j, p[j], w[e], a)]
+                    received.append(layer.message(*rows)[0])
             total = torch.stack(received) if received else torch.zeros_like(x[i])[None]
             inputs = total.sum(0) if aggr == "sum" else total.mean(0) if aggr == "mean" else total.amax(0)
             updated = layer.update(*(row[None] for row in (inputs, x[i], y[i], q[i])))
@@ -103,7 +103,7 @@ SCHEDULES = {
     "asynchronous": (Schedule.asynchronous(ORDER), ORDER.argsort().tolist()),
     "of any ranks": (Schedule(RANKS), RANKS.tolist()),
     "of real ranks": (Schedule(-RANKS / 3), (-RANKS).tolist()),
-    "of a function": (Schedule(lambda graph: graph.in_degree), None),
+    "of a function": (Schedule(lambda graph: graph.in_degree), _graph().in_degree.tolist()),
 }
 
 
@@ -113,9 +113,7 @@ SCHEDULES = {
 def test_a_schedule_gives_the_numbers_and_gradients_of_a_loop_over_nodes(
     name: str, aggr: str, backend: str
 ) -> None:
-    graph = _graph()
-    schedule, rank = SCHEDULES[name]
-    rank = graph.in_degree.tolist() if rank is None else rank
+    graph, (schedule, rank) = _graph(), SCHEDULES[name]
     with mpnn.backend(backend):
         assert_same(
             _ours(graph, schedule, 3, aggr),

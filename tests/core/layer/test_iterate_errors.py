@@ -29,10 +29,14 @@ X = torch.ones(3, 2)
             ValueError,
             "MessagePassing.state does not give it one name",
         ),
-        (lambda: iterate(Plain(), RING, [X]), TypeError, "state must be a tensor, or tensors .* got list"),
+        (
+            lambda: iterate(Plain(), RING, [X]),  # type: ignore[arg-type]
+            TypeError,
+            "state must be a tensor, or tensors .* got list",
+        ),
         (lambda: iterate(Plain(), RING, {"h": X}), ValueError, "state has h, but Plain.state names x"),
         (
-            lambda: iterate(torch.nn.Linear(2, 2), RING, X),
+            lambda: iterate(torch.nn.Linear(2, 2), RING, X),  # type: ignore[arg-type]
             TypeError,
             "layer must be a MessagePassing .* Linear",
         ),
@@ -53,11 +57,15 @@ X = torch.ones(3, 2)
         (lambda: iterate(Plain(), RING, X, schedule="topological"), ValueError, "graph has a cycle"),
         (lambda: iterate(Plain(), RING, X, steps=-1), ValueError, "sweeps is -1, but must be at least 0"),
         (
-            lambda: iterate(Plain(), RING, X, steps=1.5),
+            lambda: iterate(Plain(), RING, X, steps=1.5),  # type: ignore[arg-type]
             TypeError,
             "sweeps must be a number of sweeps, got 1.5",
         ),
-        (lambda: iterate(Plain(), RING, X, until="now"), TypeError, "until must be a number or a function"),
+        (
+            lambda: iterate(Plain(), RING, X, until="now"),  # type: ignore[arg-type]
+            TypeError,
+            "until must be a number or a function",
+        ),
         (lambda: iterate(Plain(), RING, X, until=-0.1), ValueError, "until is -0.1, but the largest change"),
         (
             lambda: iterate(Plain(), RING, X, schedule=Schedule(torch.ones(2))),
@@ -65,7 +73,11 @@ X = torch.ones(3, 2)
             "rank has 2 entries",
         ),
         (lambda: Schedule(torch.ones(2, 2)), ValueError, r"rank must be a tensor \[num_nodes\], got shape"),
-        (lambda: Schedule([0, 1]), TypeError, r"rank must be a tensor \[num_nodes\], got list"),
+        (
+            lambda: Schedule([0, 1]),  # type: ignore[arg-type]
+            TypeError,
+            r"rank must be a tensor \[num_nodes\], got list",
+        ),
         (
             lambda: Schedule(torch.tensor([0.0, torch.nan])),
             ValueError,

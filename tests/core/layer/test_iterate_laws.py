@@ -34,7 +34,7 @@ class Linear(MessagePassing):
         return (b - inputs) / diagonal
 
 
-def _system() -> tuple[scipy.sparse.csr_array, Graph, dict[str, Tensor]]:
+def _system() -> tuple[scipy.sparse.csr_array, Graph, dict[str, Any]]:
     matrix = scipy.sparse.random_array((30, 30), density=0.2, rng=np.random.default_rng(2)).tolil()
     matrix.setdiag(0)
     matrix = matrix.tocsr()

@@ -55,7 +55,7 @@ def test_waves_are_found_once_and_live_as_long_as_schedule_and_graph() -> None:
     waves = waves_of(schedule, graph)
     assert waves_of(schedule, graph) is waves
     assert waves_of(Schedule.parallel(), graph) is waves_of(Schedule.parallel(), graph)
-    gone = [weakref.ref(schedule), weakref.ref(graph), weakref.ref(waves)]
+    gone: list[weakref.ref[object]] = [weakref.ref(schedule), weakref.ref(graph), weakref.ref(waves)]
     del graph
     gc.collect()
     assert gone[1]() is None

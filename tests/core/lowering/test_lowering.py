@@ -260,9 +260,9 @@ def flexible(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     masks: list[Any] = []
 
-    def plain(*args: Tensor, block_mask: Any, scale: float) -> Any:
+    def plain(q: Tensor, k: Tensor, v: Tensor, *, block_mask: Any, scale: float) -> Tensor:
         masks.append(block_mask)
-        return module.flex_attention(*args, block_mask=block_mask, scale=scale)
+        return module.flex_attention(q, k, v, block_mask=block_mask, scale=scale)
 
     monkeypatch.setattr(dot_product_attention, "suits", lambda query, value: True)
     monkeypatch.setattr(ours, "_kernel", lambda: plain)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import io
+import mmap
 import multiprocessing
 import subprocess
 import sys
@@ -122,7 +123,7 @@ def test_what_is_kept_is_let_go_where_memory_is_short(monkeypatch: pytest.Monkey
     def no_memory(*arguments: int, **options: int) -> None:
         raise OSError("Cannot allocate memory")
 
-    monkeypatch.setattr(pool.mmap, "mmap", no_memory)
+    monkeypatch.setattr(mmap, "mmap", no_memory)
     assert empty((640, 64), torch.float32).shape == (640, 64)
     assert kept() == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -54,7 +55,9 @@ ACROSS_ROWS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def _traced(function: Callable[[Tensor], Tensor], whole: bool) -> torch.fx.GraphModule:
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
-    some = StatelessSymbolicContext([DimDynamic.DYNAMIC, DimDynamic.STATIC])
+    some: StatelessSymbolicContext[..., Any] = StatelessSymbolicContext(
+        [DimDynamic.DYNAMIC, DimDynamic.STATIC]
+    )
     x = mode.from_tensor(torch.zeros(7, 4), symbolic_context=some)
     table = but_for_composites() if whole else decompositions()
     with mode:

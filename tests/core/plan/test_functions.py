@@ -24,7 +24,7 @@ from tests.compare import assert_same
 from tests.core.running import KERNEL, assert_like_eager, assert_runs
 
 Function = Callable[..., Tensor]
-NO_LOSS = {"reduction": "none"}
+NO_LOSS: dict[str, Any] = {"reduction": "none"}
 A_MESSAGE = 24  # functions
 
 UNARY: dict[str, Function] = {
@@ -162,9 +162,10 @@ def _run(functions: list[Function], columns: list[Tensor], backend: str) -> Foun
     asked = (lambda x: message(x=x)) if len(columns) == 1 else (lambda x, y: message(x=x, y=y))
     number = torch.arange(given[0].size(0))
     graph = Graph(torch.stack([number, number]), num_nodes=len(number))
+    fields: dict[str, Any] = dict(zip("xy", given, strict=False))
 
     def call() -> Tensor:
-        return mpnn.propagate(graph, asked, "sum", **dict(zip("xy", given, strict=False)))
+        return mpnn.propagate(graph, asked, "sum", **fields)
 
     with mpnn.backend(backend):
         value = call()

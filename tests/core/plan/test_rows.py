@@ -151,7 +151,7 @@ def test_a_compiled_function_is_right(name: str) -> None:
 
 
 def test_rows_are_no_number() -> None:
-    assert Rows(2) != 2
+    assert Rows(2) != 2  # type: ignore[comparison-overlap]
     assert not isinstance(ROWS, int)
     assert replaced([ROWS, (Rows(3), -1), {"size": [Rows(2)]}], 5) == [5, (15, -1), {"size": [10]}]
     assert mentions_rows([1, (2, [Rows(2)])])

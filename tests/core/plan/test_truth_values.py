@@ -102,7 +102,7 @@ def test_numbers_in_half_precision_are_compared_as_they_would_be_stored(
     dtype: torch.dtype, backend: str
 ) -> None:
     device = "cuda" if backend == "triton" and torch.cuda.is_available() else "cpu"
-    given = {"x": x.to(device, dtype), "y": (x[:, [1, 0, 2]] * x).to(device, dtype)}
+    given: dict[str, Any] = {"x": x.to(device, dtype), "y": (x[:, [1, 0, 2]] * x).to(device, dtype)}
     tenth = torch.full((9, 3), 0.1, dtype=dtype, device=device)
 
     def compared(x_i: Tensor, x_j: Tensor, y_i: Tensor, tenth_j: Tensor) -> Tensor:
@@ -117,6 +117,6 @@ def test_numbers_in_half_precision_are_compared_as_they_would_be_stored(
     for way in (backend, "eager"):
         with mpnn.backend(way):
             found.append(propagate(graph.to(device), compared, "max", tenth=tenth, **given).cpu())
-    assert_close(*found, 0)
+    assert_close(found[0], found[1], 0)
     equal, unequal = found[0][:, :3], found[0][:, 3:6]
     assert not bool(((equal == 1) & (unequal == 1)).any())

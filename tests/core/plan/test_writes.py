@@ -246,6 +246,8 @@ def test_what_a_message_writes_into_values_of_edges_or_shared_ones_the_caller_fi
 class Counting(MessagePassing):
     """Counts its messages in a buffer."""
 
+    calls: Tensor
+
     def __init__(self) -> None:
         super().__init__(aggr="sum")
         self.register_buffer("calls", torch.zeros(1))

@@ -133,7 +133,7 @@ def test_windows_of_an_adaptive_grid_are_those_of_adaptive_pooling(
     images = torch.randn(2, 3, *shape, dtype=torch.float64)
     x = rows(images)
     mean = x.new_zeros(grid.num_dst, 3).index_add(0, grid.dst, x[grid.src]) / grid.in_degree[:, None]
-    pool = [F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d][dimensions - 1]
+    pool: Callable[..., Tensor] = getattr(F, f"adaptive_avg_pool{dimensions}d")
     assert_close(mean, rows(pool(images, out_shape)), atol=1e-10)
     assert grid.num_edges == grid.edge_index.size(1)
     assert grid.edge_type is not None
@@ -219,7 +219,11 @@ def test_its_description_is_complete() -> None:
         (lambda: topology.grid((5, 5), 3, padding=(1,)), ValueError, "needs one entry per dimension, 2"),
         (lambda: topology.grid(5, 3, 2, padding="same"), ValueError, r"needs stride 1, but stride is \(2,\)"),
         (lambda: topology.grid(5, 3, batch=-1), ValueError, "batch is -1, but must be at least 0"),
-        (lambda: topology.grid(5, 3, stride=1.0), TypeError, "stride is 1.0, but must be an integer"),
+        (
+            lambda: topology.grid(5, 3, stride=1.0),  # type: ignore[arg-type]
+            TypeError,
+            "stride is 1.0, but must be an integer",
+        ),
         (
             lambda: topology.grid((9, 4), 3, dilation=3),
             ValueError,

@@ -140,12 +140,20 @@ def test_repr_tells_what_it_is() -> None:
     [
         (lambda: topology.complete(-1), ValueError, "lengths is -1, but must be at least 0"),
         (lambda: topology.complete([2, -3]), ValueError, r"lengths\[1\] is -3, but must be at least 0"),
-        (lambda: topology.causal(2.5), TypeError, "lengths is 2.5, but must be an integer"),
-        (lambda: topology.chain([1, "2"]), TypeError, r"lengths\[1\] is '2', but must be an integer"),
+        (
+            lambda: topology.causal(2.5),  # type: ignore[arg-type]
+            TypeError,
+            "lengths is 2.5, but must be an integer",
+        ),
+        (
+            lambda: topology.chain([1, "2"]),  # type: ignore[list-item]
+            TypeError,
+            r"lengths\[1\] is '2', but must be an integer",
+        ),
         (lambda: topology.star(-1), ValueError, "leaves is -1"),
         (lambda: topology.band(5, -1), ValueError, "window is -1, but must be at least 0"),
         (
-            lambda: topology.band(5, (1, 2, 3)),
+            lambda: topology.band(5, (1, 2, 3)),  # type: ignore[arg-type]
             ValueError,
             r"window is \(1, 2, 3\), but must be one integer or 2",
         ),

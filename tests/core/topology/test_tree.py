@@ -83,7 +83,11 @@ def test_a_star_of_networkx_is_a_tree() -> None:
     [
         (lambda: topology.tree([-1, 5]), IndexError, r"parents\[1\] is 5, but must be -1 .* \(0..1\)"),
         (lambda: topology.tree([[-1], [-2, 0]]), IndexError, r"parents\[1\]\[0\] is -2"),
-        (lambda: topology.tree([-1.0, 0.0]), TypeError, "parents must hold integers, got torch.float32"),
+        (
+            lambda: topology.tree([-1.0, 0.0]),  # type: ignore[arg-type]
+            TypeError,
+            "parents must hold integers, got torch.float32",
+        ),
         (lambda: topology.tree(torch.zeros(2, 2, dtype=torch.int64)), ValueError, "one list of integers"),
         (lambda: topology.tree([0]), ValueError, "parents goes round in a cycle, 0 -> 0: a tree has none"),
         (lambda: topology.tree([-1, 3, 1, 2, 3]), ValueError, "a cycle, 1 -> 3 -> 2 -> 1: a tree has none"),
