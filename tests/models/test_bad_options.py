@@ -95,8 +95,8 @@ def test_dropout_is_a_number(layer: str) -> None:
     for value in ("0.5", None, True):
         with pytest.raises(TypeError, match=r"^dropout must be a probability, from 0 to 1, got "):
             DROPOUTS[layer](value)
-    for value in (0, 1, 0.5, np.float32(0.5)):
-        DROPOUTS[layer](value)
+    for number in (0, 1, 0.5, np.float32(0.5)):
+        DROPOUTS[layer](number)
 
 
 @pytest.mark.parametrize("layer", ATTENTION)

@@ -68,6 +68,11 @@ def assert_compiled_is_equal(
 SAMPLES = [sample(), sample(13, 31, 3), sample(17, 41, 4)]
 
 
+def edges_of(data: Data) -> Tensor:
+    assert isinstance(data.graph, Graph)
+    return data.graph.edge_index
+
+
 @pytest.mark.parametrize("name", models.CONVS)
 def test_a_layer_compiles_whole_and_once_for_all_sizes(name: str, regions: list[Any]) -> None:
     assert_compiled_is_equal(layer(name), SAMPLES, backend="aot_eager")
@@ -104,7 +109,7 @@ BIAS = torch.linspace(-1, 1, 48, dtype=torch.float64).view(24, 2)
 )
 def test_a_number_is_found_among_sizes_that_may_change(call: Any) -> None:
     data = SAMPLES[0]
-    x, edges = data.x, data.graph.edge_index
+    x, edges = data.x, edges_of(data)
     whole = torch.compile(call, fullgraph=True, dynamic=True, backend="aot_eager")
     assert_close(whole(x, edges), call(x, edges), atol=1e-10)
 
@@ -131,7 +136,7 @@ def exported(model: nn.Module, strict: bool) -> tuple[Any, bytes]:
     data = SAMPLES[0]
     program = torch.export.export(
         model,
-        (data.x, data.graph.edge_index),
+        (data.x, edges_of(data)),
         dynamic_shapes=({0: Dim.DYNAMIC}, {1: Dim.DYNAMIC}),
         strict=strict,
     )
@@ -147,14 +152,14 @@ def test_an_exported_model_gives_the_same_after_a_round_trip(conv: str, strict: 
     assert sum(node.target is torch.ops.mpnn.rows.default for node in program.graph.nodes) == 2
     loaded = torch.export.load(io.BytesIO(saved)).module()
     for data in SAMPLES:
-        edge_index = data.graph.edge_index
+        edge_index = edges_of(data)
         assert_close(loaded(data.x, edge_index), model(data.x, edge_index), atol=1e-10)
 
 
 def test_an_exported_model_runs_in_a_process_that_knows_no_layer(tmp_path: Path) -> None:
     model, data = Net("gat"), SAMPLES[1]
     (tmp_path / "net.pt2").write_bytes(exported(model, False)[1])
-    edge_index = data.graph.edge_index
+    edge_index = edges_of(data)
     torch.save((data.x, edge_index, model(data.x, edge_index)), tmp_path / "data.pt")
     code = (
         "import torch, mpnn; net = torch.export.load('net.pt2').module(); "

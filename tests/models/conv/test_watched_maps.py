@@ -64,7 +64,7 @@ class Halved(nn.Module):
         return weight / 2
 
 
-class Doubled(pyg_linear.Linear):  # type: ignore[misc]
+class Doubled(pyg_linear.Linear):
     def forward(self, x: Tensor) -> Tensor:
         return 2 * nn.functional.linear(x, self.weight, self.bias)
 
@@ -93,14 +93,14 @@ def changed(act: Callable[[nn.Module], object]) -> Callable[[nn.Module], nn.Modu
     return change
 
 
+def doubling(module: nn.Module, to_input: Any, to_output: Any) -> tuple[Tensor | None, ...]:
+    return tuple([None if g is None else 2 * g for g in to_input])
+
+
 CHANGES: dict[str, Callable[[nn.Module], nn.Module]] = {
     "a forward hook": changed(lambda m: m.register_forward_hook(lambda m, given, out: 2 * out + 1)),
     "a hook before": changed(lambda m: m.register_forward_pre_hook(lambda m, given: (given[0] + 1,))),
-    "a backward hook": changed(
-        lambda m: m.register_full_backward_hook(
-            lambda m, to_input, to_output: tuple([None if g is None else 2 * g for g in to_input])
-        )
-    ),
+    "a backward hook": changed(lambda m: m.register_full_backward_hook(doubling)),
     "pruned": changed(lambda m: prune_half(m)),
     "weight norm": changed(parametrizations.weight_norm),
     "weight norm of old": changed(weight_norm),

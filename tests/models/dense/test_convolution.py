@@ -13,6 +13,7 @@ import mpnn
 from mpnn import models, topology
 from mpnn.plan.typed import grouped_linear, typed_linear
 from tests.compare import assert_close, assert_same
+from tests.present import present
 
 BACKENDS = ["dense", "eager"]
 
@@ -116,7 +117,7 @@ def test_pixels_of_a_hole_neither_send_nor_receive() -> None:
     position[nodes] = torch.arange(len(nodes))
     kept = there[square.src] & there[square.dst]
     edges = position[square.edge_index[:, kept]]
-    holed = mpnn.Graph(edges, (len(nodes), len(nodes)), square.edge_type[kept], num_edge_types=9)
+    holed = mpnn.Graph(edges, (len(nodes), len(nodes)), present(square.edge_type)[kept], num_edge_types=9)
     image = (x * there[:, None]).T.reshape(1, 2, 6, 6)
     wanted = theirs(image).flatten(2)[0].T[nodes]
     assert_close(ours(x[nodes], graph=holed), wanted)
@@ -130,7 +131,7 @@ def test_on_any_graph_it_is_a_relational_convolution() -> None:
     ours = models.Conv2d(3, 5, (2, 2), dtype=torch.float64)
     with torch.no_grad():
         ours.weight.copy_(theirs.weight.permute(2, 1, 0).reshape(5, 3, 2, 2))
-        ours.bias.copy_(theirs.bias)
+        present(ours.bias).copy_(theirs.bias)
     x = torch.randn(8, 3, dtype=torch.float64)
     assert_close(ours(x, graph=mpnn.Graph(edge_index, 8, edge_type)), theirs(x, edge_index, edge_type))
 

@@ -14,7 +14,7 @@ from tests.compare import assert_same
 
 D = torch.float64
 # Name, arguments, options, and the shape of a batch of nothing.
-CASES: list[tuple[str, tuple[int, ...], dict[str, Any], tuple[int, ...]]] = [
+CASES: list[tuple[str, tuple[float, ...], dict[str, Any], tuple[int, ...]]] = [
     ("Linear", (3, 4), {}, (0, 3)),
     ("Conv1d", (4, 8, 3), {"groups": 2}, (0, 4, 6)),
     ("Conv2d", (4, 8, 3), {"padding": 1, "padding_mode": "circular"}, (0, 4, 6, 5)),
@@ -37,7 +37,7 @@ CASES: list[tuple[str, tuple[int, ...], dict[str, Any], tuple[int, ...]]] = [
 INPUTS = {"MultiheadAttention": 3, "TransformerDecoderLayer": 2}
 
 
-def pair(name: str, args: tuple[int, ...], options: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
+def pair(name: str, args: tuple[float, ...], options: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
     options = options if "Pool" in name else {**options, "dtype": D}
     return getattr(models, name)(*args, **options), getattr(nn, name)(*args, **options)
 
@@ -58,7 +58,7 @@ class On(nn.Module):
 @pytest.mark.parametrize("backend", ["dense", "eager"])
 @pytest.mark.parametrize(("name", "args", "options", "shape"), CASES, ids=str)
 def test_weights_go_both_ways_and_a_batch_may_be_empty(
-    name: str, args: tuple[int, ...], options: dict[str, Any], shape: tuple[int, ...], backend: str
+    name: str, args: tuple[float, ...], options: dict[str, Any], shape: tuple[int, ...], backend: str
 ) -> None:
     ours, theirs = pair(name, args, options)
     theirs.load_state_dict(ours.state_dict(), strict=True)

@@ -124,7 +124,9 @@ def test_one_sequence_and_self_attention_equal_torch(kind: str, need_weights: bo
 def test_causal_attention_equals_torch_with_a_mask(padded: bool, need_weights: bool, backend: str) -> None:
     ours, theirs = pair(batch_first=True)
     mask = torch.ones(6, 6, dtype=torch.bool).triu(1)
-    padding = {"key_padding_mask": torch.arange(6) >= torch.tensor([[6], [4], [1]])} if padded else {}
+    padding: dict[str, Any] = {}
+    if padded:
+        padding["key_padding_mask"] = torch.arange(6) >= torch.tensor([[6], [4], [1]])
     x = [torch.randn(3, 6, 8, dtype=torch.float64)]
     wanted = Call(theirs, attn_mask=mask, need_weights=need_weights, **padding)
     assert_same(Call(ours, backend, is_causal=True, need_weights=need_weights, **padding), wanted, x)

@@ -71,7 +71,7 @@ def test_every_option_equals_torch(name: str, options: dict[str, Any], backend: 
 
 def packed(layer: nn.Module, backend: str, is_sorted: bool) -> Any:
     def run(hx: Any, *parts: Tensor) -> Any:
-        return On(layer, backend)(pack_sequence(parts, enforce_sorted=is_sorted), hx)
+        return On(layer, backend)(pack_sequence([*parts], enforce_sorted=is_sorted), hx)
 
     return run
 
@@ -152,8 +152,8 @@ def test_on_a_tree_gradients_are_cut_between_levels() -> None:
 
 def tree_lstm(lstm: nn.LSTM, x: Tensor, parents: list[int]) -> Tensor:
     """The equations of Tai et al. (2015), child-sum, node by node."""
-    w, u = lstm.weight_ih_l0.chunk(4), lstm.weight_hh_l0.chunk(4)
-    b = (lstm.bias_ih_l0 + lstm.bias_hh_l0).chunk(4)
+    ((w_x, w_h, b_x, b_h),) = lstm.all_weights
+    w, u, b = w_x.chunk(4), w_h.chunk(4), (b_x + b_h).chunk(4)
     h: dict[int, Tensor] = {}
     c: dict[int, Tensor] = {}
 
@@ -216,7 +216,7 @@ def test_a_users_step_is_run() -> None:
 
     layer, x = ForgetfulLSTM(3, 4), torch.randn(5, 3)
     with torch.no_grad():
-        layer.weight_hh_l0.zero_()
+        layer.get_parameter("weight_hh_l0").zero_()
     alone = torch.cat([layer(x[k : k + 1])[0] for k in range(5)])
     assert_close(layer(x)[0], alone, atol=1e-6)  # float32
 

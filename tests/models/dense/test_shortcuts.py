@@ -91,10 +91,15 @@ def test_a_message_of_its_own_reaches_no_loop() -> None:
 PAIRS = {SAGEConv: ("lin_l", "lin_r"), GraphConv: ("lin_rel", "lin_root")}
 
 
+def maps(layer: Any) -> tuple[Projection, Projection]:
+    first, second = PAIRS[type(layer)]
+    return getattr(layer, first), getattr(layer, second)
+
+
 @pytest.mark.parametrize("kind", PAIRS)
 def test_a_hook_keeps_what_it_saw(kind: type[nn.Module]) -> None:
     layer, x, seen = kind(3, 3).to(DTYPE), randn(7, 3), []
-    first, second = (layer.get_submodule(name) for name in PAIRS[kind])
+    first, second = maps(layer)
     without = layer(x, GRAPH)
     first.register_forward_hook(lambda module, given, out: seen.append(out))
     close(layer(x, GRAPH), without)
@@ -107,12 +112,13 @@ def test_a_hook_keeps_what_it_saw(kind: type[nn.Module]) -> None:
 @pytest.mark.parametrize("kind", PAIRS)
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_backward_hook_sees_the_gradient(kind: type[nn.Module], which: int) -> None:
-    layer, x, seen = kind(3, 3).to(DTYPE), randn(7, 3).requires_grad_(), []
+    layer, x = kind(3, 3).to(DTYPE), randn(7, 3).requires_grad_()
+    seen: list[Any] = []
     watched = layer.get_submodule(PAIRS[kind][which])
-    watched.register_full_backward_hook(lambda module, to_input, to_output: seen.append(to_output[0]))
+    watched.register_full_backward_hook(lambda module, to_input, to_output: seen.append(to_output))
     gradient = randn(7, 3)
     layer(x, GRAPH).backward(gradient)
-    close(seen[0], gradient)
+    close(seen[0][0], gradient)
 
 
 @pytest.mark.parametrize("kind", PAIRS)
@@ -126,7 +132,7 @@ def test_a_linear_map_of_ones_own_takes_its_place(kind: type[nn.Module], which: 
     for make, factor in ((Projection, 1), (Tripled, 3)):
         layer, x = kind(3, 3, aggr="max").to(DTYPE), randn(7, 3)
         setattr(layer, PAIRS[kind][which], make(3, 3, bias=bias).to(DTYPE))
-        first, second = (layer.get_submodule(name) for name in PAIRS[kind])
+        first, second = maps(layer)
         largest = propagate(GRAPH, lambda x_j: x_j, "max", x=x)
         parts = [
             a @ m.weight.t() + (0 if m.bias is None else m.bias) for a, m in ((largest, first), (x, second))
@@ -171,10 +177,9 @@ def replaced(layer: nn.Linear) -> nn.Linear:
 )
 def test_a_network_does_what_its_owner_made_of_it(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "SMALL", 0)
-    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), make(4, 2)).to(DTYPE)
-    layer, x = GINConv(network), randn(7, 3)
+    first, last = nn.Linear(3, 4), make(4, 2)
+    layer, x = GINConv(nn.Sequential(first, nn.ReLU(), last)).to(DTYPE), randn(7, 3)
     total = (neighbours(GRAPH) + torch.eye(7, dtype=DTYPE)) @ x
-    first, last = network[0], network[2]
     hidden = (total @ first.weight.T + first.bias).relu()
     close(layer(x, GRAPH), 2 * (hidden @ last.weight.T + last.bias))
 

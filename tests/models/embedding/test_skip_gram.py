@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mpnn import Graph, datasets
+from mpnn import Graph
+from mpnn.datasets.karate import load_karate
 from mpnn.models import Node2Vec, SkipGram
 from mpnn.models.embedding.skip_gram import pairs_by_block
 from mpnn.native import skip_gram as compiled
 from tests.elsewhere import elsewhere
 
-CLUB = datasets.load("karate").graph
+CLUB = load_karate().graph
 CIRCLE = Graph(torch.stack([torch.arange(1500), torch.arange(1, 1501) % 1500]), 1500)
 
 
@@ -22,8 +25,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, graph: Graph, batch: int | None, **
     settings = {"channels": 16, "length": 6, "window": 2, "lr": 2e-3} | options
     model = SkipGram(graph, rounds=2, seed=3, **settings)  # type: ignore[arg-type]
     if batch is not None:
-        plainly = model._train_plainly
-        monkeypatch.setattr(model, "_train", lambda *arguments: plainly(*arguments, batch=batch))
+        monkeypatch.setattr(model, "_train", partial(model._train_plainly, batch=batch))
     model.fit()
     return model
 
@@ -123,8 +125,7 @@ def test_the_two_ends_of_a_barbell_lie_apart(monkeypatch: pytest.MonkeyPatch, ba
     ends = torch.cat([block, block + 10, torch.tensor([[0, 10], [10, 0]])], dim=1)
     model = SkipGram(Graph(ends, 20), 8, rounds=60, length=10, window=3, lr=0.1)
     if batch is not None:
-        plainly = model._train_plainly
-        monkeypatch.setattr(model, "_train", lambda *arguments: plainly(*arguments, batch=batch))
+        monkeypatch.setattr(model, "_train", partial(model._train_plainly, batch=batch))
     z = F.normalize(model.fit())
     alike: Tensor = z @ z.T
     assert alike[:10, :10].mean() > alike[:10, 10:].mean() + 0.5

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mpnn import Graph, models
 from tests.compare import assert_close, assert_same
 from tests.models.graphs import GRAPHS, NODES, features
+from tests.present import present
 
 PLAIN, BATCH = GRAPHS["plain"], GRAPHS["batch"]
 STACKS: dict[str, Any] = {"gcn": pyg.GCN, "sage": pyg.GraphSAGE, "gat": pyg.GAT}
@@ -155,21 +156,21 @@ def test_edge_features_that_no_layer_reads_are_an_error() -> None:
 @pytest.mark.parametrize("jk", [None, "cat"])
 def test_a_virtual_node_is_that_of_a_loop_over_graphs(jk: str | None) -> None:
     model = models.GNN(6, 8, 4, num_layers=3, jk=jk, virtual_node=True).double()
-    assert model.virtual_node is not None
-    nn.init.normal_(model.virtual_node.first)
+    virtual = present(model.virtual_node)
+    nn.init.normal_(virtual.first)
     x = features(BATCH.num_nodes)
 
     def one_by_one(x: Tensor, graph: Graph) -> Tensor:
         outs = []
         for part, x_part in zip(graph.unbatch(), x.split([n for n, _ in graph.graph_sizes]), strict=True):
-            h, v, states = x_part, model.virtual_node.first[0], []
+            h, v, states = x_part, virtual.first[0], []
             for k in range(3 if jk else 2):
                 h = model.convs[k](h, part).relu()
                 if k < 2:
-                    v = model.virtual_node.networks[k](v + sum(h))
+                    v = virtual.networks[k](v + sum(h))
                     h = torch.stack([row + v for row in h])
                 states.append(h)
-            outs.append(model.lin(torch.cat(states, 1)) if jk else model.convs[2](h, part))
+            outs.append(present(model.lin)(torch.cat(states, 1)) if jk else model.convs[2](h, part))
         return torch.cat(outs)
 
     assert_close(model(x, BATCH), one_by_one(x, BATCH))
