@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import unification
-from architectures import NONE
+from architectures import NONE, ROWS
 
 import mpnn
 from mpnn.backends.run.record import recording
@@ -40,17 +40,17 @@ def test_a_link_leads_to_a_file_that_defines_what_it_names(text: str, target: st
 
 def test_the_page_shows_the_tables_of_the_script() -> None:
     assert unification.descriptions() in PAGE
-    for row in unification.ROWS:
+    for row in ROWS:
         assert f"| {row.name} | {row.equation} | {row.oracle} | " in PAGE
 
 
 def test_every_number_of_the_page_is_rounding() -> None:
     numbers = re.findall(r"\| (\S+) \| (\S+) \|$", PAGE.split("## How far")[1], re.MULTILINE)[1:]
-    assert len(numbers) == len(unification.ROWS)
+    assert len(numbers) == len(ROWS)
     assert all(float(number) < 1e-13 for pair in numbers for number in pair)
 
 
-@pytest.mark.parametrize("row", unification.ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_row_runs_on_what_it_says_and_equals_its_oracle(row: Any) -> None:
     assert max(unification.measure(row)) < 1e-12
     if row.kernel.startswith("[") or row.kernel == NONE:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from mpnn.datasets import planetoid
+from mpnn.datasets.checksums import SHA256
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def small_planetoid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lines = "".join(f"{node}\n" for node in random.permutation(np.arange(num_all, num_nodes)))
     (raw / "ind.cora.test.index").write_text(lines)
     sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in raw.iterdir()}
-    monkeypatch.setitem(planetoid.SHA256, "cora", sums)
+    monkeypatch.setitem(SHA256, "cora", sums)
     return tmp_path
 
 

@@ -11,19 +11,16 @@ import pytest
 import scipy.io
 import scipy.sparse
 import torch
+from torch import Tensor
 from torch_geometric.io import read_npz
 
 from mpnn.datasets import DATASETS, DataError, GraphDataset, NodeDataset, load
 from mpnn.datasets.synthetic import load_cycles, load_grid, load_sbm, load_trees
 from tests.compare import assert_close
+from tests.datasets.loading import one_graph
+from tests.present import present
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is not the published file")
-
-
-def one_graph(name: str, data: Path | None = None) -> NodeDataset:
-    loaded = load(name, data)
-    assert isinstance(loaded, NodeDataset)
-    return loaded
 
 
 @pytest.fixture
@@ -143,12 +140,14 @@ def test_trees_are_trees_and_closed_ones_have_a_cycle() -> None:
         assert len(nx.cycle_basis(theirs)) == label and nx.is_connected(theirs)
 
 
+def drawn(name: str) -> list[Tensor]:
+    """The features of every node or of every graph, and what is to be learned."""
+    data = load(name)
+    assert isinstance(data, NodeDataset | GraphDataset)
+    return [*data.x, present(data.y)]
+
+
 @pytest.mark.parametrize("name", ["sbm", "grid", "trees", "cycles"])
 def test_what_is_drawn_is_always_the_same(name: str) -> None:
-    first, second = load(name), load(name)
     assert not DATASETS[name].reads_files
-    if isinstance(first, GraphDataset):
-        first, second = ((data.x[3], data.y) for data in (first, second))  # type: ignore[assignment, union-attr]
-    else:
-        first, second = ((data.x, data.y) for data in (first, second))  # type: ignore[assignment, union-attr]
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(drawn(name), drawn(name), strict=True))

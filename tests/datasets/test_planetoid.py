@@ -15,6 +15,7 @@ from torch_geometric.datasets import Planetoid
 
 from mpnn.datasets import DataError, NodeDataset, load
 from mpnn.datasets.planetoid import CLASS_NAMES, FOLDERS
+from tests.datasets.loading import one_graph
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is not the published file")
 SIZES = {"cora": (2708, 10556, 1433, 7), "citeseer": (3327, 9104, 3703, 6)}
@@ -41,7 +42,7 @@ def test_raw_files_are_read_as_by_pyg_wherever_they_lie(
 ) -> None:
     home = tmp_path_factory.mktemp("home")
     shutil.copytree(small_planetoid / "planetoid/Cora/raw", home / place, dirs_exist_ok=True)
-    assert_equals_pyg(load("cora", home), small_planetoid / "planetoid", "cora")
+    assert_equals_pyg(one_graph("cora", home), small_planetoid / "planetoid", "cora")
 
 
 def test_the_data_folder_is_only_read(small_planetoid: Path) -> None:
@@ -54,12 +55,12 @@ def test_the_folder_can_come_from_the_environment(
     small_planetoid: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MPNN_DATA", str(small_planetoid))
-    assert load("cora").num_nodes == 550
+    assert one_graph("cora").num_nodes == 550
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_published_files_are_read_as_by_pyg(real_data: Path, tmp_path: Path, name: str) -> None:
-    data = load(name, real_data)
+    data = one_graph(name, real_data)
     assert (data.num_nodes, data.graph.num_edges, data.num_features, data.num_classes) == SIZES[name]
     shutil.copytree(real_data / "planetoid" / FOLDERS[name] / "raw", tmp_path / FOLDERS[name] / "raw")
     assert_equals_pyg(data, tmp_path, name)
@@ -67,7 +68,7 @@ def test_published_files_are_read_as_by_pyg(real_data: Path, tmp_path: Path, nam
 
 @pytest.mark.parametrize("name", SIZES)
 def test_the_form_without_pickles_holds_the_same(real_data: Path, name: str) -> None:
-    raw, plain = load(name, real_data), load(name, real_data / "planetoid_npz")
+    raw, plain = one_graph(name, real_data), one_graph(name, real_data / "planetoid_npz")
     assert torch.equal(plain.x, raw.x)
     order = (raw.graph.src * raw.num_nodes + raw.graph.dst).argsort()
     assert torch.equal(plain.graph.edge_index, raw.graph.edge_index[:, order])
@@ -161,7 +162,7 @@ def test_what_was_downloaded_once_is_used_again(
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setattr("torch_geometric.data.download_url", fetch)
-    assert load("cora").num_nodes == load("cora").num_nodes == 550
+    assert one_graph("cora").num_nodes == one_graph("cora").num_nodes == 550
     assert len(fetched) == len(set(fetched)) == 8
 
 
@@ -183,7 +184,7 @@ def write_npz(path: Path, **changes: np.ndarray) -> None:
 
 def test_a_small_file_without_pickles_is_read(tmp_path: Path) -> None:
     write_npz(tmp_path / "citeseer.npz")
-    data = load("citeseer", tmp_path)
+    data = one_graph("citeseer", tmp_path)
     assert (data.num_nodes, data.graph.num_edges, data.num_features) == (9, 3, 4)
     assert data.class_names == CLASS_NAMES["citeseer"]
 

@@ -21,7 +21,9 @@ def ring(size: int, **fields: Any) -> Data:
 
 def read(path: Path, content: Any) -> NodeDataset | GraphDataset:
     torch.save(content, path)
-    return load(str(path))
+    data = load(str(path))
+    assert isinstance(data, NodeDataset | GraphDataset)
+    return data
 
 
 def test_one_graph_has_its_features_classes_and_masks(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from sklearn.preprocessing import normalize
 
 from mpnn.datasets import DATASETS, DataError, load, row_normalise
+from mpnn.datasets.karate import load_karate
 from mpnn.datasets.record import MASKS
 from tests.compare import assert_close
 
@@ -30,23 +32,24 @@ BAD = [
 
 @pytest.mark.parametrize(("field", "value", "sentence"), BAD)
 def test_a_field_that_does_not_fit_is_named(field: str, value: torch.Tensor, sentence: str) -> None:
+    wrong: dict[str, Any] = {field: value}
     with pytest.raises(DataError, match=sentence):
-        replace(load("karate"), **{field: value})
+        replace(load_karate(), **wrong)
 
 
 def test_a_record_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        load("karate").name = "other"  # type: ignore[misc]
+        load_karate().name = "other"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_record_moves_to_another_device_whole(device: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a GPU")
-    moved = load("karate").to(device)
-    tensors = [moved.x, moved.y, *(getattr(moved, mask) for mask in MASKS)]
+    moved = load_karate().to(device)
+    tensors = [getattr(moved, name) for name in ("x", "y", *MASKS)]
     assert {moved.graph.device.type, *(tensor.device.type for tensor in tensors)} == {device}
-    assert repr(moved) == repr(load("karate"))
+    assert repr(moved) == repr(load_karate())
 
 
 def test_rows_are_normalised_as_by_scikit_learn() -> None:
