@@ -140,7 +140,7 @@ def gnn_loop() -> list[Case]:
         for i in range(NODES):
             messages = [layer.lin.weight @ h[j] for _, j in incoming(edge_index, i)]
             mean = sum(messages) / max(len(messages), 1)
-            rows.append(torch.relu(layer.lin.weight @ h[i] + mean + layer.bias))
+            rows.append(torch.relu(layer.lin.weight @ h[i] + mean + layer.get_parameter("bias")))
         return torch.stack(rows)
 
     return [against_equation(layer, lambda h: layer(h, edge_index), equation, normal(NODES, WIDTH))]
@@ -158,6 +158,7 @@ def mpnn_loop() -> list[Case]:
         m = torch.stack(received)
         nodes = torch.stack([layer.f_node(h[i], m[i]) for i in range(NODES)])
         ends = edge_index.T.tolist()
+        assert layer.f_edge is not None
         edges = [layer.f_edge(h[i], m[i], h[j], m[j], e[k]) for k, (j, i) in enumerate(ends)]
         return nodes, torch.stack(edges)
 
@@ -183,8 +184,9 @@ def linear() -> list[Case]:
 
 
 def perceptron() -> list[Case]:
-    theirs = nn.Sequential(nn.Linear(WIDTH, 9), nn.Tanh(), nn.Linear(9, OUT)).double()
-    ours = nn.Sequential(neurons(theirs[0]), nn.Tanh(), neurons(theirs[2]))
+    first, last = nn.Linear(WIDTH, 9), nn.Linear(9, OUT)
+    theirs = nn.Sequential(first, nn.Tanh(), last).double()
+    ours = nn.Sequential(neurons(first), nn.Tanh(), neurons(last))
     return [Case(ours, theirs, [normal(5, WIDTH)], parameters_of(ours), parameters_of(theirs))]
 
 
@@ -212,7 +214,9 @@ def rows_of(image: Tensor) -> Tensor:
     return image.flatten(2).transpose(1, 2).flatten(0, 1)
 
 
-def on_grid(name: str, dimensions: int, graph: Graph, *args: Any, **options: Any) -> Case:
+def on_grid(
+    name: str, dimensions: int, graph: topology.Grid | topology.AdaptiveGrid, *args: Any, **options: Any
+) -> Case:
     """Our layer on the nodes of a grid, torch.nn's on the image, compared row by row."""
     ours, theirs = (getattr(library, f"{name}{dimensions}d")(*args, **options) for library in (models, nn))
     channels = args[0] if name.startswith("Conv") else 4
@@ -306,8 +310,9 @@ def tree_lstm() -> list[Case]:
     lstm = models.LSTM(3, 4)
 
     def equation(x: Tensor) -> Tensor:
-        (w_i, w_f, w_g, w_o), (u_i, u_f, u_g, u_o) = lstm.weight_ih_l0.chunk(4), lstm.weight_hh_l0.chunk(4)
-        b_i, b_f, b_g, b_o = (lstm.bias_ih_l0 + lstm.bias_hh_l0).chunk(4)
+        ((weight_ih, weight_hh, bias_ih, bias_hh),) = lstm.all_weights
+        (w_i, w_f, w_g, w_o), (u_i, u_f, u_g, u_o) = weight_ih.chunk(4), weight_hh.chunk(4)
+        b_i, b_f, b_g, b_o = (bias_ih + bias_hh).chunk(4)
         h: dict[int, Tensor] = {}
         c: dict[int, Tensor] = {}
         for n in reversed(range(len(parents))):
@@ -329,11 +334,11 @@ def dag_rnn() -> list[Case]:
     rnn = models.RNN(3, 4)
 
     def equation(x: Tensor) -> Tensor:
+        ((weight_ih, weight_hh, bias_ih, bias_hh),) = rnn.all_weights
         h: list[Tensor] = []
         for i in range(9):
             total = sum((h[j] for _, j in incoming(edge_index, i)), torch.zeros(4, dtype=x.dtype))
-            bias = rnn.bias_ih_l0 + rnn.bias_hh_l0
-            h.append(torch.tanh(rnn.weight_ih_l0 @ x[i] + rnn.weight_hh_l0 @ total + bias))
+            h.append(torch.tanh(weight_ih @ x[i] + weight_hh @ total + bias_ih + bias_hh))
         return torch.stack(h)
 
     graph = Graph(edge_index, 9)

@@ -5,12 +5,16 @@ It runs in an environment of DGL's own, which need not have mpnn:
     PATH/python benchmarks/dgl_layers.py GRAPH THREADS     # by `layers.py --dgl PATH/python`
 """
 
+from __future__ import annotations
+
 import json
 import sys
 import time
+from typing import Any
 
 import torch
 from graphs import SHAPES, make
+from torch import Tensor
 
 try:
     import dgl
@@ -21,7 +25,7 @@ except ModuleNotFoundError:
 WIDTH, RELATIONS = 64, 8
 
 
-def build(name):
+def build(name: str) -> torch.nn.Module | None:
     """DGL's layer of that name, or None."""
     linear = torch.nn.Linear(WIDTH, WIDTH)
     makers = {
@@ -40,18 +44,18 @@ def build(name):
 class Transformer(torch.nn.Module):
     """Dot-product attention as DGL's own examples write it: u_dot_v, edge_softmax, u_mul_e_sum."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.query, self.key, self.value, self.skip = (torch.nn.Linear(WIDTH, WIDTH) for _ in range(4))
 
-    def forward(self, graph, x):
+    def forward(self, graph: Any, x: Tensor) -> Tensor:
         query, key, value = (f(x).view(-1, 8, 8) for f in (self.query, self.key, self.value))
         score = dgl.ops.u_dot_v(graph, key, query) / 8**0.5
         weight = dgl.ops.edge_softmax(graph, score)
         return dgl.ops.u_mul_e_sum(graph, value, weight).flatten(1) + self.skip(x)
 
 
-def main():
+def main() -> None:
     """Answer until the input ends."""
     name, threads = sys.argv[1], int(sys.argv[2])
     torch.set_num_threads(threads)
@@ -61,7 +65,7 @@ def main():
     x = torch.randn(SHAPES[name].num_nodes, WIDTH, requires_grad=True)
     gradient = torch.randn(SHAPES[name].num_nodes, WIDTH)
     types = torch.randint(RELATIONS, (graph.num_edges(),))
-    layers = {}
+    layers: dict[str, torch.nn.Module | None] = {}
     for line in sys.stdin:
         layer = line.strip()
         module = layers.setdefault(layer, build(layer))

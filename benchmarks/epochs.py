@@ -32,6 +32,7 @@ from mpnn.datasets import GraphDataset, NodeDataset, load
 from mpnn.train import Settings, preset
 from mpnn.train.fitting.optimizer import build_optimizer
 from mpnn.train.runs.build import build_model, make_task
+from mpnn.train.tasks.graph_task import GraphBatch
 from mpnn.train.tasks.task import SupervisedTask
 
 warnings.filterwarnings("ignore")
@@ -208,9 +209,9 @@ def contenders(settings: Settings, data: Any) -> dict[str, Epoch]:
     with torch.no_grad():
         expected = task.outputs(ours)
     if isinstance(data, GraphDataset):
-        theirs = TheirGraphs(settings, task.num_features, task.out_channels)
+        theirs: nn.Module = TheirGraphs(settings, task.num_features, task.out_channels)
         theirs.load_state_dict(ours.state_dict(), strict=True)
-        batch = task._all[0]
+        batch = GraphBatch.of(data, torch.arange(data.num_graphs)[: settings.batch_size])
         with torch.no_grad():
             out = theirs.eval()(
                 batch.x, batch.graph.edge_index, batch.graph.graph_index, batch.graph.num_graphs

@@ -22,6 +22,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -58,7 +59,7 @@ LAYERS: dict[str, tuple[str, dict[str, Any], str]] = {  # class, arguments, the 
 }
 
 
-def build(module: Any, name: str, in_degree: Tensor) -> torch.nn.Module:
+def build(module: Any, name: str, in_degree: Tensor) -> Any:
     """The layer of that name from `mpnn.models` or `torch_geometric.nn`."""
     kind, options, _ = LAYERS[name]
     torch.manual_seed(0)
@@ -149,6 +150,12 @@ class Elsewhere:
         answer: float | None = json.loads(self.process.stdout.readline())
         return answer
 
+    def seconds(self, layer: str) -> float:
+        """One step's seconds, of a layer that the peer has."""
+        answer = self.step(layer)
+        assert answer is not None
+        return answer
+
 
 def times(arguments: argparse.Namespace) -> None:
     """Print the table of times."""
@@ -169,7 +176,7 @@ def times(arguments: argparse.Namespace) -> None:
         steps = {w: step for w in who if (step := contenders.step(w, layer)) is not None}
         for name, other in others.items():
             if other.step(layer) is not None:
-                steps[name] = lambda layer=layer, other=other: other.step(layer)  # type: ignore[assignment]
+                steps[name] = partial(other.seconds, layer)
         for w, step in list(steps.items()):
             try:
                 step()  # compile, allocate, sort

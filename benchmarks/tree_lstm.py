@@ -114,9 +114,10 @@ def ours(lstm: nn.LSTM, x: Tensor, batch: Batch) -> Tensor:
 
 def recursion(lstm: nn.LSTM, x: Tensor, batch: Batch) -> Tensor:
     """The states node by node (Tai et al., 2015, eq. 2 to 8)."""
-    inputs = F.linear(x, lstm.weight_ih_l0, lstm.bias_ih_l0)
-    u_i, u_f, u_g, u_o = lstm.weight_hh_l0.chunk(4)
-    b_i, b_f, b_g, b_o = lstm.bias_hh_l0.chunk(4)
+    ((weight_ih, weight_hh, bias_ih, bias_hh),) = lstm.all_weights
+    inputs = F.linear(x, weight_ih, bias_ih)
+    u_i, u_f, u_g, u_o = weight_hh.chunk(4)
+    b_i, b_f, b_g, b_o = bias_hh.chunk(4)
     u, b = torch.cat([u_i, u_g, u_o]), torch.cat([b_i, b_g, b_o])
     found: dict[int, Tensor] = {}
     zero = x.new_zeros(1, HIDDEN)
@@ -142,9 +143,10 @@ def recursion(lstm: nn.LSTM, x: Tensor, batch: Batch) -> Tensor:
 
 def levels(lstm: nn.LSTM, x: Tensor, batch: Batch) -> Tensor:
     """The states level by level, in tensors of all nodes."""
-    w_i, _, w_g, w_o = lstm.weight_ih_l0.chunk(4)
-    u_i, u_f, u_g, u_o = lstm.weight_hh_l0.chunk(4)
-    bias = (lstm.bias_ih_l0 + lstm.bias_hh_l0).chunk(4)
+    ((weight_ih, weight_hh, bias_ih, bias_hh),) = lstm.all_weights
+    w_i, _, w_g, w_o = weight_ih.chunk(4)
+    u_i, u_f, u_g, u_o = weight_hh.chunk(4)
+    bias = (bias_ih + bias_hh).chunk(4)
     w, u, b = torch.cat([w_i, w_o, w_g]), torch.cat([u_i, u_o, u_g]), torch.cat([bias[0], bias[3], bias[2]])
     iou = F.linear(x, w)
     h = c = x.new_zeros(len(x), HIDDEN)
