@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from mpnn.datasets import DATASETS, NodeDataset, load
+from mpnn.datasets import DATASETS, NodeDataset
+from mpnn.datasets.karate import load_karate
 from mpnn.train.command import cli
 from mpnn.train.command.display import Display
 from tests.train.conftest import Complaint
@@ -174,8 +175,8 @@ def test_too_little_memory_is_a_sentence_too(
 def test_a_warning_is_a_sentence_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def with_nan(name: str, *_: object, **__: object) -> NodeDataset:
-        club = load(name)
+    def with_nan(*_: object, **__: object) -> NodeDataset:
+        club = load_karate()
         club.x[5, 5] = float("nan")
         return club
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -109,7 +110,7 @@ def test_predictions_of_nodes_are_a_table(tmp_path: Path) -> None:
 
 
 def test_predictions_of_graphs_and_pairs_are_tables(tmp_path: Path) -> None:
-    gcn = {"task": "edge", "dataset": "blocks", "epochs": 1}
+    gcn: dict[str, Any] = {"task": "edge", "dataset": "blocks", "epochs": 1}
     train(preset("gin", task="graph", dataset="toy", epochs=1), tmp_path / "graph", draw=False)
     train(preset("gcn", predict="links", **gcn), tmp_path / "links", draw=False)
     train(preset("gcn", **gcn), tmp_path / "edge", draw=False)

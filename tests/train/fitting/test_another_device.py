@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-import mpnn
+from mpnn.datasets.karate import load_karate
 from mpnn.train import load_model, preset, train
 from mpnn.train.analysis.communities import COMMUNITIES, communities, modularity
 from mpnn.train.command import cli
@@ -149,7 +149,7 @@ def test_every_command_takes_a_device(task: str, tmp_path: Path, monkeypatch: py
 
 
 def test_communities_are_of_a_graph_anywhere() -> None:
-    data = mpnn.datasets.load("karate")
+    data = load_karate()
     with elsewhere() as device:
         graph = data.graph.to(device)
         for method in COMMUNITIES.keys() - {"deepwalk"}:  # whose walks are tested, and slow there

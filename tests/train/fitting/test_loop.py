@@ -12,17 +12,19 @@ import torch_geometric.nn
 from torch import Tensor, nn
 
 from mpnn import Graph
-from mpnn.datasets import NodeDataset, load
+from mpnn.datasets import NodeDataset
+from mpnn.datasets.karate import load_karate
 from mpnn.models import GNN
 from mpnn.train import NodeTask, Recipe, RunError, fit
+from tests.present import present
 
 EPOCHS = 30
 
 
 @pytest.mark.parametrize("decayed", ["all", "first"])
 def test_every_epoch_is_that_of_a_plain_loop_around_pyg(decayed: str) -> None:
-    data = load("karate")
-    data = replace(data, x=data.x.double())
+    data = load_karate()
+    data, y = replace(data, x=data.x.double()), present(data.y)
     torch.manual_seed(0)
     theirs = torch_geometric.nn.GCN(34, 16, num_layers=2, out_channels=2).double()
     ours = GNN(34, 16, 2, num_layers=2, conv="gcn").double()
@@ -36,12 +38,12 @@ def test_every_epoch_is_that_of_a_plain_loop_around_pyg(decayed: str) -> None:
     edge_index, expected = data.graph.edge_index, []
     for _ in range(EPOCHS):
         optimizer.zero_grad()
-        loss = F.cross_entropy(theirs(data.x, edge_index)[data.train_mask], data.y[data.train_mask])
+        loss = F.cross_entropy(theirs(data.x, edge_index)[data.train_mask], y[data.train_mask])
         loss.backward()
         optimizer.step()
         logits = theirs(data.x, edge_index).detach()
-        val_loss = F.cross_entropy(logits[data.val_mask], data.y[data.val_mask])
-        right = (logits.argmax(dim=1) == data.y)[data.test_mask].double().mean()
+        val_loss = F.cross_entropy(logits[data.val_mask], y[data.val_mask])
+        right = (logits.argmax(dim=1) == y)[data.test_mask].double().mean()
         expected.append((loss.item(), val_loss.item(), right.item()))
 
     recipe = Recipe(lr=0.02, weight_decay=0.1, decayed=decayed, epochs=EPOCHS)
@@ -55,8 +57,8 @@ def test_every_epoch_is_that_of_a_plain_loop_around_pyg(decayed: str) -> None:
 @pytest.fixture
 def hopeless() -> NodeDataset:
     """Classes that have nothing to do with the graph: whatever is learned makes validation worse."""
-    data = load("karate")
-    return replace(data, y=data.y[torch.randperm(34, generator=torch.Generator().manual_seed(5))])
+    data = load_karate()
+    return replace(data, y=present(data.y)[torch.randperm(34, generator=torch.Generator().manual_seed(5))])
 
 
 def test_the_model_ends_as_it_was_in_its_best_epoch(hopeless: NodeDataset) -> None:
@@ -95,7 +97,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_its_best(
 ) -> None:
     kept = "the best model before, of epoch [1-4], is in .*best.pt"
     with pytest.raises(RunError, match=f"the {name} became nan in epoch 5.*; {kept}"):
-        fit(Explodes(when_training), NodeTask(load("karate")), folder=tmp_path)
+        fit(Explodes(when_training), NodeTask(load_karate()), folder=tmp_path)
     best = torch.load(tmp_path / "best.pt", weights_only=True)
     assert best["epoch"] in range(1, 5)
     assert best["model"]["weight"].isfinite().all()
@@ -103,14 +105,14 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_its_best(
 
 def test_a_model_without_parameters_is_refused() -> None:
     with pytest.raises(RunError, match="Identity has no parameters to train"):
-        fit(nn.Identity(), NodeTask(load("karate")))
+        fit(nn.Identity(), NodeTask(load_karate()))
 
 
 def test_decay_of_the_first_layer_needs_a_list_of_layers() -> None:
     with pytest.raises(RunError, match="decayed is 'first', but Linear has no list `convs`"):
-        fit(nn.Linear(2, 2), NodeTask(load("karate")), Recipe(decayed="first"))
+        fit(nn.Linear(2, 2), NodeTask(load_karate()), Recipe(decayed="first"))
 
 
 def test_resuming_needs_a_folder() -> None:
     with pytest.raises(RunError, match="folder is None, but resume needs"):
-        fit(nn.Linear(2, 2), NodeTask(load("karate")), resume=True)
+        fit(nn.Linear(2, 2), NodeTask(load_karate()), resume=True)

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn, optim
 
-from mpnn.datasets import load
+from mpnn.datasets.karate import load_karate
 from mpnn.models import GNN
 from mpnn.train import NodeTask, Recipe, fit
 from mpnn.train.fitting.learning_rate import learning_rate
 from tests.compare import assert_close
+from tests.present import present
 
 EPOCHS = 12
 Optimizers = Callable[[list[nn.Parameter]], optim.Optimizer]
@@ -31,13 +32,14 @@ CASES: list[tuple[dict[str, Any], Optimizers]] = [
 
 
 def plain_loop(build: Optimizers, l1: float = 0.0, clip: float | None = None) -> nn.Module:
-    data = load("karate")
+    data = load_karate()
+    y = present(data.y)
     torch.manual_seed(0)
     model = GNN(34, 8, 2)
     optimizer = build(list(model.parameters()))
     for _ in range(EPOCHS):
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(data.x, data.graph)[data.train_mask], data.y[data.train_mask])
+        loss = F.cross_entropy(model(data.x, data.graph)[data.train_mask], y[data.train_mask])
         (loss + l1 * torch.cat([p.flatten() for p in model.parameters()]).norm(p=1)).backward()
         if clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), clip)
@@ -49,9 +51,7 @@ def last_weights(recipe: Recipe) -> nn.Module:
     """The weights after the last epoch, not those of the best."""
     torch.manual_seed(0)
     model, kept = GNN(34, 8, 2), GNN(34, 8, 2)
-    fit(
-        model, NodeTask(load("karate")), recipe, on_epoch=lambda row: kept.load_state_dict(model.state_dict())
-    )
+    fit(model, NodeTask(load_karate()), recipe, on_epoch=lambda row: kept.load_state_dict(model.state_dict()))
     return kept
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch_geometric.nn as pyg
 
-from mpnn.datasets import load
+from mpnn.datasets.karate import load_karate
 from mpnn.models import GNN
 from mpnn.train import attention_picture, attention_weights, preset, train
 
@@ -17,7 +17,7 @@ LAYERS = {"gat": pyg.GATConv, "gatv2": pyg.GATv2Conv, "transformer": pyg.Transfo
 
 @pytest.mark.parametrize("conv", LAYERS)
 def test_the_weights_of_a_model_are_those_of_pygs_layers(conv: str) -> None:
-    data = load("karate")
+    data = load_karate()
     model = GNN(34, 8, 2, conv=conv, heads=4, dropout=0.5).double().train()
     x = data.x.double()
     attended = attention_weights(model, x, data.graph)
@@ -32,12 +32,12 @@ def test_the_weights_of_a_model_are_those_of_pygs_layers(conv: str) -> None:
 
 
 def test_a_model_without_attention_has_no_weights() -> None:
-    data = load("karate")
+    data = load_karate()
     assert attention_weights(GNN(34, 8, 2), data.x, data.graph) == []
 
 
 def test_the_picture_shows_the_largest_weights_and_each_head() -> None:
-    data = load("karate")
+    data = load_karate()
     assert data.y is not None
     (first, _) = attention_weights(GNN(34, 8, 2, conv="gat", heads=4), data.x, data.graph)
     _, heads, _ = attention_picture(first, 0, data.y, data.class_names).axes

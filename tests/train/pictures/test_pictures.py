@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_hex
+from matplotlib.collections import LineCollection
+from matplotlib.lines import Line2D
 from PIL import Image
 
-from mpnn.datasets import load
+from mpnn.datasets.karate import load_karate
 from mpnn.train import (
     METRICS,
     Result,
@@ -24,6 +25,9 @@ from mpnn.train import (
     training_curves,
 )
 from mpnn.train.pictures import curves as pictures
+from mpnn.train.pictures.style import COLOURS
+from tests.present import present
+from tests.train.drawn import count, edges, faces, heights, points
 
 ROW = {"train_loss": 1.0, "val_loss": 2.0, "train_accuracy": 0.5, "val_accuracy": 0.25, "test_accuracy": 0.1}
 
@@ -34,41 +38,41 @@ def result(epochs: int) -> Result:
 
 def test_curves_are_those_of_the_history() -> None:
     losses, accuracies = training_curves([result(5)], title="gcn").axes
-    drawn = {line.get_label(): line.get_xydata().tolist() for line in losses.lines}
+    drawn = {line.get_label(): points(line) for line in losses.lines}
     assert drawn["training"] == [[epoch, 1.0] for epoch in range(1, 6)]
     assert drawn["validation"] == [[epoch, 2.0] for epoch in range(1, 6)]
-    assert [line.get_ydata()[0] for line in accuracies.lines[:2]] == [50.0, 25.0]
+    assert [heights(line)[0] for line in accuracies.lines[:2]] == [50.0, 25.0]
 
 
 def test_each_of_several_runs_has_its_curves_as_long_as_it_is() -> None:
     losses, _ = training_curves([result(5), result(3), result(9)]).axes
-    lengths = sorted(len(line.get_xdata()) for line in losses.lines if len(line.get_xdata()) != 2)
+    lengths = sorted(len(points(line)) for line in losses.lines if len(points(line)) != 2)
     assert lengths == [3, 3, 5, 5, 9, 9]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 8])
-@pytest.mark.parametrize("count", [3, 40])
-def test_every_node_is_drawn_once_in_the_colour_of_its_class(count: int, channels: int) -> None:
+@pytest.mark.parametrize("num_nodes", [3, 40])
+def test_every_node_is_drawn_once_in_the_colour_of_its_class(num_nodes: int, channels: int) -> None:
     torch.manual_seed(0)
-    nodes = torch.arange(count)
+    nodes = torch.arange(num_nodes)
     classes, labelled = nodes % 3, nodes < 1
     predicted = classes.roll(1).where(nodes % 4 == 0, classes)
     figure = embedding_picture(
-        torch.rand(count, channels), classes, ["a", "b", "c"], predicted=predicted, labelled=labelled
+        torch.rand(num_nodes, channels), classes, ["a", "b", "c"], predicted=predicted, labelled=labelled
     )
     (axes,) = figure.axes
     right, wrong, known = axes.collections
-    assert len(known.get_offsets()) == 1
-    assert len(wrong.get_offsets()) == int(((predicted != classes) & ~labelled).sum())
-    assert sum(len(group.get_offsets()) for group in axes.collections) == count
+    assert count(known) == 1
+    assert count(wrong) == int(((predicted != classes) & ~labelled).sum())
+    assert sum(map(count, axes.collections)) == num_nodes
     assert np.isfinite(right.get_offsets()).all()
-    assert {to_hex(colour).upper() for colour in right.get_facecolors()} <= set(pictures.COLOURS[:3])
+    assert set(faces(right)) <= set(COLOURS[:3])
 
 
 def test_large_graphs_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MOST_POINTS", 20)
     figure = embedding_picture(torch.rand(50, 4), torch.zeros(50, dtype=torch.int64), ["a"])
-    assert sum(len(group.get_offsets()) for group in figure.axes[0].collections) == 20
+    assert sum(map(count, figure.axes[0].collections)) == 20
 
 
 def test_a_saved_picture_has_the_resolution_of_print(tmp_path: Path) -> None:
@@ -84,7 +88,7 @@ def test_a_confusion_matrix_shows_the_share_of_each_true_class() -> None:
     axes, _ = confusion_picture(truth, predicted, ["a", "b", "c"]).axes
     (image,) = axes.images
     expected = [[75, 25, 0], [0, 100, 0], [100, 0, 0]]
-    assert image.get_array().tolist() == expected
+    assert present(image.get_array()).tolist() == expected
     assert [text.get_text() for text in axes.texts] == ["75", "25", "100", "100"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a (4)", "b (1)", "c (1)"]
 
@@ -92,47 +96,49 @@ def test_a_confusion_matrix_shows_the_share_of_each_true_class() -> None:
 def test_a_roc_curve_ends_in_both_corners_and_names_its_area() -> None:
     truth, score = torch.tensor([0, 0, 1, 1]), torch.tensor([0.1, 0.4, 0.35, 0.8])
     (axes,) = roc_picture(truth, score).axes
-    curve = axes.lines[0].get_xydata()
-    assert curve[0].tolist() == [0, 0] and curve[-1].tolist() == [100, 100]
+    curve = points(axes.lines[0])
+    assert curve[0] == [0, 0] and curve[-1] == [100, 100]
     assert axes.lines[0].get_label() == "AUC 75.0 %"
 
 
 def test_every_node_and_edge_of_a_graph_is_drawn_once() -> None:
-    data = load("karate")
-    predicted = data.y.clone()
+    data = load_karate()
+    classes = present(data.y)
+    predicted = classes.clone()
     predicted[5] = 1 - predicted[5]
     figure = graph_picture(
-        data.graph, data.y, data.class_names, predicted=predicted, labelled=data.train_mask, title="karate"
+        data.graph, classes, data.class_names, predicted=predicted, labelled=data.train_mask, title="karate"
     )
     lines, right, wrong, known = figure.axes[0].collections
-    assert len(lines.get_segments()) == 78
-    assert [len(group.get_offsets()) for group in (right, wrong, known)] == [31, 1, 2]
-    assert to_hex(wrong.get_facecolors()[0]).upper() == pictures.COLOURS[data.y[5]]
-    assert to_hex(wrong.get_edgecolors()[0]).upper() == pictures.COLOURS[predicted[5]]
+    assert isinstance(lines, LineCollection) and len(lines.get_segments()) == 78
+    assert [count(group) for group in (right, wrong, known)] == [31, 1, 2]
+    assert faces(wrong) == [COLOURS[classes[5]]]
+    assert edges(wrong) == [COLOURS[predicted[5]]]
 
 
 def test_curves_of_numbers_are_not_in_percent() -> None:
-    rows = [{"epoch": 1, "train_loss": 1, "val_loss": 2, "train_mae": 3, "val_mae": 4}]
+    rows: list[dict[str, float]] = [
+        {"epoch": 1, "train_loss": 1, "val_loss": 2, "train_mae": 3, "val_mae": 4}
+    ]
     _, scores = training_curves([Result(rows, 1)], metric=METRICS["mae"], loss_title="MSE").axes
-    assert scores.get_ylabel() == "MAE" and scores.lines[0].get_ydata().tolist() == [3]
+    assert scores.get_ylabel() == "MAE" and heights(scores.lines[0]) == [3]
 
 
 def test_forty_classes_are_told_apart_by_colour_and_shape() -> None:
     names = [f"a class with a rather long name, {k}" for k in range(40)]
     figure = embedding_picture(torch.rand(80, 4), torch.arange(80) % 40, names, title="forty")
-    keys = figure.axes[0].get_legend().legend_handles
+    keys = [key for key in present(figure.axes[0].get_legend()).legend_handles if isinstance(key, Line2D)]
     assert len({(key.get_color(), key.get_marker()) for key in keys}) == 40
-    drawn = [group for group in figure.axes[0].collections if len(group.get_offsets())]
-    assert sorted(len(group.get_offsets()) for group in drawn) == [16] * 5
+    assert [drawn for drawn in map(count, figure.axes[0].collections) if drawn] == [16] * 5
 
 
 def test_names_are_no_formulas_and_none_is_left_out_of_the_legend(tmp_path: Path) -> None:
     names = ["$\\frac$", "_hidden", "two\nlines", "x" * 50]
     truth = torch.arange(12) % 4
     figure = graph_picture(
-        load("karate").graph.subgraph(torch.arange(12))[0], truth, names, title="in $ and $"
+        load_karate().graph.subgraph(torch.arange(12))[0], truth, names, title="in $ and $"
     )
-    assert len(figure.axes[0].get_legend().get_texts()) == 4
+    assert len(present(figure.axes[0].get_legend()).get_texts()) == 4
     for kind in ("png", "pdf", "svg"):
         save_picture(figure, tmp_path / f"graph.{kind}")
         save_picture(confusion_picture(truth, truth, names), tmp_path / f"confusion.{kind}")

@@ -16,11 +16,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
 
-from mpnn.datasets import DATASETS, load
+from mpnn.datasets import DATASETS
 from mpnn.train import embed, embed_preset
 from mpnn.train.analysis.linear_probe import linear_probe
 from mpnn.train.command import cli
 from mpnn.train.errors import RunError
+from tests.datasets.loading import one_graph
 from tests.train.conftest import Complaint
 from tests.train.toys import two_blocks
 
@@ -157,7 +158,7 @@ def test_a_graph_without_classes_gets_vectors_all_the_same(
 def test_blogcatalog_is_learned_from_a_few_walks(tmp_path: Path) -> None:
     if not os.environ.get("MPNN_DATA"):
         pytest.skip("MPNN_DATA is not set: BlogCatalog's file is read from there")
-    assert "blogcatalog" in DATASETS and load("blogcatalog").num_nodes == 10312
+    assert "blogcatalog" in DATASETS and one_graph("blogcatalog").num_nodes == 10312
     settings = embed_preset(dataset="blogcatalog", walks=4, dimensions=32, splits=1)
     report = embed(settings, tmp_path / "run", draw=False)
     assert report.test("f1_micro")[0] > 0.2  # the most common labels alone make 0.17

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from mpnn.datasets import load
+from mpnn.datasets.karate import load_karate
 from mpnn.models import CONVS
 from mpnn.train import Listener, NodeTask, Report, RunError, Settings, build_model, load_model, preset, train
 from mpnn.train.runs import folder
@@ -149,7 +149,7 @@ def test_stacks_of_any_shape_train_and_are_drawn(tmp_path: Path, shape: dict[str
 
 @pytest.mark.parametrize("jk", [None, "cat"])
 def test_dropout_is_on_the_input_of_every_layer(jk: str | None) -> None:
-    data = load("karate")
+    data = load_karate()
     for layers in (1, 3):
         settings = preset("gcn", dropout=0.999999, layers=layers, jk=jk)
         model = build_model(settings, NodeTask(data)).train()
@@ -301,7 +301,8 @@ def test_a_checkpoint_with_a_part_of_another_kind_is_refused(tmp_path: Path, par
     settings = preset("gcn", dataset="karate", epochs=2)
     train(settings, tmp_path / "run", draw=False)
     last = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
-    for wrong in ([1], {}):
+    others: list[object] = [[1], {}]
+    for wrong in others:
         torch.save({**last, part: wrong}, tmp_path / "run" / "last.pt")
         with pytest.raises(RunError, match=r"last\.pt is"):
             train(replace(settings, epochs=3), resume=tmp_path / "run", draw=False)

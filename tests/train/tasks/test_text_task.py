@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ from tests.compare import assert_close
 from tests.train.breaks import assert_goes_on
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
-SHORT = {"task": "text", "epochs": 3, "hidden": 16, "layers": 1, "context": 16, "steps": 5, "batch_size": 8}
+SHORT: dict[str, Any] = {
+    "task": "text", "epochs": 3, "hidden": 16, "layers": 1, "context": 16, "steps": 5, "batch_size": 8,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -102,8 +105,8 @@ def test_gradients_reach_back_to_the_beginning_of_the_piece_only() -> None:
     )
     found = task.loss(model, second)
     for ours, theirs in zip(
-        torch.autograd.grad(found, model.parameters()),
-        torch.autograd.grad(expected, model.parameters()),
+        torch.autograd.grad(found, [*model.parameters()]),
+        torch.autograd.grad(expected, [*model.parameters()]),
         strict=True,
     ):
         assert_close(ours, theirs)
@@ -152,6 +155,6 @@ def test_a_part_to_test_on_is_reported(corpus: str, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_a_sentence(change: dict[str, object], message: str, corpus: str) -> None:
+def test_what_does_not_fit_is_a_sentence(change: dict[str, Any], message: str, corpus: str) -> None:
     with pytest.raises(RunError, match=message):
         train(replace(preset("lstm", dataset=corpus, **SHORT), **change))
