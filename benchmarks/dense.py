@@ -118,7 +118,7 @@ class Own(mpnn.MessagePassing):
     def __init__(self) -> None:
         super().__init__(aggr="softmax")
 
-    def message(self, q_i: Tensor, k_j: Tensor, v_j: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def message(self, q_i: Tensor, k_j: Tensor, v_j: Tensor) -> tuple[Tensor, Tensor]:
         return (q_i * k_j).sum(-1) / q_i.size(-1) ** 0.5, v_j
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, graph: mpnn.Graph) -> Tensor:

@@ -115,7 +115,7 @@ class Contenders:
                 if layer == "GCN":
                     module.cached = True
             if who == "pyg-compiled":
-                torch._dynamo.reset()  # type: ignore[no-untyped-call]  # what one layer compiled is no other's
+                torch._dynamo.reset()  # what one layer compiled is no other's
                 module = torch.compile(module, dynamic=False)
         parameters = [self.x, *module.parameters()]
 

@@ -27,10 +27,10 @@ class Pair(MessagePassing):
 
     state = ("x", "y")
 
-    def message(self, x_i: Tensor, x_j: Tensor, y_j: Tensor, p_j: Tensor, w: Tensor, a: Tensor) -> Tensor:  # type: ignore[override]
+    def message(self, x_i: Tensor, x_j: Tensor, y_j: Tensor, p_j: Tensor, w: Tensor, a: Tensor) -> Tensor:
         return torch.tanh(w[:, None] * x_j + p_j * y_j - a * x_i)
 
-    def update(self, inputs: Tensor, x: Tensor, y: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def update(self, inputs: Tensor, x: Tensor, y: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
         return 0.3 * x + 0.5 * inputs + q, y - 0.2 * inputs.sin()
 
 
@@ -176,10 +176,10 @@ def test_messages_know_the_type_of_their_edge_in_every_wave() -> None:
     class Typed(MessagePassing):
         state = ("x",)
 
-        def message(self, x_j: Tensor, edge_type: Tensor, scale: Tensor) -> Tensor:  # type: ignore[override]
+        def message(self, x_j: Tensor, edge_type: Tensor, scale: Tensor) -> Tensor:
             return scale[edge_type][:, None] * x_j
 
-        def update(self, inputs: Tensor, x: Tensor) -> Tensor:  # type: ignore[override]
+        def update(self, inputs: Tensor, x: Tensor) -> Tensor:
             return torch.tanh(inputs) - x
 
     plain = _graph()
@@ -191,7 +191,7 @@ def test_messages_know_the_type_of_their_edge_in_every_wave() -> None:
     )
 
     class Weighted(Typed):
-        def message(self, x_j: Tensor, w: Tensor) -> Tensor:  # type: ignore[override]
+        def message(self, x_j: Tensor, w: Tensor) -> Tensor:
             return w[:, None] * x_j
 
     schedule, _ = SCHEDULES["asynchronous"]
@@ -212,10 +212,10 @@ def test_a_topological_layer_runs_under_other_schedules_too() -> None:
         def prepare(self, fields: Any) -> dict[str, Any]:
             return {"begin": 2 * fields["start"]}
 
-        def message(self, count_j: Tensor) -> Tensor:  # type: ignore[override]
+        def message(self, count_j: Tensor) -> Tensor:
             return count_j
 
-        def update(self, inputs: Tensor, begin: Tensor) -> tuple[Tensor]:  # type: ignore[override]
+        def update(self, inputs: Tensor, begin: Tensor) -> tuple[Tensor]:
             return (inputs + begin,)
 
     graph = _graph(acyclic=True)

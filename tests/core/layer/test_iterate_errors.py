@@ -124,7 +124,7 @@ def test_a_state_keeps_its_form() -> None:
 
 def test_a_field_of_nodes_has_no_plain_name_in_a_message() -> None:
     class Ambiguous(Plain):
-        def message(self, x_j: Tensor, x: Tensor) -> Tensor:  # type: ignore[override]
+        def message(self, x_j: Tensor, x: Tensor) -> Tensor:
             return x_j + x[0]
 
     with pytest.raises(TypeError, match=r"message\(\) asks for 'x', which nodes have.*x_j or x_i"):

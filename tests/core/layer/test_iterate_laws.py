@@ -27,10 +27,10 @@ class Linear(MessagePassing):
 
     state = ("x",)
 
-    def message(self, x_j: Tensor, a: Tensor) -> Tensor:  # type: ignore[override]
+    def message(self, x_j: Tensor, a: Tensor) -> Tensor:
         return a * x_j
 
-    def update(self, inputs: Tensor, b: Tensor, diagonal: Tensor) -> Tensor:  # type: ignore[override]
+    def update(self, inputs: Tensor, b: Tensor, diagonal: Tensor) -> Tensor:
         return (b - inputs) / diagonal
 
 
@@ -85,10 +85,10 @@ class Spin(MessagePassing):
 
     state = ("s",)
 
-    def message(self, s_j: Tensor, w: Tensor) -> Tensor:  # type: ignore[override]
+    def message(self, s_j: Tensor, w: Tensor) -> Tensor:
         return w * s_j
 
-    def update(self, inputs: Tensor, s: Tensor) -> Tensor:  # type: ignore[override]
+    def update(self, inputs: Tensor, s: Tensor) -> Tensor:
         return torch.where(inputs == 0, s, inputs.sign())
 
 
@@ -114,7 +114,7 @@ def test_a_state_that_is_no_number_has_not_converged() -> None:
     class Worse(MessagePassing):
         state = ("x",)
 
-        def update(self, inputs: Tensor, x: Tensor) -> Tensor:  # type: ignore[override]
+        def update(self, inputs: Tensor, x: Tensor) -> Tensor:
             return x * torch.nan
 
     ring = Graph(torch.tensor([[0, 1], [1, 0]]))
@@ -142,7 +142,7 @@ def test_in_an_acyclic_graph_one_sweep_in_order_is_as_many_in_parallel_as_it_has
     class Sum(MessagePassing):
         state = ("x",)
 
-        def update(self, inputs: Tensor, source: Tensor) -> Tensor:  # type: ignore[override]
+        def update(self, inputs: Tensor, source: Tensor) -> Tensor:
             return 0.5 * inputs + source
 
     graph = _acyclic()
@@ -168,10 +168,10 @@ def test_alternating_between_two_layers_is_two_matrix_products() -> None:
     class Logistic(MessagePassing):
         state = ("s",)
 
-        def message(self, s_j: Tensor, w: Tensor) -> Tensor:  # type: ignore[override]
+        def message(self, s_j: Tensor, w: Tensor) -> Tensor:
             return w[:, None] * s_j
 
-        def update(self, inputs: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
+        def update(self, inputs: Tensor, bias: Tensor) -> Tensor:
             return torch.sigmoid(inputs + bias[:, None])
 
     generator = torch.Generator().manual_seed(6)
@@ -202,10 +202,10 @@ def test_backpropagation_is_the_reversed_rank_on_the_reversed_graph() -> None:
     class Neuron(MessagePassing):
         state = ("h",)
 
-        def message(self, h_j: Tensor, w: Tensor) -> Tensor:  # type: ignore[override]
+        def message(self, h_j: Tensor, w: Tensor) -> Tensor:
             return w * h_j
 
-        def update(self, inputs: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+        def update(self, inputs: Tensor, b: Tensor) -> Tensor:
             return torch.tanh(inputs + b)
 
     class Delta(MessagePassing):
@@ -213,10 +213,10 @@ def test_backpropagation_is_the_reversed_rank_on_the_reversed_graph() -> None:
 
         state = ("delta",)
 
-        def message(self, delta_j: Tensor, w: Tensor) -> Tensor:  # type: ignore[override]
+        def message(self, delta_j: Tensor, w: Tensor) -> Tensor:
             return w * delta_j
 
-        def update(self, inputs: Tensor, slope: Tensor, error: Tensor) -> Tensor:  # type: ignore[override]
+        def update(self, inputs: Tensor, slope: Tensor, error: Tensor) -> Tensor:
             return slope * (error + inputs)
 
     graph, generator = _acyclic(seed=2), torch.Generator().manual_seed(5)

@@ -33,12 +33,12 @@ class Running(MessagePassing):
 
     state = ("x",)
 
-    def update(self, inputs: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+    def update(self, inputs: Tensor, b: Tensor) -> Tensor:
         return inputs + b
 
 
 class Twice(Running):
-    def update(self, inputs: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+    def update(self, inputs: Tensor, b: Tensor) -> Tensor:
         return 2 * inputs + b
 
 
