@@ -246,7 +246,7 @@ def test_a_full_disk_sends_kernels_elsewhere(fresh: Path, monkeypatch: pytest.Mo
 
 
 def test_a_disk_that_fills_while_compiling_too(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make = compiler.make
+    make = toolchain.make
 
     def full(command: list[str], seconds: float) -> None:
         if str(fresh) in command[-1] or any(str(fresh) in word for word in command):
