@@ -13,6 +13,7 @@ from mpnn.graph.adjacency import as_graph
 from mpnn.graph.csr import CSR
 from mpnn.graph.graph import Graph
 from mpnn.interop.accelerate import accelerate, acceleration
+from mpnn.interop.as_pyg import watch as _watch_for_pyg
 from mpnn.layer.iterate import Iterated, iterate
 from mpnn.layer.message_passing import MessagePassing, propagate
 from mpnn.native.memory import keep_freed_memory
@@ -48,6 +49,7 @@ __all__ = [
     "topology",
 ]
 __version__ = "0.1.0"
+_watch_for_pyg()
 
 
 def __getattr__(name: str) -> Any:

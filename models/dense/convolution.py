@@ -33,6 +33,8 @@ class Convolution(MessagePassing):
     A type is the place in the kernel, row-major; groups of channels are blocks of W.
     """
 
+    has_own_edges = True
+
     weight: Tensor
     bias: Tensor | None
     in_channels: int

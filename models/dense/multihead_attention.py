@@ -45,6 +45,8 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
     torch.Size([1000, 8])
     """
 
+    has_own_edges = True
+
     def __init__(
         self,
         embed_dim: int,

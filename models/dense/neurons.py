@@ -41,6 +41,8 @@ class Linear(nn.Linear, MessagePassing):
     (torch.Size([4]), torch.Size([3, 2]))
     """
 
+    has_own_edges = True
+
     def __init__(
         self,
         in_features: int,

@@ -30,6 +30,8 @@ _adaptive_grid: Callable[..., AdaptiveGrid] = lru_cache(maxsize=64)(adaptive_gri
 class Pooling(MessagePassing):
     """h_i = max or mean of x_j over j→i."""
 
+    has_own_edges = True
+
     def on_nodes(self, x: Tensor, graph: Topology) -> Tensor:
         """`[num_src, channels]` -> `[num_dst, channels]`."""
         if not isinstance(graph, Graph):

@@ -69,6 +69,8 @@ class GlobalPool(MessagePassing):
             [5.]])
     """
 
+    has_own_edges = True
+
     def __init__(self, aggr: Aggr = "sum", **kwargs: Any) -> None:
         super().__init__(aggr, **kwargs)
 
@@ -90,6 +92,8 @@ class AttentionalAggregation(MessagePassing):
     >>> pool(torch.ones(4, 3), torch.tensor([0, 0, 1, 1])).shape
     torch.Size([2, 3])
     """
+
+    has_own_edges = True
 
     def __init__(self, gate_nn: nn.Module, nn: nn.Module | None = None) -> None:
         super().__init__("softmax")

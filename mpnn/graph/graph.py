@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Graph", "Size"]
 
+# Under this key a graph of `relooped` keeps which edges it was made of; see `Graph.origin_of`.
+_ORIGINS = "origins"
+
 
 class Graph(Incidence):
     """An immutable directed graph; edge e goes from node `edge_index[0, e]` to node `edge_index[1, e]`.
@@ -211,8 +214,24 @@ class Graph(Incidence):
             edge_index, origin = relooped(self.edge_index, self.size, loops, self._facts.loopless, known)
         edge_index = lasting(edge_index)
         if loops == "none":
-            return self.derive(edge_index, origin, loopless=edge_index), origin
-        return self.derive(edge_index), origin  # with loops, for which there is nothing that edges carry
+            looped = self.derive(edge_index, origin, loopless=edge_index)
+        else:
+            looped = self.derive(edge_index)  # with loops, for which there is nothing that edges carry
+        looped.memo(_ORIGINS, lambda: self._origins(origin))
+        return looped, origin
+
+    def origin_of(self, num_edges: int) -> Tensor | None:
+        """Where each edge is from, if `relooped` made this graph of one with so many edges, else None."""
+        known: tuple[tuple[Tensor, int], ...] = self.memo(_ORIGINS, lambda: ())
+        return next((origin for origin, count in known if count == num_edges), None)
+
+    def _origins(self, origin: Tensor) -> tuple[tuple[Tensor, int], ...]:
+        """`origin` as of this graph and of those that `relooped` made it of, and how many edges each has."""
+        found = [(origin, self.num_edges)]
+        for before, count in self.memo(_ORIGINS, lambda: ()):
+            new = torch.arange(count, count + min(self.size), device=origin.device)
+            found.append((torch.cat([before, new])[origin], count))
+        return tuple(found)
 
     def edge_subgraph(self, edges: Tensor) -> Graph:
         """The same nodes with only these edges.

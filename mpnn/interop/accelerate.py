@@ -18,6 +18,7 @@ from mpnn.graph.recent import Recent
 from mpnn.interop.accelerated import Accelerated, subclass
 from mpnn.interop.layer_state import STATE, LayerState
 from mpnn.interop.pyg_aggregators import translated
+from mpnn.layer.message_passing import MessagePassing
 from mpnn.plan.composed import written
 from mpnn.step.parameters import parameters_of
 
@@ -93,7 +94,7 @@ def _layers(module: nn.Module) -> Iterator[tuple[str, Any]]:
     from torch_geometric.nn import MessagePassing as PyGMessagePassing
 
     for name, layer in module.named_modules():
-        if isinstance(layer, PyGMessagePassing):
+        if isinstance(layer, PyGMessagePassing) and not isinstance(layer, MessagePassing):
             yield name, layer
 
 

@@ -13,11 +13,14 @@ from mpnn.aggregate.aggregators import Aggr, apply, resolve
 from mpnn.borrowed import modules_in
 from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
+from mpnn.layer.watched import EXPLAIN, HOOKS, watched
 from mpnn.step.fields import Argument, Fields
 from mpnn.step.parameters import Asked, parameters_of
 from mpnn.step.step import NOTHING, Step
 
 FLOWS = ("source_to_target", "target_to_source")
+# Called with each class of layers that is made; `mpnn/interop/as_pyg.py` waits for them.
+NEW_LAYERS: list[Callable[[type[Any]], None]] = []
 
 
 class MessagePassing(nn.Module):
@@ -51,6 +54,15 @@ class MessagePassing(nn.Module):
             [0.],
             [0.]])
     """
+
+    # Whether its edges are another matter than the caller's graph: neurons, windows, a node's membership of a
+    # graph. What is done to a graph's edges from outside, as masks of an explainer, then passes the layer by.
+    has_own_edges = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for see in NEW_LAYERS:
+            see(cls)
 
     def __init__(
         self,
@@ -123,7 +135,8 @@ class MessagePassing(nn.Module):
         asked = self._asked()
         bound = Fields(_topology(graph, fields), size, fields, asked, self.node_dim, self.flow)
         updates = type(self).update is not MessagePassing.update or "update" in self.__dict__
-        return step_of(self, bound, bound.bind(asked.functions["update"]) if updates else None)
+        step = step_of(self, bound, bound.bind(asked.functions["update"]) if updates else None)
+        return watched(self, step) if EXPLAIN in self.__dict__ or HOOKS in self.__dict__ else step
 
     def _asked(self) -> Asked:
         """What message, aggregate and update ask for; kept with the class as long as they are its own."""

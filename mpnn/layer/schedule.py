@@ -43,6 +43,8 @@ class Topological(MessagePassing):
     tensor([1., 1., 1., 2.])
     """
 
+    has_own_edges = True
+
     schedule: ClassVar[Schedule] = TOPOLOGICAL
     state: ClassVar[tuple[str, ...]] = ()
     truncate: int | None = None

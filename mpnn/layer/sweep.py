@@ -11,6 +11,7 @@ from torch import Tensor
 from mpnn import backends
 from mpnn.graph.graph import Graph
 from mpnn.layer.message_passing import MessagePassing, aggregator_of, step_of
+from mpnn.layer.watched import refuse_watched
 from mpnn.layer.waves import Wave, waves_of
 from mpnn.step.fields import PAIR, Argument, Fields
 from mpnn.step.parameters import Asked, Parameter, Residency, parameters_of
@@ -68,6 +69,7 @@ class Sweeper:
         schedule: Schedule,
         nothing: Callable[[int, Mapping[str, Any]], Tensor] | None = None,
     ) -> None:
+        refuse_watched(layer)
         self._layer, self._names, self._nothing = layer, names, nothing
         self._graph = graph
         against = layer.flow == "target_to_source"
