@@ -18,7 +18,8 @@ from mpnn.layer.iterate import Iterated, iterate
 from mpnn.layer.message_passing import MessagePassing, propagate
 from mpnn.native.memory import keep_freed_memory
 from mpnn.native.pool import release_kept_memory
-from mpnn.sampling.neighbors import NeighborLoader, sample_neighbors
+from mpnn.sampling.loader import NeighborLoader
+from mpnn.sampling.neighbors import sample_neighbors
 from mpnn.sampling.sample import Sample
 from mpnn.sampling.walks import random_walks
 from mpnn.step.schedule import Schedule

@@ -228,7 +228,8 @@ class Graph(Incidence):
     def _origins(self, origin: Tensor) -> tuple[tuple[Tensor, int], ...]:
         """`origin` as of this graph and of those that `relooped` made it of, and how many edges each has."""
         found = [(origin, self.num_edges)]
-        for before, count in self.memo(_ORIGINS, lambda: ()):
+        known: tuple[tuple[Tensor, int], ...] = self.memo(_ORIGINS, lambda: ())
+        for before, count in known:
             new = torch.arange(count, count + min(self.size), device=origin.device)
             found.append((torch.cat([before, new])[origin], count))
         return tuple(found)

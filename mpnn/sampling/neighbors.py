@@ -1,15 +1,15 @@
-"""Neighbours drawn at random around some nodes: mini-batches of a graph that is too large for one step."""
+"""Neighbours drawn at random around some nodes: a part of a graph that is too large for one step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mpnn.graph.adjacency import Topology, as_graph
-from mpnn.graph.checks import as_int, as_seed, checked_positions
+from mpnn.graph.checks import as_seed, checked_positions
 from mpnn.graph.contents import OfTensors
 from mpnn.graph.csr import CSR
 from mpnn.graph.graph import Graph
@@ -68,10 +68,11 @@ def sample_neighbors(
         nodes = _seen_positions(nodes, graph)
         check_room(nodes.numel(), fanouts)
         return padded_sample(graph, nodes, fanouts, seed)
-    return _sample(graph, checked_positions("nodes", nodes, graph.num_nodes, graph.device), fanouts, seed)
+    return sample_of(graph, checked_positions("nodes", nodes, graph.num_nodes, graph.device), fanouts, seed)
 
 
-def _sample(graph: Graph, nodes: Tensor, fanouts: Sequence[int], seed: int | None) -> Sample:
+def sample_of(graph: Graph, nodes: Tensor, fanouts: Sequence[int], seed: int | None) -> Sample:
+    """`sample_neighbors` of arguments that are checked."""
     known = _Numbers(nodes)
     if seed is None:
         seed = int(torch.randint(2**63 - 1, (), device="cpu"))
@@ -100,60 +101,6 @@ def _seen_positions(nodes: Tensor, graph: Graph) -> Tensor:
         checked_positions("nodes", nodes, graph.num_nodes, graph.device)
         _seen.keep(nodes, graph.num_nodes)
     return nodes.long()
-
-
-class NeighborLoader:
-    """Mini-batches of nodes, each with the neighbours drawn for it: a new draw in every epoch.
-
-    Args:
-        graph: a `Graph` with one set of nodes, or an `edge_index` tensor.
-        fanouts: of each layer of the network how many edges enter a node at most; -1 for all.
-        nodes: which nodes the batches are of, `[num_seeds]` or a mask `[num_nodes]`; None means all.
-        batch_size: how many of them a batch has; the last one has what is left.
-        shuffle: whether their order is drawn anew in every epoch.
-        padded: whether batches have a fixed size, for which the host need not wait: see `sample_neighbors`.
-
-    >>> data = mpnn.datasets.load("karate")
-    >>> model = mpnn.models.GNN(data.num_features, 8, data.num_classes, num_layers=2)
-    >>> for batch in mpnn.NeighborLoader(data.graph, [5, 5], batch_size=16):
-    ...     logits = model(data.x[batch.nodes], batch.graph)[:batch.num_seeds]
-    ...     truth = data.y[batch.nodes[:batch.num_seeds]]
-    ...     print(logits.shape, truth.shape)
-    torch.Size([16, 2]) torch.Size([16])
-    torch.Size([16, 2]) torch.Size([16])
-    torch.Size([2, 2]) torch.Size([2])
-    """
-
-    def __init__(
-        self,
-        graph: Topology,
-        fanouts: Sequence[int],
-        *,
-        nodes: Tensor | None = None,
-        batch_size: int,
-        shuffle: bool = False,
-        padded: bool = False,
-    ) -> None:
-        self.graph = as_graph(graph)
-        self.graph.require_one_node_set("NeighborLoader")
-        if nodes is None:
-            nodes = torch.arange(self.graph.num_nodes, device=self.graph.device)
-        self.nodes = checked_positions("nodes", nodes, self.graph.num_nodes, self.graph.device)
-        self.fanouts = checked_fanouts(fanouts, padded)
-        self.batch_size, self.shuffle, self.padded = as_int("batch_size", batch_size, 1), shuffle, padded
-        if padded:
-            check_room(min(self.batch_size, self.nodes.numel()), self.fanouts)
-
-    def __len__(self) -> int:
-        """How many batches an epoch has."""
-        return -(-self.nodes.numel() // self.batch_size)
-
-    def __iter__(self) -> Iterator[Sample]:
-        nodes = self.nodes
-        if self.shuffle:
-            nodes = nodes[torch.randperm(nodes.numel(), device=nodes.device)]
-        for part in torch.split(nodes, self.batch_size) if nodes.numel() else ():
-            yield (padded_sample if self.padded else _sample)(self.graph, part, self.fanouts, None)
 
 
 def checked_fanouts(fanouts: Sequence[int], padded: bool = False) -> list[int]:
