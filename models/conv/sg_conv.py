@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from mpnn.graph.adjacency import Topology
+from mpnn.layer.watched import is_watched
 from mpnn.models.conv.weighted import Normalized
 from mpnn.models.parts.cache import Cache
 from mpnn.models.parts.checks import check_count
@@ -65,5 +66,6 @@ class SGConv(Normalized):
                 h = self.propagate(hops, x=h, edge_weight=weight)
             return h
 
-        out: Tensor = self.lin(self._spread(spread, x, read, edge_weight) if self.cached else spread())
+        keeps = self.cached and not is_watched(self)
+        out: Tensor = self.lin(self._spread(spread, x, read, edge_weight) if keeps else spread())
         return out

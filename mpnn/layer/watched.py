@@ -42,6 +42,11 @@ def register_message_forward_hook(layer: nn.Module, hook: Hook) -> RemovableHand
     return handle
 
 
+def is_watched(layer: nn.Module) -> bool:
+    """Whether a layer has a mask or hooks: then what it has kept of calls before is another matter."""
+    return layer.__dict__.get(EXPLAIN) is True or bool(layer.__dict__.get(HOOKS))
+
+
 def watched(layer: nn.Module, step: Step) -> Step:
     """The step with the masks and hooks that its layer has now.
 
@@ -56,7 +61,7 @@ def watched(layer: nn.Module, step: Step) -> Step:
 
 def refuse_watched(layer: nn.Module) -> None:
     """Raise TypeError if a layer has a mask or hooks, which a sweep of a schedule would pass by."""
-    if layer.__dict__.get(EXPLAIN) is True or layer.__dict__.get(HOOKS):
+    if is_watched(layer):
         raise TypeError(
             f"{type(layer).__name__} has an explainer's mask, or hooks on messages, but runs by a schedule "
             "that updates nodes one after the other: only steps of all nodes at once have these."

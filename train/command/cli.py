@@ -25,6 +25,7 @@ from mpnn.train.command.flags import (
 )
 from mpnn.train.command.inspection import INSPECTIONS
 from mpnn.train.command.runs_command import add_runs_command
+from mpnn.train.command.why_command import add_why_command
 from mpnn.train.errors import RunError, is_out_of_memory
 from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.registry import KINDS, kind_called
@@ -88,6 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_embed_command(tasks)
     add_communities_command(commands)
     add_runs_command(commands)
+    add_why_command(commands)
     for name, (command, about) in COMMANDS.items():
         one = add_command(commands, name, command, about)
         if name in ("evaluate", "predict"):

@@ -26,6 +26,7 @@ from mpnn.train.runs.build import build_for, find_device
 from mpnn.train.runs.given import whole_data_set
 from mpnn.train.runs.memory import CONTEXT, read_memory
 from mpnn.train.runs.settings import Settings
+from mpnn.train.runs.why import Why, question_of, why
 from mpnn.train.tasks.edge_task import LINKS, UNDIRECTED
 from mpnn.train.tasks.graph_task import GraphBatch
 from mpnn.train.tasks.kept import Kept
@@ -144,6 +145,42 @@ class Trained:
         names = ([self.known.node_names[k] for k in ends[best].tolist()] for ends in pairs)
         columns = dict(zip(("source", "target"), names, strict=True))
         return pd.DataFrame({**columns, "p(link)": score[best].sigmoid().numpy()})
+
+    def why(
+        self,
+        node: str | int | None = None,
+        *,
+        edge: tuple[str | int, str | int] | None = None,
+        graph: int | None = None,
+        data: Any = None,
+        of: str | None = None,
+        epochs: int = 200,
+        seed: int = 0,
+    ) -> Why:
+        """Return which edges, neighbours and features carried a prediction; see `Why`.
+
+        Args:
+            node: a node, by its name; or
+            edge: two nodes, of a model that tells something of edges; or
+            graph: the number of a graph in `data`, of a model of graphs.
+            data: as of `predict`: a whole data set, where the run has kept none.
+            of: which class, label or number is explained; by default the likeliest, or the first number.
+            epochs: steps in which the masks are learned.
+            seed: of the masks' first values.
+
+        Raises:
+            RunError: there is no such node, graph or class, or the model is of another kind.
+        """
+        prepared: NodeDataset | GraphDataset | None = self.known
+        if data is not None:
+            whole = whole_data_set(data, self.kept)
+            if whole is None:
+                raise RunError(f"data is a {type(data).__name__}, but should be a data set or PyG's Data")
+            prepared = with_edge_inputs(self.kept.preparation.apply(whole), self.settings.model)
+        if prepared is None:
+            raise RunError("the run has kept no graph to explain a prediction on: give the data set as data")
+        question = question_of(self.settings.task, prepared.to(self.device), node, edge, graph)
+        return why(self.model, self.kept, question, of=of, epochs=epochs, seed=seed)
 
     def _joined(self, new: NewNodes) -> NodeDataset:
         """The known nodes and the new ones, their features as the model reads them."""
