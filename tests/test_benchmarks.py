@@ -25,6 +25,7 @@ RUNS = {
     "calls.py": ["--layers GCN GAT --rounds 1 --calls 1"],
     "dense.py": ["--tiny --repeats 1", "--one 1", "--one 1 --way layer", "--long-one causal 16"],
     "epochs.py": ["--dataset karate cycles --layers gcn sage --repeats 1"],
+    "explanations.py": ["--houses 2 --epochs 2"],
     "kernels.py": ["--graph tiny --repeats 1"],
     "layers.py": ["--graph tiny --layers GCN RGCN --repeats 1", "--graph tiny --layers GCN --one mpnn"],
     "networks.py": ["--repeats 1 --threads 1"],

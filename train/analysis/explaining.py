@@ -45,7 +45,7 @@ def explaining_masks(
 
     min over M, F of loss(model(x · σ(F), A · σ(M))) + sizes and entropies of σ(M) and σ(F)
 
-    An edge that the loss does not depend on has 0.
+    An edge or a feature that the loss does not depend on has 0.
 
     Args:
         model: in evaluation mode.
@@ -66,23 +66,26 @@ def explaining_masks(
     of_features = 0.1 * torch.randn(x.size(1), generator=generator)
     masks = [nn.Parameter(mask.to(x.device, x.dtype)) for mask in (of_edges, of_features)]
     optimizer = torch.optim.Adam(masks, lr)
-    needed: Tensor | None = None
+    needed: list[Tensor] = []  # those within reach, as PyTorch Geometric tells them
     for _ in range(epochs):
         edges, features = (mask.sigmoid() for mask in masks)
         with masked(model, edges):
             found = loss(x * features)
-        if needed is None:  # the edges within reach, as PyTorch Geometric tells them
-            needed = _gradient(found, edges, retain_graph=True) != 0
-        penalty = SIZE_OF_FEATURES * features.mean() + ENTROPY_OF_FEATURES * _entropy(features)
-        if bool(needed.any()):
-            kept = edges[needed]
-            penalty = penalty + SIZE_OF_EDGES * kept.sum() + ENTROPY_OF_EDGES * _entropy(kept)
-        optimizer.zero_grad()
-        (found + penalty).backward(inputs=masks)
-        optimizer.step()
-    assert needed is not None
+        if not needed:  # theirs, too, asks for small masks from the second step on
+            needed = [_gradient(found, one, retain_graph=True) != 0 for one in (edges, features)]
+        else:
+            edges, features = edges[needed[0]], features[needed[1]]
+            if edges.numel():
+                found = found + SIZE_OF_EDGES * edges.sum() + ENTROPY_OF_EDGES * _entropy(edges)
+            if features.numel():
+                size = SIZE_OF_FEATURES * features.mean()
+                found = found + size + ENTROPY_OF_FEATURES * _entropy(features)
+        if found.requires_grad:
+            optimizer.zero_grad()
+            found.backward(inputs=masks)
+            optimizer.step()
     with torch.no_grad():
-        return Masks(masks[0].sigmoid() * needed, masks[1].sigmoid())
+        return Masks(*(mask.sigmoid() * there for mask, there in zip(masks, needed, strict=True)))
 
 
 def _entropy(mask: Tensor) -> Tensor:
