@@ -43,7 +43,8 @@ class Shapes:
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
         for _ in range(epochs):
             optimizer.zero_grad()
-            F.cross_entropy(model(self.x, self.graph)[train], self.data.y[train]).backward()
+            loss = F.cross_entropy(model(self.x, self.graph)[train], self.data.y[train])
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         return model.eval()
 

@@ -114,8 +114,8 @@ def _is_library(module: str | None) -> bool:
 def _of_function(function: Callable[..., Any], depth: int = 0, may_write: bool = False) -> Hashable:
     if isinstance(function, Composed):
         inner = tuple(function.inner)
-        parts = [_of_function(part, depth, may_write=True) for part in function.parts]
-        return (cast(Hashable, type(function)), inner, *parts)
+        each = [_of_function(part, depth, may_write=True) for part in function.parts]
+        return (cast(Hashable, type(function)), inner, *each)
     if isinstance(function, nn.Module):
         return _of_module(function, depth)
     owner = getattr(function, "__self__", None)

@@ -82,7 +82,7 @@ def explaining_masks(
                 found = found + size + ENTROPY_OF_FEATURES * _entropy(features)
         if found.requires_grad:
             optimizer.zero_grad()
-            found.backward(inputs=masks)
+            found.backward(inputs=masks)  # type: ignore[no-untyped-call]
             optimizer.step()
     with torch.no_grad():
         return Masks(*(mask.sigmoid() * there for mask, there in zip(masks, needed, strict=True)))

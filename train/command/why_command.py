@@ -43,7 +43,7 @@ def explain_prediction(arguments: dict[str, Any]) -> int:
     """Print, write and draw why the model of a run says what it says."""
     home = Path(arguments["run"])
     trained = load(home, arguments.get("device", "auto"))
-    asked = {name: arguments[name] for name in ("node", "graph") if name in arguments}
+    asked: dict[str, Any] = {name: arguments[name] for name in ("node", "graph") if name in arguments}
     if "edge" in arguments:
         ends = [name.strip() for name in arguments["edge"].split(",")]
         if len(ends) != 2:

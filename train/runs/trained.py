@@ -176,11 +176,17 @@ class Trained:
             whole = whole_data_set(data, self.kept)
             if whole is None:
                 raise RunError(f"data is a {type(data).__name__}, but should be a data set or PyG's Data")
-            prepared = with_edge_inputs(self.kept.preparation.apply(whole), self.settings.model)
+            prepared = self._prepared(whole)
         if prepared is None:
             raise RunError("the run has kept no graph to explain a prediction on: give the data set as data")
         question = question_of(self.settings.task, prepared.to(self.device), node, edge, graph)
         return why(self.model, self.kept, question, of=of, epochs=epochs, seed=seed)
+
+    def _prepared(self, data: NodeDataset | GraphDataset) -> NodeDataset | GraphDataset:
+        """A whole data set as the model reads it."""
+        if isinstance(data, NodeDataset):
+            return with_edge_inputs(self.kept.preparation.apply(data), self.settings.model)
+        return with_edge_inputs(self.kept.preparation.apply(data), self.settings.model)
 
     def _joined(self, new: NewNodes) -> NodeDataset:
         """The known nodes and the new ones, their features as the model reads them."""

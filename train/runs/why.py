@@ -253,7 +253,7 @@ def _part(model: nn.Module, question: Question) -> tuple[_Part, Tensor]:
         (row,) = answers
         if question.whole:
             return everything, row
-        sample = sample_neighbors(data.graph, about, [-1] * (len(steps) + 1))
+        sample = sample_neighbors(data.graph, about, [-1] * (len(steps) + 1), seed=0)
         if sample.graph.num_nodes == data.num_nodes:
             return everything, row
         some = {name: values[sample.edges] for name, values in edges.items()}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, distributed, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
@@ -118,12 +119,12 @@ def train(rank: int, folder: str) -> None:
 
 
 def test_two_processes_learn_from_their_shares_what_one_learns_from_both(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(train, (str(tmp_path),), nprocs=2)
+    spawn(train, (str(tmp_path),), nprocs=2)
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     for batches in zip(*(split(loader(), rank) for rank in range(2)), strict=True):
         optimizer.zero_grad()
-        (sum(loss(model, batch) for batch in batches) / 2).backward()
+        torch.stack([loss(model, batch) for batch in batches]).mean().backward()
         optimizer.step()
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.explain import Explainer, Explanation, GNNExplainer
 
 from mpnn import Graph, backend, models
+from mpnn.layer.masks import masked
 from mpnn.models import GNN
 from mpnn.train.analysis.explaining import explaining_masks, integrated_gradients
 from tests.compare import assert_close
@@ -30,7 +31,7 @@ def first_masks(x: Tensor, num_edges: int) -> tuple[Tensor, Tensor]:
     return edges.to(x), 0.1 * torch.randn(x.size(1), generator=generator).to(x)
 
 
-class FromOurMasks(GNNExplainer):
+class FromOurMasks(GNNExplainer):  # type: ignore[misc]
     def _initialize_masks(self, x: Any, edge_index: Any) -> None:
         super()._initialize_masks(x, edge_index)
         edges, attributes = first_masks(x, edge_index.size(1))
@@ -77,20 +78,22 @@ def test_what_edges_and_features_add_sums_to_the_score(conv: str) -> None:
     """Sundararajan et al., 2017, proposition 1, for every layer; and what is out of reach adds nothing."""
     torch.manual_seed(2)
     data = carrying(GRAPH)
+    given = data.x
+    assert isinstance(given, Tensor)
     inputs = {name: data.edges[name] for name in models.CONVS[conv].edge_inputs}
-    model = GNN(data.x.size(1), 8, 3, num_layers=2, conv=conv, act="tanh", **OPTIONS.get(conv, {}))
+    model = GNN(given.size(1), 8, 3, num_layers=2, conv=conv, act="tanh", **OPTIONS.get(conv, {}))
     model = model.double().eval()
 
     def score(x: Tensor) -> Tensor:
         return cast(Tensor, model(x, GRAPH, **inputs)[NODE].softmax(-1)[0])
 
     with backend("eager"):
-        shares = integrated_gradients(model, score, data.x, GRAPH.num_edges, steps=300)
-        masks = explaining_masks(model, lambda x: -score(x).log(), data.x, GRAPH.num_edges, epochs=2)
+        shares = integrated_gradients(model, score, given, GRAPH.num_edges, steps=300)
+        masks = explaining_masks(model, lambda x: -score(x).log(), given, GRAPH.num_edges, epochs=2)
         whole, alone, nothing = (
-            score(data.x),
-            alone_score(model, data.x, inputs),
-            score(torch.zeros_like(data.x)),
+            score(given),
+            alone_score(model, given, inputs),
+            score(torch.zeros_like(given)),
         )
     assert_close(shares.features.sum(), whole - nothing, atol=5e-3)
     assert_close(shares.edges.sum(), whole - alone, atol=5e-3)
@@ -105,8 +108,6 @@ def test_what_edges_and_features_add_sums_to_the_score(conv: str) -> None:
 
 def alone_score(model: nn.Module, x: Tensor, inputs: dict[str, Any]) -> Tensor:
     """The score where messages along the graph's edges are zero."""
-    from mpnn.layer.masks import masked
-
     with masked(model, x.new_zeros(GRAPH.num_edges)):
         return cast(Tensor, model(x, GRAPH, **inputs)[NODE].softmax(-1)[0])
 
