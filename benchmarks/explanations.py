@@ -5,7 +5,8 @@
 The data is that of the paper (Ying et al., 2019, section 5; its figure is 0.925): a Barabási-Albert graph of
 300 nodes to which 80 houses are attached, with constant features. A network of three layers learns the place
 of a node in a house; the edges of the houses are then to be told from the others within three hops, around
-one node of each house, as in PyTorch Geometric's example.
+one node of each house, as in PyTorch Geometric's example. Layers that average, as SAGE and GAT do, learn
+nothing from constant features.
 """
 
 from __future__ import annotations

@@ -107,9 +107,7 @@ class OwnAggregate(MessagePassing):
     def message(self, x_j: Tensor) -> Tensor:
         return x_j.relu()
 
-    def aggregate(  # type: ignore[override]
-        self, inputs: Tensor, index: Tensor, dim_size: int
-    ) -> Tensor:
+    def aggregate(self, inputs: Tensor, index: Tensor, dim_size: int) -> Tensor:
         return inputs.new_zeros(dim_size, inputs.size(1)).index_add(0, index, inputs)
 
     def forward(self, x: Tensor, graph: Graph) -> Any:

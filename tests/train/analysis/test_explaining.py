@@ -31,7 +31,7 @@ def first_masks(x: Tensor, num_edges: int) -> tuple[Tensor, Tensor]:
     return edges.to(x), 0.1 * torch.randn(x.size(1), generator=generator).to(x)
 
 
-class FromOurMasks(GNNExplainer):  # type: ignore[misc]
+class FromOurMasks(GNNExplainer):
     def _initialize_masks(self, x: Any, edge_index: Any) -> None:
         super()._initialize_masks(x, edge_index)
         edges, attributes = first_masks(x, edge_index.size(1))
