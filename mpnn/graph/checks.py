@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mpnn.graph.distinct import INT64_MAX
 from mpnn.native.gate import has_data
+from mpnn.native.reach import calls_ours
 
 Size = tuple[int, int]
 T = TypeVar("T")
@@ -42,11 +43,11 @@ def checked_size(num_nodes: SupportsIndex | Size | None, edge_index: Tensor) -> 
         counts = [_count(n) for n in pair]
         if len(counts) != 2 or min(counts) < 0:
             raise ValueError(f"num_nodes must be one count or a pair (num_src, num_dst), got {num_nodes!r}.")
+        size = (counts[0], counts[1])
+        if torch.compiler.is_compiling():
+            return size  # there are no data yet: whatever reads the compiled graph checks them
         if max(counts) > INT64_MAX:
             raise ValueError(f"num_nodes is {num_nodes}, but a graph has at most 2**63 - 1 nodes.")
-        size = (counts[0], counts[1])
-    if num_nodes is not None and torch.compiler.is_compiling():
-        return size  # there are no data yet: whatever reads the compiled graph checks them
     if edge_index.numel() == 0:
         return (0, 0) if num_nodes is None else size
     if not has_data(edge_index):
@@ -183,7 +184,7 @@ def checked_positions(name: str, chosen: Tensor, size: int, device: torch.device
             raise ValueError(
                 f"{name} is a mask of {chosen.numel()} entries, but there are {size} to choose from."
             )
-        if torch.compiler.is_compiling():
+        if calls_ours():
             positions: Tensor = torch.ops.mpnn.positions(chosen)
             return positions
         return chosen.nonzero().squeeze(1)

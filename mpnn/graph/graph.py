@@ -21,6 +21,7 @@ from mpnn.graph.edges import coalesced, induced, relooped, reordering
 from mpnn.graph.facts import NO_EDGE_FACTS, EdgeFacts, Facts, checked_edge_facts
 from mpnn.graph.incidence import Incidence
 from mpnn.graph.lifetime import lasting
+from mpnn.native.reach import calls_ours
 
 if TYPE_CHECKING:
     import networkx
@@ -158,7 +159,7 @@ class Graph(Incidence):
         return self.memo("reverse", self._make_reverse)
 
     def _make_reverse(self) -> Graph:
-        if torch.compiler.is_compiling():
+        if calls_ours():
             edge_index = torch.ops.mpnn.reverse(self.edge_index, *self.size)
         else:
             edge_index = self.edge_index.flip(0)
@@ -207,7 +208,7 @@ class Graph(Incidence):
     def _reloop(self, loops: str) -> tuple[Graph, Tensor]:
         if loops != "none":
             self._known().edges.check_nothing("adding self loops to a graph")
-        if torch.compiler.is_compiling():
+        if calls_ours():
             edge_index, origin = torch.ops.mpnn.relooped(self.edge_index, *self.size, loops)
         else:
             known = self._num_loops() if loops != "more" else None

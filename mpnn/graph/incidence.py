@@ -17,7 +17,7 @@ from mpnn.graph.facts import Facts, check_restored
 from mpnn.graph.lifetime import outliving
 from mpnn.native.gate import has_data
 from mpnn.native.gpu import sent
-from mpnn.native.reach import traced
+from mpnn.native.reach import calls_ours, stands_alone, traced
 
 T = TypeVar("T")
 
@@ -188,9 +188,12 @@ class Incidence:
         return self.memo("out_degree", lambda: self._degree(leaving=True))
 
     def _degree(self, leaving: bool) -> Tensor:
-        if torch.compiler.is_compiling():
+        if calls_ours():
             degree: Tensor = torch.ops.mpnn.degree(self.edge_index, *self.size, leaving)
             return degree
+        if stands_alone():
+            index, count = (self.src, self.num_src) if leaving else (self.dst, self.num_dst)
+            return index.new_zeros(count).index_add(0, index, torch.ones_like(index))
         rows = "by_src" if leaving else "by_dst"
         waits = self.device.type != "cpu"  # to count has the host wait for a GPU
         if rows in self._memo or waits or not has_data(self.edge_index):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor
 
@@ -33,6 +37,43 @@ def traced() -> bool:
         return True
     some = dispatch_modes() > 0
     return some and any(dispatch_mode(mode) is not None for mode in TRACERS)
+
+
+_alone: ContextVar[bool] = ContextVar("mpnn_stands_alone", default=False)
+
+
+@contextmanager
+def standing_alone() -> Iterator[None]:
+    """What `torch.export` traces in this block, in this thread, is made of PyTorch's own operations alone."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
+@known_while_compiling
+def stands_alone() -> bool:
+    """Whether what is being traced will run where this package is not: then all of it is plain PyTorch.
+
+    So it is for ONNX, for TorchScript, and for `torch.export` under `standing_alone`. By itself, `torch.export`
+    keeps kernels, as `torch.compile` does: its program needs this package, and runs as fast as a layer.
+
+    >>> stands_alone()
+    False
+    """
+    if tracing_state() is not None:
+        return True
+    return torch.compiler.is_exporting() and (_alone.get() or torch.onnx.is_in_onnx_export())
+
+
+def calls_ours() -> bool:
+    """Whether PyTorch's compiler writes down calls of this package's operations, which run with it.
+
+    >>> calls_ours()
+    False
+    """
+    return torch.compiler.is_compiling() and not stands_alone()
 
 
 @known_while_compiling

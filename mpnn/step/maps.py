@@ -20,12 +20,18 @@ def mapped(module: nn.Module, x: Tensor, graph: Graph, shape: tuple[int, ...]) -
     thousand nodes at a time, and adds up the gradients of x and of the parameters in the same way. It is
     computed at once if the module must be called, or if PyTorch must see each operation.
     """
-    if type(graph) is Graph and has_several(graph.size) and in_reach(x) and only_autograd_follows(x):
+    # Asked first: a compiled function would be one for graphs of up to so many nodes.
+    compiling = torch.compiler.is_compiling()
+    if type(graph) is Graph and not compiling and has_several(graph.size) and _may_wait(x):
         known = weights_of(module)
         if known is not None and in_reach(known.weight):
             return Mapped(x, *known, shape)
     out: Tensor = module(x)
     return out.view(-1, *shape)
+
+
+def _may_wait(x: Tensor) -> bool:
+    return in_reach(x) and only_autograd_follows(x)
 
 
 def map_and_dot(module: nn.Module, x: Tensor, *vectors: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -30,6 +30,7 @@ from mpnn.backends.run.plans import fusible
 from mpnn.backends.run.rows_op import fused_of, places, rows
 from mpnn.borrowed import FakeTensorMode, region, with_parameters
 from mpnn.graph import ops as graph_ops  # noqa: F401  registers what graphs need
+from mpnn.native.reach import stands_alone
 from mpnn.plan.front import home_of, reductions_of
 from mpnn.plan.homes import Home
 from mpnn.plan.plan import Plan, make_plan
@@ -71,7 +72,7 @@ def _(
 def applies(step: Step) -> bool:
     """Whether a plan can be made of this step while a function is being compiled."""
     known = region is not None or not torch.compiler.is_dynamo_compiling()
-    return known and step.fields.node_dim == 0 and fusible(step.aggregator)
+    return known and not stands_alone() and step.fields.node_dim == 0 and fusible(step.aggregator)
 
 
 def run(step: Step) -> Any:
