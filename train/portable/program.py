@@ -1,0 +1,120 @@
+"""A model as a program of PyTorch's own operations, for all sizes of its inputs at once."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram, export
+
+from mpnn.native.reach import standing_alone
+from mpnn.train.errors import RunError
+from mpnn.train.portable.inputs import Input, dims_of, size_name
+
+Call = Callable[..., Any]
+
+CLOSE = 1e-4  # of the largest number: sums over other orders of the edges differ by less
+
+
+class Called(nn.Module):
+    """A model that takes tensors in order, whatever else its own call takes.
+
+    Args:
+        model: the network.
+        call: `call(model, *tensors)`.
+        names: of the tensors.
+    """
+
+    def __init__(self, model: nn.Module, call: Call, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+
+        def forward(*inputs: Tensor) -> Any:
+            return flat(call(model, *inputs))
+
+        # What `torch.export` calls the inputs.
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [inspect.Parameter(name, kind) for name in names]
+        )
+        self.forward = forward
+
+
+def flat(output: Any) -> Tensor | tuple[Tensor, ...]:
+    """One tensor as it is, all tensors of anything else in order."""
+    return output if isinstance(output, Tensor) else tuple(tensors(output))
+
+
+def tensors(output: Any) -> list[Tensor]:
+    """All tensors in order."""
+    if isinstance(output, Tensor):
+        return [output]
+    parts = output.values() if isinstance(output, dict) else output if isinstance(output, list | tuple) else ()
+    return [tensor for part in parts for tensor in tensors(part)]
+
+
+def program_of(
+    model: nn.Module, call: Call, inputs: Sequence[Input], checked: Sequence[Sequence[Tensor]]
+) -> ExportedProgram:
+    """Trace a model, and compare the program with it.
+
+    Args:
+        model: the network, in evaluation.
+        call: `call(model, *tensors)`.
+        inputs: what it is traced with; the sizes that may change are all different.
+        checked: further inputs, of other sizes, on which the program must give what the model gives.
+
+    Raises:
+        RunError: the model cannot be one program for all sizes and all values of its inputs; or the program
+            gives something else than the model.
+    """
+    module = Called(model, call, [one.name for one in inputs]).eval()
+    dims = dims_of(inputs)
+    sizes = {one.name: {k: dims[size_name(size)] for k, size in one.sizes.items()} for one in inputs}
+    given = tuple(one.example for one in inputs)
+    try:
+        with torch.no_grad(), standing_alone(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of PyTorch's own workings
+            program = export(module, given, dynamic_shapes=sizes, strict=False)
+    except Exception as error:  # whatever a layer raises when it is traced
+        raise RunError(f"{_name(model)} cannot be exported: {_reason(error)}") from error
+    for node in program.graph.nodes:
+        if node.op == "call_function" and getattr(node.target, "namespace", "aten") == "mpnn":
+            raise RunError(f"{_name(model)} cannot be exported: it calls {node.target}, which is no operation "
+                           "of PyTorch's own")  # fmt: skip
+    for example in (given, *checked):
+        _check(program, module, example, model)
+    return program
+
+
+@torch.no_grad()
+def _check(program: ExportedProgram, module: nn.Module, given: Sequence[Tensor], model: nn.Module) -> None:
+    wanted, found = tensors(module(*given)), tensors(program.module()(*given))
+    for one, other in zip(found, wanted, strict=True):
+        scale = max(1.0, float(other.abs().max())) if other.numel() else 1.0
+        if one.shape != other.shape or not torch.allclose(
+            one.double(), other.double(), rtol=0, atol=CLOSE * scale, equal_nan=True
+        ):
+            shapes = ", ".join(str(list(tensor.shape)) for tensor in given)
+            raise RunError(
+                f"{_name(model)} cannot be exported: on inputs of the shapes {shapes} the traced program gives "
+                "something else than the model"
+            )
+
+
+def _name(model: nn.Module) -> str:
+    return type(model).__name__
+
+
+def _reason(error: Exception) -> str:
+    """One sentence."""
+    text = " ".join(str(error).split("\n\n")[0].split()) or type(error).__name__
+    if "data-dependent" in text or "DataDependent" in type(error).__name__:
+        return f"what it computes depends on values of its inputs, not on their sizes alone ({text[:200]})"
+    if "Constraints violated" in text:
+        return f"it works for some sizes of its inputs only ({text[:300]})"
+    return text[:400]
