@@ -246,15 +246,19 @@ class Incidence:
         """
         if self._facts.batch is not None:
             return self._facts.batch.dst_ptr
-        return self.memo("node_ptr", lambda: torch.tensor([0, self.num_dst], device=self.device))
+        return self.memo("node_ptr", lambda: torch.arange(2, device=self.device) * self.num_dst)
 
     @property
     def graph_index(self) -> Tensor:
         """`[num_nodes]` int64: which graph of the batch each (destination) node belongs to."""
-        return self.memo(
-            "graph_index",
-            lambda: torch.repeat_interleave(self.node_ptr.diff(), output_size=self.num_dst),
-        )
+        return self.memo("graph_index", self._owners)
+
+    def _owners(self) -> Tensor:
+        if not stands_alone():
+            return torch.repeat_interleave(self.node_ptr.diff(), output_size=self.num_dst)
+        # ONNX has no such operation: count where graphs begin; those of the last without nodes begin behind it.
+        begins, places = self.node_ptr[1:-1], self.node_ptr.new_zeros(self.num_dst + 1)
+        return places.index_add(0, begins, torch.ones_like(begins)).cumsum(0)[:-1]
 
     # Python's own protocols ---------------------------------------------------------------------------
 

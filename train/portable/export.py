@@ -18,6 +18,7 @@ from mpnn.train.fitting.checkpoint import write
 from mpnn.train.portable.inputs import Input, Sizes, distinct_sizes, inputs_of, most
 from mpnn.train.portable.onnx_file import to_onnx
 from mpnn.train.portable.program import Call, program_of, tensors
+from mpnn.train.portable.recurrent import with_own
 from mpnn.train.portable.torchscript import to_torchscript
 
 FORMATS = {"onnx": ".onnx", "pt2": ".pt2", "torchscript": ".pt"}
@@ -127,10 +128,10 @@ def write_file(one: Portable, path: str | Path, to: str | None = None) -> Path:
     if to == "onnx":
         content = to_onnx(program, one.inputs, names, {FACTS: text})
     elif to == "torchscript":
-        content = to_torchscript(program, {FACTS: text})
+        content = to_torchscript(with_own(program), {FACTS: text})
     else:
         buffer = io.BytesIO()
-        torch.export.save(program, buffer, extra_files={FACTS: text})
+        torch.export.save(with_own(program), buffer, extra_files={FACTS: text})
         content = buffer.getvalue()
     write(path, content)
     return path

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,8 @@ from torch.export import ExportedProgram
 
 from mpnn.train.errors import RunError
 from mpnn.train.portable.inputs import Input
+from mpnn.train.portable.quiet import quiet
+from mpnn.train.portable.recurrent import of_onnx
 
 
 def to_onnx(
@@ -35,22 +36,17 @@ def to_onnx(
         raise RunError(
             "to is 'onnx', which the packages onnx and onnxscript write: pip install 'mpnn[export]'"
         ) from None
-    before = logging.root.manager.disable
     try:
-        logging.disable(logging.WARNING)  # of the packages' own workings
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             made: Any = torch.onnx.export(
                 program,
                 input_names=[one.name for one in inputs],
                 output_names=list(outputs),
+                custom_translation_table=of_onnx(),
                 verbose=False,
             )
     except Exception as error:  # whatever the packages raise
-        reason = " ".join(str(error).split())
-        raise RunError(f"the model cannot be written as ONNX: {reason[:400]}") from error
-    finally:
-        logging.disable(before)
+        raise RunError(f"the model cannot be written as ONNX: {_reason(error)}") from error
     proto = made.model_proto
     names = _sizes(proto, inputs)
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
@@ -72,3 +68,14 @@ def _sizes(proto: Any, inputs: Sequence[Input]) -> dict[str, str]:
             if dimension.dim_param and isinstance(name, str):
                 found[dimension.dim_param] = name
     return found
+
+
+def _reason(error: Exception) -> str:
+    """Which operation, and why: the packages tell a story."""
+    text = str(error).partition("Exception summary")[2] or str(error)
+    found = re.search(r"%\w+ : .*?target=torch\.ops\.([\w.]+)", text)
+    if "No decompositions" in text or "No ONNX function" in text:
+        what = f"there is no ONNX function for {found[1]}" if found else "an operation has no ONNX function"
+        return f"{what} in the package onnxscript"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines)[:400]

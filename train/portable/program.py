@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +13,8 @@ from torch.export import ExportedProgram, export
 from mpnn.native.reach import standing_alone
 from mpnn.train.errors import RunError
 from mpnn.train.portable.inputs import Input, dims_of, size_name
+from mpnn.train.portable.quiet import quiet
+from mpnn.train.portable.recurrent import TRACED, InOne
 
 Call = Callable[..., Any]
 
@@ -34,7 +35,8 @@ class Called(nn.Module):
         self.model = model
 
         def forward(*inputs: Tensor) -> Any:
-            return flat(call(model, *inputs))
+            with InOne():
+                return flat(call(model, *inputs))
 
         # What `torch.export` calls the inputs.
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -77,15 +79,15 @@ def program_of(
     sizes = {one.name: {k: dims[size_name(size)] for k, size in one.sizes.items()} for one in inputs}
     given = tuple(one.example for one in inputs)
     try:
-        with torch.no_grad(), standing_alone(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of PyTorch's own workings
+        with torch.no_grad(), standing_alone(), quiet():
             program = export(module, given, dynamic_shapes=sizes, strict=False)
     except Exception as error:  # whatever a layer raises when it is traced
         raise RunError(f"{_name(model)} cannot be exported: {_reason(error)}") from error
     for node in program.graph.nodes:
-        if node.op == "call_function" and getattr(node.target, "namespace", "aten") == "mpnn":
-            raise RunError(f"{_name(model)} cannot be exported: it calls {node.target}, which is no operation "
-                           "of PyTorch's own")  # fmt: skip
+        if getattr(node.target, "namespace", "aten") == "mpnn" and node.target not in TRACED:
+            raise RunError(
+                f"{_name(model)} cannot be exported: it calls {node.target}, which is no operation of PyTorch's own"
+            )
     for example in (given, *checked):
         _check(program, module, example, model)
     return program

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
-import warnings
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
+
+from mpnn.train.errors import RunError
+from mpnn.train.portable.quiet import quiet
 
 # Checks that were made when the program was traced.
 CHECKS = ("_assert_scalar", "_assert_tensor_metadata", "_assert_async", "sym_constrain_range",
@@ -28,10 +31,13 @@ def to_torchscript(program: ExportedProgram, extra: dict[str, str]) -> bytes:
         extra: texts to be kept in the file, by name.
     """
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch advises everybody against TorchScript
-        script = torch.jit.script(_module(program))
-        torch.jit.save(script, buffer, _extra_files=extra)
+    try:
+        with quiet():
+            script = torch.jit.script(_module(program))
+            torch.jit.save(script, buffer, _extra_files=extra)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"the model cannot be written as TorchScript: {reason[:400]}") from error
     return buffer.getvalue()
 
 
@@ -55,6 +61,7 @@ def _module(program: ExportedProgram) -> fx.GraphModule:
                 places[node] = graph.node_copy(node, places.__getitem__)
                 places[node].target = _target(node)
                 _without_device(places[node])
+                _spell_floats(graph, places[node])
         elif node.op == "output":
             found = [places[one] for one in node.args[0]]
             graph.output(found[0] if len(found) == 1 else tuple(found))
@@ -87,3 +94,16 @@ def _without_device(node: fx.Node) -> None:
             node.kwargs = {key: value for key, value in node.kwargs.items() if key != name}
 
 
+
+
+def _spell_floats(graph: fx.Graph, node: fx.Node) -> None:
+    """Infinities and NaN as calls, since code has no numbers for them."""
+
+    def spelled(value: Any) -> Any:
+        if not isinstance(value, float) or math.isfinite(value):
+            return value
+        with graph.inserting_before(node):
+            return graph.call_function(float, (str(value),))
+
+    node.args = fx.node.map_aggregate(node.args, spelled)  # type: ignore[assignment]
+    node.kwargs = fx.node.map_aggregate(node.kwargs, spelled)  # type: ignore[assignment]
