@@ -54,10 +54,10 @@ _watch_for_pyg()
 
 
 def __getattr__(name: str) -> Any:
-    # `import mpnn` is fast: the modules above the core, the laws and `load` are imported when they are first
+    # `import mpnn` is fast: the modules above the core, the laws, `load` and `export` are imported when they are first
     # used.
     if name in ("models", "datasets", "testing", "train"):
         return importlib.import_module(f"{__name__}.{name}")
-    if name == "load":
-        return importlib.import_module(f"{__name__}.train").load
+    if name in ("load", "export"):
+        return getattr(importlib.import_module(f"{__name__}.train"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

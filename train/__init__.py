@@ -32,6 +32,7 @@ from mpnn.train.pictures.curves import embedding_picture, loss_curve, training_c
 from mpnn.train.pictures.diagnosis import smoothing_picture, squashing_picture
 from mpnn.train.pictures.of_a_run import Picture
 from mpnn.train.pictures.style import save_picture
+from mpnn.train.portable.export import export
 from mpnn.train.runs.build import build_model, models
 from mpnn.train.runs.embed_run import EmbedReport, embed
 from mpnn.train.runs.embed_settings import EmbedSettings, embed_preset
@@ -93,6 +94,7 @@ __all__ = [
     "embed",
     "embed_preset",
     "embedding_picture",
+    "export",
     "fit",
     "graph_picture",
     "images_picture",

@@ -16,6 +16,7 @@ from mpnn.train.command.commands import COMMANDS
 from mpnn.train.command.communities_command import add_communities_command
 from mpnn.train.command.display import Display
 from mpnn.train.command.embed_command import add_embed_command
+from mpnn.train.command.export_command import add_export_command
 from mpnn.train.command.flags import (
     absolute_paths,
     add_command,
@@ -90,6 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_communities_command(commands)
     add_runs_command(commands)
     add_why_command(commands)
+    add_export_command(commands)
     for name, (command, about) in COMMANDS.items():
         one = add_command(commands, name, command, about)
         if name in ("evaluate", "predict"):

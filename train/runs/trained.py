@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,10 @@ from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
 from mpnn.train.fitting.state import BEST
 from mpnn.train.inputs.edge_inputs import with_edge_inputs
+from mpnn.train.portable.export import Portable, write_file
 from mpnn.train.runs import folder
 from mpnn.train.runs.build import build_for, find_device
+from mpnn.train.runs.exported import portable
 from mpnn.train.runs.given import whole_data_set
 from mpnn.train.runs.memory import CONTEXT, read_memory
 from mpnn.train.runs.settings import Settings
@@ -187,6 +190,28 @@ class Trained:
         if isinstance(data, NodeDataset):
             return with_edge_inputs(self.kept.preparation.apply(data), self.settings.model)
         return with_edge_inputs(self.kept.preparation.apply(data), self.settings.model)
+
+    def export(self, path: str | Path, *, to: str | None = None) -> Path:
+        """Write the model as a file that runs without mpnn, on other graphs, too; features come prepared.
+
+        The file says what it takes and gives, and what was done to features, in its text `mpnn.json`.
+
+        Args:
+            path: of the file.
+            to: "onnx", "pt2" or "torchscript"; by default what the ending of `path` says, see
+                `mpnn.train.export`.
+
+        Raises:
+            RunError: the model cannot be exported, and why; or a package is not installed.
+        """
+        return write_file(self.portable(), path, to)
+
+    def portable(self) -> Portable:
+        """What `export` makes a file of: the model, what it takes, and what it gives."""
+        known = None if self.known is None else self.known.edge_attr
+        weighted = self.settings.columns.edge_weight is not None or (known is not None and known.dim() == 1)
+        model = self.model if self.device.type == "cpu" else copy.deepcopy(self.model).cpu()
+        return portable(model, self.settings, self.kept, weighted)
 
     def _joined(self, new: NewNodes) -> NodeDataset:
         """The known nodes and the new ones, their features as the model reads them."""
