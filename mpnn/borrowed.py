@@ -11,6 +11,7 @@ ATen's operations (`torch.ops.aten._softmax`) are no loan: their names are those
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -197,6 +198,16 @@ def schema_of(operation: Any) -> Any:
     Without it no plan knows which numbers are sizes, and none may be made of a message that writes.
     """
     return getattr(operation, "_schema", None)
+
+
+def sizes_of_any_number() -> AbstractContextManager[Any]:
+    """A context in which `torch.export` does not take sizes of 0 and 1 for special.
+
+    Without it an exported program would be one for two graphs or more, two edges or more.
+    """
+    from torch.fx.experimental import _config
+
+    return cast(AbstractContextManager[Any], _config.patch(backed_size_oblivious=True))
 
 
 class Symbols(NamedTuple):

@@ -233,7 +233,8 @@ def propagate_by_type(
     aggregator = layer.aggr_module
     plain = _is_plain(type(layer)) and type(aggregator) in (Sum, Mean) and weight.dim() == 3
     exact = x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64)  # added up in parts
-    many = x.is_cpu and edges.graph.num_edges * weight.size(1) >= MANY
+    compiling = torch.compiler.is_compiling()  # to a function for any number of edges
+    many = x.is_cpu and not compiling and edges.graph.num_edges * weight.size(1) >= MANY
     if plain and exact and many and only_autograd_follows(x):
         aggr = cast(Sum, aggregator).name
         return cast(Tensor, _AddInParts.apply(out, x, weight, aggr, edges.parts(), at_once))  # type: ignore[no-untyped-call]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram, export
 
+from mpnn.borrowed import sizes_of_any_number
 from mpnn.native.reach import standing_alone
 from mpnn.train.errors import RunError
 from mpnn.train.portable.inputs import Input, dims_of, size_name
@@ -79,7 +80,7 @@ def program_of(
     sizes = {one.name: {k: dims[size_name(size)] for k, size in one.sizes.items()} for one in inputs}
     given = tuple(one.example for one in inputs)
     try:
-        with torch.no_grad(), standing_alone(), quiet():
+        with torch.no_grad(), standing_alone(), sizes_of_any_number(), quiet():
             program = export(module, given, dynamic_shapes=sizes, strict=False)
     except Exception as error:  # whatever a layer raises when it is traced
         raise RunError(f"{_name(model)} cannot be exported: {_reason(error)}") from error

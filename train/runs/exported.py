@@ -101,7 +101,7 @@ def _on_graphs(model: nn.Module, settings: Settings, kept: Kept, weighted: bool)
     example = drawn(sizes, counts[1])
     more = [drawn((5, 0, 8, 30) if pointed else (43,), 211), drawn((1,), 1)]
     about = ABOUT | {
-        "ptr": ({0: Dim("num_graphs_plus_1")}, "first node of each graph; the last entry is the number of all")
+        "ptr": ({0: Dim("num_graphs") + 1}, "first node of each graph; the last entry is the number of all")
     }
     inputs = [Input(name, value, *about[name]) for name, value in example.items()]  # type: ignore[arg-type]
     return call, inputs, [OUTPUT], [list(one.values()) for one in more]
