@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mpnn.graph.distinct import INT64_MAX
 from mpnn.native.gate import has_data
-from mpnn.native.reach import calls_ours
+from mpnn.native.reach import calls_ours, stands_alone
 
 Size = tuple[int, int]
 T = TypeVar("T")
@@ -76,6 +76,8 @@ def _count(number: SupportsIndex) -> int:
         return -1
     if isinstance(number, int | torch.SymInt):  # a symbol of PyTorch's compiler must not become a number
         return number  # type: ignore[return-value]
+    if isinstance(number, Tensor) and stands_alone():  # nor what `torch.jit.trace` knows of a shape
+        return number
     try:
         return operator.index(number)
     except TypeError:
