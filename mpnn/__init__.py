@@ -54,8 +54,8 @@ _watch_for_pyg()
 
 
 def __getattr__(name: str) -> Any:
-    # `import mpnn` is fast: the modules above the core, the laws, `load` and `export` are imported when they are first
-    # used.
+    # `import mpnn` is fast: the modules above the core, the laws, `load` and `export` are imported when they
+    # are first used.
     if name in ("models", "datasets", "testing", "train"):
         return importlib.import_module(f"{__name__}.{name}")
     if name in ("load", "export"):

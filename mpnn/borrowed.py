@@ -207,7 +207,7 @@ def sizes_of_any_number() -> AbstractContextManager[Any]:
     """
     from torch.fx.experimental import _config
 
-    return cast(AbstractContextManager[Any], _config.patch(backed_size_oblivious=True))
+    return cast(AbstractContextManager[Any], cast(Any, _config).patch(backed_size_oblivious=True))
 
 
 class Symbols(NamedTuple):

@@ -77,7 +77,7 @@ def _count(number: SupportsIndex) -> int:
     if isinstance(number, int | torch.SymInt):  # a symbol of PyTorch's compiler must not become a number
         return number  # type: ignore[return-value]
     if isinstance(number, Tensor) and stands_alone():  # nor what `torch.jit.trace` knows of a shape
-        return number
+        return number  # type: ignore[return-value]
     try:
         return operator.index(number)
     except TypeError:

@@ -28,7 +28,9 @@ def relooped(
         edge_index = edge_index if loops == "more" or loopless is None else loopless
     else:
         is_loop = edge_index[0] == edge_index[1]
-        if not has_data(edge_index) and not stands_alone():  # how many loops there are decides about no node's shape
+        if (
+            not has_data(edge_index) and not stands_alone()
+        ):  # how many loops there are decides about no node's shape
             origin = torch.arange(num_edges, device=device)
         elif num_loops is None:
             origin = (~is_loop).nonzero().squeeze(1)

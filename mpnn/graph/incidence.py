@@ -256,7 +256,7 @@ class Incidence:
     def _owners(self) -> Tensor:
         if not stands_alone():
             return torch.repeat_interleave(self.node_ptr.diff(), output_size=self.num_dst)
-        # ONNX has no such operation: count the graphs that have begun; one without nodes may begin at the end.
+        # ONNX has no such operation: count graphs that have begun; one without nodes may begin at the end.
         begins, places = self.node_ptr[:-1], self.node_ptr.new_zeros(self.num_dst + 1)
         return places.index_add(0, begins, torch.ones_like(begins)).cumsum(0)[:-1] - 1
 

@@ -56,8 +56,9 @@ def standing_alone() -> Iterator[None]:
 def stands_alone() -> bool:
     """Whether what is being traced will run where this package is not: then all of it is plain PyTorch.
 
-    So it is for ONNX, for TorchScript, and for `torch.export` under `standing_alone`. By itself, `torch.export`
-    keeps kernels, as `torch.compile` does: its program needs this package, and runs as fast as a layer.
+    So it is for ONNX, for TorchScript, and for `torch.export` under `standing_alone`. By itself,
+    `torch.export` keeps kernels, as `torch.compile` does: its program needs this package, and runs as fast as
+    a layer.
 
     >>> stands_alone()
     False

@@ -62,8 +62,8 @@ def export(
         inputs: example tensors by name, in the order of the arguments of `model.forward`. They are passed by
             position.
         path: of the file.
-        to: "onnx"; "pt2" (`torch.export.load`); or "torchscript" (`torch.jit.load`). By default what the ending
-            of `path` says: `.onnx`, `.pt2` or `.pt`.
+        to: "onnx"; "pt2" (`torch.export.load`); or "torchscript" (`torch.jit.load`). By default what the
+            ending of `path` says: `.onnx`, `.pt2` or `.pt`.
         sizes: by name and dimension, what the sizes that may change count: `{"x": {0: "batch"}}`, or a
             `torch.export.Dim` that has a maximum. What counts the same has the same size. Known for `x`,
             `edge_index`, `edge_weight`, `edge_attr`, `edge_type` and `pairs`.
@@ -112,9 +112,7 @@ def write_file(one: Portable, path: str | Path, to: str | None = None) -> Path:
     program = program_of(one.model, one.call, one.inputs, one.checked)
     with torch.no_grad():
         made = tensors(one.call(one.model, *(given.example for given in one.inputs)))
-    names = list(one.outputs) or (
-        ["output"] if len(made) == 1 else [f"output{k}" for k in range(len(made))]
-    )
+    names = list(one.outputs) or (["output"] if len(made) == 1 else [f"output{k}" for k in range(len(made))])
     text = json.dumps(
         {
             "version": VERSION,

@@ -91,8 +91,8 @@ def inputs_of(examples: Mapping[str, Tensor], sizes: Mapping[str, Sizes] | None)
         own: Sizes | None = said.pop(name, usual)
         if own is None:
             raise RunError(
-                f"nothing says which sizes of input {name} may change: give sizes={{{name!r}: {{0: 'batch'}}}} "
-                "or the like, or {} for none"
+                f"nothing says which sizes of input {name} may change: give sizes={{{name!r}: "
+                "{0: 'batch'}} or the like, or {} for none"
             )
         for dimension in own:
             if not 0 <= dimension < example.dim():
@@ -106,7 +106,7 @@ def inputs_of(examples: Mapping[str, Tensor], sizes: Mapping[str, Sizes] | None)
 
 
 def dims_of(inputs: Sequence[Input]) -> dict[str, Dim]:
-    """A dimension of `torch.export` for everything that is counted, one for all inputs that count the same."""
+    """A dimension of `torch.export` for each thing that is counted; inputs that count the same share it."""
     found: dict[str, Dim] = {}
     for one in inputs:
         for size in one.sizes.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -56,7 +57,9 @@ def tensors(output: Any) -> list[Tensor]:
     """All tensors in order."""
     if isinstance(output, Tensor):
         return [output]
-    parts = output.values() if isinstance(output, dict) else output if isinstance(output, list | tuple) else ()
+    parts = (
+        output.values() if isinstance(output, dict) else output if isinstance(output, list | tuple) else ()
+    )
     return [tensor for part in parts for tensor in tensors(part)]
 
 
@@ -87,7 +90,8 @@ def program_of(
     for node in program.graph.nodes:
         if getattr(node.target, "namespace", "aten") == "mpnn" and node.target not in TRACED:
             raise RunError(
-                f"{_name(model)} cannot be exported: it calls {node.target}, which is no operation of PyTorch's own"
+                f"{_name(model)} cannot be exported: it calls {node.target}, which is no "
+                "operation of PyTorch's own"
             )
     for example in (given, *checked):
         _check(program, module, example, model)
@@ -104,8 +108,8 @@ def _check(program: ExportedProgram, module: nn.Module, given: Sequence[Tensor],
         ):
             shapes = ", ".join(str(list(tensor.shape)) for tensor in given)
             raise RunError(
-                f"{_name(model)} cannot be exported: on inputs of the shapes {shapes} the traced program gives "
-                "something else than the model"
+                f"{_name(model)} cannot be exported: on inputs of the shapes {shapes} the traced program "
+                "gives something else than the model"
             )
 
 
@@ -114,10 +118,18 @@ def _name(model: nn.Module) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """One sentence."""
-    text = " ".join(str(error).split("\n\n")[0].split()) or type(error).__name__
+    """One sentence of what PyTorch says in many."""
+    text = " ".join(str(error).split())
     if "data-dependent" in text or "DataDependent" in type(error).__name__:
         return f"what it computes depends on values of its inputs, not on their sizes alone ({text[:200]})"
-    if "Constraints violated" in text:
-        return f"it works for some sizes of its inputs only ({text[:300]})"
-    return text[:400]
+    fixed = re.findall(r"You marked (\w+) as dynamic but your code specialized it", text)
+    if fixed:
+        return f"it fixes {' and '.join(fixed)} at that of the example"
+    bounded = re.findall(
+        r"Not all values of (\w+) = .*? satisfy the generated guard (.*?)(?= - |Suggested|$)", text
+    )
+    if bounded:
+        return "it takes only some sizes: " + "; ".join(
+            f"{name}, where {guard.strip()}" for name, guard in bounded
+        )
+    return text[:400] or type(error).__name__

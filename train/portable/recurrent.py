@@ -1,7 +1,8 @@
 """Recurrent layers in a traced program: one operation each, for sequences of any length.
 
-`torch.export` unrolls PyTorch's fused recurrent kernels step by step, for the length of the example alone. While a
-model is traced these operations stand in their place; the program gets PyTorch's own back, and ONNX its own.
+`torch.export` unrolls PyTorch's fused recurrent kernels step by step, for the length of the example alone.
+While a model is traced these operations stand in their place; the program gets PyTorch's own back, and ONNX
+its own.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class InOne(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call what stands for a function, or the function; of packed sequences, whose fourth is no flag, too."""
+        """Call what stands for a function, or the function; packed sequences have no flag in fourth place."""
         for kernel, traced, _ in STANDS_FOR.values():
             if func == kernel and isinstance(args[3], bool):
                 return traced(*args)

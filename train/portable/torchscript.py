@@ -17,7 +17,12 @@ from mpnn.train.portable.quiet import quiet
 # Checks that were made when the program was traced.
 CHECKS = ("_assert_scalar", "_assert_tensor_metadata", "_assert_async", "sym_constrain_range",
           "sym_constrain_range_for_size")  # fmt: skip
-OF_NUMBERS = {torch.sym_max: max, torch.sym_min: min, torch.sym_float: float, torch.sym_int: int}
+OF_NUMBERS: dict[Any, Any] = {
+    torch.sym_max: max,
+    torch.sym_min: min,
+    torch.sym_float: float,
+    torch.sym_int: int,
+}
 
 
 def to_torchscript(program: ExportedProgram, extra: dict[str, str]) -> bytes:
@@ -94,8 +99,6 @@ def _without_device(node: fx.Node) -> None:
             node.kwargs = {key: value for key, value in node.kwargs.items() if key != name}
 
 
-
-
 def _spell_floats(graph: fx.Graph, node: fx.Node) -> None:
     """Infinities and NaN as calls, since code has no numbers for them."""
 
@@ -105,5 +108,5 @@ def _spell_floats(graph: fx.Graph, node: fx.Node) -> None:
         with graph.inserting_before(node):
             return graph.call_function(float, (str(value),))
 
-    node.args = fx.node.map_aggregate(node.args, spelled)  # type: ignore[assignment]
-    node.kwargs = fx.node.map_aggregate(node.kwargs, spelled)  # type: ignore[assignment]
+    node.args = fx.node.map_aggregate(node.args, spelled)
+    node.kwargs = fx.node.map_aggregate(node.kwargs, spelled)

@@ -103,7 +103,7 @@ def _on_graphs(model: nn.Module, settings: Settings, kept: Kept, weighted: bool)
     about = ABOUT | {
         "ptr": ({0: Dim("num_graphs") + 1}, "first node of each graph; the last entry is the number of all")
     }
-    inputs = [Input(name, value, *about[name]) for name, value in example.items()]  # type: ignore[arg-type]
+    inputs = [Input(name, value, *about[name]) for name, value in example.items()]
     return call, inputs, [OUTPUT], [list(one.values()) for one in more]
 
 

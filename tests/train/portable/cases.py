@@ -37,7 +37,9 @@ class Case:
         torch.manual_seed(0)
         model = self.make().eval()
         inputs = [list(self.draw(*count)) for count in self.counts]
-        export(model, dict(zip(self.names, inputs[0], strict=True)), self.path(home, to), to=to, sizes=self.sizes)
+        export(
+            model, dict(zip(self.names, inputs[0], strict=True)), self.path(home, to), to=to, sizes=self.sizes
+        )
         with torch.no_grad():
             wanted = [first(model(*given)) for given in inputs]
         torch.save(list(zip(inputs, wanted, strict=True)), home / f"{self.name}.wanted")

@@ -5,10 +5,9 @@
 ENDING is .pt2, .pt, .onnx, or aoti: a .pt2 that AOTInductor compiles.
 """
 
+from __future__ import annotations
+
 import sys
-
-sys.modules["mpnn"] = None  # type: ignore[assignment]  # an import of it fails from now on
-
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import torch
 
 TOLERANCE = {".onnx": 1e-4}  # whose kernels are others
-warnings.simplefilter("ignore")
 
 
 def loaded(path: Path, ending: str) -> Any:
@@ -49,12 +47,14 @@ def main(home: Path, ending: str, names: list[str]) -> None:
             for given, wanted in torch.load(home / f"{name}.wanted"):
                 found = model(*given)
                 found = found if isinstance(found, torch.Tensor) else found[0]
-                shapes = [list(one.shape) for one in given]
+                shapes = f"{name} {[list(one.shape) for one in given]}"
                 torch.testing.assert_close(
-                    found, wanted, rtol=0, atol=TOLERANCE.get(ending, 1e-5), msg=lambda m: f"{name} {shapes}: {m}"
+                    found, wanted, rtol=0, atol=TOLERANCE.get(ending, 1e-5), msg=f"{{}} of {shapes}".format
                 )
         print(name)
 
 
 if __name__ == "__main__":
+    sys.modules["mpnn"] = None  # type: ignore[assignment]  # an import of it fails from now on
+    warnings.simplefilter("ignore")
     main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])

@@ -1,4 +1,4 @@
-"""The table of docs/export.md: which models become which files, each run on graphs and sequences of other sizes.
+"""The table of docs/export.md: which models become which files, each run on inputs of other sizes.
 
     python -m tests.train.portable.table            # every model in every form: a quarter of an hour
     python -m tests.train.portable.table GCN LSTM   # some
@@ -31,7 +31,8 @@ def run_elsewhere(home: Path, ending: str, *names: str) -> subprocess.CompletedP
 def row(case: Case, passed: dict[str, bool]) -> str:
     """A line of the table."""
     cells = [
-        FIXED if ending == "aoti" and not case.compiles else "yes" if passed[ending] else "no" for ending in FORMS
+        FIXED if ending == "aoti" and not case.compiles else "yes" if passed[ending] else "no"
+        for ending in FORMS
     ]
     return f"| {case.name} | {' | '.join(cells)} |\n"
 
