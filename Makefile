@@ -3,7 +3,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-gpu test-oldest fuzz asan results lint types imports unit clean
+.PHONY: demo test test-gpu test-oldest test-export fuzz asan results lint types imports unit clean
 
 demo: $(READY)   ## set up, then train a GNN on a real graph and draw what it learned
 	$(BIN)/mpnn train node --dataset karate
@@ -40,6 +40,9 @@ test-gpu: $(READY)   ## what concerns a GPU, on one where there is one
 
 asan: $(READY)   ## every C function under AddressSanitizer and UBSan, with GCC; half an hour
 	$(BIN)/python -m tests.asan
+
+test-export: $(READY)   ## every model of docs/export.md as a file of every form; a quarter of an hour
+	$(BIN)/python -m tests.train.portable.table
 
 OLDEST := .venv-oldest
 

@@ -93,7 +93,8 @@ def scaled_laplacian(
     laplacian = torch.cat([-edge_weight, diagonal])
     graph = graph.with_self_loops()
     if lambda_max is None:
-        lambda_max = 2.0 * laplacian.max() if laplacian.numel() else laplacian.sum()
+        # Without asking whether there is any entry, which a traced function could not.
+        lambda_max = 2.0 * torch.cat([laplacian, laplacian.new_full((1,), -torch.inf)]).max()
     largest = torch.as_tensor(lambda_max, dtype=laplacian.dtype, device=laplacian.device)
     if largest.numel() > 1:
         if batch is None:
