@@ -236,8 +236,10 @@ def check_target(
 
 def wanted(y: Tensor, names: tuple[str, ...]) -> str:
     """How many classes, labels or targets there are, for sentences."""
-    kind = "classes" if y.dim() == 1 else "labels" if y.dtype == torch.bool else "targets"
-    return f"{len(names)} {kind}"
+    one, many = ("class", "classes") if y.dim() == 1 else ("label", "labels")
+    if y.is_floating_point():
+        one, many = "target", "targets"
+    return f"{len(names)} {one if len(names) == 1 else many}"
 
 
 def row_normalise(x: Tensor) -> Tensor:

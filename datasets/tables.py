@@ -211,8 +211,8 @@ def label_columns(table: Table, asked: str) -> list[str]:
 def answers(table: Table, name: str) -> Answers:
     """Read a column as classes, or, if all cells are numbers and one has a decimal point, as numbers.
 
-    Several columns, divided by commas, are labels if all of their cells are 0 or 1, else numbers. Of a row
-    whose cell is empty y is -1, or NaN, or False.
+    Among numbers a cell such as `NA` says nothing. Several columns, divided by commas, are labels if all of
+    their cells are 0 or 1, else numbers. Of a row whose cell says nothing y is -1, or NaN, or False.
 
     Raises:
         DataError: there is no such column, or it is empty, or several hold something else.
@@ -226,20 +226,29 @@ def answers(table: Table, name: str) -> Answers:
     if not given:
         raise DataError(f"{table.path}: column {name!r} is empty")
     said = [cell for cell in given if cell.lower() not in MISSING]
-    decimal = any("." in cell for cell in said) or pd.api.types.is_float_dtype(table.frame[name])
-    if decimal and all(_number(cell) is not None for cell in said):  # then what is no number is not known
-        values = [math.nan if (value := _number(cell)) is None else value for cell in cells]
-        y = torch.tensor(values)[:, None]
-        return Answers(y, (name,), ~y.isnan().squeeze(1))
-    numeric = all(cell.lstrip("-").isdecimal() for cell in given)
-    names = sorted(set(given), key=int if numeric else str)
+    if said and all(_number(cell) is not None for cell in said):  # then what is no number is not known
+        if any("." in cell for cell in said) or _is_real(table.frame[name]):
+            values = [math.nan if (value := _number(cell)) is None else value for cell in cells]
+            y = torch.tensor(values)[:, None]
+            return Answers(y, (name,), ~y.isnan().squeeze(1))
+        given = said
+    whole = all(cell.lstrip("-").isdecimal() for cell in given)
+    names = sorted(set(given), key=int if whole else str)
     number = {label: k for k, label in enumerate(names)}
     y = torch.tensor([number.get(cell, -1) for cell in cells])
     return Answers(y, tuple(names), y >= 0)
 
 
+def _is_real(cells: Any) -> bool:
+    """Whether a column holds real numbers; pandas keeps whole ones with gaps as such too."""
+    if not pd.api.types.is_float_dtype(cells):
+        return False
+    there = cells.dropna()
+    return len(there) == len(cells) or bool((there % 1 != 0).any())
+
+
 def _several(table: Table, names: list[str]) -> Answers:
-    columns = [table.column(name) for name in names]
+    columns = [["" if cell.lower() in MISSING else cell for cell in table.column(name)] for name in names]
     known = [all(cells) for cells in zip(*columns, strict=True)]
     rows = []
     for row, cells in enumerate(zip(*columns, strict=True)):

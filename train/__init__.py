@@ -30,6 +30,7 @@ from mpnn.train.pictures.answers import (
 from mpnn.train.pictures.attention import Attended, attention_picture, attention_weights
 from mpnn.train.pictures.curves import embedding_picture, loss_curve, training_curves
 from mpnn.train.pictures.diagnosis import smoothing_picture, squashing_picture
+from mpnn.train.pictures.numbers import numbers_picture
 from mpnn.train.pictures.of_a_run import Picture
 from mpnn.train.pictures.style import save_picture
 from mpnn.train.portable.export import export
@@ -110,6 +111,7 @@ __all__ = [
     "models",
     "modularity",
     "nmi",
+    "numbers_picture",
     "objective",
     "over_smoothing",
     "preset",

@@ -10,7 +10,7 @@ from mpnn.train.errors import RunError
 from mpnn.train.inputs.preparation import FEATURES
 from mpnn.train.record import NO_COLUMNS, Record
 from mpnn.train.tasks.metrics import METRICS
-from mpnn.train.tasks.objective import LOSSES
+from mpnn.train.tasks.objective import LOSSES, OF_NUMBERS
 
 MONITORS = ("loss", "both", "last", *METRICS)
 DECAYED = ("all", "first")
@@ -18,6 +18,7 @@ OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 SCHEDULES = ("constant", "step", "cosine", "plateau")
 PREDICTED = ("links", "labels")
 DECODERS = ("dot", "mlp")
+LEARN = ("classification", "regression")
 SPLITS = ("public", "per-class", "random")
 
 
@@ -125,6 +126,9 @@ class Options(Recipe):
         dropout: probability, on the input of every layer and on attention weights.
         attention_dropout: probability on attention weights, if it is another one.
         act: activation between the layers.
+        learn: `"classification"` or `"regression"`: whether answers are learned as classes or as numbers;
+            None is as they are written: numbers if one has a decimal point, else classes. Its flag is
+            `--task`.
         loss, class_weights, known_counts: see `mpnn.train.objective`.
         batch_size: graphs, images or pieces of text in a batch; in node tasks only for several graphs.
         context: characters that a piece of text has; text tasks only.
@@ -171,6 +175,7 @@ class Options(Recipe):
     dropout: float = 0.5
     attention_dropout: float | None = None
     act: str = "relu"
+    learn: str | None = None
     loss: str | None = None
     class_weights: str | None = None
     known_counts: bool = False
@@ -199,6 +204,7 @@ class Options(Recipe):
             raise RunError(f"fold is {self.fold}, but there are {self.folds} folds, 0..{self.folds - 1}")
         if self.shared_epoch:
             self._check_shared_epoch()
+        self._check_learn()
 
     def _check_shared_epoch(self) -> None:
         if self.folds is None:
@@ -206,6 +212,19 @@ class Options(Recipe):
         for name, why in (("patience", "all folds do all epochs"), ("val_share", "the fold is validated on")):
             if getattr(self, name) is not None:
                 raise RunError(f"{name} is {getattr(self, name)}, but with shared_epoch {why}")
+
+    def _check_learn(self) -> None:
+        numbers = self.learn == "regression"
+        if self.learn is not None and self.loss is not None and numbers != (self.loss in OF_NUMBERS):
+            fitting = [loss for loss in LOSSES if (loss in OF_NUMBERS) == numbers]
+            raise RunError(
+                f"loss is {self.loss!r}, but task is {self.learn!r}: take one of {', '.join(fitting)}"
+            )
+        for name in ("class_weights", "known_counts"):
+            if numbers and getattr(self, name):
+                raise RunError(
+                    f"{name} is {getattr(self, name)!r}, but numbers have no classes: leave it out"
+                )
 
     @property
     def num_runs(self) -> int:
@@ -249,6 +268,7 @@ CHOICES = {
     "schedule": SCHEDULES,
     "monitor": MONITORS,
     "decayed": DECAYED,
+    "learn": LEARN,
     "loss": LOSSES,
     "split": SPLITS,
     "features": FEATURES,

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from torch import nn
 
+from mpnn.datasets import DATASETS
 from mpnn.train.command import say
 from mpnn.train.fitting import state
 from mpnn.train.fitting.loop import Result
@@ -27,6 +28,7 @@ from mpnn.train.runs import card, folder, memory
 from mpnn.train.runs.report import Report, runs_of
 from mpnn.train.runs.run import Listener
 from mpnn.train.runs.settings import Settings
+from mpnn.train.tasks.learned import decided
 from mpnn.train.tasks.metrics import METRICS, Metric
 from mpnn.train.tasks.task import SupervisedTask
 
@@ -76,6 +78,9 @@ class Display(Listener):
                 f"on {task.device}"
             )
             self._columns(task)
+            line = decided(task.objective, settings.dataset not in DATASETS, settings.learn, settings.loss)
+            if line is not None:
+                self.out.print(escape(line))
         self.run += 1
         name = f"run {self.run}/{self.runs}" if self.runs > 1 else "training"
         self.bar.reset(self.task, description=name, total=settings.epochs, numbers="")

@@ -15,6 +15,7 @@ from mpnn.train.kinds.registry import KINDS
 from mpnn.train.options import (
     DECAYED,
     DECODERS,
+    LEARN,
     MONITORS,
     OPTIMIZERS,
     PREDICTED,
@@ -130,6 +131,8 @@ def _add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how").add_argument
     add("--hits", type=int, metavar="K", help="of the metric Hits@K (default: 20) (edge)")
     add("--self-links", action="store_true", help="in training, each node is linked with itself too (edge)")
+    about = "whether answers are classes or numbers (default: numbers if one has a decimal point)"
+    add("--task", dest="learn", choices=LEARN, help=about)
     add("--loss", choices=LOSSES, help="what is made small (default: the first that suits the data)")
     add("--class-weights", metavar="W", help="balanced, or numbers divided by commas")
     add("--known-counts", action="store_true", help="predict as many labels of an item as it truly has")

@@ -16,12 +16,12 @@ from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.on_graphs import PARTS, STACK, layers, prepared, stack_options, width
 from mpnn.train.kinds.parts import draw_parts
 from mpnn.train.options import Options
-from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, ROC
+from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, NUMBERS, ROC
 from mpnn.train.record import NO_COLUMNS
 from mpnn.train.tasks.edge_task import EdgeTask, LinkTask, labelled_pairs, pair_names
 from mpnn.train.tasks.held_out import hold_out
 from mpnn.train.tasks.kept import Kept, kept_edges, kept_links, known_edge_classes
-from mpnn.train.tasks.objective import learned_as_numbers
+from mpnn.train.tasks.learned import learned
 from mpnn.train.tasks.pairs import Pairs
 from mpnn.train.tasks.shape import Shape
 
@@ -84,7 +84,7 @@ def _make(options: Options, data: NodeDataset, kept: Kept | None = None) -> Link
 
 
 def _link_task(options: Options, data: NodeDataset, kept: Kept | None) -> LinkTask:
-    for name, fits in (("loss", ("bce",)), ("class_weights", ())):
+    for name, fits in (("loss", ("bce",)), ("class_weights", ()), ("learn", ("classification",))):
         if getattr(options, name) not in (None, *fits):
             raise RunError(f"{name} is {getattr(options, name)!r}, but links are learned by bce alone")
     pairs = Pairs.of(data.graph)
@@ -110,8 +110,9 @@ def _label_task(options: Options, data: NodeDataset, kept: Kept | None) -> EdgeT
             raise RunError(f"{name} is {getattr(options, name)!r}, but that is for predicting links")
     if options.largest_component:
         data = largest_component(data)
-    if data.edge_y is not None and options.dataset not in DATASETS:
-        y, names = learned_as_numbers(data.edge_y, data.edge_class_names, options.loss)
+    if data.edge_y is not None:
+        target = options.columns.edge_label
+        y, names = learned(data.edge_y, data.edge_class_names, options.learn, options.loss, target)
         data = replace(data, edge_y=y, edge_class_names=names)
     if kept is not None:
         data = known_edge_classes(data, kept)
@@ -122,7 +123,9 @@ def _label_task(options: Options, data: NodeDataset, kept: Kept | None) -> EdgeT
         undirected = Pairs.of(data.graph).undirected
         split = kept_edges(pair_names(data, pairs), kept.items, undirected, y.device)
     data, preparation = prepared(options, data, kept)
-    task = EdgeTask(data, pairs, y, split, loss=options.loss, class_weights=options.class_weights)
+    task = EdgeTask(
+        data, pairs, y, split, loss=options.loss, class_weights=options.class_weights, standard=True
+    )
     task.preparation = preparation
     return task
 
@@ -162,5 +165,5 @@ EDGE = Kind(
     ),
     published=_published,
     model_for=_model_for,
-    pictures=(CURVES, CONFUSION, ROC),
+    pictures=(CURVES, CONFUSION, ROC, NUMBERS),
 )

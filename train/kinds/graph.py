@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,9 +16,10 @@ from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.on_graphs import PARTS, STACK, layers, prepared, stack_options, width
 from mpnn.train.kinds.parts import draw_parts
 from mpnn.train.options import Options
-from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, EMBEDDING, ROC
+from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, EMBEDDING, NUMBERS, ROC
 from mpnn.train.tasks.graph_task import GraphTask
 from mpnn.train.tasks.kept import Kept
+from mpnn.train.tasks.learned import learned
 from mpnn.train.tasks.shape import Shape
 
 SHARES = (0.1, 0.1)
@@ -66,6 +68,8 @@ def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _make(options: Options, data: GraphDataset, kept: Kept | None = None) -> GraphTask:
+    y, names = learned(data.y, data.class_names, options.learn, options.loss)
+    data = replace(data, y=y, class_names=names)
     split = draw_parts(options, SHARES, data.num_graphs, data.y, "graphs")
     owner = torch.arange(data.num_graphs).repeat_interleave(
         torch.tensor([graph.num_nodes for graph in data.graphs])
@@ -79,6 +83,7 @@ def _make(options: Options, data: GraphDataset, kept: Kept | None = None) -> Gra
         loss=options.loss,
         class_weights=options.class_weights,
         known_counts=options.known_counts,
+        standard=True,
     )
     task.preparation = preparation
     return task
@@ -111,5 +116,5 @@ GRAPH = Kind(
     build=_build,
     options=(*STACK, *PARTS, "batch_size", "known_counts", "readout"),
     published=_published,
-    pictures=(CURVES, EMBEDDING, CONFUSION, ROC),
+    pictures=(CURVES, EMBEDDING, CONFUSION, ROC, NUMBERS),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -14,9 +15,10 @@ from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.on_graphs import PARTS
 from mpnn.train.kinds.parts import chosen_shares, draw_parts
 from mpnn.train.options import Options
-from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, EMBEDDING, MISTAKES, ROC
+from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, EMBEDDING, MISTAKES, NUMBERS, ROC
 from mpnn.train.tasks.image_task import ImageTask
 from mpnn.train.tasks.kept import Kept
+from mpnn.train.tasks.learned import learned
 from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.split import Split, validation_split
 
@@ -41,12 +43,15 @@ def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _make(options: Options, data: ImageDataset, kept: Kept | None = None) -> ImageTask:
+    y, names = learned(data.y, data.class_names, options.learn, options.loss)
+    data = replace(data, y=y, class_names=names)
     return ImageTask(
         data,
         _parts(options, data),
         batch_size=options.batch_size or BATCH_SIZE,
         loss=options.loss,
         class_weights=options.class_weights,
+        standard=True,
     )
 
 
@@ -77,5 +82,5 @@ IMAGE = Kind(
     options=(*PARTS, "batch_size"),
     fixed=FIXED,
     published=_published,
-    pictures=(CURVES, EMBEDDING, CONFUSION, ROC, MISTAKES),
+    pictures=(CURVES, EMBEDDING, CONFUSION, ROC, NUMBERS, MISTAKES),
 )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpnn.datasets import DATASETS, NodeDataset
+from mpnn.datasets import NodeDataset
 from mpnn.models import GNN
 from mpnn.native.dropout import dropout
 from mpnn.train.errors import RunError
@@ -19,10 +19,11 @@ from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.on_graphs import PARTS, STACK, layers, prepared, stack_options, width
 from mpnn.train.kinds.parts import draw_parts
 from mpnn.train.options import Options
-from mpnn.train.pictures.of_a_run import ATTENTION, CONFUSION, CURVES, EMBEDDING, GRAPH, ROC
+from mpnn.train.pictures.of_a_run import ATTENTION, CONFUSION, CURVES, EMBEDDING, GRAPH, NUMBERS, ROC
 from mpnn.train.tasks.kept import Kept, with_kept_parts, with_known_classes
+from mpnn.train.tasks.learned import learned
 from mpnn.train.tasks.node_task import InductiveNodeTask, NodeTask
-from mpnn.train.tasks.objective import Aim, learned_as_numbers
+from mpnn.train.tasks.objective import Aim
 from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.split import Split, class_split
 
@@ -86,8 +87,8 @@ def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _make(options: Options, data: NodeDataset, kept: Kept | None = None) -> NodeTask:
     data = largest_component(data) if options.largest_component else data
-    if data.y is not None and options.dataset not in DATASETS:
-        y, names = learned_as_numbers(data.y, data.class_names, options.loss)
+    if data.y is not None:
+        y, names = learned(data.y, data.class_names, options.learn, options.loss, options.columns.label)
         data = replace(data, y=y, class_names=names)
     data = with_known_classes(data, kept)
     if kept is not None and kept.items is not None:
@@ -99,6 +100,7 @@ def _make(options: Options, data: NodeDataset, kept: Kept | None = None) -> Node
         "loss": options.loss,
         "class_weights": options.class_weights,
         "known_counts": options.known_counts,
+        "standard": True,
     }
     if data.graph.num_graphs > 1:
         size = options.batch_size or BATCH_SIZE
@@ -184,5 +186,5 @@ NODE = Kind(
     build=_build,
     options=(*STACK, *PARTS, "batch_size", "known_counts", "largest_component"),
     published=_published,
-    pictures=(CURVES, EMBEDDING, CONFUSION, ROC, ATTENTION, GRAPH),
+    pictures=(CURVES, EMBEDDING, CONFUSION, ROC, NUMBERS, ATTENTION, GRAPH),
 )

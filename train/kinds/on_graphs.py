@@ -17,7 +17,7 @@ from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.shape import Shape
 
 STACK = ("features", "heads", "out_heads", "attention_dropout", "norm", "jk", "residual", "virtual_node")
-PARTS = ("split", "folds", "class_weights", "loss")
+PARTS = ("split", "folds", "class_weights", "loss", "learn")
 
 
 def layers() -> dict[str, str]:

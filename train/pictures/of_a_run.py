@@ -15,9 +15,10 @@ from mpnn.train.fitting.loop import Result
 from mpnn.train.pictures.answers import confusion_picture, graph_picture, images_picture, roc_picture
 from mpnn.train.pictures.attention import MOST_NEIGHBOURS, attention_picture, attention_weights
 from mpnn.train.pictures.curves import embedding_picture, training_curves
+from mpnn.train.pictures.numbers import numbers_picture
 from mpnn.train.pictures.style import save_picture
 from mpnn.train.tasks.links import Links
-from mpnn.train.tasks.objective import Classification
+from mpnn.train.tasks.objective import Classification, Regression
 from mpnn.train.tasks.task import SupervisedTask
 
 if TYPE_CHECKING:
@@ -147,6 +148,14 @@ def _mistakes(run: Shown) -> Figure | None:
     return images_picture(images, run.truth[test], run.predicted[test], run.classes, title=title)
 
 
+def _numbers(run: Shown) -> Figure | None:
+    objective = run.task.objective
+    if not isinstance(objective, Regression):
+        return None
+    test = run.task.split.test
+    return numbers_picture(run.task.y[test], run.outputs[test], objective.names, title=run.test_title)
+
+
 def _attention(run: Shown) -> Figure | None:
     """Of the test nodes whose neighbours can all be shown, the one with most neighbours."""
     if not run.classes:
@@ -181,6 +190,7 @@ CURVES = Picture("curves", "training curves", _curves)
 EMBEDDING = Picture("embedding", "what is learned from, as the model sees it (t-SNE)", _embedding)
 CONFUSION = Picture("confusion", "which class was taken for which", _confusion)
 ROC = Picture("roc", "true against false positives", _roc)
+NUMBERS = Picture("numbers", "predicted against true numbers", _numbers)
 ATTENTION = Picture("attention", "which neighbours a node attends to", _attention)
 GRAPH = Picture("graph", "the graph with predictions", _graph)
 MISTAKES = Picture("mistakes", "images that were taken for another class", _mistakes)

@@ -9,6 +9,7 @@ from mpnn.datasets import Dataset
 from mpnn.train.errors import RunError
 from mpnn.train.kinds.registry import kind_called, kinds_for
 from mpnn.train.runs.settings import Settings
+from mpnn.train.runs.unit import give_unit
 from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.task import SupervisedTask
@@ -72,7 +73,8 @@ def build_for(settings: Settings, shape: Shape) -> nn.Module:
             raise RunError(
                 f"{name} is {getattr(settings, name)!r}, but of {settings.model} it is always {value!r}"
             )
-    return kind.build(settings, shape)
+    model = kind.build(settings, shape)
+    return give_unit(model, shape.mean, shape.scale) if shape.scale else model
 
 
 def find_device(name: str) -> torch.device:

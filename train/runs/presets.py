@@ -34,4 +34,6 @@ def preset(model: str, task: str = "node", **overrides: Any) -> Settings:
     published = dict(kind_called(task).published(model, asked))
     if asked.get("shared_epoch") or asked.get("monitor") == "last":  # then no run may stop early
         published["patience"] = None
+    if asked.get("learn") == "regression" and published.get("monitor") not in (None, "last"):
+        published["monitor"] = "loss"
     return Settings(model=model, task=task, **(published | asked))

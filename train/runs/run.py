@@ -26,6 +26,7 @@ from mpnn.train.runs.fingerprint import fingerprint
 from mpnn.train.runs.memory import MODEL, read_memory, write_memory
 from mpnn.train.runs.report import Report, runs_of, with_shared_epoch, write_results
 from mpnn.train.runs.settings import Settings
+from mpnn.train.runs.unit import load_weights
 from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.task import SupervisedTask
 
@@ -199,7 +200,7 @@ def load_model(
         task = make_task(settings, dataset, kept)
         model = build_model(settings, task)
     try:
-        model.load_state_dict(state["model"])
+        load_weights(model, state["model"])
     except (KeyError, RuntimeError) as error:
         raise RunError(f"{path} is not a checkpoint of {settings.model} with these settings") from error
     return model, task, settings

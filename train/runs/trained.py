@@ -29,6 +29,7 @@ from mpnn.train.runs.exported import portable
 from mpnn.train.runs.given import whole_data_set
 from mpnn.train.runs.memory import CONTEXT, read_memory
 from mpnn.train.runs.settings import Settings
+from mpnn.train.runs.unit import load_weights
 from mpnn.train.runs.why import Why, question_of, why
 from mpnn.train.tasks.edge_task import LINKS, UNDIRECTED
 from mpnn.train.tasks.graph_task import GraphBatch
@@ -288,7 +289,7 @@ def load(run: str | Path, device: str = "cpu") -> Trained:
     with torch.random.fork_rng(devices=[]):
         model = build_for(settings, kept.shape)
     try:
-        model.load_state_dict(state["model"])
+        load_weights(model, state["model"])
     except (KeyError, RuntimeError) as error:
         raise RunError(f"{path} is not a checkpoint of {settings.model} with these settings") from error
     if not (home / CONTEXT).exists():

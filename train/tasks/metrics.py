@@ -19,6 +19,8 @@ class Metric:
 
     >>> METRICS["accuracy"].text(0.815), METRICS["mae"].text(0.815)
     ('81.5 %', '0.815')
+    >>> METRICS["mae"].text(98571.2, 1034.0)
+    '98,571 ± 1,034'
     """
 
     name: str
@@ -31,11 +33,16 @@ class Metric:
         if self.percent:
             spread = "" if deviation is None else f" ± {100 * deviation:.1f}"
             return f"{100 * mean:.1f}{spread} %"
-        return f"{mean:.4g}" + ("" if deviation is None else f" ± {deviation:.2g}")
+        return _plain(mean, 4) + ("" if deviation is None else f" ± {_plain(deviation, 2)}")
 
     def score(self, value: float) -> float:
         """The number with its sign such that more is better."""
         return value if self.higher else -value
+
+
+def _plain(value: float, digits: int) -> str:
+    """A number with some digits, or more where it is large, but no power of ten."""
+    return f"{value:,.0f}" if 10**digits <= abs(value) < 10**12 else f"{value:.{digits}g}"
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:

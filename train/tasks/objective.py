@@ -13,7 +13,8 @@ from torch import Tensor
 from mpnn.train.errors import RunError
 from mpnn.train.tasks.metrics import METRICS, Metric
 
-LOSSES = ("cross_entropy", "bce", "mse", "mae", "huber")
+OF_NUMBERS = ("mse", "mae", "huber")
+LOSSES = ("cross_entropy", "bce", *OF_NUMBERS)
 
 
 class Aim(TypedDict, total=False):
@@ -22,6 +23,7 @@ class Aim(TypedDict, total=False):
     loss: str | None
     class_weights: str | None
     known_counts: bool
+    standard: bool
 
 
 class Objective(ABC):
@@ -31,12 +33,16 @@ class Objective(ABC):
         names: of the classes, labels or targets.
         loss: which of `losses`.
         weights: of the classes, or None.
+
+    `mean` and `scale` are those of standardised numbers, one for each; else they are empty.
     """
 
     what: str
     learns: str
     losses: tuple[str, ...]
     metrics: tuple[Metric, ...]
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
 
     def __init__(self, names: tuple[str, ...], loss: str, weights: Tensor | None) -> None:
         self.names, self.out_channels, self.weights, self._loss = names, len(names), weights, loss
@@ -75,6 +81,7 @@ def objective(
     loss: str | None = None,
     class_weights: str | None = None,
     known_counts: bool = False,
+    standard: bool = False,
 ) -> Objective:
     """Return the objective that fits y.
 
@@ -88,6 +95,8 @@ def objective(
             commas, one for each class; None weighs every item equally.
         known_counts: of an item that truly has n labels, the n with the highest scores are predicted, which
             is how embeddings are compared since Perozzi et al. (2014); else all with a probability above 1/2.
+        standard: the loss of numbers counts in their standard deviations in y, and `mean` and `scale` are
+            set, for a model that learns standardised numbers and says them in their own unit.
 
     Raises:
         RunError: loss, class_weights or known_counts do not fit y.
@@ -106,41 +115,9 @@ def objective(
     aim = kind(tuple(names), loss or kind.losses[0], _weights(y, names, class_weights))
     if isinstance(aim, MultiLabel):
         aim.known_counts = known_counts
+    if isinstance(aim, Regression) and standard and len(y):
+        aim.standardise(y)
     return aim
-
-
-def learned_as_numbers(y: Tensor, names: Sequence[str], loss: str | None) -> tuple[Tensor, tuple[str, ...]]:
-    """Classes whose names are numbers become numbers, if the loss is one for numbers; all else stays.
-
-    Where y is below zero, as where it is not known, it becomes NaN.
-
-    Args:
-        y: classes int64 `[count]`, or anything else that can be learned.
-        names: of the classes.
-        loss: see `objective`.
-
-    >>> learned_as_numbers(torch.tensor([1, 0, -1]), ["3", "7"], "mse")[0].flatten()
-    tensor([7., 3., nan])
-    """
-    if loss not in Regression.losses or y.dim() != 1:
-        return y, tuple(names)
-    try:
-        values = [float(name) for name in names]
-    except ValueError:
-        strange = next(name for name in names if not _is_number(name))
-        raise RunError(
-            f"loss is {loss!r}, which is for numbers, but {strange!r} is a class and no number"
-        ) from None
-    table = torch.tensor([*values, float("nan")], device=y.device)
-    return table[y][:, None], ("target",)
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
 
 
 class Classification(Objective):
@@ -215,14 +192,26 @@ class Regression(Objective):
     """Numbers."""
 
     what, learns = "numbers for each", "numbers"
-    losses = ("mse", "mae", "huber")
+    losses = OF_NUMBERS
     metrics = (METRICS["mae"], METRICS["rmse"], METRICS["r2"])
+    _unit: Tensor | None = None
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         """Mean over all numbers."""
         function: dict[str, Callable[..., Any]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
-        loss: Tensor = function[self._loss](output, y.to(output.dtype))
+        y = y.to(output.dtype)
+        if self._unit is not None:
+            output, y = output / self._unit, y / self._unit
+        loss: Tensor = function[self._loss](output, y)
         return loss
+
+    def standardise(self, y: Tensor) -> None:
+        """Count the loss in standard deviations of y; numbers that are all equal count as they are."""
+        deviation = y.double().std(dim=0, unbiased=False)
+        scale = torch.where(deviation > 0, deviation, 1)
+        self.mean, self.scale = tuple(y.double().mean(dim=0).tolist()), tuple(scale.tolist())
+        self._unit = scale.to(y.dtype)
+        self.loss_title += ", of standardised numbers"
 
     def scores(self, output: Tensor, y: Tensor) -> dict[str, float]:
         """Mean absolute error, root mean square error, and the share of the variance explained."""

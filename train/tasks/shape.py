@@ -22,6 +22,7 @@ class Shape:
         degrees: how many nodes have each in-degree, from 0; empty where the items are of no graph.
         num_relations: how many types of edges there are, 0 without types.
         size: height and width of an image; empty for others.
+        mean, scale: of numbers that are learned standardised; empty for other answers.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Shape:
     degrees: tuple[int, ...] = ()
     num_relations: int = 0
     size: tuple[int, ...] = ()
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -42,7 +45,8 @@ class Shape:
         """
         types = {field.name: str(field.type) for field in fields(cls)}
         try:
-            tuples = {name: tuple(map(int, values[name])) for name in ("degrees", "size")}
+            tuples: dict[str, Any] = {name: tuple(map(int, values[name])) for name in ("degrees", "size")}
+            tuples |= {name: tuple(map(float, values.get(name, ()))) for name in ("mean", "scale")}
             found = cls(**dict(values) | tuples)
         except (TypeError, KeyError, ValueError) as error:
             raise RunError(f"what a run says of its model's shape is damaged: {error}") from error
@@ -50,4 +54,6 @@ class Shape:
             value = getattr(found, name)
             if kind.startswith("int") and not (isinstance(value, int) or (value is None and "None" in kind)):
                 raise RunError(f"what a run says of its model's shape is damaged: {name} is {value!r}")
+        if not len(found.mean) == len(found.scale) in (0, found.out_channels):
+            raise RunError(f"what a run says of its model's shape is damaged: scale is {found.scale}")
         return found

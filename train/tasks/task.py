@@ -146,6 +146,8 @@ class SupervisedTask:
             tuple(self.degrees().tolist()),
             num_relations(self.data),
             tuple(getattr(self.data, "size", ())),
+            self.objective.mean,
+            self.objective.scale,
         )
 
     def known_graph(self) -> dict[str, Any] | None:

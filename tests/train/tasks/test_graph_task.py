@@ -167,7 +167,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--val-share", "0.95"], "together they should be below 1"),
     (["--val-share", "0.899"], "there are 54 graphs, too few for a part of 54 and a rest"),
     (["--readout", "median-ish"], "model gin cannot be used here: "),
-    (["--loss", "mse"], "loss is 'mse', but one class for each needs one of cross_entropy, bce"),
+    (["--loss", "mse"], "loss is 'mse', which is for numbers, but 'star' is a class and no number"),
     (["--class-weights", "1,2,3"], "class_weights is '1,2,3', but should be 'balanced' or 2 numbers"),
     (["--monitor", "mae"], "monitor is 'mae', but this task is measured by accuracy: take one of them"),
     (["--out-heads", "2", "--model", "gat"], "out_heads is 2, but all layers are hidden ones in graph tasks"),
