@@ -2,7 +2,7 @@
 
 from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.image_record import ImageDataset
-from mpnn.datasets.own import Columns, load_own, load_tables
+from mpnn.datasets.own import Columns, load_graphs, load_own, load_tables, read_graphs
 from mpnn.datasets.record import DataError, NodeDataset, row_normalise
 from mpnn.datasets.registry import DATASETS, Dataset, Entry, called, load
 from mpnn.datasets.table_plan import TablePlan
@@ -22,10 +22,12 @@ __all__ = [
     "TextDataset",
     "called",
     "load",
+    "load_graphs",
     "load_own",
     "load_tables",
     "load_text",
     "load_tu",
+    "read_graphs",
     "read_tu",
     "row_normalise",
 ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
-from mpnn.datasets.record import DataError, check_features, check_target, wanted
+from mpnn.datasets.record import DataError, check_features, check_target, kind_of, wanted
 from mpnn.graph.graph import Graph
 
 
@@ -24,6 +26,11 @@ class GraphDataset:
         class_names: the classes in the order of their numbers, the labels, or the targets.
         edge_attr: features of each graph's edges `[num_edges, channels]`, or their weights `[num_edges]`, or
             None.
+        known: bool `[num_graphs]`: the graphs whose y is known, None for all; the others are in no part.
+        graph_names: what the graphs are called in their file; empty if they are called by their numbers.
+        derived: `("x",)` if the features are one-hot degrees.
+        table, edge_table: columns of your own table that `x` and `edge_attr` are made of, a row for each node
+            or edge of all graphs, or None; a run makes them anew, by what it is trained on.
 
     Raises:
         DataError: shapes, types or class numbers do not fit together.
@@ -35,11 +42,31 @@ class GraphDataset:
     y: Tensor
     class_names: tuple[str, ...]
     edge_attr: tuple[Tensor, ...] | None = None
+    known: Tensor | None = None
+    graph_names: tuple[str, ...] = ()
+    derived: tuple[str, ...] = ()
+    table: pd.DataFrame | None = None
+    edge_table: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         if not self.graphs:
             raise DataError("graphs is empty, but should hold at least one graph")
-        check_target("y", self.y, len(self.graphs), self.class_names)
+        if self.known is not None and (self.known.dtype, self.known.shape) != (
+            torch.bool,
+            (len(self.graphs),),
+        ):
+            raise DataError(f"known is {kind_of(self.known)}, but should be torch.bool [{len(self.graphs)}]")
+        check_target("y", self.y, len(self.graphs), self.class_names, self.known)
+        if len(self.graph_names) not in (0, self.num_graphs):
+            raise DataError(
+                f"graph_names holds {len(self.graph_names)} names, but should hold {self.num_graphs}"
+            )
+        for name, table, rows in (
+            ("table", self.table, sum(graph.num_nodes for graph in self.graphs)),
+            ("edge_table", self.edge_table, sum(graph.num_edges for graph in self.graphs)),
+        ):
+            if table is not None and len(table) != rows:
+                raise DataError(f"{name} has {len(table)} rows, but should have {rows}")
         self._check_parts("x", self.x, [graph.num_nodes for graph in self.graphs])
         if self.edge_attr is not None:
             attr = tuple(part.unsqueeze(1) for part in self.edge_attr) if self.weighted else self.edge_attr
@@ -88,7 +115,26 @@ class GraphDataset:
             x=tuple(x.to(device) for x in self.x),
             y=self.y.to(device),
             edge_attr=None if self.edge_attr is None else tuple(part.to(device) for part in self.edge_attr),
+            known=None if self.known is None else self.known.to(device),
         )
+
+    def with_graphs(self, graphs: Tensor) -> GraphDataset:
+        """Some of the graphs in the order given.
+
+        Args:
+            graphs: positions of the graphs to keep, int64 `[num_kept]`.
+        """
+        chosen, kept = graphs.tolist(), dict[str, Any]()
+        for name, of in (("table", "num_nodes"), ("edge_table", "num_edges")):
+            if (table := getattr(self, name)) is not None:
+                sizes = torch.tensor([getattr(graph, of) for graph in self.graphs])
+                rows = torch.split(torch.arange(len(table)), sizes.tolist())
+                kept[name] = table.iloc[torch.cat([rows[k] for k in chosen]).tolist()]
+        for name in ("graphs", "x", "edge_attr", "graph_names"):
+            if parts := getattr(self, name):
+                kept[name] = tuple(parts[k] for k in chosen)
+        known = None if self.known is None else self.known[graphs]
+        return replace(self, y=self.y[graphs], known=known, **kept)
 
     def __repr__(self) -> str:
         nodes = sum(graph.num_nodes for graph in self.graphs) / self.num_graphs

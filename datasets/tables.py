@@ -148,6 +148,11 @@ def read_table(path: Path) -> Table:
     return Table(path, frame.apply(_with_points) if separator == ";" else frame, lines)
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file is a table, by its ending."""
+    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix in (".csv", ".tsv", *PARQUET)
+
+
 def as_table(given: TableOrPath, name: str) -> Table:
     """A table from its file, or from pandas.
 

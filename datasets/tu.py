@@ -72,6 +72,7 @@ def read_tu(raw: Path, name: str, *, attributes: bool = True) -> GraphDataset:
         if len(edge_attr) <= kept.max(initial=-1):
             raise DataError(f"the files of edge labels of {name} have fewer lines than {name}_A.txt")
         edge_attr = edge_attr[torch.from_numpy(kept)]
+    derived = () if x is not None else ("x",)
     if x is None:
         degree = torch.bincount(edges[1], minlength=num_nodes)
         x = degree_one_hot(degree, int(degree.max()))
@@ -92,6 +93,7 @@ def read_tu(raw: Path, name: str, *, attributes: bool = True) -> GraphDataset:
         y=y,
         class_names=class_names,
         edge_attr=None if edge_attr is None else torch.split(edge_attr, counts),
+        derived=derived,
     )
 
 

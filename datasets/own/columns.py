@@ -18,7 +18,10 @@ class Columns:
         node_id: column of the node table; by default the first that holds the ends of all edges.
         label: column of the node table, or attribute of the nodes, that is to be learned; several, divided by
             commas, that hold 0 and 1 are labels, and a node may have any of them.
-        graph_id: column of the node table that says which of several graphs a node is in.
+        graph_id: column of the node table that says which of several graphs a node is in; of whole graphs it
+            may be of the edge table, or of both.
+        graph_labels: a table with a row for each graph, which holds its graph_id and label; without it the
+            label is a column of the other tables.
         part: column of the node table that says what a node is for: train, val, test, or nothing.
         edge_label: column of the edge table, or attribute of the edges, that is to be learned.
         edge_type: column of the edge table, or attribute of the edges, that says which relation an edge is.
@@ -38,6 +41,7 @@ class Columns:
     node_id: str | None = None
     label: str | None = None
     graph_id: str | None = None
+    graph_labels: str | None = None
     part: str | None = None
     edge_label: str | None = None
     edge_type: str | None = None

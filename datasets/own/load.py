@@ -142,15 +142,18 @@ def _assembled(path: Path, columns: Columns, edges: EdgeList, table: Table | Non
         columns = replace(columns, node_id=name_column(table, columns, edges.names))
         names = names_of(table, columns)
     if table is not None and columns.graph_id is not None:
-        table, sizes = by_graph(table, columns.graph_id)
+        order, counts = by_graph(table.column(columns.graph_id))
+        table, sizes = table.arranged(order), [*counts.values()]
         names = names_of(table, columns)
     problems, known, attr = Problems(), dict[str, Any](), edges.attr
     if table is not None:
         with problems.gather():
             known = known_of_nodes(table, columns)
-            known |= _features("x", known["table"], table.path)
+            x = features_of(known["table"], table.path)
+            known |= {} if x is None else {"x": x}
     with problems.gather():
-        attr = _features("attr", edges.table, edges.path).get("attr", attr)
+        made = features_of(edges.table, edges.path)
+        attr = attr if made is None else made
     problems.raise_all()
     connected = connect(path, edges, names, columns, sizes, attr)
     derived = ["nodes"] if table is None and edges.names_only_ends else []
@@ -168,15 +171,15 @@ def _assembled(path: Path, columns: Columns, edges: EdgeList, table: Table | Non
     )
 
 
-def _features(name: str, table: pd.DataFrame | None, path: Path) -> dict[str, Tensor]:
-    """What columns become when all rows decide it, and numbers stay as they are; nothing if none is left."""
+def features_of(table: pd.DataFrame | None, path: Path) -> Tensor | None:
+    """What columns become when all rows decide it, and numbers stay as they are; None if none is left."""
     if table is None:
-        return {}
-    problems, made = Problems(), {}
+        return None
+    problems, made = Problems(), None
     with problems.gather(f"{path}: "):
-        made[name] = TablePlan.fit(table).apply(table)
+        made = TablePlan.fit(table).apply(table)
     problems.raise_all()
-    return made if made[name].size(1) else {}
+    return made if made is not None and made.size(1) else None
 
 
 def _known_of_edges(edges: EdgeList, attr: Tensor | None, connected: Connected) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def with_header(table: Table, columns: Columns) -> Table:
         return table
     if {*ENDS} & {name.lower() for name in table.header} or table.nameless or len(table.header) < 2:
         return table
-    named = {getattr(columns, name) for name in OF_EDGES}
+    named = {getattr(columns, name) for name in (*OF_EDGES, "graph_id")}
     if {*table.header} & (named | columns.ignored):
         return table
     first, second = table.header[:2]

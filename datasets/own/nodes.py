@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch import Tensor
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.record import MASKS, DataError
 from mpnn.datasets.tables import Answers, Table, answers, label_columns
+
+Name = TypeVar("Name", bound=Hashable)
 
 PARTS = ("train", "val", "test")
 
@@ -22,14 +24,24 @@ def name_column(table: Table, columns: Columns, ends: Collection[str] = ()) -> s
     """
     if columns.node_id is not None:
         return columns.node_id
+    if not ends:
+        return table.header[0]
     named = table.header[1:] if table.nameless and len(table.header) > 1 else table.header
-    suitable = (name for name in [*named, table.header[0]] if _names_all(table.column(name), ends))
-    return next(suitable, table.header[0]) if ends else table.header[0]
+    return naming_column({name: table.column(name) for name in [*named, table.header[0]]}, {*ends})
 
 
-def _names_all(cells: list[str], ends: Collection[str]) -> bool:
-    there = {*cells}
-    return len(there) == len(cells) and there.issuperset(ends)
+def naming_column(columns: Mapping[str, Sequence[Name]], ends: set[Name]) -> str:
+    """The first column that holds all ends of edges and nothing twice, else the one that holds most of them.
+
+    Args:
+        columns: names in the order of the rows, by the column that they are in.
+        ends: the names that edges have for their ends.
+    """
+    there = {column: {*cells} for column, cells in columns.items()}
+    for column, found in there.items():
+        if len(found) == len(columns[column]) and found >= ends:
+            return column
+    return max(there, key=lambda column: len(there[column] & ends))  # of those that hold none, the first
 
 
 def names_of(table: Table, columns: Columns) -> list[str]:
@@ -49,16 +61,19 @@ def names_of(table: Table, columns: Columns) -> list[str]:
     return names
 
 
-def by_graph(table: Table, column: str) -> tuple[Table, list[int]]:
-    """The rows of each graph one after the other, and how many each graph has.
+def by_graph(owners: Sequence[str]) -> tuple[list[int], dict[str, int]]:
+    """Positions of the rows of each graph one after the other, and how many each graph has.
 
-    Graphs are in the order in which the column names them first.
+    Graphs are in the order in which they are named first.
+
+    Args:
+        owners: the graph of each row.
     """
     graphs: dict[str, list[int]] = {}
-    for row, name in enumerate(table.column(column)):
+    for row, name in enumerate(owners):
         graphs.setdefault(name, []).append(row)
     order = [row for rows in graphs.values() for row in rows]
-    return table.arranged(order), [len(rows) for rows in graphs.values()]
+    return order, {name: len(rows) for name, rows in graphs.items()}
 
 
 def known_of_nodes(table: Table, columns: Columns) -> dict[str, Any]:
@@ -72,14 +87,15 @@ def known_of_nodes(table: Table, columns: Columns) -> dict[str, Any]:
     known = None if columns.label is None else answers(table, columns.label)
     return {
         **_masks(table, columns, known),
-        "table": table.features(_no_features(table, columns)),
+        "table": table.features(no_features(table, columns)),
         "y": None if known is None else known.y,
         "class_names": () if known is None else known.names,
         "known": None if known is None or bool(known.known.all()) else known.known,
     }
 
 
-def _no_features(table: Table, columns: Columns) -> set[str | None]:
+def no_features(table: Table, columns: Columns) -> set[str | None]:
+    """The columns of a table of nodes that have another use."""
     labels = [] if columns.label is None else label_columns(table, columns.label)
     named = {name_column(table, columns), columns.graph_id, columns.part}
     if table.nameless:

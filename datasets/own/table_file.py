@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from mpnn.datasets.own.columns import Columns
@@ -16,8 +17,8 @@ def read_edge_table(path: Path, columns: Columns) -> EdgeList:
     return edges_of_table(with_header(read_table(path), columns), columns)
 
 
-def edges_of_table(table: Table, columns: Columns) -> EdgeList:
-    """The edges that a table holds, a row for each."""
+def edges_of_table(table: Table, columns: Columns, others: Collection[str] = ()) -> EdgeList:
+    """The edges that a table holds, a row for each; `others` are columns with a use outside of the graph."""
     if len(table.header) < 2:
         raise DataError(f"{table.path} line 1: the header should name two columns at least")
     named = _named(table)
@@ -25,7 +26,13 @@ def edges_of_table(table: Table, columns: Columns) -> EdgeList:
     source, target = _ends(table, named, columns)
     ends = list(zip(table.column(source), table.column(target), strict=True))
     names = sorted({name for pair in ends for name in pair}, key=_natural)
-    used: set[str | None] = {source, target, *(name for name in table.header if name not in named)}
+    used: set[str | None] = {
+        source,
+        target,
+        columns.graph_id,
+        *others,
+        *(name for name in table.header if name not in named),
+    }
     return EdgeList(
         ends, names, lines=table.lines, names_only_ends=True, **edge_columns(table, columns, used)
     )
@@ -40,8 +47,10 @@ def _ends(table: Table, named: list[str], columns: Columns) -> tuple[str, str]:
     """The columns of sources and of targets: named, or called so, or the first that are left."""
     by_lower = {name.lower(): name for name in reversed(named)}
     ends = [columns.source or by_lower.get("source"), columns.target or by_lower.get("target")]
-    left = (name for name in named if name not in ends)
-    source, target = (name or next(left) for name in ends)
+    left = (name for name in named if name not in (*ends, columns.graph_id))
+    source, target = (name or next(left, None) for name in ends)
+    if source is None or target is None:
+        raise DataError(f"{table.path} line 1: the header should name two columns for the ends of an edge")
     if source == target:
         raise DataError(f"source and target are both {source!r}, but should be two columns of {table.path}")
     return source, target

@@ -31,7 +31,7 @@ COLUMNS = {
     "--target": "where it goes to (default: second column)",
     "--node-id": "the name of a node (default: first column of --nodes that holds all ends of edges)",
     "--label": "what is to be learned of nodes; several divided by commas",
-    "--graph-id": "which of several graphs a node is in",
+    "--graph-id": "which of several graphs a node or edge is in",
     "--part": "what a node is for: train, val, test or nothing",
     "--edge-label": "what is to be learned of edges",
     "--edge-type": "which relation an edge is",
@@ -167,6 +167,11 @@ def add_data_flags(add: Callable[..., Any]) -> None:
     add("--dataset", metavar="NAME", help="data set, or a file of your own (default: see below)")
     add("--data", metavar="DIR", help="folder with its files (default: $MPNN_DATA, else downloaded)")
     add("--nodes", metavar="FILE", help="of a file of your own: table of its nodes")
+    add(
+        "--graph-labels",
+        metavar="FILE",
+        help="of a file of your own: table with a row for each graph (graph)",
+    )
     for flag, what in COLUMNS.items():
         add(flag, metavar="COLUMN", help=f"of a file of your own: {what}")
     add("--directed", action="store_true", help="of a file of your own: edges go one way")
@@ -192,7 +197,7 @@ def drawn(flags: dict[str, Any]) -> bool | str:
 def absolute_paths(flags: dict[str, Any]) -> dict[str, Any]:
     """The flags with whole paths, so that a run can be resumed from anywhere."""
     flags = dict(flags)
-    for name in ("data", "nodes", "dataset"):
+    for name in ("data", "nodes", "graph_labels", "dataset"):
         given = flags.get(name)
         if given and given not in DATASETS and (name != "dataset" or is_there(Path(given))):
             flags[name] = str(Path(given).absolute())

@@ -60,17 +60,15 @@ class Preparation:
         Raises:
             RunError: "binary" or "rows", and there are features below zero.
         """
-        tabled = isinstance(data, NodeDataset) and (data.table is not None or data.edge_table is not None)
+        tabled = data.table is not None or data.edge_table is not None
         how = features or ("standard" if tabled else "given")
-        found = cls(how)
-        if isinstance(data, NodeDataset):
-            standard = how == "standard"
-            if data.edge_table is not None:
-                found = replace(found, edges=TablePlan.fit(data.edge_table, edges, standard=standard))
-            if data.table is not None:
-                found = replace(found, nodes=TablePlan.fit(data.table, nodes, standard=standard))
-            if "x" in data.derived or (found.nodes is not None and not found.nodes.features):
-                found = replace(found, highest=_highest(data))
+        found, standard = cls(how), how == "standard"
+        if data.edge_table is not None:
+            found = replace(found, edges=TablePlan.fit(data.edge_table, edges, standard=standard))
+        if data.table is not None:
+            found = replace(found, nodes=TablePlan.fit(data.table, nodes, standard=standard))
+        if "x" in data.derived or (found.nodes is not None and not found.nodes.features):
+            found = replace(found, highest=_highest(data))
         if how == "standard" and found.nodes is None and found.highest is None:
             return _standard(found, data, nodes)
         if how in ("binary", "rows") and bool((found._made(data) < 0).any()):
@@ -86,7 +84,7 @@ class Preparation:
             DataError: a column that the model was trained with is missing, or a cell does not suit it.
             RunError: there are more features, or fewer, than the model was trained with.
         """
-        if self.nodes is not None and self.highest is None and getattr(data, "table", None) is None:
+        if self.nodes is not None and self.highest is None and data.table is None:
             columns = ", ".join(column.name for column in self.nodes.columns if column.features)
             raise RunError(f"{data.name} has no table, but the model was trained with its columns {columns}")
         x = self._changed(self._made(data))
@@ -94,24 +92,25 @@ class Preparation:
             raise RunError(
                 f"{data.name} has {x.size(1)} features, but the model was trained with {len(self.mean)}"
             )
-        if isinstance(data, GraphDataset):
-            return replace(data, x=torch.split(x, [graph.num_nodes for graph in data.graphs]))
-        if data.edge_table is None:
-            return replace(data, x=x)
         attr = None
-        if self.edges is not None and self.edges.features:
+        if data.edge_table is not None and self.edges is not None and self.edges.features:
             attr = self.edges.apply(data.edge_table).to(x.device)
-        return replace(data, x=x, edge_attr=attr)
+        if isinstance(data, NodeDataset):
+            return replace(data, x=x) if data.edge_table is None else replace(data, x=x, edge_attr=attr)
+        data = replace(data, x=torch.split(x, [graph.num_nodes for graph in data.graphs]))
+        if data.edge_table is None:
+            return data
+        counts = [graph.num_edges for graph in data.graphs]
+        return replace(data, edge_attr=None if attr is None else torch.split(attr, counts))
 
     def _made(self, data: NodeDataset | GraphDataset) -> Tensor:
         """The features as a table or degrees make them."""
-        if isinstance(data, GraphDataset):
-            return torch.cat(data.x)
+        x = data.x if isinstance(data, NodeDataset) else torch.cat(data.x)
         if self.highest is not None:
-            return degree_one_hot(data.graph.in_degree, self.highest)
+            return degree_one_hot(_degrees(data), self.highest)
         if self.nodes is not None and data.table is not None:
-            return self.nodes.apply(data.table).to(data.x.device)
-        return data.x
+            return self.nodes.apply(data.table).to(x.device)
+        return x
 
     def _changed(self, x: Tensor) -> Tensor:
         if self.features == "binary":
@@ -146,8 +145,14 @@ class Preparation:
             raise RunError(f"what a run says of its features is damaged: {error}") from error
 
 
-def _highest(data: NodeDataset) -> int:
-    return int(data.graph.in_degree.max()) if data.num_nodes else 0
+def _degrees(data: NodeDataset | GraphDataset) -> Tensor:
+    """The degree of each node, of all graphs."""
+    graphs = data.graphs if isinstance(data, GraphDataset) else [data.graph]
+    return torch.cat([graph.in_degree for graph in graphs])
+
+
+def _highest(data: NodeDataset | GraphDataset) -> int:
+    return int(degree.max()) if len(degree := _degrees(data)) else 0
 
 
 def _standard(found: Preparation, data: NodeDataset | GraphDataset, nodes: Tensor | None) -> Preparation:

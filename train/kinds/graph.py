@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mpnn.datasets import GraphDataset
+from mpnn.datasets import GraphDataset, read_graphs
 from mpnn.models import GIN, GraphClassifier
 from mpnn.train.errors import RunError
 from mpnn.train.kinds.kind import Kind
@@ -18,9 +18,10 @@ from mpnn.train.kinds.parts import draw_parts
 from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, EMBEDDING, NUMBERS, ROC
 from mpnn.train.tasks.graph_task import GraphTask
-from mpnn.train.tasks.kept import Kept
+from mpnn.train.tasks.kept import Kept, kept_graphs, with_known_classes
 from mpnn.train.tasks.learned import learned
 from mpnn.train.tasks.shape import Shape
+from mpnn.train.tasks.split import Split
 
 SHARES = (0.1, 0.1)
 BATCH_SIZE = 32
@@ -68,14 +69,14 @@ def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _make(options: Options, data: GraphDataset, kept: Kept | None = None) -> GraphTask:
-    y, names = learned(data.y, data.class_names, options.learn, options.loss)
-    data = replace(data, y=y, class_names=names)
-    split = draw_parts(options, SHARES, data.num_graphs, data.y, "graphs")
-    owner = torch.arange(data.num_graphs).repeat_interleave(
-        torch.tensor([graph.num_nodes for graph in data.graphs])
+    y, names = learned(data.y, data.class_names, options.learn, options.loss, options.columns.label)
+    data = with_known_classes(replace(data, y=y, class_names=names), kept)
+    split = _parts(options, data) if kept is None or kept.items is None else kept_graphs(data, kept.items)
+    nodes, edges = (
+        _rows_of(split.train, [getattr(graph, name) for graph in data.graphs])
+        for name in ("num_nodes", "num_edges")
     )
-    nodes = torch.isin(owner, split.train.cpu()).nonzero().flatten()
-    data, preparation = prepared(options, data, kept, nodes.to(data.y.device))
+    data, preparation = prepared(options, data, kept, nodes, edges)
     task = GraphTask(
         data,
         split,
@@ -87,6 +88,20 @@ def _make(options: Options, data: GraphDataset, kept: Kept | None = None) -> Gra
     )
     task.preparation = preparation
     return task
+
+
+def _parts(options: Options, data: GraphDataset) -> Split:
+    """Which graphs are for what, out of those whose answers are known."""
+    if data.known is None:
+        return draw_parts(options, SHARES, data.num_graphs, data.y, "graphs")
+    known = data.known.nonzero().flatten()
+    return Split(*(known[part] for part in draw_parts(options, SHARES, len(known), data.y[known], "graphs")))
+
+
+def _rows_of(graphs: Tensor, sizes: list[int]) -> Tensor:
+    """Positions of the nodes, or edges, of some graphs, counted through all of them."""
+    owner = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    return torch.isin(owner, graphs.cpu()).nonzero().flatten().to(graphs.device)
 
 
 def _build(options: Options, shape: Shape) -> nn.Module:
@@ -116,5 +131,6 @@ GRAPH = Kind(
     build=_build,
     options=(*STACK, *PARTS, "batch_size", "known_counts", "readout"),
     published=_published,
+    read=read_graphs,
     pictures=(CURVES, EMBEDDING, CONFUSION, ROC, NUMBERS),
 )

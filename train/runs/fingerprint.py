@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mpnn import Graph
-from mpnn.datasets import Dataset, NodeDataset
+from mpnn.datasets import Dataset, GraphDataset, NodeDataset
 from mpnn.graph.distinct import keys
 
 TABLES = ("table", "edge_table")
@@ -30,13 +30,17 @@ def fingerprint(data: Dataset) -> str:
     check = 0
     for field in fields(data):
         value = getattr(data, field.name)
-        if field.name not in HOW and not (value is None and field.name in TABLES):
+        late = field.name in TABLES or (field.name == "known" and isinstance(data, GraphDataset))
+        if field.name not in HOW and not (value is None and late):  # older runs know no such field
             check = zlib.crc32(_summary(value), check)
     return f"{check:08x}"
 
 
 def fingerprint_by_name(data: Dataset) -> str:
-    """The same for data in any order: nodes that have names are sorted by these first, and edges too."""
+    """The same for data in any order: what has names is sorted by these first, and edges too."""
+    if isinstance(data, GraphDataset) and data.graph_names:
+        order = sorted(range(data.num_graphs), key=data.graph_names.__getitem__)
+        return fingerprint(data.with_graphs(torch.tensor(order, device=data.y.device)))
     if not isinstance(data, NodeDataset) or not data.node_names or data.graph.num_graphs > 1:
         return fingerprint(data)
     order = sorted(range(data.num_nodes), key=data.node_names.__getitem__)

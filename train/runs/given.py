@@ -44,6 +44,8 @@ def _is_data(given: Any) -> bool:
 
 
 def _features(data: Any, kept: Kept) -> Tensor:
+    if kept.preparation.highest is not None:  # then features are degrees, which are counted anew
+        return torch.zeros(data.num_nodes, 1)
     x: Tensor | None = data.x
     if x is None or x.dim() != 2 or x.size(1) != kept.shape.num_features:
         found = "none" if x is None else list(x.shape)

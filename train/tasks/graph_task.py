@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from mpnn import Graph
 from mpnn.datasets import GraphDataset
 from mpnn.train.tasks.batched_task import BatchedTask
+from mpnn.train.tasks.kept import GRAPH, PART, Items
 from mpnn.train.tasks.objective import Aim
 from mpnn.train.tasks.split import Split
-from mpnn.train.tasks.task import edge_features, warn_of_bad_features
+from mpnn.train.tasks.task import edge_features, in_a_part, warn_of_bad_features
 
 
 class GraphBatch(NamedTuple):
@@ -69,6 +70,20 @@ class GraphTask(BatchedTask):
     def outputs(self, model: nn.Module) -> Tensor:
         """Of all graphs, batch by batch."""
         return torch.cat([self._call(model, batch) for batch in self._all])
+
+    @property
+    def known(self) -> Tensor | None:
+        """Which graphs' answers the data holds."""
+        known: Tensor | None = self.data.known
+        return known
+
+    def names(self) -> dict[str, list[str]]:
+        """The names of the graphs, else their numbers."""
+        return {GRAPH: list(self.data.graph_names)} if self.data.graph_names else super().names()
+
+    def items(self) -> Items | None:
+        """The name of each graph and its part."""
+        return in_a_part({**self.names(), PART: self.parts()}) if self.data.graph_names else None
 
     def embed(self, model: nn.Module) -> Tensor | None:
         """The readout of every graph."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from mpnn.datasets import NodeDataset
+from mpnn.datasets import GraphDataset, NodeDataset
 from mpnn.datasets.record import MASKS
 from mpnn.graph.distinct import keys
 from mpnn.train.errors import RunError
@@ -19,10 +19,11 @@ from mpnn.train.tasks.pairs import Pairs
 from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.split import Split
 
-NODE, SOURCE, TARGET, PART = "node", "source", "target", "part"
+NODE, GRAPH, SOURCE, TARGET, PART = "node", "graph", "source", "target", "part"
 OTHER_SOURCE, OTHER_TARGET = "unlinked_source", "unlinked_target"
 
 Items = dict[str, list[str]]
+Answered = TypeVar("Answered", NodeDataset, GraphDataset)
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ class Kept:
     items: Items | None = None
 
 
-def with_known_classes(data: NodeDataset, kept: Kept | None) -> NodeDataset:
+def with_known_classes(data: Answered, kept: Kept | None) -> Answered:
     """The data with its classes numbered as where the model was trained.
 
-    A node of a class that the model does not know counts as one whose class is not known; of that it warns.
+    An item of a class that the model does not know counts as one whose class is not known; of that it warns.
 
     Raises:
         RunError: labels or numbers are others than the model was trained on.
@@ -60,9 +61,10 @@ def with_known_classes(data: NodeDataset, kept: Kept | None) -> NodeDataset:
             f"{', '.join(kept.class_names)}"
         )
     y, strange = _renumbered(data.y, data.class_names, kept.class_names, data.known)
+    items = "nodes" if isinstance(data, NodeDataset) else "graphs"
     if len(strange):
         warnings.warn(
-            f"{data.name} has {len(strange)} nodes of classes that the model was not trained on: "
+            f"{data.name} has {len(strange)} {items} of classes that the model was not trained on: "
             "they are in no part",
             stacklevel=2,
         )
@@ -100,6 +102,23 @@ def with_kept_parts(data: NodeDataset, items: Items) -> NodeDataset:
         if name in items[PART] and not masks[mask].any():
             raise RunError(f"{data.name} holds no node of the run's part {name!r}, whose answer is known")
     return replace(data, **masks)
+
+
+def kept_graphs(data: GraphDataset, items: Items) -> Split:
+    """Positions of the graphs of each part of a run, by their names; new graphs are in none.
+
+    Raises:
+        RunError: a part has no graph left.
+    """
+    part = dict(zip(items[GRAPH], items[PART], strict=True))
+    missing = len(part.keys() - {*data.graph_names})
+    if missing:
+        warnings.warn(f"{data.name} lacks {missing} of the {len(part)} graphs that the run had", stacklevel=2)
+    known = [True] * data.num_graphs if data.known is None else data.known.tolist()
+    parts = [part.get(name, "") if there else "" for name, there in zip(data.graph_names, known, strict=True)]
+    for name in {*items[PART]} - {*parts}:
+        raise RunError(f"{data.name} holds no graph of the run's part {name!r}, whose answer is known")
+    return _positions(parts, data.y.device)
 
 
 def kept_links(data: NodeDataset, pairs: Pairs, items: Items) -> tuple[Pairs, Split, Tensor]:
