@@ -34,7 +34,7 @@ def load_digits() -> ImageDataset:
 
     found = embedded()
     x = _scaled(torch.from_numpy(found.images) / 16, *DIGITS)
-    return ImageDataset("digits", x, torch.from_numpy(found.target).long(), NAMES)
+    return ImageDataset("digits", x, torch.from_numpy(found.target).long(), NAMES, read_as=_as_read(*DIGITS))
 
 
 def load_mnist(data: str | Path | None = None) -> ImageDataset:
@@ -66,7 +66,7 @@ def load_mnist(data: str | Path | None = None) -> ImageDataset:
         raise DataError(f"the images in {raw} are of several sizes, but should be of one")
     x = _scaled(torch.cat(images) / 255, *MNIST)
     test_mask = torch.arange(len(x)) >= len(images[0])
-    return ImageDataset("mnist", x, torch.cat(labels).long(), NAMES, test_mask)
+    return ImageDataset("mnist", x, torch.cat(labels).long(), NAMES, test_mask, _as_read(*MNIST))
 
 
 def read_idx(path: Path) -> Tensor:
@@ -91,6 +91,10 @@ def read_idx(path: Path) -> Tensor:
             f"{' × '.join(map(str, shape)) or 'as many as it says'}"
         )
     return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).view(shape)
+
+
+def _as_read(mean: float, deviation: float) -> dict[str, float]:
+    return {"mean": mean, "deviation": deviation}
 
 
 def _scaled(pixels: Tensor, mean: float, deviation: float) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -29,6 +30,8 @@ class GraphDataset:
         known: bool `[num_graphs]`: the graphs whose y is known, None for all; the others are in no part.
         graph_names: what the graphs are called in their file; empty if they are called by their numbers.
         derived: `("x",)` if the features are one-hot degrees.
+        read_as: how a folder in the TU format was read, see `read_tu`; of tables the `edge_types` in the
+            order of their numbers, if there are such.
         table, edge_table: columns of your own table that `x` and `edge_attr` are made of, a row for each node
             or edge of all graphs, or None; a run makes them anew, by what it is trained on.
 
@@ -45,6 +48,7 @@ class GraphDataset:
     known: Tensor | None = None
     graph_names: tuple[str, ...] = ()
     derived: tuple[str, ...] = ()
+    read_as: Mapping[str, Any] = field(default_factory=dict)
     table: pd.DataFrame | None = None
     edge_table: pd.DataFrame | None = None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +23,8 @@ class ImageDataset:
             floating point `[num_images, num_targets]`.
         class_names: the classes in the order of their numbers, the labels, or the targets.
         test_mask: bool `[num_images]`: the published test part; None if none is published.
+        read_as: the `mean` that was subtracted from pixels between 0 and 1, and the `deviation` that they
+            were divided by; empty if that is not known.
 
     Raises:
         DataError: shapes, types or class numbers do not fit together.
@@ -31,6 +35,7 @@ class ImageDataset:
     y: Tensor
     class_names: tuple[str, ...]
     test_mask: Tensor | None = None
+    read_as: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.x.dim() != 4 or not self.x.is_floating_point() or self.x.numel() == 0:

@@ -42,6 +42,8 @@ class NodeDataset:
         node_column: the column of your own table that holds these names, if one does.
         derived: what is known from the links alone: `"x"`, if the features are one-hot degrees, which
             `with_edges` derives anew, and `"nodes"`, if a node is there because a link names it.
+        array: features that are no columns of a table, `[num_nodes, channels]`, which are the last ones of
+            `x`; or None.
         table, edge_table: columns of your own table that `x` and `edge_attr` are made of, a row for each node
             or edge, or None; a run makes them anew, by what it is trained on.
 
@@ -68,6 +70,7 @@ class NodeDataset:
     node_names: tuple[str, ...] = ()
     node_column: str | None = None
     derived: tuple[str, ...] = ()
+    array: Tensor | None = None
     table: pd.DataFrame | None = None
     edge_table: pd.DataFrame | None = None
 
@@ -76,6 +79,8 @@ class NodeDataset:
         check_features("x", self.x, num_nodes)
         if self.known is not None and (self.known.dtype != torch.bool or self.known.shape != (num_nodes,)):
             raise DataError(f"known is {kind_of(self.known)}, but should be torch.bool [{num_nodes}]")
+        if self.array is not None:
+            check_features("array", self.array, num_nodes)
         check_target("y", self.y, num_nodes, self.class_names, self.known)
         if self.edge_attr is not None:
             attr = self.edge_attr.unsqueeze(1) if self.weighted else self.edge_attr

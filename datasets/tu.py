@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,37 @@ def load_tu(name: str, data: str | Path | None = None, *, attributes: bool = Fal
     return read_tu(raw, name, attributes=attributes)
 
 
-def read_tu(raw: Path, name: str, *, attributes: bool = True) -> GraphDataset:
+def tu_name(path: Path) -> str:
+    """What the files of a folder in the TU format are called.
+
+    Raises:
+        DataError: the folder does not hold one set of them.
+    """
+    names = [file.name.removesuffix("_A.txt") for file in path.glob("*_A.txt")]
+    if len(names) != 1:
+        raise DataError(f"{path} holds {len(names)} files *_A.txt, but should hold one, of a TU data set")
+    return names[0]
+
+
+def read_tu(
+    raw: Path,
+    name: str,
+    *,
+    attributes: bool = True,
+    like: Mapping[str, Any] | None = None,
+    answered: bool = True,
+) -> GraphDataset:
     """Read the files NAME_*.txt of a folder; numbers of nodes and graphs begin at 1 in them.
 
     `graph_attributes` are numbers to predict (regression); without them `graph_labels` are the classes.
+
+    Args:
+        raw: the folder.
+        name: what its files are called.
+        attributes: whether to take node attributes too.
+        like: `read_as` of another folder, whose features these should be: `attributes`, and the lowest and
+            highest number of each column of labels of `node` and `edge`.
+        answered: whether graphs have classes or numbers; without, y is 0 everywhere.
 
     Raises:
         DataError: a file is missing, or a line of one is wrong.
@@ -66,8 +94,9 @@ def read_tu(raw: Path, name: str, *, attributes: bool = True) -> GraphDataset:
     num_nodes, num_graphs = len(owner), int(owner[-1]) + 1
     edges, kept = _edges(raw / f"{name}_A.txt", owner)
 
-    x = _features(raw, name, "node", num_nodes, attributes)
-    edge_attr = _features(raw, name, "edge", None, True)
+    attributes = attributes if like is None else bool(like["attributes"])
+    x, of_nodes = _features(raw, name, "node", num_nodes, attributes, like)
+    edge_attr, of_edges = _features(raw, name, "edge", None, True, like)
     if edge_attr is not None:
         if len(edge_attr) <= kept.max(initial=-1):
             raise DataError(f"the files of edge labels of {name} have fewer lines than {name}_A.txt")
@@ -85,7 +114,8 @@ def read_tu(raw: Path, name: str, *, attributes: bool = True) -> GraphDataset:
         Graph(part.contiguous(), int(size))
         for part, size in zip(torch.split(local, counts, dim=1), sizes, strict=True)
     )
-    y, class_names = _targets(raw, name, num_graphs)
+    nothing = torch.zeros(num_graphs, dtype=torch.int64), ("not known",)
+    y, class_names = _targets(raw, name, num_graphs) if answered else nothing
     return GraphDataset(
         name=name,
         graphs=graphs,
@@ -94,6 +124,7 @@ def read_tu(raw: Path, name: str, *, attributes: bool = True) -> GraphDataset:
         class_names=class_names,
         edge_attr=None if edge_attr is None else torch.split(edge_attr, counts),
         derived=derived,
+        read_as={"attributes": attributes, "node": of_nodes, "edge": of_edges},
     )
 
 
@@ -112,22 +143,44 @@ def _edges(path: Path, owner: Array) -> tuple[Tensor, Array]:
     return torch.from_numpy(ends[kept].T.copy()), kept
 
 
-def _features(raw: Path, name: str, of: str, rows: int | None, attributes: bool) -> Tensor | None:
-    """Attributes, then one-hot labels, of nodes or edges; None if there are none."""
-    parts = []
+def _features(
+    raw: Path, name: str, of: str, rows: int | None, attributes: bool, like: Mapping[str, Any] | None
+) -> tuple[Tensor | None, list[list[int]]]:
+    """Attributes, then one-hot labels, of nodes or edges, None if there are none; and the labels' range."""
+    parts, ranges = list[Tensor](), list[list[int]]()
     path = raw / f"{name}_{of}_attributes.txt"
     if attributes and path.exists():
         parts.append(torch.from_numpy(_numbers(path, float)).float())
     path = raw / f"{name}_{of}_labels.txt"
     if path.exists():
         labels = _numbers(path, int)
-        columns = torch.from_numpy(labels - labels.min(axis=0)).T
-        parts += [F.one_hot(column).float() for column in columns]
+        ranges = [[int(column.min()), int(column.max())] for column in labels.T]
+        if like is not None:
+            _check_labels(path, labels, ranges := like[of])
+        columns = torch.from_numpy(labels).T
+        parts += [
+            F.one_hot(column - low, high - low + 1).float()
+            for column, (low, high) in zip(columns, ranges, strict=True)
+        ]
     for part in parts:
         lines = rows or len(parts[0])
         if len(part) != lines:
             raise DataError(f"{name}_{of}_*.txt in {raw} have {len(part)} lines, but should have {lines}")
-    return torch.cat(parts, dim=1) if parts else None
+    return (torch.cat(parts, dim=1) if parts else None), ranges
+
+
+def _check_labels(path: Path, labels: Array, ranges: list[list[int]]) -> None:
+    """Raise DataError unless the labels are some of those that another folder has."""
+    if labels.shape[1] != len(ranges):
+        raise DataError(f"{path} line 1: it holds {labels.shape[1]} labels, but should hold {len(ranges)}")
+    low, high = np.array(ranges).T
+    strange = ((labels < low) | (labels > high)).any(axis=1)
+    if strange.any():
+        line = int(strange.argmax())
+        raise DataError(
+            f"{path} line {line + 1}: {', '.join(map(str, labels[line].tolist()))} is no label that the "
+            "model was trained with"
+        )
 
 
 def _targets(raw: Path, name: str, num_graphs: int) -> tuple[Tensor, tuple[str, ...]]:

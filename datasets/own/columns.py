@@ -14,6 +14,8 @@ class Columns:
 
     Args:
         nodes: a table with a header and a row for each node: CSV, TSV or Parquet.
+        features_file: features of nodes besides those of their table, see `mpnn.datasets.own.arrays`: a row
+            for each node, in the order of the table of nodes; without one, row k is of the node called k.
         source, target: columns of the edge table; by default those of these names, else its first two.
         node_id: column of the node table; by default the first that holds the ends of all edges.
         label: column of the node table, or attribute of the nodes, that is to be learned; several, divided by
@@ -36,6 +38,7 @@ class Columns:
     """
 
     nodes: str | None = None
+    features_file: str | None = None
     source: str | None = None
     target: str | None = None
     node_id: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from mpnn.datasets.problems import Problems, nearest
 from mpnn.datasets.record import DataError, NodeDataset
 from mpnn.datasets.tables import Answers, Table, TableOrPath, answers, as_table, is_table, label_columns
 
+TYPES = "edge_types"
 NOT_KNOWN = ("not known",)
 SHOWN = 3  # names in a sentence
 
@@ -36,6 +37,7 @@ def load_graphs(
     columns: Columns | None = None,
     *,
     answered: bool = True,
+    like: Mapping[str, Any] | None = None,
 ) -> GraphDataset:
     """Make many graphs of tables, which are read as `load_own` reads them.
 
@@ -50,6 +52,7 @@ def load_graphs(
             in all rows of a graph.
         columns: which column is what.
         answered: whether there are labels; without, y is 0 everywhere.
+        like: `read_as` of other graphs, whose types of edges have the same numbers here.
 
     Raises:
         DataError: a column is missing, or a cell does not suit its use; it names all of them.
@@ -70,6 +73,9 @@ def load_graphs(
     read["edges"] = with_header(read["edges"], columns)
     _check(read, columns, answered)
     found = _grouped(read["edges"], read.get("nodes"), columns)
+    kinds = found.edges.kinds
+    if kinds is not None and like is not None:
+        found = replace(found, edges=replace(found.edges, kinds=_renamed(kinds, like[TYPES], found.edges)))
     data = _assembled(read["edges"].path, found, columns)
     return _answered(data, read, columns) if answered else data
 
@@ -112,7 +118,7 @@ class _Grouped:
 def _check(read: dict[str, Table], columns: Columns, answered: bool) -> None:
     """All names of columns at once."""
     problems = Problems()
-    columns.refuse(("part", "edge_label"), "graphs have no such columns")
+    columns.refuse(("part", "edge_label", "features_file"), "graphs have no such columns")
     if columns.graph_id is None:
         raise DataError("graph_id is not given: it is the column that says which graph a row is of")
     labels = [] if columns.label is None or not answered else label_columns(read["edges"], columns.label)
@@ -134,8 +140,9 @@ def _check(read: dict[str, Table], columns: Columns, answered: bool) -> None:
         if not any(label in names for names in where):
             names = [name for names in where for name in names]
             problems.append(f"no table has the column {label!r}, which is label" + nearest(label, names))
-    with problems.gather():
-        check_ignored(columns, everywhere)
+    if answered:
+        with problems.gather():
+            check_ignored(columns, everywhere)
     problems.raise_all()
 
 
@@ -264,9 +271,24 @@ def _assembled(path: Path, found: _Grouped, columns: Columns) -> GraphDataset:
         None if attr is None else torch.split(attr[rows], counts),
         graph_names=tuple(found.sizes),
         derived=("x",) if x is None else (),
+        read_as={} if found.edges.kinds is None else {TYPES: list(found.edges.kinds.names)},
         table=table,
         edge_table=None if edge_table is None else edge_table.iloc[rows.tolist()],
     )
+
+
+def _renamed(kinds: Answers, names: Sequence[str], edges: EdgeList) -> Answers:
+    """The types of edges with the numbers that these names have."""
+    number = {name: k for k, name in enumerate(names)}
+    for name in kinds.names:
+        if name not in number:
+            edge = int((kinds.y == kinds.names.index(name)).nonzero()[0])
+            raise DataError(
+                f"{edges.path}{edges.line(edge)}: the edge is {name!r}, which is none of the types "
+                f"{', '.join(names)} that the model was trained with"
+            )
+    table = torch.tensor([number[name] for name in kinds.names])
+    return Answers(table[kinds.y], tuple(names), kinds.known)
 
 
 def _answered(data: GraphDataset, read: dict[str, Table], columns: Columns) -> GraphDataset:

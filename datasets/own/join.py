@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from mpnn.datasets.own.arrays import read_features
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.own.connect import each_once
 from mpnn.datasets.own.edge_list import EdgeList
@@ -29,6 +31,7 @@ class NewNodes:
         names: of the nodes.
         rows: positions of the nodes that the new table holds, in its order.
         table: its columns, or None without a table.
+        array: features of its nodes besides its columns, or None.
         origin: of each edge, its position among the known edges and, behind them, the new ones.
         edge_table: columns of the new edges, or None.
         edge_weight: their weights, or None.
@@ -41,10 +44,16 @@ class NewNodes:
     origin: Tensor
     edge_table: pd.DataFrame | None = None
     edge_weight: Tensor | None = None
+    array: Tensor | None = None
 
 
 def join(
-    known: NodeDataset, nodes: TableOrPath | None, edges: TableOrPath | None, columns: Columns
+    known: NodeDataset,
+    nodes: TableOrPath | None,
+    edges: TableOrPath | None,
+    columns: Columns,
+    features: Any = None,
+    width: int = 0,
 ) -> NewNodes:
     """Add nodes and edges to a graph; an edge that is there already stays as it was.
 
@@ -53,6 +62,8 @@ def join(
         nodes: a table of nodes, or None: then the answers are for all ends of the edges.
         edges: a table of edges, or None.
         columns: which column is what; labels are not needed.
+        features: of the new nodes besides their columns, see `read_features`, or None.
+        width: how many of these the model reads.
 
     Raises:
         DataError: an edge ends at a node that is neither known nor new; it names all of them.
@@ -93,4 +104,5 @@ def join(
         origin,
         listed.table,
         listed.attr,
+        None if features is None else read_features(features, asked, width),
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from mpnn.datasets.features import degree_one_hot
 from mpnn.datasets.files import is_there
 from mpnn.datasets.graph_record import GraphDataset
+from mpnn.datasets.own.arrays import count_rows, read_features
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.own.connect import Connected, connect
 from mpnn.datasets.own.edge_list import EdgeList
@@ -25,7 +27,7 @@ from mpnn.datasets.pyg_file import read_pyg
 from mpnn.datasets.record import DataError, NodeDataset
 from mpnn.datasets.table_plan import TablePlan
 from mpnn.datasets.tables import Table, as_table, read_table
-from mpnn.datasets.tu import read_tu
+from mpnn.datasets.tu import read_tu, tu_name
 
 
 def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphDataset:
@@ -118,12 +120,10 @@ def _read(
 
 
 def _load_folder(path: Path, columns: Columns) -> GraphDataset:
-    names = [file.name.removesuffix("_A.txt") for file in path.glob("*_A.txt")]
-    if len(names) != 1:
-        raise DataError(f"{path} holds {len(names)} files *_A.txt, but should hold one, of a TU data set")
+    name = tu_name(path)
     if columns != Columns():
         raise DataError(f"{path} is a TU folder, whose files say what is what: name no columns")
-    return read_tu(path, names[0])
+    return read_tu(path, name)
 
 
 def _check_together(columns: Columns, edges: EdgeList, table: Table | None) -> None:
@@ -135,7 +135,7 @@ def _check_together(columns: Columns, edges: EdgeList, table: Table | None) -> N
 
 
 def _assembled(path: Path, columns: Columns, edges: EdgeList, table: Table | None) -> NodeDataset:
-    names, sizes = edges.names, None
+    names, sizes, order = edges.names, None, None
     if table is None:
         columns.refuse(OF_NODES, "there is no table of nodes: give nodes too")
     else:
@@ -145,6 +145,12 @@ def _assembled(path: Path, columns: Columns, edges: EdgeList, table: Table | Non
         order, counts = by_graph(table.column(columns.graph_id))
         table, sizes = table.arranged(order), [*counts.values()]
         names = names_of(table, columns)
+    array = None
+    if columns.features_file is not None:
+        if table is None and edges.names_only_ends:
+            names = _numbered(columns.features_file, names)
+        array = read_features(columns.features_file, names if order is None else _unordered(names, order))
+        array = array if order is None else array[torch.tensor(order)]
     problems, known, attr = Problems(), dict[str, Any](), edges.attr
     if table is not None:
         with problems.gather():
@@ -156,7 +162,9 @@ def _assembled(path: Path, columns: Columns, edges: EdgeList, table: Table | Non
         attr = attr if made is None else made
     problems.raise_all()
     connected = connect(path, edges, names, columns, sizes, attr)
-    derived = ["nodes"] if table is None and edges.names_only_ends else []
+    derived = ["nodes"] if table is None and array is None and edges.names_only_ends else []
+    if array is not None:
+        known |= {"x": torch.cat([known["x"], array], dim=1) if "x" in known else array, "array": array}
     if "x" not in known:
         known["x"] = degree_one_hot(connected.graph.in_degree)
         derived.append("x")
@@ -180,6 +188,28 @@ def features_of(table: pd.DataFrame | None, path: Path) -> Tensor | None:
         made = TablePlan.fit(table).apply(table)
     problems.raise_all()
     return made if made is not None and made.size(1) else None
+
+
+def _unordered(names: list[str], order: Sequence[int]) -> list[str]:
+    """The names of the nodes as their table had them, before its rows were arranged."""
+    found = [""] * len(names)
+    for name, row in zip(names, order, strict=True):
+        found[row] = name
+    return found
+
+
+def _numbered(path: str, names: list[str]) -> list[str]:
+    """The nodes of a file of edges that are called by the numbers of the rows, those without an edge too."""
+    count = count_rows(path)
+    strange = [
+        name for name in names if not (name.isdecimal() and str(int(name)) == name and int(name) < count)
+    ]
+    if strange:
+        raise DataError(
+            f"{path} has {count:,} rows, but node {strange[0]!r} is none of 0..{count - 1}: give nodes, a "
+            "table in whose order the rows are"
+        )
+    return [str(k) for k in range(count)]
 
 
 def _known_of_edges(edges: EdgeList, attr: Tensor | None, connected: Connected) -> dict[str, Any]:

@@ -102,9 +102,16 @@ def make_parser() -> argparse.ArgumentParser:
             )
         if name == "predict":
             one.add_argument(
-                "--nodes", metavar="FILE", help="table of new nodes, which join those of the run (node)"
+                "--nodes",
+                metavar="FILE",
+                help="table of new nodes, which join those of the run (node), or are of new graphs (graph)",
             )
             one.add_argument("--dataset", metavar="FILE", help="table of the edges of new nodes (node)")
+            about = "features of new nodes, of a run with --features-file (node)"
+            one.add_argument("--features-file", metavar="FILE", help=about)
+            about = "table of the edges of new graphs, or a folder in the TU format (graph)"
+            one.add_argument("--graphs", metavar="FILE", help=about)
+            one.add_argument("--images", metavar="FILE", help="a picture, a folder of them, or .npy (image)")
             one.add_argument("--for", metavar="ID,ID", help="rank the missing links of these nodes (edge)")
             one.add_argument("--top", type=int, metavar="N", help="how many missing links (default: 20)")
             about = "where to write the table: CSV, or Parquet by its ending"

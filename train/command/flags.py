@@ -167,6 +167,8 @@ def add_data_flags(add: Callable[..., Any]) -> None:
     add("--dataset", metavar="NAME", help="data set, or a file of your own (default: see below)")
     add("--data", metavar="DIR", help="folder with its files (default: $MPNN_DATA, else downloaded)")
     add("--nodes", metavar="FILE", help="of a file of your own: table of its nodes")
+    about = "of a file of your own: features of nodes, .npy, .npz or .json, rows in the order of --nodes"
+    add("--features-file", metavar="FILE", help=about)
     add(
         "--graph-labels",
         metavar="FILE",
@@ -197,7 +199,7 @@ def drawn(flags: dict[str, Any]) -> bool | str:
 def absolute_paths(flags: dict[str, Any]) -> dict[str, Any]:
     """The flags with whole paths, so that a run can be resumed from anywhere."""
     flags = dict(flags)
-    for name in ("data", "nodes", "graph_labels", "dataset"):
+    for name in ("data", "nodes", "features_file", "graph_labels", "dataset"):
         given = flags.get(name)
         if given and given not in DATASETS and (name != "dataset" or is_there(Path(given))):
             flags[name] = str(Path(given).absolute())

@@ -18,7 +18,9 @@ from mpnn.train.runs.report import runs_of
 from mpnn.train.runs.run import load_model
 from mpnn.train.runs.trained import load
 
-NEW, MISSING = ("nodes", "dataset"), ("for", "top")
+NEW, MISSING = ("nodes", "dataset", "features_file"), ("for", "top")
+TAKEN = {"node": NEW, "edge": MISSING, "graph": ("nodes", "graphs"), "image": ("images",)}
+FLAGS = {name for names in TAKEN.values() for name in names}
 
 
 def predict(arguments: dict[str, Any]) -> int:
@@ -39,7 +41,7 @@ def predict(arguments: dict[str, Any]) -> int:
 def _answers(home: Path, arguments: dict[str, Any]) -> tuple[str, str]:
     """The text of a CSV file, and what it is about."""
     device = arguments.get("device", "auto")
-    if not {*NEW, *MISSING} & {*arguments}:
+    if not FLAGS & {*arguments}:
         model, task, _ = load_model(home, device, arguments.get("data"))
         with torch.no_grad():
             return task.answers(model), task.data.name
@@ -47,9 +49,19 @@ def _answers(home: Path, arguments: dict[str, Any]) -> tuple[str, str]:
         raise RunError(f"data is {arguments['data']!r}, but this needs none of the run's data: leave it out")
     trained = load(home, device)
     if not {*MISSING} & {*arguments}:
-        said = trained.predict(*(arguments.get(name) for name in NEW))
-        return _csv(said), f"{len(said)} nodes"
-    for name in NEW:
+        kind = trained.settings.task
+        for name in sorted(FLAGS & {*arguments} - {*TAKEN.get(kind, ())}):
+            known = " and ".join(TAKEN.get(kind, ())) or "no flag"
+            raise RunError(
+                f"{name} is {arguments[name]!r}, but for {kind} tasks new data is given by {known}"
+            )
+        if kind == "graph" and "graphs" not in arguments:
+            raise RunError(
+                f"nodes is {arguments['nodes']!r}, but graphs is not given: the table of their edges"
+            )
+        said = trained.predict(*map(arguments.get, TAKEN[kind]))
+        return _csv(said), f"{len(said)} {kind}s"
+    for name in (*NEW, "graphs", "images"):
         if name in arguments:
             raise RunError(f"{name} is {arguments[name]!r}, but missing links are those of the run")
     if "for" not in arguments:
@@ -66,7 +78,7 @@ def _csv(said: pd.DataFrame) -> str:
 
 def _parquet(text: str, output: Path) -> bytes:
     """The table of a CSV file as Parquet; names stay text."""
-    names = dict.fromkeys(("node", "source", "target"), str)
+    names = dict.fromkeys(("node", "source", "target", "graph", "image"), str)
     try:
         written: bytes = pd.read_csv(io.StringIO(text), dtype=names).to_parquet(index=False)
     except ImportError:

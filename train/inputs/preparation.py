@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -27,7 +27,10 @@ class Preparation:
             words; "rows": each row divided by its sum; "standard": mean 0 and variance 1 in training.
         nodes, edges: what is done to the columns of your own tables, or None where there are none.
         highest: of features that are degrees, for lack of others, the highest in training; else None.
-        mean, scale: of "standard", where there is no table: one number for each feature.
+        array: how many features, the last ones, come from a file of numbers.
+        mean, scale: of "standard": one number for each feature; 0 and 1 for those of a table, which are
+            scaled already, and for features of a file that are 0 or 1.
+        read_as: how files were read: of images, what was done to pixels; of a TU folder, which labels it has.
 
     >>> from mpnn.datasets import load
     >>> Preparation.fit(load("karate"), "rows").apply(load("karate")).x.sum(dim=1).unique()
@@ -38,8 +41,10 @@ class Preparation:
     nodes: TablePlan | None = None
     edges: TablePlan | None = None
     highest: int | None = None
+    array: int = 0
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    read_as: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -60,16 +65,21 @@ class Preparation:
         Raises:
             RunError: "binary" or "rows", and there are features below zero.
         """
-        tabled = data.table is not None or data.edge_table is not None
+        array = getattr(data, "array", None)
+        tabled = data.table is not None or data.edge_table is not None or array is not None
         how = features or ("standard" if tabled else "given")
         found, standard = cls(how), how == "standard"
+        if isinstance(data, GraphDataset):
+            found = replace(found, read_as=data.read_as)
         if data.edge_table is not None:
             found = replace(found, edges=TablePlan.fit(data.edge_table, edges, standard=standard))
         if data.table is not None:
             found = replace(found, nodes=TablePlan.fit(data.table, nodes, standard=standard))
-        if "x" in data.derived or (found.nodes is not None and not found.nodes.features):
+        if array is not None:
+            found = replace(found, array=array.size(1))
+        elif "x" in data.derived or (found.nodes is not None and not found.nodes.features):
             found = replace(found, highest=_highest(data))
-        if how == "standard" and found.nodes is None and found.highest is None:
+        if standard and found.highest is None and (found.nodes is None or found.array):
             return _standard(found, data, nodes)
         if how in ("binary", "rows") and bool((found._made(data) < 0).any()):
             raise RunError(
@@ -87,6 +97,10 @@ class Preparation:
         if self.nodes is not None and self.highest is None and data.table is None:
             columns = ", ".join(column.name for column in self.nodes.columns if column.features)
             raise RunError(f"{data.name} has no table, but the model was trained with its columns {columns}")
+        if self.array and getattr(data, "array", None) is None:
+            raise RunError(
+                f"{data.name} has no array, but the model was trained with {self.array} features of a file"
+            )
         x = self._changed(self._made(data))
         if self.mean and x.size(1) != len(self.mean):
             raise RunError(
@@ -109,7 +123,9 @@ class Preparation:
         if self.highest is not None:
             return degree_one_hot(_degrees(data), self.highest)
         if self.nodes is not None and data.table is not None:
-            return self.nodes.apply(data.table).to(x.device)
+            made = self.nodes.apply(data.table).to(x.device)
+            array = data.array if self.array and isinstance(data, NodeDataset) else None
+            return made if array is None else torch.cat([made, array], dim=1)
         return x
 
     def _changed(self, x: Tensor) -> Tensor:
@@ -157,8 +173,12 @@ def _highest(data: NodeDataset | GraphDataset) -> int:
 
 def _standard(found: Preparation, data: NodeDataset | GraphDataset, nodes: Tensor | None) -> Preparation:
     """With the mean and the deviation of each feature over the nodes that a model is trained on."""
-    x = found._made(data).double()
-    x = x if nodes is None else x[nodes]
+    x = found._made(data)
+    x = (x if nodes is None else x[nodes]).double()
     deviation = x.std(dim=0, unbiased=False)
-    scale = torch.where(deviation > 0, deviation, 1)
-    return replace(found, mean=tuple(x.mean(dim=0).tolist()), scale=tuple(scale.tolist()))
+    mean, scale = x.mean(dim=0), torch.where(deviation > 0, deviation, 1)
+    if found.array:
+        done = torch.arange(x.size(1), device=x.device) < x.size(1) - found.array
+        done |= ((x == 0) | (x == 1)).all(dim=0)
+        mean[done], scale[done] = 0, 1
+    return replace(found, mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))

@@ -11,6 +11,7 @@ from torch import nn
 from mpnn.datasets import ImageDataset
 from mpnn.models import LeNet
 from mpnn.train.errors import RunError
+from mpnn.train.inputs.preparation import Preparation
 from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.on_graphs import PARTS
 from mpnn.train.kinds.parts import chosen_shares, draw_parts
@@ -45,7 +46,7 @@ def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
 def _make(options: Options, data: ImageDataset, kept: Kept | None = None) -> ImageTask:
     y, names = learned(data.y, data.class_names, options.learn, options.loss)
     data = replace(data, y=y, class_names=names)
-    return ImageTask(
+    task = ImageTask(
         data,
         _parts(options, data),
         batch_size=options.batch_size or BATCH_SIZE,
@@ -53,6 +54,8 @@ def _make(options: Options, data: ImageDataset, kept: Kept | None = None) -> Ima
         class_weights=options.class_weights,
         standard=True,
     )
+    task.preparation = Preparation(read_as=data.read_as)
+    return task
 
 
 def _parts(options: Options, data: ImageDataset) -> Split:

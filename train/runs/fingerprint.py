@@ -14,8 +14,8 @@ from mpnn import Graph
 from mpnn.datasets import Dataset, GraphDataset, NodeDataset
 from mpnn.graph.distinct import keys
 
-TABLES = ("table", "edge_table")
-HOW = ("derived", "node_column")  # the data is read, not what it says
+TABLES = ("table", "edge_table", "array")
+HOW = ("derived", "node_column", "read_as")  # the data is read, not what it says
 
 
 def fingerprint(data: Dataset) -> str:

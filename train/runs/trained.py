@@ -22,17 +22,19 @@ from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
 from mpnn.train.fitting.state import BEST
 from mpnn.train.inputs.edge_inputs import with_edge_inputs
+from mpnn.train.inputs.preparation import Graphs
 from mpnn.train.portable.export import Portable, write_file
 from mpnn.train.runs import folder
 from mpnn.train.runs.build import build_for, find_device
 from mpnn.train.runs.exported import portable
-from mpnn.train.runs.given import whole_data_set
+from mpnn.train.runs.given import new_graphs, new_images, whole_data_set
 from mpnn.train.runs.memory import CONTEXT, read_memory
 from mpnn.train.runs.settings import Settings
 from mpnn.train.runs.unit import load_weights
 from mpnn.train.runs.why import Why, question_of, why
 from mpnn.train.tasks.edge_task import LINKS, UNDIRECTED
 from mpnn.train.tasks.graph_task import GraphBatch
+from mpnn.train.tasks.image_task import AT_ONCE as IMAGES_AT_ONCE
 from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.node_task import node_names
 from mpnn.train.tasks.objective import objective_of
@@ -79,40 +81,64 @@ class Trained:
 
     @torch.no_grad()
     def predict(
-        self, data: TableOrPath | Dataset | Sequence[Any] | None = None, edges: TableOrPath | None = None
+        self,
+        data: TableOrPath | Dataset | Sequence[Any] | None = None,
+        edges: TableOrPath | None = None,
+        features: Any = None,
     ) -> pd.DataFrame:
-        """Return what the model says, a row for each node or graph.
+        """Return what the model says, a row for each node, graph or image.
 
         Args:
-            data: a table of nodes, as a pandas table or the path of one: they join the nodes that the model
-                was trained on, and need no label; a node of the same name is taken with its new features. Or
-                a whole data set, PyG's `Data`, or for graphs a list of these; or None: the nodes that the
-                model was trained on.
-            edges: a table of edges of new nodes, with each other or with known ones.
+            data: a whole data set, PyG's `Data`, or for graphs a list of these.
+                Of nodes else a table, as a pandas table or the path of one: they join the nodes that the
+                model was trained on, and need no label; a node of the same name is taken with its new
+                features; or None: the nodes that the model was trained on.
+                Of graphs else a table of their nodes, or, without edges, of their edges, or a folder in the
+                TU format, as where the model was trained.
+                Of images else files, a folder, an array or a tensor, see `mpnn.datasets.pixels`.
+            edges: a table of edges: of new nodes, with each other or with known ones; or of new graphs.
+            features: of new nodes, where the model was trained with a `features_file`: such a file, or an
+                array.
 
         Raises:
             RunError: the model is of another kind of task, or the run has not kept the nodes' names.
             DataError: a table lacks a column, or holds a cell that does not suit it; it names all of them.
         """
-        if self.settings.task not in ("node", "graph"):
+        if self.settings.task not in ("node", "graph", "image"):
             raise RunError(
-                f"the model is of a run of mpnn train {self.settings.task}, but this is for node and graph"
+                f"the model is of a run of mpnn train {self.settings.task}, but this is for node, graph and "
+                "image"
             )
+        array = self.kept.preparation.array
+        if features is not None and (data is None or not array):
+            reads = "nodes are not given" if array else "the model was trained with no features_file"
+            raise RunError(f"features are given, but {reads}")
+        if self.settings.task == "image":
+            if edges is not None:
+                raise RunError("edges are given, but the model is of images, which have none")
+            return self._of_images(*new_images(data, self.kept))
         whole = whole_data_set(data, self.kept)
         if whole is not None and edges is not None:
             raise RunError("edges are given, but the data is a whole data set, which has its own")
         if isinstance(whole, GraphDataset):
             return self._of_graphs(whole)
         if isinstance(whole, NodeDataset):
-            prepared = with_edge_inputs(self.kept.preparation.apply(whole), self.settings.model)
-            return self._of_nodes(prepared, list(range(whole.num_nodes)))
+            return self._of_nodes(self._prepared(whole), list(range(whole.num_nodes)))
         if self.settings.task == "graph":
-            raise RunError("the model is of whole graphs: give a data set of them, or PyG's Data in a list")
+            if data is None and edges is None:
+                raise RunError("the model is of whole graphs: give a table of their edges, or a data set")
+            nodes, edges = (None, data) if edges is None else (data, edges)
+            return self._of_graphs(new_graphs(nodes, edges, self.settings.columns, self.kept))
         if self.known is None:
             raise RunError("the run has kept no graph that new nodes could join: give a whole data set")
         if data is None and edges is None:
             return self._of_nodes(self.known, list(range(self.known.num_nodes)))
-        new = join(self.known, data, edges, self.settings.columns)
+        if data is not None and array and features is None:
+            raise RunError(
+                f"the model was trained with {array} features of a file: give those of the new nodes by "
+                "features_file"
+            )
+        new = join(self.known, data, edges, self.settings.columns, features, array)
         return self._of_nodes(self._joined(new), new.rows)
 
     @torch.no_grad()
@@ -223,9 +249,10 @@ class Trained:
         data = NodeDataset("new nodes", new.graph, x, node_names=new.names)
         if preparation.highest is not None:
             data = preparation.apply(data)
-        elif new.table is not None:
-            alone, count = torch.zeros(2, 0, dtype=torch.int64), len(new.table)
-            made = NodeDataset("new nodes", Graph(alone, count), x[:count], table=new.table)
+        elif new.table is not None or new.array is not None:
+            alone, count = torch.zeros(2, 0, dtype=torch.int64), len(new.rows)
+            bare = x[:count] if new.array is None else new.array
+            made = NodeDataset("new nodes", Graph(alone, count), bare, table=new.table, array=new.array)
             x[new.rows] = preparation.apply(made).x
         return replace(data, edge_attr=self._edge_attr(new))
 
@@ -246,6 +273,20 @@ class Trained:
             raise RunError("the model reads features of edges, but the new edges have none")
         return torch.cat([old, made])[new.origin]
 
+    def _prepared(self, data: Graphs) -> Graphs:
+        """A whole data set as the model reads it."""
+        data = with_edge_inputs(self.kept.preparation.apply(data), self.settings.model)
+        shape = self.kept.shape
+        for name, found, wanted in (
+            ("features of nodes", data.num_features, shape.num_features),
+            ("features of edges", data.edge_dim, shape.edge_dim),
+        ):
+            if found != wanted:
+                raise RunError(
+                    f"{data.name} has {found or 'no'} {name}, but the model reads {wanted or 'none'}"
+                )
+        return data
+
     def _of_nodes(self, data: NodeDataset, rows: list[int]) -> pd.DataFrame:
         data = data.to(self.device)
         output = self.model(data.x, data.graph, **edge_features(data.edge_attr))[rows]
@@ -253,9 +294,15 @@ class Trained:
         return self._table("node", [names[row] for row in rows], output)
 
     def _of_graphs(self, data: GraphDataset) -> pd.DataFrame:
-        data = with_edge_inputs(self.kept.preparation.apply(data), self.settings.model).to(self.device)
+        data = self._prepared(data).to(self.device)
         output = torch.cat(list(self._outputs(data)))
-        return self._table("graph", [str(number) for number in range(data.num_graphs)], output)
+        names = data.graph_names or map(str, range(data.num_graphs))
+        return self._table("graph", list(names), output)
+
+    def _of_images(self, x: Tensor, names: list[str]) -> pd.DataFrame:
+        x = x.to(self.device)
+        output = torch.cat([self.model(part) for part in torch.split(x, IMAGES_AT_ONCE)])
+        return self._table("image", names, output)
 
     def _outputs(self, data: GraphDataset) -> Iterator[Tensor]:
         for where in torch.split(torch.arange(data.num_graphs), AT_ONCE):
