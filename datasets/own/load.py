@@ -42,10 +42,11 @@ def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphD
     tables is told at once.
 
     `.txt` and `.edges`, also `.gz`, are SNAP edge lists: two node numbers a line, `#` before comments.
-    `.graphml` and `.gml` are read by networkx; attributes of nodes and edges are columns. `.pt` holds data of
-    PyTorch Geometric, see `read_pyg`. `.mtx` is a Matrix Market file, `.npz` a matrix that
-    `scipy.sparse.save_npz` wrote; entries that differ are a feature of the edges, or with
-    `edge_weight="value"` their weights. Nodes without features have their one-hot degrees.
+    `.graphml`, `.gml`, `.gexf` and `.json`, as `networkx.node_link_data` writes it, are networkx's;
+    attributes of nodes and edges are columns. `.pt` holds data of PyTorch Geometric, see `read_pyg`. `.mtx`
+    is a Matrix Market file, `.npz` a matrix that `scipy.sparse.save_npz` wrote; entries that differ are a
+    feature of the edges, or with `edge_weight="value"` their weights. Nodes without features have their
+    one-hot degrees.
 
     Labels that are all numbers, one of them with a decimal point, are numbers to predict; others are classes.
     A node with an empty label sends messages, but is not learned from or tested on.

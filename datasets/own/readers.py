@@ -21,6 +21,8 @@ READERS: dict[str, Callable[[Path, Columns], EdgeList]] = {
     ".edges": read_edge_list,
     ".graphml": read_networkx,
     ".gml": read_networkx,
+    ".gexf": read_networkx,
+    ".json": read_networkx,
     ".mtx": read_matrix,
     ".npz": read_matrix,
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import networkx
 import numpy as np
@@ -12,6 +13,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
+from mpnn.graph.attributes import attribute_rows
 from mpnn.graph.graph import Graph, Size
 from mpnn.graph.matrix import check_matrix
 
@@ -29,7 +31,19 @@ NUM_RELATIONS = "num_relations"  # of PyG's Data, which computes a num_edge_type
 TIME = "time"  # PyG's usual name for times, of nodes or of edges
 
 
-def from_networkx(graph: networkx.Graph) -> Graph:
+class Attributed(NamedTuple):
+    """A graph, and attributes of its nodes and edges as rows of numbers, None for what was not asked for."""
+
+    graph: Graph
+    x: Tensor | None
+    edge_attr: Tensor | None
+
+
+def from_networkx(
+    graph: networkx.Graph,
+    node_attrs: str | Sequence[str] | None = None,
+    edge_attrs: str | Sequence[str] | None = None,
+) -> Graph | Attributed:
     """A `Graph` with nodes numbered in networkx's node order.
 
     An undirected edge becomes two directed ones (a self loop one). Edge attributes `edge_type` and
@@ -40,8 +54,22 @@ def from_networkx(graph: networkx.Graph) -> Graph:
     are: a subgraph is bipartite or a batch too, with its nodes in networkx's order within each side, or
     graph.
 
+    Args:
+        graph: of any kind.
+        node_attrs, edge_attrs: attributes to take as features, in this order; a value is a number, or a row
+            of numbers. If one of both is given, the result is `graph, x, edge_attr`: the `Graph`, and the
+            features `[num_nodes, channels]` and `[num_edges, channels]`, None for what is not asked for. Of a
+            bipartite graph x is of its sources, then of its destinations.
+
+    Raises:
+        TypeError: it is no networkx graph, or an attribute is no number.
+        ValueError: a node or edge lacks an attribute, or attributes contradict each other.
+
     >>> Graph.from_networkx(networkx.karate_club_graph())
     Graph(num_nodes=34, num_edges=156)
+    >>> graph, x, weight = Graph.from_networkx(networkx.karate_club_graph(), edge_attrs="weight")
+    >>> x is None, weight.shape
+    (True, torch.Size([156, 1]))
     """
     if not isinstance(graph, networkx.Graph):
         raise TypeError(f"graph must be a networkx graph, got {type(graph).__name__}.")
@@ -72,13 +100,22 @@ def from_networkx(graph: networkx.Graph) -> Graph:
     attributes = [a for *_, a in edges]
     edge_type, edge_time = _edge_types(attributes, NUM_EDGE_TYPES in facts), _edge_times(attributes, facts)
     out = Graph(ends, num_nodes, edge_type, num_edge_types=facts.get(NUM_EDGE_TYPES), edge_time=edge_time)
-    if GRAPH_SIZES not in facts:
+    if GRAPH_SIZES in facts:
+        sizes: list[Size] = facts[GRAPH_SIZES]
+        if owner is not None and (side is not None or SIZE not in facts):
+            count = Counter((0 if side is None else side[node], k) for node, k in owner.items())
+            sizes = [(count[0, k], count[int(side is not None), k]) for k in range(len(sizes))]
+        out = out.as_batch(sizes)
+    if node_attrs is None and edge_attrs is None:
         return out
-    sizes: list[Size] = facts[GRAPH_SIZES]
-    if owner is not None and (side is not None or SIZE not in facts):
-        count = Counter((0 if side is None else side[node], k) for node, k in owner.items())
-        sizes = [(count[0, k], count[int(side is not None), k]) for k in range(len(sizes))]
-    return out.as_batch(sizes)
+    x = edge_attr = None
+    if node_attrs is not None:
+        called = ((f"node {node!r}", graph.nodes[node]) for node in nodes)
+        x = attribute_rows(called, node_attrs, "node_attrs")
+    if edge_attrs is not None:
+        named = ((f"edge ({nodes[u]!r}, {nodes[v]!r})", a) for u, v, a in edges)
+        edge_attr = attribute_rows(named, edge_attrs, "edge_attrs")
+    return Attributed(out, x, edge_attr)
 
 
 def _told(graph: networkx.Graph, name: str) -> dict[Any, int] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import networkx
     import scipy.sparse
     from torch_geometric.data import Data, HeteroData
+
+    from mpnn.graph.convert import Attributed
 
 __all__ = ["Graph", "Size"]
 
@@ -374,12 +376,28 @@ class Graph(Incidence):
 
     # Other people's graphs ----------------------------------------------------------------------------
 
+    @overload
     @staticmethod
-    def from_networkx(graph: networkx.Graph) -> Graph:
+    def from_networkx(graph: networkx.Graph) -> Graph: ...
+
+    @overload
+    @staticmethod
+    def from_networkx(
+        graph: networkx.Graph,
+        node_attrs: str | Sequence[str] | None = None,
+        edge_attrs: str | Sequence[str] | None = None,
+    ) -> Attributed: ...
+
+    @staticmethod
+    def from_networkx(
+        graph: networkx.Graph,
+        node_attrs: str | Sequence[str] | None = None,
+        edge_attrs: str | Sequence[str] | None = None,
+    ) -> Graph | Attributed:
         """See `mpnn.graph.convert.from_networkx`."""
         from mpnn.graph import convert
 
-        return convert.from_networkx(graph)
+        return convert.from_networkx(graph, node_attrs, edge_attrs)
 
     def to_networkx(self) -> networkx.DiGraph | networkx.MultiDiGraph:
         """See `mpnn.graph.convert.to_networkx`."""

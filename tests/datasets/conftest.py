@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse
 
 from mpnn.datasets.checksums import SHA256
+from tests.datasets.own_files import EDGES, NODES
 
 
 @pytest.fixture
@@ -83,4 +84,11 @@ def small_tu(tmp_path: Path) -> Path:
     for name, values in columns.items():
         lines = (", ".join(map(str, np.atleast_1d(row).tolist())) + "\n" for row in values)
         (raw / f"TOY_{name}.txt").write_text("".join(lines))
+    return tmp_path
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    (tmp_path / "net.csv").write_text(EDGES)
+    (tmp_path / "nodes.csv").write_text(NODES)
     return tmp_path
