@@ -163,8 +163,7 @@ def as_table(given: TableOrPath, name: str) -> Table:
         return read_table(Path(given))
     if given.empty:
         raise DataError(f"{name} should hold a row of data at least")
-    named = given.set_axis([str(column) for column in given.columns], axis=1)
-    return Table(Path(name), named.reset_index(drop=True), list(range(len(given))), "row")
+    return Table(Path(name), _with_index(given), list(range(len(given))), "row")
 
 
 def text_frame(rows: Sequence[Sequence[str]], header: Sequence[str]) -> pd.DataFrame:
@@ -198,7 +197,16 @@ def _read_parquet(path: Path) -> Table:
         raise DataError(f"{path} cannot be read: {in_a_line(error)}") from error
     if frame.empty:
         raise DataError(f"{path} should hold a row of data at least")
-    return Table(path, frame, list(range(1, len(frame) + 1)), "row")
+    return Table(path, _with_index(frame), list(range(1, len(frame) + 1)), "row")
+
+
+def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with text for names of columns, the first being the index, if that is text or has a name."""
+    says = [name is not None for name in frame.index.names]
+    if not any(says) and not pd.api.types.is_numeric_dtype(frame.index):
+        frame, says = frame.rename_axis("index"), [True]
+    frame = frame.reset_index() if any(says) else frame.reset_index(drop=True)
+    return frame.set_axis([str(column) for column in frame.columns], axis=1)
 
 
 def _lines(path: Path, reader: Any) -> Iterator[list[str]]:

@@ -193,19 +193,6 @@ def test_bad_cells_of_both_tables_are_told_at_once(tmp_path: Path) -> None:
     assert "net.csv: length is 'long' in line 2, but 19 of 20 cells are finite numbers" in str(error.value)
 
 
-def test_parquet_is_read_where_pyarrow_is_installed_else_one_sentence_says_so(tmp_path: Path) -> None:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        (tmp_path / "net.parquet").write_bytes(b"PAR1")
-        with pytest.raises(DataError, match=r"net.parquet is Parquet, which pyarrow reads: install pyarrow"):
-            load(str(tmp_path / "net.parquet"))
-        return
-    frame = pd.DataFrame({"source": [1, 2], "target": [2, 3], "length": [0.5, 1.5]})
-    frame.to_parquet(tmp_path / "net.parquet")
-    assert links(read(tmp_path / "net.parquet")) == {frozenset("12"), frozenset("23")}
-
-
 @pytest.mark.parametrize("loss", ["mse", "huber"])
 def test_whole_numbers_are_learned_as_numbers_where_the_loss_says_so(tmp_path: Path, loss: str) -> None:
     drawn = nx.gnm_random_graph(40, 80, seed=0)

@@ -242,7 +242,9 @@ def test_data_of_pyg_is_predicted_as_ours_is(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(graph.predict(several), graph.predict(cycles))
     with pytest.raises(RunError, match=r"x is \[34, 3\], but the model reads features \[num_nodes, 34\]"):
         node.predict(Data(x=karate.x[:, :3], edge_index=theirs.edge_index))
-    with pytest.raises(RunError, match="the model is of whole graphs: give a data set of them"):
+    with pytest.raises(
+        RunError, match="the model is of whole graphs: give a table of their edges, or a data"
+    ):
         graph.predict()
 
 
@@ -258,7 +260,7 @@ def test_what_a_run_cannot_do_is_said(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="the run has kept no graph that new nodes could join"):
         mpnn.load(tmp_path / "run").predict()
     train(preset("gae", task="edge", dataset="karate", epochs=2), tmp_path / "links", draw=False)
-    with pytest.raises(RunError, match="a run of mpnn train edge, but this is for node and graph"):
+    with pytest.raises(RunError, match="a run of mpnn train edge, but this is for node, graph and image"):
         mpnn.load(tmp_path / "links").predict()
     with pytest.raises(RunError, match="holds no run"):
         mpnn.load(tmp_path / "nothing")
