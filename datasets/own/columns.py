@@ -24,6 +24,8 @@ class Columns:
             may be of the edge table, or of both.
         graph_labels: a table with a row for each graph, which holds its graph_id and label; without it the
             label is a column of the other tables.
+        smiles: column that holds a molecule in each row, a graph of its own; label and graph_id are then
+            columns of that table.
         part: column of the node table that says what a node is for: train, val, test, or nothing.
         edge_label: column of the edge table, or attribute of the edges, that is to be learned.
         edge_type: column of the edge table, or attribute of the edges, that says which relation an edge is.
@@ -45,6 +47,7 @@ class Columns:
     label: str | None = None
     graph_id: str | None = None
     graph_labels: str | None = None
+    smiles: str | None = None
     part: str | None = None
     edge_label: str | None = None
     edge_type: str | None = None

@@ -18,6 +18,7 @@ from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.own.connect import connect
 from mpnn.datasets.own.edge_list import EdgeList
 from mpnn.datasets.own.load import features_of, load_own
+from mpnn.datasets.own.molecules import load_smiles
 from mpnn.datasets.own.naming import OF_EDGES, check_ignored, check_names, with_header
 from mpnn.datasets.own.nodes import by_graph, name_column, naming_column, no_features
 from mpnn.datasets.own.table_file import edges_of_table
@@ -81,7 +82,7 @@ def load_graphs(
 
 
 def read_graphs(path: Path, columns: Columns | None = None) -> NodeDataset | GraphDataset:
-    """Read graphs from a table of edges and those that `columns` names, or from a folder in the TU format.
+    """Read graphs from a table of edges and those that `columns` names, of molecules, or from a TU folder.
 
     Without a `graph_id` it is one graph, see `load_own`.
 
@@ -89,6 +90,8 @@ def read_graphs(path: Path, columns: Columns | None = None) -> NodeDataset | Gra
         DataError: a file is missing or damaged; a bad line is named by its number.
     """
     columns = columns or Columns()
+    if columns.smiles is not None:
+        return load_smiles(as_table(path, "molecules"), columns)
     if columns.graph_id is None or is_there(path, Path.is_dir):
         if columns.graph_labels is not None and not is_there(path, Path.is_dir):
             raise DataError(
@@ -299,6 +302,13 @@ def _answered(data: GraphDataset, read: dict[str, Table], columns: Columns) -> G
         table, names = _one_row_each(read, asked, graph_id)
     else:
         key = graph_id if graph_id in table.header else table.header[0]
+        left = {*table.header} - {key, *label_columns(table, asked)} - columns.ignored
+        if left:
+            warnings.warn(
+                f"{table.path} has other columns ({', '.join(sorted(left))}), which are not used, since graphs "
+                "have no features of their own: name them in ignore",
+                stacklevel=3,
+            )
         names = table.column(key)
         seen: dict[str, int] = {}
         for row, name in enumerate(names):

@@ -55,6 +55,7 @@ def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphD
         DataError: a file is missing or damaged; a bad line is named by its number.
     """
     columns = columns or Columns()
+    columns.refuse(("graph_labels", "smiles"), "that is of many graphs, which mpnn train graph reads")
     if is_there(path, Path.is_dir):
         return _load_folder(path, columns)
     if not is_there(path, Path.is_file):

@@ -15,6 +15,7 @@ import torch
 from mpnn.datasets import Columns, DataError, GraphDataset, NodeDataset, load_graphs, read_graphs
 from tests.compare import assert_close
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* are not used, since graphs have no features")
 Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 KINDS = Columns(graph_id="mol", label="kind")
 
@@ -136,6 +137,12 @@ def test_graphs_without_a_label_are_not_known_and_labels_without_a_graph_are_lef
     assert data.known is not None
     unknown = {name for name, there in zip(data.graph_names, data.known.tolist(), strict=True) if not there}
     assert unknown == {"m3", "m5"} and data.y[~data.known].tolist() == [-1, -1]
+
+
+def test_columns_of_labels_that_are_not_used_are_named() -> None:
+    _, (bonds, atoms, kinds) = drawn()
+    with pytest.warns(UserWarning, match=r"labels has other columns \(size, year\), which are not used"):
+        load_graphs(bonds, atoms, kinds.assign(year=1, size=2), KINDS)
 
 
 def test_edges_may_weigh_or_have_types_and_a_graph_may_have_no_edge() -> None:

@@ -91,7 +91,7 @@ def test_a_run_reads_and_writes_parquet(people: pd.DataFrame) -> None:
 
 def test_a_damaged_file_is_one_sentence(people: pd.DataFrame, complaint: Complaint) -> None:
     Path("nodes.parquet").write_bytes(Path("nodes.parquet").read_bytes()[:-9])
-    assert "nodes.parquet cannot be read: Parquet magic bytes not found" in complaint("train", "node", *FLAGS)
+    assert "nodes.parquet cannot be read: " in complaint("train", "node", *FLAGS)
     people.iloc[:0].to_parquet("nodes.parquet")
     assert "nodes.parquet should hold a row of data at least" in complaint("train", "node", *FLAGS)
 

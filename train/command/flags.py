@@ -32,6 +32,7 @@ COLUMNS = {
     "--node-id": "the name of a node (default: first column of --nodes that holds all ends of edges)",
     "--label": "what is to be learned of nodes; several divided by commas",
     "--graph-id": "which of several graphs a node or edge is in",
+    "--smiles": "a molecule, in a table of them (graph)",
     "--part": "what a node is for: train, val, test or nothing",
     "--edge-label": "what is to be learned of edges",
     "--edge-type": "which relation an edge is",

@@ -13,7 +13,9 @@ from torch import Tensor
 from mpnn import Graph
 from mpnn.datasets import Columns, GraphDataset, ImageDataset, NodeDataset, load_graphs, read_tu
 from mpnn.datasets.files import is_there
+from mpnn.datasets.own import load_smiles
 from mpnn.datasets.pixels import read_images
+from mpnn.datasets.tables import as_table
 from mpnn.datasets.tu import tu_name
 from mpnn.train.errors import RunError
 from mpnn.train.tasks.kept import Kept
@@ -63,6 +65,8 @@ def new_graphs(nodes: Any, edges: Any, columns: Columns, kept: Kept) -> GraphDat
         if nodes is not None:
             raise RunError("nodes are given, but a folder in the TU format holds its own")
         return read_tu(Path(edges), tu_name(Path(edges)), like=like, answered=False)
+    if columns.smiles is not None:
+        return load_smiles(as_table(edges, "molecules"), columns, answered=False)
     if columns.graph_id is None:
         trained = "a folder in the TU format" if "attributes" in like else "no table with a graph_id"
         raise RunError(

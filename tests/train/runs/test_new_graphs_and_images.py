@@ -25,6 +25,7 @@ from tests.compare import assert_close
 from tests.datasets.conftest import small_tu
 from tests.train.conftest import Complaint
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* are not used, since graphs have no features")
 __all__ = ["small_tu"]  # a fixture
 OWN: dict[str, Any] = {
     "dataset": "bonds.csv",

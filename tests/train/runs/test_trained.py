@@ -242,9 +242,7 @@ def test_data_of_pyg_is_predicted_as_ours_is(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(graph.predict(several), graph.predict(cycles))
     with pytest.raises(RunError, match=r"x is \[34, 3\], but the model reads features \[num_nodes, 34\]"):
         node.predict(Data(x=karate.x[:, :3], edge_index=theirs.edge_index))
-    with pytest.raises(
-        RunError, match="the model is of whole graphs: give a table of their edges, or a data"
-    ):
+    with pytest.raises(RunError, match="the model is of whole graphs: give a table of their edges, or"):
         graph.predict()
 
 
