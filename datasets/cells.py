@@ -16,6 +16,7 @@ DATES = {
     "%m/%d/%Y": "01/31/2024",
 }
 
+MICROSECONDS_OF_A_DAY = 86_400_000_000
 LARGEST = float(np.finfo(np.float32).max)
 
 Cells = Any  # a pandas Series: one column
@@ -37,4 +38,5 @@ def as_numbers(cells: Cells) -> Cells:
 def as_days(text: Cells, form: str) -> Cells:
     """Days since 1970, float64; NaN where the text is no date of that form."""
     dates = pd.to_datetime(text, format=form, errors="coerce", utc=True)
-    return (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
+    known = dates.dt.as_unit("us")  # nanoseconds, the finest that pandas has, end in the year 2262
+    return (known.astype("int64") / MICROSECONDS_OF_A_DAY).where(dates.notna())

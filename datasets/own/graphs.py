@@ -305,8 +305,8 @@ def _answered(data: GraphDataset, read: dict[str, Table], columns: Columns) -> G
         left = {*table.header} - {key, *label_columns(table, asked)} - columns.ignored
         if left:
             warnings.warn(
-                f"{table.path} has other columns ({', '.join(sorted(left))}), which are not used, since graphs "
-                "have no features of their own: name them in ignore",
+                f"{table.path} has other columns ({', '.join(sorted(left))}), which are not used, since "
+                "graphs have no features of their own: name them in ignore",
                 stacklevel=3,
             )
         names = table.column(key)

@@ -55,8 +55,8 @@ def load_smiles(table: Table, columns: Columns, *, answered: bool = True) -> Gra
     left = [name for name in table.header if name not in {*named} | columns.ignored]
     if left and answered and not (table.nameless and left == [table.header[0]]):
         warnings.warn(
-            f"{table.path} has other columns ({', '.join(left)}), which are not used, since a molecule is read "
-            "from its SMILES alone: name them in ignore",
+            f"{table.path} has other columns ({', '.join(left)}), which are not used, since a molecule is "
+            "read from its SMILES alone: name them in ignore",
             stacklevel=3,
         )
     said = table.column(str(columns.smiles))

@@ -232,3 +232,25 @@ def test_what_is_wrong_with_a_file_is_one_sentence(
 def test_nodes_that_have_no_row_are_named(array: np.ndarray) -> None:
     with pytest.raises(DataError, match=r"x.npy has 40 rows, but node 'n0' is none of 0..39: give nodes"):
         read(features_file="x.npy")
+
+
+def test_lists_of_the_published_graphs_are_read_whole(real_data: Path) -> None:
+    """The counts are those that the authors publish; a row has as many ones as its list has features."""
+    home = real_data / "more" / "tables"
+    for edges, nodes, lists, label, count, width in (
+        (
+            "chameleon/chameleon_edges.csv",
+            "chameleon/chameleon_target.csv",
+            "chameleon.json",
+            "target",
+            2277,
+            3132,
+        ),
+        ("twitch_ENGB/ENGB_edges.csv", "twitch_ENGB/ENGB_target.csv", "ENGB.json", "mature", 7126, 3170),
+    ):
+        path = (home / edges).with_name(lists)
+        data = load_own(home / edges, Columns(nodes=str(home / nodes), label=label, features_file=str(path)))
+        assert isinstance(data, NodeDataset) and data.array is not None
+        assert data.array.shape == (count, width)
+        found = json.loads(path.read_text())
+        assert data.array.sum(dim=1).tolist() == [len({*found[name]}) for name in data.node_names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -172,3 +173,15 @@ def test_a_column_of_ids_is_left_out() -> None:
 def test_what_is_constant_where_it_is_learned_is_left_out() -> None:
     frame = pd.DataFrame({"size": ["1", "1", "2"], "age": ["4", "5", "6"]})
     assert TablePlan.fit(frame, torch.tensor([0, 1])).features == ("age",)
+
+
+def test_text_that_is_a_year_far_away_is_text_and_dates_far_away_are_dates() -> None:
+    """Of 40,000 names some are numbers such as 7772, which is beyond what nanoseconds can count."""
+    names = pd.DataFrame({"name": [f"user{k}" for k in range(50)] + ["7772", "1600"]})
+    assert TablePlan.fit(names).columns[0].kind == "left out"
+    far = ["1000-01-01", "7772-05-04", "", "1970-01-02"]
+    plan = TablePlan.fit(pd.DataFrame({"when": far}))
+    days = [(date.fromisoformat(one) - date(1970, 1, 1)).days if one else None for one in far]
+    made = plan.apply(pd.DataFrame({"when": far}))
+    assert plan.columns[0].kind == "date" and made[:, 1].tolist() == [0, 0, 1, 0]
+    assert [made[k, 0].item() for k in (0, 1, 3)] == [days[k] for k in (0, 1, 3)]
