@@ -17,6 +17,7 @@ from tests.compare import assert_close
 from tests.train.conftest import Complaint, complaint
 
 __all__ = ["complaint"]  # a fixture
+pytest.importorskip("pyarrow")  # which the extra `dev` brings
 FLAGS = ["--dataset", "net.parquet", "--nodes", "nodes.parquet", "--label", "team"]
 
 
