@@ -156,6 +156,9 @@ class Preparation:
                 for name in ("nodes", "edges")
             }
             numbers = {name: tuple(values[name]) for name in ("mean", "scale")}
+            for name, kind in (("read_as", dict), ("array", int)):
+                if not isinstance(values.get(name, kind()), kind):
+                    raise TypeError(f"{name} is {values[name]!r}")
             return cls(**dict(values) | plans | numbers)
         except (TypeError, KeyError) as error:
             raise RunError(f"what a run says of its features is damaged: {error}") from error

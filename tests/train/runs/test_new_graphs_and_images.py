@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -296,6 +297,16 @@ def test_pictures_are_predicted_as_the_data_set_is(digits: Path) -> None:
     np.testing.assert_allclose(one[numbers], said[numbers][3:4], atol=1e-5)
     files = [digits / "new" / "05.png", str(digits / "new" / "01.png")]
     assert model.predict(files)["p(3)"].tolist() == pytest.approx(said["p(3)"][[5, 1]].tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("name", "value"), [("read_as", 3), ("array", "x")])
+def test_a_damaged_memory_is_one_sentence(digits: Path, name: str, value: object) -> None:
+    path = digits / "run" / "model.json"
+    kept = json.loads(path.read_text())
+    kept["preparation"][name] = value
+    path.write_text(json.dumps(kept))
+    with pytest.raises(RunError, match=f"what a run says of its features is damaged: {name} is {value!r}"):
+        mpnn.load(digits / "run")
 
 
 def test_the_command_predicts_pictures(digits: Path, complaint: Complaint) -> None:
