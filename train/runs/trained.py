@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import pandas as pd
 import torch
@@ -212,12 +212,6 @@ class Trained:
         question = question_of(self.settings.task, prepared.to(self.device), node, edge, graph)
         return why(self.model, self.kept, question, of=of, epochs=epochs, seed=seed)
 
-    def _prepared(self, data: NodeDataset | GraphDataset) -> NodeDataset | GraphDataset:
-        """A whole data set as the model reads it."""
-        if isinstance(data, NodeDataset):
-            return with_edge_inputs(self.kept.preparation.apply(data), self.settings.model)
-        return with_edge_inputs(self.kept.preparation.apply(data), self.settings.model)
-
     def export(self, path: str | Path, *, to: str | None = None) -> Path:
         """Write the model as a file that runs without mpnn, on other graphs, too; features come prepared.
 
@@ -272,6 +266,12 @@ class Trained:
         else:
             raise RunError("the model reads features of edges, but the new edges have none")
         return torch.cat([old, made])[new.origin]
+
+    @overload
+    def _prepared(self, data: NodeDataset) -> NodeDataset: ...
+
+    @overload
+    def _prepared(self, data: GraphDataset) -> GraphDataset: ...
 
     def _prepared(self, data: Graphs) -> Graphs:
         """A whole data set as the model reads it."""
