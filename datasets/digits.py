@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mpnn import files
 from mpnn.datasets.files import find_file, published
 from mpnn.datasets.image_record import ImageDataset
 from mpnn.datasets.record import DataError
@@ -75,11 +74,7 @@ def read_idx(path: Path) -> Tensor:
     Raises:
         DataError: it cannot be read, or is not such a file.
     """
-    try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+    content = files.read(path, DataError)
     if len(content) < 4 or content[:3] != bytes([0, 0, UNSIGNED_BYTE]):
         raise DataError(f"{path} is no IDX file of unsigned bytes: it begins with {content[:4].hex()!r}")
     rank = content[3]

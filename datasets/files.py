@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 
 from mpnn.datasets.checksums import CONTENT, PUBLISHED
 from mpnn.datasets.record import DataError
+from mpnn.files import opened, read
 
 VARIABLE = "MPNN_DATA"
 
@@ -82,12 +83,9 @@ def cache_folder(name: str) -> Path:
 
 def read_verified(path: Path, sha256: str) -> bytes:
     """Return a file's bytes if they are those that were published."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing, and the files beside it are useless without it") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if not path.exists():
+        raise DataError(f"{path} is missing, and the files beside it are useless without it")
+    content = read(path, DataError)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(
             f"{path} is not the published file (its SHA-256 differs, it has {len(content)} bytes): "
@@ -99,8 +97,9 @@ def read_verified(path: Path, sha256: str) -> bytes:
 def published(path: Path) -> Path:
     """Return the path; warn if a file of that name is published and this is another one."""
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        with opened(path, DataError) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except DataError:
         return path  # its reader will say why it cannot be read
     if digest != PUBLISHED.get(path.name, digest):
         _warn(path, "its SHA-256 differs")

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import scipy.io
-import scipy.sparse
 import torch
-from scipy.io.matlab import MatReadError
+from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 
+from mpnn.datasets.child import read_in_child, sparse
 from mpnn.datasets.features import degree_one_hot
 from mpnn.datasets.files import find_file, published
 from mpnn.datasets.planetoid_npz import DAMAGE
-from mpnn.datasets.record import DataError, NodeDataset, in_a_line
+from mpnn.datasets.record import DataError, NodeDataset, damage
 from mpnn.graph.graph import Graph
-from mpnn.graph.matrix import check_matrix
 
 FILES = {"blogcatalog": "blogcatalog.mat", "ppi": "Homo_sapiens.mat"}
 
@@ -43,14 +43,13 @@ def read_mat(path: Path, name: str) -> NodeDataset:
     Raises:
         DataError: the file is damaged, lacks a matrix, or they do not fit together.
     """
-    try:
-        content = scipy.io.loadmat(path)
-        for key in ("network", "group"):
-            if scipy.sparse.issparse(content[key]):  # as it is in the file: the next step trusts it
-                check_matrix(content[key], key)
-        links, labels = (coo_matrix(content[key]) for key in ("network", "group"))
-    except (*DAMAGE, NotImplementedError, MatReadError) as error:
-        raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error
+    parts = read_in_child(path, "MATLAB")
+    links, labels = (_matrix(parts, path, name) for name in ("network", "group"))
+    if links.shape[0] != links.shape[1] or labels.shape[0] != links.shape[0]:
+        raise DataError(
+            f"{path}: network {list(links.shape)} should be as high as wide, and group {list(labels.shape)} "
+            "should have a row for each node"
+        )
     both = (links + links.T).tocoo()
     apart = (both.row != both.col) & (both.data != 0)
     edge_index = torch.from_numpy(np.stack([both.row[apart], both.col[apart]]).astype(np.int64))
@@ -63,3 +62,14 @@ def read_mat(path: Path, name: str) -> NodeDataset:
         y=torch.from_numpy(labels.toarray() != 0),
         class_names=tuple(f"label {number}" for number in range(labels.shape[1])),
     )
+
+
+def _matrix(parts: Mapping[str, NDArray[Any]], path: Path, name: str) -> coo_matrix:
+    if name in parts:
+        return coo_matrix(parts[name])
+    if f"{name}.format" not in parts:
+        raise DataError(f"{path} is damaged or of another format: it has no matrix {name!r}")
+    try:
+        return sparse(parts, f"{name}.").tocoo()
+    except DAMAGE as error:
+        raise damage(path, error) from error

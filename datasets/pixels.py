@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from torch import Tensor
 
 from mpnn.datasets.digits import read_idx
 from mpnn.datasets.files import is_there
-from mpnn.datasets.record import DataError, in_a_line
+from mpnn.datasets.planetoid_npz import DAMAGE
+from mpnn.datasets.record import DataError, damage, in_a_line
+from mpnn.files import array, opened, read
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 COLOURS = {1: "L", 3: "RGB"}  # how pillow calls grey, and red, green and blue
@@ -46,16 +49,16 @@ def _of_path(path: Path, channels: int) -> tuple[Tensor, list[str]]:
         if not files:
             raise DataError(f"{path} holds no picture: names should end in {', '.join(PICTURES)}")
         return _of_files(files, channels)
-    if not is_there(path, Path.is_file):
-        raise DataError(f"{path} does not exist, or may not be read")
+    with opened(path, DataError):  # or the sentence that says why not
+        pass
     if path.suffix.lower() in PICTURES:
         return _of_files([path], channels)
     if path.suffix == ".npy":
         try:
-            array = np.load(path, allow_pickle=False)
-            return _checked(torch.as_tensor(array), channels, str(path))
-        except (OSError, ValueError, EOFError, TypeError) as error:
-            raise DataError(f"{path} cannot be read: {in_a_line(error)}") from error
+            pixels = torch.from_numpy(array(read(path, DataError)))
+        except DAMAGE as error:
+            raise damage(path, error) from error
+        return _checked(pixels, channels, str(path))
     if "ubyte" in path.name:
         return _checked(read_idx(path), channels, str(path))
     raise DataError(f"{path} is no image: its name should end in {', '.join(PICTURES)}, .npy or -ubyte")
@@ -68,8 +71,9 @@ def _of_files(files: Sequence[Path], channels: int) -> tuple[Tensor, list[str]]:
         raise DataError(f"the model reads {channels} channels, but pictures have 1 or 3: give an array")
     found: list[Tensor] = []
     for file in files:
+        content = io.BytesIO(read(file, DataError))
         try:
-            with Image.open(file) as picture:
+            with Image.open(content) as picture:
                 pixels = np.array(picture.convert(COLOURS[channels]), dtype=np.uint8)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(f"{file} cannot be read: {in_a_line(error)}") from error

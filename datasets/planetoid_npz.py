@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from mpnn.datasets.files import compare_content
-from mpnn.datasets.record import DataError, NodeDataset, in_a_line, row_normalise
+from mpnn.datasets.record import DataError, NodeDataset, damage, row_normalise
+from mpnn.files import Arrays, read
 from mpnn.graph.graph import Graph
 from mpnn.graph.matrix import check_matrix
 
-DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile, zlib.error)
+DAMAGE = (EOFError, ValueError, KeyError, IndexError, TypeError, OverflowError)
 
 
 def read_npz(path: Path, name: str, class_names: tuple[str, ...]) -> NodeDataset:
@@ -29,14 +30,12 @@ def read_npz(path: Path, name: str, class_names: tuple[str, ...]) -> NodeDataset
         DataError: the file is damaged, lacks a key, or its arrays do not fit together.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            csr = (arrays["x_data"], arrays["x_indices"], arrays["x_indptr"])
-            x = csr_matrix(csr, shape=tuple(arrays["x_shape"]))
-            check_matrix(x, "x")
-            rest: dict[str, Any] = {
-                key: torch.from_numpy(arrays[key])
-                for key in ("edge_index", "y", "train_mask", "val_mask", "test_mask")
-            }
+        arrays = Arrays(read(path, DataError), path, DataError)
+        x = compressed(arrays, "x_")
+        rest: dict[str, Any] = {
+            key: torch.from_numpy(arrays[key])
+            for key in ("edge_index", "y", "train_mask", "val_mask", "test_mask")
+        }
         graph = Graph(rest.pop("edge_index"), x.shape[0])
         links = csr_matrix((np.ones(graph.num_edges), graph.edge_index.numpy()), (x.shape[0],) * 2)
         compare_content(path, links, x, *(value.numpy() for value in rest.values()))
@@ -48,4 +47,16 @@ def read_npz(path: Path, name: str, class_names: tuple[str, ...]) -> NodeDataset
             **rest,
         )
     except DAMAGE as error:
-        raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error
+        raise damage(path, error) from error
+
+
+def compressed(arrays: Mapping[str, NDArray[Any]], before: str) -> csr_matrix:
+    """A sound matrix in CSR form, whose parts have these words before their names.
+
+    Raises:
+        ValueError: its pointers or its indices are none.
+    """
+    data, indices, indptr, shape = (arrays[before + part] for part in ("data", "indices", "indptr", "shape"))
+    matrix = csr_matrix((data, indices, indptr), shape=tuple(map(int, shape)))
+    check_matrix(matrix, before.rstrip("_."))
+    return matrix

@@ -14,7 +14,17 @@ from torch import Tensor
 
 from mpnn.datasets.features import degree_one_hot
 from mpnn.datasets.graph_record import GraphDataset
-from mpnn.datasets.record import MASKS, DataError, NodeDataset, in_a_line, kind_of
+from mpnn.datasets.record import (
+    MASKS,
+    MOST_DECLARED,
+    PER_BYTE,
+    DataError,
+    NodeDataset,
+    classes_of,
+    in_a_line,
+    kind_of,
+)
+from mpnn.files import has_right_sums
 from mpnn.graph.convert import pyg
 from mpnn.graph.graph import Graph
 
@@ -84,6 +94,7 @@ def _load(path: Path) -> Any:
 
     # A file may name these containers of tensors, which a Data is made of, and no other class. A class that
     # PyG has allowed already is not added: the end of the context would forbid it again.
+    has_right_sums(path, DataError)
     allowed = torch.serialization.get_safe_globals()
     safe = [kind for kind in (Data, DataEdgeAttr, DataTensorAttr, GlobalStorage) if kind not in allowed]
     try:
@@ -176,10 +187,15 @@ def _masks(graphs: Sequence[Any], ours: Sequence[Graph], parts: list[str]) -> di
 
 def _make_plain(graph: Any) -> None:
     """Make sparse features dense, and an answer that is a plain number a tensor."""
-    for name in ("x", "y", *OF_EDGES, *MASKS):
+    for name in ("edge_index", "x", "y", *OF_EDGES, *MASKS):
         given = value = getattr(graph, name, None)
         if isinstance(value, Tensor) and value.is_meta:
             raise ValueError(f"{name} is on the meta device, without data")
+        if isinstance(value, Tensor) and value.layout is torch.strided and _is_blown_up(value):
+            raise ValueError(
+                f"{name} is a view {list(value.shape)} of {value.untyped_storage().nbytes():,} bytes: save a "
+                "copy of it, by contiguous()"
+            )
         if isinstance(value, Tensor) and value.layout is not torch.strided:
             if value.numel() > MOST_DENSE:
                 raise ValueError(
@@ -193,6 +209,11 @@ def _make_plain(graph: Any) -> None:
             value = value.reshape(1)
         if value is not given:
             setattr(graph, name, value)
+
+
+def _is_blown_up(value: Tensor) -> bool:
+    """Whether a tensor has far more numbers than its memory, as `expand` gives it."""
+    return value.numel() > max(MOST_DECLARED, PER_BYTE * value.untyped_storage().nbytes())
 
 
 def _has(graph: Any, name: str) -> bool:
@@ -217,7 +238,7 @@ def _answers(ys: list[Tensor]) -> tuple[Tensor, tuple[str, ...]]:
     if y.dim() == 2 and y.size(1) == 1 and not y.is_floating_point():
         y = y.squeeze(1)
     if y.dim() == 1 and not y.is_floating_point() and y.dtype != torch.bool:
-        return y.long(), tuple(f"class {k}" for k in range(int(y.max()) + 1))
+        return y.long(), tuple(f"class {k}" for k in range(classes_of(y)))
     y = y.unsqueeze(1) if y.dim() == 1 else y
     if y.dim() != 2:
         raise ValueError(f"y is {kind_of(y)}, but should have a row of classes, labels or numbers for each")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,6 +20,49 @@ OF_EDGES = ("edge_attr", "edge_y")
 
 class DataError(ValueError):
     """Data that cannot be used, and why, in one sentence."""
+
+
+def damage(path: Path, error: Exception) -> DataError:
+    """The error of a file whose content cannot be used, from what was found wrong with it."""
+    said = in_a_line(error)
+    if said.startswith(str(path)):
+        return DataError(said)
+    return DataError(f"{path} is damaged or of another format: {said}")
+
+
+MOST_DECLARED = 1 << 20  # that a file of any size may declare
+PER_BYTE = 64  # a file of so many bytes may declare so many times more
+
+
+def check_declared(path: Path, count: int, what: str) -> None:
+    """Refuse a file that declares far more than it holds: a list of these would take all memory.
+
+    Raises:
+        DataError: it declares more than a million, and more than 64 for each of its bytes.
+    """
+    size = path.stat().st_size
+    if count > max(MOST_DECLARED, PER_BYTE * size):
+        raise DataError(f"{path} declares {count:,} {what}, but holds only {size:,} bytes")
+
+
+def classes_of(y: Tensor) -> int:
+    """How many classes there are, from 0 to the highest that occurs.
+
+    Raises:
+        DataError: there are far fewer items, so that y is no number of a class.
+
+    >>> classes_of(torch.tensor([0, 2, 1]))
+    3
+    """
+    count = int(y.max()) + 1 if y.numel() else 0
+    if count > max(MOST_CLASSES, y.numel()):
+        raise DataError(
+            f"y holds class {count - 1:,}, but there are {y.numel():,} items: number the classes from 0 on"
+        )
+    return count
+
+
+MOST_CLASSES = 10_000  # of a data set with fewer items
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 
 from mpnn.datasets.files import compare_content, find_file
-from mpnn.datasets.planetoid_npz import DAMAGE
-from mpnn.datasets.record import DataError, NodeDataset, in_a_line
+from mpnn.datasets.planetoid_npz import DAMAGE, compressed
+from mpnn.datasets.record import DataError, NodeDataset, classes_of, damage
+from mpnn.files import Arrays, read
 from mpnn.graph.graph import Graph
-from mpnn.graph.matrix import check_matrix
 
 FILES = {
     "amazon-computers": "amazon_electronics_computers.npz",
@@ -49,10 +48,10 @@ def read_shchur(path: Path, name: str) -> NodeDataset:
         DataError: the file is damaged, lacks a key, or its arrays do not fit together.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            links, x = _matrix(arrays, "adj"), _matrix(arrays, "attr")
-            y = torch.from_numpy(arrays["labels"].astype(np.int64))
-            names = _class_names(arrays, int(y.max()) + 1)
+        arrays = Arrays(read(path, DataError), path, DataError)
+        links, x = compressed(arrays, "adj_"), compressed(arrays, "attr_")
+        y = torch.from_numpy(arrays["labels"].astype(np.int64))
+        names = _class_names(arrays, classes_of(y))
         compare_content(path, links, x, y.numpy())
         both = (links + links.T).tocoo()
         apart = both.row != both.col
@@ -65,19 +64,12 @@ def read_shchur(path: Path, name: str) -> NodeDataset:
             class_names=tuple(map(str, names)),
         )
     except DAMAGE as error:
-        raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error
+        raise damage(path, error) from error
 
 
-def _class_names(arrays: Any, count: int) -> Sequence[Any]:
+def _class_names(arrays: Arrays, count: int) -> Sequence[Any]:
     try:
         names: list[Any] = arrays["class_names"].tolist()
-    except (KeyError, ValueError):  # not there, or a pickle, which would run what is in it
+    except DataError:  # not there, or a pickle, which would run what is in it
         return range(count)
     return names
-
-
-def _matrix(arrays: Any, name: str) -> csr_matrix:
-    parts = tuple(arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr"))
-    matrix = csr_matrix(parts, shape=tuple(arrays[f"{name}_shape"]))
-    check_matrix(matrix, name)
-    return matrix

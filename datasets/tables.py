@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from mpnn import files
 from mpnn.datasets.cells import MISSING
 from mpnn.datasets.problems import nearest
 from mpnn.datasets.record import DataError, in_a_line
@@ -168,7 +169,9 @@ def as_table(given: TableOrPath, name: str) -> Table:
 
 def text_frame(rows: Sequence[Sequence[str]], header: Sequence[str]) -> pd.DataFrame:
     """Cells of text as a pandas table."""
-    return pd.DataFrame(np.array(rows, dtype=object).reshape(-1, len(header)), columns=header, dtype="str")
+    return pd.DataFrame(
+        np.array(rows, dtype=object).reshape(len(rows), len(header)), columns=header, dtype="str"
+    )
 
 
 def _separator(text: str) -> str:
@@ -188,7 +191,7 @@ def _with_points(cells: pd.Series) -> pd.Series:
 
 def _read_parquet(path: Path) -> Table:
     try:
-        frame = pd.read_parquet(path)
+        frame = pd.read_parquet(io.BytesIO(files.read(path, DataError)))
     except ImportError:
         raise DataError(
             f"{path} is Parquet, which pyarrow reads: install pyarrow, or save it as CSV"

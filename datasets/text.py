@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import math
 import warnings
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mpnn import files
 from mpnn.datasets.record import DataError
 
 
@@ -21,18 +20,12 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: it is missing, damaged or no text.
     """
+    content = files.read(path, DataError)
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
         text = content.decode("utf-8-sig")  # some programs begin a text with a mark
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise DataError(f"{path} line {line}: it should be text in UTF-8, but is none") from None
-    except (OSError, EOFError, zlib.error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise DataError(f"{path} cannot be read: {reason}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mpnn.datasets.files import find_file, published
 from mpnn.datasets.record import DataError
+from mpnn.datasets.text import read_text
 
 LEAST = 1000  # characters: less is no text to learn a language from
 
@@ -88,10 +89,7 @@ def load_text(path: Path) -> TextDataset:
     Raises:
         DataError: it cannot be read.
     """
-    try:
-        return TextDataset.of(path.stem, path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a text in UTF-8: {error}") from None
+    return TextDataset.of(path.stem, read_text(path))
 
 
 def load_shakespeare(data: str | Path | None = None) -> TextDataset:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 import torch
 from torch import Tensor
 
-from mpnn.datasets.record import DataError, in_a_line
-from mpnn.datasets.text import read_text
-from mpnn.graph.matrix import check_matrix
+from mpnn.datasets.child import sparse
+from mpnn.datasets.planetoid_npz import DAMAGE
+from mpnn.datasets.record import DataError, damage
+from mpnn.files import Arrays, array, read, read_json
 
 ENDINGS = (".npy", ".npz", ".json")
 MOST = 1_000_000  # features of a list: more would not fit into memory
@@ -80,29 +78,21 @@ def _check_width(where: str, found: int, width: int | None) -> None:
 def _load(path: Path) -> np.ndarray[Any, Any]:
     if path.suffix not in ENDINGS:
         raise DataError(f"features_file is {str(path)!r}, but its name should end in {', '.join(ENDINGS)}")
+    content = read(path, DataError)
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
-            if SPARSE in found:
-                matrix = scipy.sparse.load_npz(path)
-                check_matrix(matrix)
-                dense: np.ndarray[Any, Any] = matrix.toarray()
-                return dense
-            if NAME not in found and len(found.files) != 1:
-                raise DataError(
-                    f"{path} holds {', '.join(found.files) or 'nothing'}, but should hold one array, or one "
-                    f"called {NAME!r}"
-                )
-            array: np.ndarray[Any, Any] = found[NAME if NAME in found else found.files[0]]
-            return array
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    except (OSError, ValueError, EOFError, TypeError, KeyError, zipfile.BadZipFile, MemoryError) as error:
-        raise DataError(f"{path} cannot be read: {in_a_line(error)}") from error
+        if path.suffix == ".npy":
+            return array(content)
+        found = Arrays(content, path, DataError)
+        if SPARSE in found:
+            dense: np.ndarray[Any, Any] = sparse(found, "").toarray()
+            return dense
+    except (*DAMAGE, MemoryError) as error:
+        raise damage(path, error) from error
+    if NAME not in found and len(found) != 1:
+        raise DataError(
+            f"{path} holds {', '.join(found) or 'nothing'}, but should hold one array, or one called {NAME!r}"
+        )
+    return found[NAME if NAME in found else next(iter(found))]
 
 
 def _of_lists(path: Path, names: Sequence[str], width: int | None) -> Tensor:
@@ -121,12 +111,8 @@ def _of_lists(path: Path, names: Sequence[str], width: int | None) -> Tensor:
 
 def _lists(path: Path) -> dict[str, list[int]]:
     """A list of features for each node by its name."""
-    text = read_text(path)
-    try:
-        lists: dict[str, list[int]] = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path} cannot be read: {in_a_line(error)}") from error
-    if not isinstance(lists, dict) or not all(map(_is_list_of_features, lists.values())):
+    lists = read_json(path, DataError)
+    if not all(map(_is_list_of_features, lists.values())):
         raise DataError(f"{path} should hold a list of features for each node, which are numbers from 0")
     return lists
 

@@ -28,6 +28,7 @@ from mpnn.datasets.record import DataError, NodeDataset
 from mpnn.datasets.table_plan import TablePlan
 from mpnn.datasets.tables import Table, as_table, read_table
 from mpnn.datasets.tu import read_tu, tu_name
+from mpnn.files import opened
 
 
 def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphDataset:
@@ -58,8 +59,8 @@ def load_own(path: Path, columns: Columns | None = None) -> NodeDataset | GraphD
     columns.refuse(("graph_labels", "smiles"), "that is of many graphs, which mpnn train graph reads")
     if is_there(path, Path.is_dir):
         return _load_folder(path, columns)
-    if not is_there(path, Path.is_file):
-        raise DataError(f"{path} does not exist, or may not be read")
+    with opened(path, DataError):  # or the sentence that says why not
+        pass
     if path.suffix == ".pt":
         if columns != Columns(ignore=columns.ignore):
             raise DataError(f"{path} says itself what is what: name no columns but those to ignore")

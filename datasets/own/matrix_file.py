@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 import scipy.sparse
 import torch
 
+from mpnn.datasets.child import read_in_child, sparse
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.own.edge_list import EdgeList
 from mpnn.datasets.planetoid_npz import DAMAGE
-from mpnn.datasets.record import DataError, in_a_line
-from mpnn.graph.matrix import check_matrix
+from mpnn.datasets.record import DataError, check_declared, damage
+from mpnn.files import Arrays, read
 
 ENTRY = "value"  # what the entries of a matrix are called
 
@@ -25,6 +25,7 @@ def read_matrix(path: Path, columns: Columns) -> EdgeList:
     if columns.edge_weight not in (None, ENTRY):
         raise DataError(f"edge_weight is {columns.edge_weight!r}, but entries of {path.name} go by {ENTRY!r}")
     matrix = _load(path)
+    check_declared(path, matrix.shape[0], "rows")
     if matrix.shape[0] != matrix.shape[1]:
         raise DataError(f"{path} is a matrix {matrix.shape}, but that of a graph is as high as wide")
     there = matrix.data != 0
@@ -44,18 +45,11 @@ def read_matrix(path: Path, columns: Columns) -> EdgeList:
 def _load(path: Path) -> Any:
     try:
         if path.suffix == ".npz":
-            matrix = scipy.sparse.load_npz(path)
+            matrix = sparse(Arrays(read(path, DataError), path, DataError), "")
         else:
-            _check_text(path)
-            matrix = scipy.sparse.coo_array(scipy.io.mmread(path))
-        check_matrix(matrix)
-    except (*DAMAGE, OverflowError) as error:
-        raise DataError(f"{path} is damaged or of another format: {in_a_line(error)}") from error
+            parts = read_in_child(path, "Matrix Market")
+            dense = "matrix" in parts
+            matrix = scipy.sparse.coo_array(parts["matrix"]) if dense else sparse(parts, "matrix.")
+    except DAMAGE as error:
+        raise damage(path, error) from error
     return matrix.tocoo()
-
-
-def _check_text(path: Path) -> None:
-    """A zero byte makes the reader of Matrix Market files read beyond the file."""
-    place = path.read_bytes().find(0)
-    if place >= 0:
-        raise ValueError(f"byte {place} is 0, but the file should be text")

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import networkx as nx
 
+from mpnn import files
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.own.edge_list import EdgeList, edge_columns
 from mpnn.datasets.record import DataError, in_a_line
 from mpnn.datasets.tables import Table, text_frame
-from mpnn.datasets.text import read_text
 
 
 def read_networkx(path: Path, columns: Columns) -> EdgeList:
     """Read a graph and a table of its nodes; an attribute is a column, empty where a node has it not."""
     columns.refuse(("source", "target", "node_id"), f"{path.name} has no such columns")
+    content = files.read(path, DataError)
     try:
-        graph = _read(path)
+        graph = _read(path, content)
+        if "None" in graph and b'"None"' not in content:  # networkx's name of what is missing
+            raise ValueError("an edge lacks its source or its target")
     except Exception as error:  # its readers raise whatever their parsers do
         raise DataError(f"{path} cannot be read: {in_a_line(error)}") from error
     names = [str(node) for node in graph]
@@ -31,11 +35,12 @@ def read_networkx(path: Path, columns: Columns) -> EdgeList:
     return EdgeList(ends, names, node_table=of_nodes, **edge_columns(of_edges, columns, set()))
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, content: bytes) -> Any:
     kind = (path.with_suffix("") if path.suffix == ".gz" else path).suffix
     if kind == ".json":
-        return _of_node_link(json.loads(read_text(path)))
-    graph = {".graphml": nx.read_graphml, ".gml": nx.read_gml, ".gexf": nx.read_gexf}[kind](path)
+        return _of_node_link(json.loads(content))
+    readers = {".graphml": nx.read_graphml, ".gml": nx.read_gml, ".gexf": nx.read_gexf}
+    graph = readers[kind](io.BytesIO(content))
     if kind == ".gexf" and all(str(node) == label for node, label in graph.nodes(data="label")):
         for _, values in graph.nodes(data=True):  # in GEXF each node has a label, if only its name
             del values["label"]

@@ -195,20 +195,20 @@ BAD = [
     ("x.npy", np.zeros((40, 0)), r"x.npy holds float64 \[40, 0\], but should hold numbers"),
     ("x.npy", np.array(["a"] * 40), "but should hold numbers"),
     ("x.npy", np.zeros(40, dtype=complex), "x.npy holds complex128"),
-    ("x.npy", b"no array", "x.npy cannot be read"),
-    ("x.npz", b"PK no zip", "x.npz cannot be read"),
+    ("x.npy", b"no array", "x.npy is damaged"),
+    ("x.npz", b"PK no zip", "x.npz is damaged"),
     (
         "x.npz",
         {"a": np.zeros(2), "b": np.zeros(2)},
         "x.npz holds a, b, but should hold one array, or one called",
     ),
-    ("x.json", b"{", "x.json cannot be read"),
-    ("x.json", b"[1]", "x.json should hold a list of features for each node"),
+    ("x.json", b"{", "x.json is damaged"),
+    ("x.json", b"[1]", "x.json is damaged: it should hold names and values, but holds a list"),
     ("x.json", b'{"n0": [-1]}', "x.json should hold a list of features for each node"),
     ("x.json", b'{"n0": [0]}', "x.json has lists for 1 nodes, but none for node 'n"),
     ("x.txt", b"1", "features_file is 'x.txt', but its name should end in .npy, .npz, .json"),
     ("gone.npy", None, "gone.npy does not exist"),
-    ("x.npy", Bomb(), "x.npy cannot be read"),
+    ("x.npy", Bomb(), "x.npy is damaged"),
 ]
 
 

@@ -59,7 +59,7 @@ def test_mnist_has_the_published_size_and_mean(real_data: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("train-images-idx3-ubyte.gz", b"nothing", "cannot be read: Not a gzipped file"),
+        ("train-images-idx3-ubyte.gz", b"nothing", "cannot be read: it is not packed by gzip"),
         ("t10k-images-idx3-ubyte", b"\x00\x00\x0d\x03", "is no IDX file of unsigned bytes: it begins with"),
         (
             "t10k-labels-idx1-ubyte",

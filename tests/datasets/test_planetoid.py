@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_read_is_named(small_planetoid: Path) -> None:
     file = small_planetoid / "planetoid/Cora/raw/ind.cora.x"
     file.unlink()
     file.mkdir()
-    with pytest.raises(DataError, match=r"ind\.cora\.x cannot be read: Is a directory"):
+    with pytest.raises(DataError, match=r"ind\.cora\.x is a folder, but should be a file"):
         load("cora", small_planetoid)
 
 
@@ -198,14 +198,14 @@ def test_a_small_file_without_pickles_is_read(tmp_path: Path) -> None:
         ({"edge_index": np.array([[0.0], [1.0]])}, "edge_index"),
         ({"x_indices": np.full(9, 4, np.int32)}, "ind"),
         ({"x_indptr": np.arange(9)}, "index pointer"),
-        ({"y": np.array([None] * 9)}, "Object arrays cannot be loaded"),
+        ({"y": np.array([None] * 9)}, "it holds Python objects, which could run code"),
     ],
 )
 def test_an_array_that_does_not_fit_is_named_with_its_file(
     tmp_path: Path, changes: dict[str, np.ndarray], reason: str
 ) -> None:
     write_npz(tmp_path / "citeseer.npz", **changes)
-    with pytest.raises(DataError, match=rf"citeseer\.npz is damaged or of another format: .*{reason}"):
+    with pytest.raises(DataError, match=rf"citeseer\.npz(:.*)? is damaged.*{reason}"):
         load("citeseer", tmp_path)
 
 

@@ -74,7 +74,7 @@ def run(flags: dict[str, Any]) -> int:
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(["node", *columns])
         rows.writerows(zip(node_names(data), *columns.values(), strict=True))
-        checkpoint.write(Path(flags["output"]), text.getvalue().encode())
+        checkpoint.write_output(Path(flags["output"]), text.getvalue().encode())
         console.print(f"{data.num_nodes} nodes written to {flags['output']}", markup=False, soft_wrap=True)
     return 0
 

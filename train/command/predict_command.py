@@ -31,7 +31,7 @@ def predict(arguments: dict[str, Any]) -> int:
     if places != [home]:
         raise RunError(f"{home} holds {len(places)} runs: predict with one of them, such as {places[0]}")
     text, what = _answers(home, arguments)
-    checkpoint.write(output, _parquet(text, output) if output.suffix in PARQUET else text.encode())
+    checkpoint.write_output(output, _parquet(text, output) if output.suffix in PARQUET else text.encode())
     say.console().print(
         f"What {settings.model} says of {what} is written to {output}", markup=False, soft_wrap=True
     )

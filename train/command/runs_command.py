@@ -43,7 +43,7 @@ def run(flags: dict[str, Any]) -> int:
         _check("sort", flags["sort"], frame)
         frame = _sorted(frame, flags["sort"])
     if "csv" in flags:
-        checkpoint.write(Path(flags["csv"]), frame.to_csv(index=False, lineterminator="\n").encode())
+        checkpoint.write_output(Path(flags["csv"]), frame.to_csv(index=False, lineterminator="\n").encode())
     table = say.table(*(name for name in shown if name not in ("mean", "std")))
     for row in frame[shown].to_dict("records"):
         cells = {name: _said(cell) for name, cell in row.items()}

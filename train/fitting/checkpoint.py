@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,25 +11,26 @@ from typing import Any
 
 import torch
 
+from mpnn import files
 from mpnn.train.errors import RunError
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace a file at once: a reader, a crash or a full disk finds the old one or the new one.
+    """Replace a file of a run at once; see `mpnn.files.write`.
 
     Raises:
         RunError: it cannot be written; what was there before is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+    files.write(path, content, RunError)
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file that the user names: behind a link, and into a pipe or a device, such as `/dev/stdout`.
+
+    Raises:
+        RunError: it cannot be written; what was there before is still there.
+    """
+    files.write(path, content, RunError, follow=True)
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -46,12 +46,13 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     Raises:
         RunError: there is no such file, or it is damaged or something else.
     """
+    if not path.exists():
+        raise RunError(f"{path} does not exist: there is no checkpoint to go on from")
+    files.has_right_sums(path, RunError)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a file of another kind gets a sentence below, and no warning
             state = torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError:
-        raise RunError(f"{path} does not exist: there is no checkpoint to go on from") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from error
     except Exception:  # for a damaged file torch.load raises many kinds of errors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import tomllib
 from collections.abc import Collection, Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mpnn import files
 from mpnn.train.errors import RunError
 from mpnn.train.fitting.checkpoint import write
 from mpnn.train.kinds.registry import KINDS
@@ -88,13 +88,10 @@ def read_record(folder: Path, kind: type[R]) -> R:
         RunError: the folder holds no run, or its settings are damaged.
     """
     path = folder / CONFIG
-    try:
-        values = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise RunError(f"{folder} holds no run: {path} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {_why(error)}") from error
-    task = values.get("task") if isinstance(values, dict) else None
+    if not path.exists():
+        raise RunError(f"{folder} holds no run: {path} does not exist")
+    values = files.read_json(path, RunError)
+    task = values.get("task")
     if task == "embed" and kind is Settings:
         raise RunError(f"{folder} is a run of mpnn train embed, which makes vectors of nodes and no model")
     if task in KINDS and kind is not Settings:
@@ -136,11 +133,11 @@ def read_settings_file(path: Path, task: str, kind: type[Record] = Settings) -> 
         RunError: it cannot be read, or holds something that is no setting, or settings of another task.
     """
     try:
-        text = path.read_text()
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        text = files.read(path, RunError).decode()
+        values = files.read_json(path, RunError) if path.suffix == ".json" else tomllib.loads(text)
         given = checked_values(values, kind)
-    except (OSError, ValueError) as error:
-        raise RunError(f"config {path} cannot be read: {_why(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"config {path} cannot be read: {error}") from error
     except RunError as error:
         raise RunError(f"config {path} cannot be used: {error}") from error
     if given.get("task", task) != task:
@@ -148,7 +145,3 @@ def read_settings_file(path: Path, task: str, kind: type[Record] = Settings) -> 
             f"config {path} is of task {given['task']!r}, not {task!r}: mpnn train {given['task']}"
         )
     return given
-
-
-def _why(error: OSError | ValueError) -> str:
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mpnn import files
 from mpnn.train.errors import RunError
 from mpnn.train.runs.folder import CONFIG, RESULTS
 
@@ -48,7 +48,7 @@ def _folders(home: Path) -> Iterator[Path]:
 
 
 def _row(home: Path, place: Path) -> dict[str, Any]:
-    settings = _read(place / CONFIG)
+    settings = files.read_json(place / CONFIG, RunError)
     settings |= settings.pop("columns", {})
     row: dict[str, Any] = {
         "run": str(place.relative_to(home)),
@@ -56,19 +56,9 @@ def _row(home: Path, place: Path) -> dict[str, Any]:
     }
     row |= dict.fromkeys(("metric", "mean", "std"))
     if (place / RESULTS).is_file():
-        results = _read(place / RESULTS)
+        results = files.read_json(place / RESULTS, RunError)
         metric = next((name for name, value in results.items() if isinstance(value, dict)), None)
         if metric is not None and metric != "splits":
             row |= {"metric": metric, "mean": results[metric].get("mean"), "std": results[metric].get("std")}
         row["runs"] = len(results.get("runs", [None]))
     return settings | {"runs": settings.get("runs", 1)} | row
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise RunError(f"{path} is damaged: it should hold names and values")
-    return values

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mpnn import __version__
+from mpnn import __version__, files
 from mpnn.datasets import Dataset
 from mpnn.train.errors import RunError
 from mpnn.train.fitting.checkpoint import save, write
@@ -93,17 +93,12 @@ def read_memory(home: Path, data: Dataset | None = None) -> Kept:
 
 def _read_json(home: Path) -> dict[str, Any]:
     path = home / MODEL
-    try:
-        values = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         raise RunError(
             f"{path} does not exist, so what the model was trained on cannot be told: train it once more, or "
             f"go on with it by --resume {home}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise RunError(f"{path} is damaged: it holds no settings")
+        )
+    values = files.read_json(path, RunError)
     if values.get("version", VERSION) != VERSION:
         raise RunError(f"{path} is of version {values['version']}, but this mpnn reads version {VERSION}")
     return values
@@ -111,8 +106,9 @@ def _read_json(home: Path) -> dict[str, Any]:
 
 def _read_items(path: Path) -> Items:
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(), newline="")))
-    except (OSError, ValueError, csv.Error) as error:
+        text = files.read(path, RunError).decode()
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except (ValueError, csv.Error) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
     if not rows or PART not in rows[0] or any(len(row) != len(rows[0]) for row in rows):
         raise RunError(f"{path} is damaged: it should hold a part for each item")
