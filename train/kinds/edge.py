@@ -92,7 +92,8 @@ def _link_task(options: Options, data: NodeDataset, kept: Kept | None) -> LinkTa
     if kept is None or kept.items is None:
         split = draw_parts(options, SHARES, pairs.ends.size(1), None, "links").to(data.x.device)
     else:
-        pairs, split, others = kept_links(data, pairs, kept.items)
+        all_nodes = not options.largest_component and "nodes" not in data.derived
+        pairs, split, others = kept_links(data, pairs, kept.items, all_nodes=all_nodes)
     held = hold_out(data, pairs, split, connected=options.largest_component, others=others)
     seen, preparation = prepared(options, held.data, kept)
     held = held._replace(data=seen)

@@ -121,8 +121,17 @@ def kept_graphs(data: GraphDataset, items: Items) -> Split:
     return _positions(parts, data.y.device)
 
 
-def kept_links(data: NodeDataset, pairs: Pairs, items: Items) -> tuple[Pairs, Split, Tensor]:
+def kept_links(
+    data: NodeDataset, pairs: Pairs, items: Items, *, all_nodes: bool = True
+) -> tuple[Pairs, Split, Tensor]:
     """The links that a run had, by the names of their nodes, their parts, and as many other pairs.
+
+    Args:
+        data: the graph with all links.
+        pairs: its links.
+        items: the links that the run had.
+        all_nodes: whether the run had all nodes; else it had those that its links to train on name, and links
+            of others were left out.
 
     Raises:
         RunError: the graph has none of the links to train on.
@@ -142,7 +151,10 @@ def kept_links(data: NodeDataset, pairs: Pairs, items: Items) -> tuple[Pairs, Sp
     at = torch.searchsorted(there[order], wanted).clamp(max=len(order) - 1)
     found = there[order][at] == wanted
     chosen, rows = order[at[found]], known[found]
-    lost, new = len(items[PART]) - len(rows), pairs.ends.size(1) - len(rows)
+    could_be = torch.ones(pairs.ends.size(1), dtype=torch.bool, device=pairs.ends.device)
+    if not all_nodes:
+        could_be = torch.isin(pairs.ends, ends[:, known]).all(dim=0)
+    lost, new = len(items[PART]) - len(rows), int(could_be.sum()) - len(rows)
     if lost or new:
         warnings.warn(
             f"{data.name} lacks {lost} links of the run, and {new} of its links are new: both are left out",
