@@ -1,33 +1,11 @@
 """Data as graphs: file format in, `Graph` and tensors out."""
 
-from mpnn.datasets.graph_record import GraphDataset
-from mpnn.datasets.image_record import ImageDataset
-from mpnn.datasets.own import Columns, load_graphs, load_own, load_tables, read_graphs
-from mpnn.datasets.record import DataError, NodeDataset, row_normalise
-from mpnn.datasets.registry import DATASETS, Dataset, Entry, called, load
-from mpnn.datasets.table_plan import TablePlan
-from mpnn.datasets.text_record import TextDataset, load_text
-from mpnn.datasets.tu import load_tu, read_tu
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "DATASETS",
-    "Columns",
-    "DataError",
-    "Dataset",
-    "Entry",
-    "GraphDataset",
-    "ImageDataset",
-    "NodeDataset",
-    "TablePlan",
-    "TextDataset",
-    "called",
-    "load",
-    "load_graphs",
-    "load_own",
-    "load_tables",
-    "load_text",
-    "load_tu",
-    "read_graphs",
-    "read_tu",
-    "row_normalise",
-]
+from mpnn.lazy import public_names
+
+if TYPE_CHECKING:
+    from mpnn.datasets.public import *
+    from mpnn.datasets.public import __all__ as __all__
+else:
+    __getattr__, __dir__ = public_names(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from mpnn.datasets.checksums import CONTENT, PUBLISHED
+from mpnn.datasets.places import is_there as is_there
 from mpnn.datasets.record import DataError
 from mpnn.files import opened, read
 
@@ -66,14 +67,6 @@ def first_place(folder: Path, places: Iterable[str], files: Iterable[str]) -> Pa
     files = list(files)
     homes = (folder / place for place in places)
     return next((home for home in homes if any((home / file).is_file() for file in files)), None)
-
-
-def is_there(path: Path, kind: Callable[[Path], bool] = Path.exists) -> bool:
-    """Whether a path is such a thing; False if it may not be looked at, or if no path can be spelled so."""
-    try:
-        return kind(path)
-    except (OSError, ValueError):
-        return False
 
 
 def cache_folder(name: str) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
-from mpnn.datasets.record import DataError
+from mpnn.datasets.errors import DataError
 
 
 class ProblemsError(DataError):

@@ -10,16 +10,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from mpnn.datasets.errors import DataError as DataError
 from mpnn.datasets.features import degree_one_hot
 from mpnn.graph.graph import Graph
 
 MASKS = ("train_mask", "val_mask", "test_mask")
 DERIVED = ("x", "nodes")
 OF_EDGES = ("edge_attr", "edge_y")
-
-
-class DataError(ValueError):
-    """Data that cannot be used, and why, in one sentence."""
 
 
 def damage(path: Path, error: Exception) -> DataError:

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mpnn.datasets.digits import load_digits, load_mnist
-from mpnn.datasets.files import is_there
-from mpnn.datasets.graph_record import GraphDataset
-from mpnn.datasets.image_record import ImageDataset
-from mpnn.datasets.karate import load_karate
-from mpnn.datasets.mat import load_mat
-from mpnn.datasets.own import ENDINGS, Columns, load_own
-from mpnn.datasets.planetoid import load_planetoid
+from mpnn.datasets.errors import DataError
+from mpnn.datasets.own.columns import Columns
+from mpnn.datasets.places import is_there
 from mpnn.datasets.problems import nearest
-from mpnn.datasets.record import DataError, NodeDataset
-from mpnn.datasets.shchur import load_shchur
-from mpnn.datasets.synthetic import load_crowds, load_cycles, load_grid, load_sbm, load_trees
-from mpnn.datasets.text_record import TextDataset, load_shakespeare
-from mpnn.datasets.tu import load_tu
 
-Dataset = NodeDataset | GraphDataset | ImageDataset | TextDataset
+if TYPE_CHECKING:
+    from mpnn.datasets.kinds import Dataset
 
 
 @dataclass(frozen=True)
@@ -44,40 +36,69 @@ class Entry:
     edge_labels: bool = False
 
 
+def _by(module: str, function: str, *names: str, **options: Any) -> Callable[..., Dataset]:
+    """A loader whose module is imported when it is called: a list of all data sets does not wait for it."""
+
+    def load(*data: str | Path | None) -> Dataset:
+        found: Dataset = getattr(import_module(f"mpnn.datasets.{module}"), function)(*names, *data, **options)
+        return found
+
+    return load
+
+
+def _planetoid(name: str, about: str) -> Entry:
+    return Entry(_by("planetoid", "load_planetoid", name), about, True)
+
+
 def _tu(name: str, about: str, attributes: bool = False) -> Entry:
-    return Entry(partial(load_tu, name, attributes=attributes), about, True, ("graph",))
+    return Entry(_by("tu", "load_tu", name, attributes=attributes), about, True, ("graph",))
 
 
 def _shchur(name: str, about: str) -> Entry:
-    return Entry(partial(load_shchur, name), about, True)
+    return Entry(_by("shchur", "load_shchur", name), about, True)
+
+
+def _drawn(name: str, about: str, *tasks: str, edge_labels: bool = False) -> Entry:
+    return Entry(_by("synthetic", f"load_{name}"), f"{about}; drawn", False, tasks, edge_labels)
 
 
 DATASETS = {
-    "karate": Entry(load_karate, "Zachary's karate club: 34 members, 2 clubs; embedded, no files", False),
-    "cora": Entry(partial(load_planetoid, "cora"), "2,708 papers on machine learning, 7 subjects", True),
-    "citeseer": Entry(partial(load_planetoid, "citeseer"), "3,327 papers on computing, 6 subjects", True),
-    "pubmed": Entry(partial(load_planetoid, "pubmed"), "19,717 papers on diabetes, 3 kinds of it", True),
+    "karate": Entry(
+        _by("karate", "load_karate"), "Zachary's karate club: 34 members, 2 clubs; embedded, no files", False
+    ),
+    "cora": _planetoid("cora", "2,708 papers on machine learning, 7 subjects"),
+    "citeseer": _planetoid("citeseer", "3,327 papers on computing, 6 subjects"),
+    "pubmed": _planetoid("pubmed", "19,717 papers on diabetes, 3 kinds of it"),
     "amazon-computers": _shchur("amazon-computers", "13,752 goods bought together, 10 categories"),
     "amazon-photo": _shchur("amazon-photo", "7,650 goods bought together, 8 categories"),
     "coauthor-cs": _shchur("coauthor-cs", "18,333 computer scientists, 15 fields"),
     "coauthor-physics": _shchur("coauthor-physics", "34,493 physicists, 5 fields"),
-    "blogcatalog": Entry(partial(load_mat, "blogcatalog"), "10,312 bloggers, 39 groups, several each", True),
-    "ppi": Entry(partial(load_mat, "ppi"), "3,890 human proteins, 50 states, several each", True),
-    "sbm": Entry(load_sbm, "300 nodes in 3 blocks, drawn; edges within or between", False, edge_labels=True),
-    "grid": Entry(load_grid, "400 nodes, each with the mean of its neighbours; drawn", False),
-    "crowds": Entry(
-        load_crowds, "24 graphs, 20 to train on; nodes with several labels each; drawn", False, ("node",)
+    "blogcatalog": Entry(
+        _by("mat", "load_mat", "blogcatalog"), "10,312 bloggers, 39 groups, several each", True
     ),
-    "trees": Entry(load_trees, "200 trees, each with its number of leaves; drawn", False, ("graph",)),
-    "cycles": Entry(load_cycles, "200 trees, half of them closed to a cycle; drawn", False, ("graph",)),
+    "ppi": Entry(_by("mat", "load_mat", "ppi"), "3,890 human proteins, 50 states, several each", True),
+    "sbm": _drawn("sbm", "300 nodes in 3 blocks; edges within or between", "node", "edge", edge_labels=True),
+    "grid": _drawn("grid", "400 nodes, each with the mean of its neighbours", "node", "edge"),
+    "crowds": _drawn("crowds", "24 graphs, 20 to train on; nodes with several labels each", "node"),
+    "trees": _drawn("trees", "200 trees, each with its number of leaves", "graph"),
+    "cycles": _drawn("cycles", "200 trees, half of them closed to a cycle", "graph"),
     "mutag": _tu("MUTAG", "188 molecules, mutagenic or not"),
     "proteins": _tu("PROTEINS", "1,113 proteins, enzymes or not"),
     "enzymes": _tu("ENZYMES", "600 enzymes, 6 classes of them; with node attributes", attributes=True),
     "nci1": _tu("NCI1", "4,110 compounds, active against lung cancer or not"),
     "imdb-binary": _tu("IMDB-BINARY", "1,000 casts, action or romance; features are degrees"),
-    "digits": Entry(load_digits, "1,797 handwritten digits of 8 × 8 pixels; embedded", False, ("image",)),
-    "mnist": Entry(load_mnist, "70,000 handwritten digits of 28 × 28 pixels", True, ("image",)),
-    "shakespeare": Entry(load_shakespeare, "1,115,394 characters of plays", True, ("text",)),
+    "digits": Entry(
+        _by("digits", "load_digits"),
+        "1,797 handwritten digits of 8 × 8 pixels; embedded",
+        False,
+        ("image",),
+    ),
+    "mnist": Entry(
+        _by("digits", "load_mnist"), "70,000 handwritten digits of 28 × 28 pixels", True, ("image",)
+    ),
+    "shakespeare": Entry(
+        _by("text_record", "load_shakespeare"), "1,115,394 characters of plays", True, ("text",)
+    ),
 }
 
 
@@ -95,7 +116,7 @@ def load(
     data: str | Path | None = None,
     columns: Columns | None = None,
     *,
-    read: Callable[[Path, Columns], Dataset] = load_own,
+    read: Callable[[Path, Columns], Dataset] | None = None,
 ) -> Dataset:
     """Return the data set called `name`, one of `DATASETS`, or the one in a file or folder of yours.
 
@@ -104,7 +125,7 @@ def load(
         data: the folder with the files of a data set; by default the one that the environment variable
             `MPNN_DATA` names; without either they are downloaded.
         columns: which column of your file is what.
-        read: reads your file.
+        read: reads your file; by default `load_own`.
 
     Raises:
         DataError: the name is unknown, or files are missing or damaged.
@@ -116,8 +137,12 @@ def load(
     if name not in DATASETS and (is_there(Path(name)) or Path(name).suffix or "/" in name):
         if data is not None:
             raise DataError(f"data is {str(data)!r}, but {name} is a path already: leave it out")
-        return read(Path(name), columns or Columns())
+        from mpnn.datasets.own.load import load_own
+
+        return (read or load_own)(Path(name), columns or Columns())
     if columns not in (None, Columns()):
+        from mpnn.datasets.own.readers import ENDINGS
+
         raise DataError(
             f"columns are named, but {name} is no file of yours: they are for {', '.join(ENDINGS)}"
         )

@@ -3,54 +3,20 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
-from mpnn import functional, topology
-from mpnn.aggregate.aggregators import Aggregator, scatter, softmax
-from mpnn.backends import backend
-from mpnn.explain import explain
-from mpnn.graph.adjacency import as_graph
-from mpnn.graph.csr import CSR
-from mpnn.graph.graph import Graph
-from mpnn.interop.accelerate import accelerate, acceleration
-from mpnn.interop.as_pyg import watch as _watch_for_pyg
-from mpnn.layer.iterate import Iterated, iterate
-from mpnn.layer.message_passing import MessagePassing, propagate
-from mpnn.native.memory import keep_freed_memory
-from mpnn.native.pool import release_kept_memory
-from mpnn.sampling.loader import NeighborLoader
-from mpnn.sampling.neighbors import sample_neighbors
-from mpnn.sampling.sample import Sample
-from mpnn.sampling.walks import random_walks
-from mpnn.step.schedule import Schedule
+from mpnn.lazy import public_names
 
-__all__ = [
-    "CSR",
-    "Aggregator",
-    "Graph",
-    "Iterated",
-    "MessagePassing",
-    "NeighborLoader",
-    "Sample",
-    "Schedule",
-    "accelerate",
-    "acceleration",
-    "as_graph",
-    "backend",
-    "explain",
-    "functional",
-    "iterate",
-    "keep_freed_memory",
-    "propagate",
-    "random_walks",
-    "release_kept_memory",
-    "sample_neighbors",
-    "scatter",
-    "softmax",
-    "topology",
-]
 __version__ = "0.1.0"
-_watch_for_pyg()
+
+# `import mpnn` makes its operations known to PyTorch, which saved programs need. Only the command `mpnn`,
+# which answers `--help` at once, imports the core when it is first used.
+if TYPE_CHECKING or "mpnn_command" not in sys.modules:
+    from mpnn.public import *
+    from mpnn.public import __all__ as __all__
+
+_core, __dir__ = public_names(__name__)
 
 
 def __getattr__(name: str) -> Any:
@@ -60,4 +26,4 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"{__name__}.{name}")
     if name in ("load", "export"):
         return getattr(importlib.import_module(f"{__name__}.train"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _core(name)

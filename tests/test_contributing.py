@@ -303,6 +303,7 @@ ROWS: list[Callable[[pytest.MonkeyPatch, Path], None]] = [
 ELSEWHERE = {
     "a reduction, with its kernels": "tests/core/plan/test_reductions.py",
     "lines of C or Triton that are faster than a law's": "tests/core/backends/test_backend_graphs.py",
+    "a command": "tests/train/command/test_runs_command.py",
     "a schedule": "tests/core/layer/test_iterate.py",
 }
 

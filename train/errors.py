@@ -1,7 +1,5 @@
 """Errors that end a run with a sentence instead of a traceback."""
 
-import torch
-
 
 class RunError(RuntimeError):
     """A run that cannot start or go on, and why, in one sentence."""
@@ -13,4 +11,6 @@ def is_out_of_memory(error: Exception) -> bool:
     >>> is_out_of_memory(MemoryError())
     True
     """
+    import torch  # errors are known without it
+
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from mpnn.datasets import Columns
+from mpnn.datasets.own.columns import Columns
+from mpnn.train.choices import FEATURES, LOSSES, OF_NUMBERS
 from mpnn.train.errors import RunError
-from mpnn.train.inputs.preparation import FEATURES
 from mpnn.train.record import NO_COLUMNS, Record
 from mpnn.train.tasks.metrics import METRICS
-from mpnn.train.tasks.objective import LOSSES, OF_NUMBERS
 
 MONITORS = ("loss", "both", "last", *METRICS)
 DECAYED = ("all", "first")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
-from mpnn.datasets import Columns
+from mpnn.datasets.own.columns import Columns
 from mpnn.train.errors import RunError
 
 HIGHEST = 2**31 - 1

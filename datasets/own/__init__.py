@@ -1,20 +1,11 @@
 """Your own graph, from files that other programs write."""
 
-from mpnn.datasets.own.columns import Columns
-from mpnn.datasets.own.graphs import load_graphs, read_graphs
-from mpnn.datasets.own.join import NewNodes, join
-from mpnn.datasets.own.load import load_own, load_tables
-from mpnn.datasets.own.molecules import load_smiles
-from mpnn.datasets.own.readers import ENDINGS
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "ENDINGS",
-    "Columns",
-    "NewNodes",
-    "join",
-    "load_graphs",
-    "load_own",
-    "load_smiles",
-    "load_tables",
-    "read_graphs",
-]
+from mpnn.lazy import public_names
+
+if TYPE_CHECKING:
+    from mpnn.datasets.own.public import *
+    from mpnn.datasets.own.public import __all__ as __all__
+else:
+    __getattr__, __dir__ = public_names(__name__)

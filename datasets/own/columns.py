@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mpnn.datasets.record import DataError
+from mpnn.datasets.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mpnn import Graph
 from mpnn.models.conv.appnp import APPNP
 from mpnn.models.conv.cheb_conv import ChebConv
+from mpnn.models.conv.descriptions import DESCRIPTIONS
 from mpnn.models.conv.edge_conv import EdgeConv
 from mpnn.models.conv.gat_conv import GATConv
 from mpnn.models.conv.gated_graph_conv import GatedGraphConv
@@ -187,27 +188,25 @@ class Projected(nn.Module):
 
 
 CONVS: dict[str, Conv] = {
-    "gnn": Conv(GNNConv, "the textbook layer: W h + mean of W h_j", gnn),
-    "gcn": Conv(GCNConv, "graph convolution, normalised by degrees (Kipf and Welling, 2017)", plain(GCNConv)),
-    "graph": Conv(GraphConv, "W_1 h + W_2 sum of h_j (Morris et al., 2019)", plain(GraphConv)),
-    "sage": Conv(SAGEConv, "W_1 h + W_2 mean of h_j (Hamilton et al., 2017)", plain(SAGEConv)),
-    "gin": Conv(GINConv, "MLP of a sum, as strong as the WL test (Xu et al., 2019)", around(GINConv)),
-    "gine": Conv(GINEConv, "GIN with edge features (Hu et al., 2020)", around(GINEConv)),
-    "gat": Conv(GATConv, "attention over neighbours (Veličković et al., 2018)", attention(GATConv)),
-    "gatv2": Conv(GATv2Conv, "attention that depends on who asks (Brody et al., 2022)", attention(GATv2Conv)),
-    "transformer": Conv(
-        TransformerConv, "the Transformer's attention (Shi et al., 2021)", attention(TransformerConv)
-    ),
-    "rgcn": Conv(RGCNConv, "a matrix per edge type (Schlichtkrull et al., 2018)", relational),
-    "edge": Conv(EdgeConv, "maximum of an MLP of pairs (Wang et al., 2019)", edge),
-    "nn": Conv(NNConv, "a matrix per edge, from its features (Gilmer et al., 2017)", edge_conditioned),
-    "pna": Conv(PNAConv, "several aggregators and degree scalers (Corso et al., 2020)", principal),
-    "gated": Conv(GatedGraphConv, "a GRU over steps of messages (Li et al., 2016)", gated),
-    "cheb": Conv(ChebConv, "Chebyshev polynomials of the Laplacian (Defferrard et al., 2016)", chebyshev),
-    "appnp": Conv(APPNP, "predict, then personalised PageRank (Gasteiger et al., 2019)", appnp),
-    "sg": Conv(SGConv, "GCN without nonlinearities (Wu et al., 2019)", plain(SGConv)),
-    "tag": Conv(TAGConv, "polynomials of the adjacency matrix (Du et al., 2017)", plain(TAGConv)),
-    "mpnn": Conv(MPNNConv, "the general layer, with edge updates (Gilmer et al., 2017)", general),
+    "gnn": Conv(GNNConv, DESCRIPTIONS["gnn"], gnn),
+    "gcn": Conv(GCNConv, DESCRIPTIONS["gcn"], plain(GCNConv)),
+    "graph": Conv(GraphConv, DESCRIPTIONS["graph"], plain(GraphConv)),
+    "sage": Conv(SAGEConv, DESCRIPTIONS["sage"], plain(SAGEConv)),
+    "gin": Conv(GINConv, DESCRIPTIONS["gin"], around(GINConv)),
+    "gine": Conv(GINEConv, DESCRIPTIONS["gine"], around(GINEConv)),
+    "gat": Conv(GATConv, DESCRIPTIONS["gat"], attention(GATConv)),
+    "gatv2": Conv(GATv2Conv, DESCRIPTIONS["gatv2"], attention(GATv2Conv)),
+    "transformer": Conv(TransformerConv, DESCRIPTIONS["transformer"], attention(TransformerConv)),
+    "rgcn": Conv(RGCNConv, DESCRIPTIONS["rgcn"], relational),
+    "edge": Conv(EdgeConv, DESCRIPTIONS["edge"], edge),
+    "nn": Conv(NNConv, DESCRIPTIONS["nn"], edge_conditioned),
+    "pna": Conv(PNAConv, DESCRIPTIONS["pna"], principal),
+    "gated": Conv(GatedGraphConv, DESCRIPTIONS["gated"], gated),
+    "cheb": Conv(ChebConv, DESCRIPTIONS["cheb"], chebyshev),
+    "appnp": Conv(APPNP, DESCRIPTIONS["appnp"], appnp),
+    "sg": Conv(SGConv, DESCRIPTIONS["sg"], plain(SGConv)),
+    "tag": Conv(TAGConv, DESCRIPTIONS["tag"], plain(TAGConv)),
+    "mpnn": Conv(MPNNConv, DESCRIPTIONS["mpnn"], general),
 }
 
 

@@ -1,39 +1,29 @@
-"""The command `mpnn`."""
+"""The command `mpnn`: its words are understood before anything is imported that trains."""
 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, NoReturn, TextIO
 
-from mpnn import __version__, keep_freed_memory
-from mpnn.datasets import DATASETS, DataError, called
-from mpnn.train.command import say
-from mpnn.train.command.commands import COMMANDS
-from mpnn.train.command.communities_command import add_communities_command
-from mpnn.train.command.display import Display
-from mpnn.train.command.embed_command import add_embed_command
-from mpnn.train.command.export_command import add_export_command
-from mpnn.train.command.flags import (
-    absolute_paths,
-    add_command,
-    add_inspection_flags,
-    add_training_flags,
-    drawn,
+from mpnn import __version__
+from mpnn.datasets.errors import DataError
+from mpnn.train.command.flags import add_inspection_flags, add_training_flags
+from mpnn.train.command.more_flags import (
+    add_communities_flags,
+    add_embed_flags,
+    add_evaluate_flags,
+    add_export_flags,
+    add_predict_flags,
+    add_runs_flags,
+    add_why_flags,
 )
-from mpnn.train.command.inspection import INSPECTIONS
-from mpnn.train.command.runs_command import add_runs_command
-from mpnn.train.command.why_command import add_why_command
 from mpnn.train.errors import RunError, is_out_of_memory
-from mpnn.train.kinds.kind import Kind
-from mpnn.train.kinds.registry import KINDS, kind_called
-from mpnn.train.record import gathered
-from mpnn.train.runs.folder import read_config, read_settings_file
-from mpnn.train.runs.presets import preset
-from mpnn.train.runs.run import train
+from mpnn.train.kinds.faces import Face, known_faces
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -44,14 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["train", "node", "--dataset", "karat"])
     2
     """
-    keep_freed_memory()
-    say.replace_strange_letters()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a letter that the output's encoding lacks is no error
     try:
         arguments = vars(make_parser().parse_args(argv))
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            command = arguments.pop("command")
-            return int(command(arguments))
+            return _called(arguments.pop("command"))(arguments)
     except (RunError, DataError) as error:
         print(f"mpnn: {error}", file=sys.stderr)
         return USER_ERROR
@@ -69,8 +58,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _called(name: str) -> Callable[[dict[str, Any]], int]:
+    """The function that a command is, as `module:function` of this room; from here on PyTorch is there."""
+    from mpnn.native.memory import keep_freed_memory
+
+    keep_freed_memory()
+    module, _, function = name.partition(":")
+    found: Callable[[dict[str, Any]], int] = getattr(import_module(f"mpnn.train.command.{module}"), function)
+    return found
+
+
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, as every other error does."""
+    """Says what is wrong in one sentence, as every other error does, and knows its flags when it is asked."""
+
+    add_flags: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.add_flags is not None:
+            add, self.add_flags = self.add_flags, None
+            add(self)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(USER_ERROR, f"mpnn: {message} (see {self.prog} --help)\n")
@@ -82,80 +89,80 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mpnn {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     tasks = commands.add_parser("train", help="train a model").add_subparsers(required=True, metavar="TASK")
-    for kind in KINDS.values():
-        description = f"Train a model to {kind.about}. What no flag says is as published."
-        one = add_command(tasks, kind.name, _train, kind.about, description, _lists(kind))
-        one.set_defaults(task=kind.name)
-        add_training_flags(one)
-    add_embed_command(tasks)
-    add_communities_command(commands)
-    add_runs_command(commands)
-    add_why_command(commands)
-    add_export_command(commands)
-    for name, (command, about) in COMMANDS.items():
-        one = add_command(commands, name, command, about)
-        if name in ("evaluate", "predict"):
-            one.add_argument("run", metavar="RUN", help="folder of a run")
-            one.add_argument("--data", metavar="DIR", help="folder with the data (default: that of the run)")
-            one.add_argument(
-                "--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)"
-            )
-        if name == "predict":
-            one.add_argument(
-                "--nodes",
-                metavar="FILE",
-                help="table of new nodes, which join those of the run (node), or are of new graphs (graph)",
-            )
-            one.add_argument("--dataset", metavar="FILE", help="table of the edges of new nodes (node)")
-            about = "features of new nodes, of a run with --features-file (node)"
-            one.add_argument("--features-file", metavar="FILE", help=about)
-            about = "table of the edges of new graphs, or a folder in the TU format (graph)"
-            one.add_argument("--graphs", metavar="FILE", help=about)
-            one.add_argument("--images", metavar="FILE", help="a picture, a folder of them, or .npy (image)")
-            one.add_argument("--for", metavar="ID,ID", help="rank the missing links of these nodes (edge)")
-            one.add_argument("--top", type=int, metavar="N", help="how many missing links (default: 20)")
-            about = "where to write the table: CSV, or Parquet by its ending"
-            one.add_argument("--output", metavar="FILE", required=True, help=about)
-    for name, (command, about) in INSPECTIONS.items():
-        add_inspection_flags(add_command(commands, name, command, about), name)
+    for face in known_faces().values():
+        one = _add(tasks, face.name, "train_command:run", face.about, _training_flags(face))
+        one.description = f"Train a model to {face.about}. What no flag says is as published."
+        one.set_defaults(task=face.name)
+    about = "make vectors of the nodes of a graph by random walks"
+    one = _add(tasks, "embed", "embed_command:run", about, add_embed_flags)
+    one.description = f"Train a model to {about}. What no flag says is as published."
+    for name, (function, about, add_flags) in COMMANDS.items():
+        _add(commands, name, function, about, add_flags)
     return parser
 
 
-def _lists(kind: Kind) -> str:
-    datasets = {name: entry.about for name, entry in DATASETS.items() if kind.suits(entry)}
-    return "\n".join(
-        [
-            say.listing(f"data sets (default: {kind.dataset}):", datasets),
-            say.listing(f"models (default: {kind.model}):", kind.models()),
-        ]
+def _add(
+    commands: Any,
+    name: str,
+    function: str,
+    about: str,
+    add_flags: Callable[[argparse.ArgumentParser], None] | None,
+) -> argparse.ArgumentParser:
+    """Add a command that calls a function with the flags that were given, and no others."""
+    parser: _Parser = commands.add_parser(
+        name,
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
     )
+    parser.set_defaults(command=function)
+    parser.add_flags = add_flags
+    return parser
 
 
-def _train(flags: dict[str, Any]) -> int:
-    out, resume, config = (flags.pop(name, None) for name in ("out", "resume", "config"))
-    draw = drawn(flags)
-    flags = absolute_paths(flags)
-    if resume is None:
-        kind = kind_called(flags["task"])
-        given = {} if config is None else read_settings_file(Path(config), kind.name)
-        asked = {"dataset": kind.dataset} | gathered(given | flags)
-        asked["dataset"] = called(asked["dataset"])
-        model = kind.model if kind.model_for is None else kind.model_for(asked)
-        settings = preset(**{"model": model} | asked)
-    else:
-        if config is not None:
-            raise RunError(f"config is {config!r}, but a resumed run has its own: leave it out")
-        settings = read_config(Path(resume)).changed(flags)
-    with Display(settings.num_runs) as display:
-        try:
-            report = train(settings, out, resume=resume, draw=draw, listener=display)
-        except KeyboardInterrupt:
-            if display.folder is not None:
-                again = f"mpnn train {settings.task} --resume {display.folder}"
-                print(f"mpnn: go on with: {again}", file=sys.stderr)
-            raise
-    display.summary(report)
-    return 0
+def _training_flags(face: Face) -> Callable[[argparse.ArgumentParser], None]:
+    return lambda parser: add_training_flags(parser, face)
+
+
+# What each command calls, as `module:function` of this room, and what adds its flags.
+COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None] | None]] = {
+    "communities": (
+        "communities_command:run",
+        "divide the nodes of a graph into communities, and compare them with the known classes",
+        add_communities_flags,
+    ),
+    "runs": ("runs_command:run", "list all runs with their settings and results", add_runs_flags),
+    "why": (
+        "why_command:explain_prediction",
+        "which edges, neighbours and features carried a prediction",
+        add_why_flags,
+    ),
+    "export": (
+        "export_command:run",
+        "write the model of a run as a file that runs without mpnn",
+        add_export_flags,
+    ),
+    "datasets": ("commands:list_datasets", "list the data sets", None),
+    "models": ("commands:list_models", "list the models", None),
+    "info": ("commands:print_info", "print versions, devices and backends, and test them", None),
+    "evaluate": ("commands:evaluate", "print how good the model of a run is", add_evaluate_flags),
+    "predict": (
+        "predict_command:predict",
+        "write what the model of a run says of every item, or of new nodes",
+        add_predict_flags,
+    ),
+    "explain": (
+        "inspection:explain",
+        "print the kernels that a model runs on",
+        lambda parser: add_inspection_flags(parser, "explain"),
+    ),
+    "diagnose": (
+        "inspection:diagnose",
+        "measure and draw over-smoothing and over-squashing of a model",
+        lambda parser: add_inspection_flags(parser, "diagnose"),
+    ),
+}
 
 
 def _show_warning(

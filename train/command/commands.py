@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mpnn.datasets import DATASETS
 from mpnn.train.command import info, say
-from mpnn.train.command.predict_command import predict
 from mpnn.train.kinds.registry import KINDS
 from mpnn.train.runs.embed_settings import MODELS as EMBEDDINGS
 from mpnn.train.runs.folder import read_config
@@ -69,12 +67,3 @@ def evaluate(arguments: dict[str, Any]) -> int:
         )
         console.print(table)
     return 0
-
-
-COMMANDS: dict[str, tuple[Callable[[dict[str, Any]], int], str]] = {
-    "datasets": (list_datasets, "list the data sets"),
-    "models": (list_models, "list the models"),
-    "info": (print_info, "print versions, devices and backends, and test them"),
-    "evaluate": (evaluate, "print how good the model of a run is"),
-    "predict": (predict, "write what the model of a run says of every item, or of new nodes"),
-}

@@ -13,24 +13,10 @@ from torch import Tensor
 from mpnn.datasets import NodeDataset, load
 from mpnn.train.analysis.communities import COMMUNITIES, communities, modularity, nmi
 from mpnn.train.command import say
-from mpnn.train.command.flags import absolute_paths, add_command, add_data_flags, columns_of
+from mpnn.train.command.flags import absolute_paths, columns_of
 from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
 from mpnn.train.tasks.node_task import node_names
-
-
-def add_communities_command(commands: Any) -> None:
-    """Add `communities` to the commands."""
-    about = "divide the nodes of a graph into communities"
-    methods = say.listing("methods:", {name: line for name, (_, line, _) in COMMUNITIES.items()})
-    description = f"{about.capitalize()}, and compare them with the known classes."
-    parser = add_command(commands, "communities", run, about, description, methods)
-    add_data_flags(parser.add_argument_group("what").add_argument)
-    add = parser.add_argument_group("how").add_argument
-    add("--method", choices=COMMUNITIES, help="only this one (default: all)")
-    add("--count", type=int, metavar="N", help="of spectral and deepwalk (default: that of the classes)")
-    add("--seed", type=int, metavar="N", help="of all random numbers (default: 0)")
-    add("--output", metavar="FILE.csv", help="write the community of every node by every method")
 
 
 def run(flags: dict[str, Any]) -> int:

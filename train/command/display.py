@@ -19,11 +19,11 @@ from rich.progress import (
 from torch import nn
 
 from mpnn.datasets import DATASETS
+from mpnn.train.choices import FORMATS
 from mpnn.train.command import say
 from mpnn.train.fitting import state
 from mpnn.train.fitting.loop import Result
 from mpnn.train.kinds.registry import kind_called
-from mpnn.train.pictures.style import FORMATS
 from mpnn.train.runs import card, folder, memory
 from mpnn.train.runs.report import Report, runs_of
 from mpnn.train.runs.run import Listener

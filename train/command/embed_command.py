@@ -1,4 +1,4 @@
-"""`mpnn train embed`: its flags, its progress and its summary."""
+"""`mpnn train embed`: its progress and its summary."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any
 
 from rich.markup import escape
 
-from mpnn.datasets import DATASETS, NodeDataset
+from mpnn.datasets import NodeDataset
 from mpnn.train.command import say
 from mpnn.train.command.display import print_files, progress_bar
-from mpnn.train.command.flags import absolute_paths, add_command, add_data_flags, add_file_flags, drawn
+from mpnn.train.command.flags import absolute_paths, drawn
 from mpnn.train.errors import RunError
-from mpnn.train.kinds.node import NODE
 from mpnn.train.record import gathered
 from mpnn.train.runs import embed_run
-from mpnn.train.runs.embed_settings import MODELS, EmbedSettings, embed_preset
+from mpnn.train.runs.embed_settings import EmbedSettings, embed_preset
 from mpnn.train.runs.folder import CONFIG, RESULTS, read_record, read_settings_file
 
 ABOUT = {
@@ -29,35 +28,6 @@ ABOUT = {
     embed_run.CURVE: "the loss by round",
     embed_run.PICTURE: "the vectors in the plane (t-SNE)",
 }
-
-
-def add_embed_command(tasks: Any) -> None:
-    """Add `embed` to the tasks of `mpnn train`."""
-    about = "make vectors of the nodes of a graph by random walks"
-    datasets = {name: entry.about for name, entry in DATASETS.items() if NODE.suits(entry)}
-    lists = (
-        say.listing("data sets (default: karate):", datasets),
-        say.listing("models (default: deepwalk):", MODELS),
-    )
-    description = f"Train a model to {about}. What no flag says is as published."
-    parser = add_command(tasks, "embed", run, about, description, "\n".join(lists))
-    add_data_flags(parser.add_argument_group("what").add_argument)
-    add = parser.add_argument_group("model").add_argument
-    add("--model", metavar="NAME", help="deepwalk or node2vec (default: deepwalk)")
-    add("--p", type=float, metavar="X", help="above 1 walks rarely turn back at once (node2vec)")
-    add("--q", type=float, metavar="X", help="above 1 walks stay near, below 1 they go far (node2vec)")
-    add("--dimensions", type=int, metavar="N", help="channels of a vector (default: 128)")
-    add = parser.add_argument_group("how").add_argument
-    add("--walks", type=int, metavar="N", help="from each node (default: 80; node2vec 10)")
-    add("--length", type=int, metavar="N", help="nodes of a walk (default: 40; node2vec 80)")
-    add("--window", type=int, metavar="N", help="how far apart the nodes of a pair are at most (default: 10)")
-    add("--negatives", type=int, metavar="N", help="for each pair (default: 5)")
-    add("--lr", type=float, metavar="X", help="learning rate at the beginning (default: 0.025)")
-    add("--share", type=float, metavar="X", help="of the labels, to judge the vectors by (default: 0.5)")
-    add("--splits", type=int, metavar="N", help="how many such shares (default: 10)")
-    add("--seed", type=int, metavar="N", help="of all random numbers (default: 0)")
-    add("--device", metavar="NAME", help="cpu, cuda, ... (default: cpu, where the updates are compiled)")
-    add_file_flags(parser.add_argument_group("files").add_argument)
 
 
 def run(flags: dict[str, Any]) -> int:

@@ -6,21 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from mpnn.train.command import say
-from mpnn.train.command.flags import add_command
 from mpnn.train.errors import RunError
 from mpnn.train.portable.export import FORMATS, write_file
 from mpnn.train.runs.folder import read_config
 from mpnn.train.runs.report import runs_of
 from mpnn.train.runs.trained import load
-
-
-def add_export_command(commands: Any) -> None:
-    """Add `export` to the commands."""
-    parser = add_command(commands, "export", run, "write the model of a run as a file that runs without mpnn")
-    add = parser.add_argument
-    add("run", metavar="RUN", help="folder of a run")
-    add("--to", choices=FORMATS, required=True, help="onnx, pt2 (torch.export), torchscript (torch.jit)")
-    add("--output", metavar="FILE", help="where to write it (default: model.onnx, .pt2 or .pt in RUN)")
 
 
 def run(flags: dict[str, Any]) -> int:

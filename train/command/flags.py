@@ -1,17 +1,18 @@
-"""The flags of `mpnn train`: the same for every task."""
+"""The flags of `mpnn train`: the same for every task, of which help shows those that apply."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mpnn.datasets import DATASETS, Columns
-from mpnn.datasets.files import is_there
+from mpnn.datasets.own.columns import Columns
+from mpnn.datasets.places import is_there
+from mpnn.datasets.registry import DATASETS
+from mpnn.train.choices import FEATURES, FORMATS, LOSSES
 from mpnn.train.errors import RunError
-from mpnn.train.inputs.preparation import FEATURES
-from mpnn.train.kinds.registry import KINDS
+from mpnn.train.kinds.faces import Face, known_faces
 from mpnn.train.options import (
     DECAYED,
     DECODERS,
@@ -22,15 +23,13 @@ from mpnn.train.options import (
     SCHEDULES,
     SPLITS,
 )
-from mpnn.train.pictures.style import FORMATS
 from mpnn.train.record import NO_COLUMNS, gathered
-from mpnn.train.tasks.objective import LOSSES
 
 COLUMNS = {
     "--source": "where an edge comes from (default: first column)",
     "--target": "where it goes to (default: second column)",
     "--node-id": "the name of a node (default: first column of --nodes that holds all ends of edges)",
-    "--label": "what is to be learned of nodes; several divided by commas",
+    "--label": "what is to be learned of nodes or graphs; several divided by commas",
     "--graph-id": "which of several graphs a node or edge is in",
     "--smiles": "a molecule, in a table of them (graph)",
     "--part": "what a node is for: train, val, test or nothing",
@@ -41,40 +40,52 @@ COLUMNS = {
 }
 
 
-def add_command(
-    commands: Any,
-    name: str,
-    run: Callable[[dict[str, Any]], int],
-    about: str,
-    description: str | None = None,
-    epilog: str | None = None,
-) -> argparse.ArgumentParser:
-    """Add a command that calls `run` with the flags that were given, and no others."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=about,
-        description=description or f"{about[0].upper()}{about[1:]}.",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
+def add_training_flags(parser: argparse.ArgumentParser, face: Face) -> None:
+    """Add one flag for each setting, and those that say where files are; settings have the defaults.
+
+    Help leaves out what has no effect on such tasks; who gives it all the same is told which tasks have it.
+    """
+    datasets = {name: entry.about for name, entry in DATASETS.items() if face.suits(entry)}
+    lists = (
+        listing(f"data sets (default: {face.dataset}):", datasets),
+        listing(f"models (default: {face.model}):", face.models()),
     )
-    parser.set_defaults(command=run)
-    return parser
-
-
-def add_training_flags(parser: argparse.ArgumentParser) -> None:
-    """Add one flag for each setting, and those that say where files are; settings have the defaults."""
-    _add_task_flags(parser)
+    parser.epilog = "\n".join(lists)
+    _add_task_flags(parser, face)
     model = parser.add_argument_group("model")
-    model.add_argument("--model", metavar="NAME", help="layer that the model is made of (default: see below)")
-    _add_model_flags(model)
-    _add_recipe_flags(parser)
+    model.add_argument("--model", metavar="NAME", help="what the model is made of (default: see below)")
+    _add_model_flags(model, face)
+    _add_recipe_flags(parser, face)
+
+
+def listing(title: str, about: Mapping[str, str]) -> str:
+    """Names and what they stand for, below each other.
+
+    >>> print(listing("models:", {"gcn": "graph convolution", "graph": "sums"}))
+    models:
+      gcn    graph convolution
+      graph  sums
+    """
+    width = max(map(len, about), default=0)
+    return "\n".join([title, *(f"  {name:<{width}}  {what}" for name, what in about.items())])
+
+
+def _adder(group: argparse._ArgumentGroup, face: Face | None) -> Callable[..., Any]:
+    """Add flags to a group; help leaves out those that have no effect on tasks with this face."""
+
+    def add(flag: str, **how: Any) -> None:
+        option = how.get("dest", flag.removeprefix("--").replace("-", "_"))
+        if face is not None and not face.lets_choose(option):
+            how["help"] = argparse.SUPPRESS
+        group.add_argument(flag, **how)
+
+    return add
 
 
 def add_inspection_flags(parser: argparse.ArgumentParser, command: str) -> None:
     """Add those of `mpnn explain` and `mpnn diagnose`."""
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or the name of a new model")
-    parser.add_argument("--task", choices=KINDS, help="default: what is usually learned of the data")
+    parser.add_argument("--task", choices=known_faces(), help="default: what is usually learned of the data")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the new model (default: 0)")
     if command == "explain":
@@ -89,8 +100,8 @@ def add_inspection_flags(parser: argparse.ArgumentParser, command: str) -> None:
     _add_model_flags(parser.add_argument_group("model"))
 
 
-def _add_task_flags(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("what").add_argument
+def _add_task_flags(parser: argparse.ArgumentParser, face: Face | None = None) -> None:
+    add = _adder(parser.add_argument_group("what"), face)
     add_data_flags(add)
     add("--largest-component", action="store_true", help="drop nodes that no path joins to most others")
     about = "what is made of features (default: standard of own tables, else given)"
@@ -112,8 +123,8 @@ def _add_task_flags(parser: argparse.ArgumentParser) -> None:
     add("--predict", choices=PREDICTED, help="which links there are, or labels of edges (edge)")
 
 
-def _add_model_flags(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
+def _add_model_flags(group: argparse._ArgumentGroup, face: Face | None = None) -> None:
+    add = _adder(group, face)
     add("--layers", type=int, metavar="N", help="number of layers")
     add("--hidden", type=int, metavar="N", help="channels of a hidden layer, of each head if it has heads")
     add("--heads", type=int, metavar="N", help="attention heads of hidden layers")
@@ -128,8 +139,8 @@ def _add_model_flags(group: argparse._ArgumentGroup) -> None:
     add("--decoder", choices=DECODERS, help="how two vectors become a link (edge)")
 
 
-def _add_recipe_flags(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("how").add_argument
+def _add_recipe_flags(parser: argparse.ArgumentParser, face: Face) -> None:
+    add = _adder(parser.add_argument_group("how"), face)
     add("--hits", type=int, metavar="K", help="of the metric Hits@K (default: 20) (edge)")
     add("--self-links", action="store_true", help="in training, each node is linked with itself too (edge)")
     about = "whether answers are classes or numbers (default: numbers if one has a decimal point)"

@@ -14,11 +14,12 @@ from mpnn.backends.run.record import listener
 from mpnn.datasets import NodeDataset
 from mpnn.train.analysis.smoothing import evaluating, layer_states, message_passing_layers, over_smoothing
 from mpnn.train.analysis.squashing import balanced_forman_curvature, influence_by_distance
+from mpnn.train.choices import FORMATS
 from mpnn.train.command import say
 from mpnn.train.command.subject import Subject, find_subject
 from mpnn.train.errors import RunError
 from mpnn.train.pictures.diagnosis import smoothing_picture, squashing_picture
-from mpnn.train.pictures.style import FORMATS, save_picture
+from mpnn.train.pictures.style import save_picture
 from mpnn.train.tasks.node_task import node_names
 
 SMOOTHING, SQUASHING = "smoothing", "squashing"
@@ -142,9 +143,3 @@ def _print_curvature(
 
 def _stem(subject: Subject) -> str:
     return f"{Path(subject.settings.dataset).name.split('.')[0]}-{subject.settings.model}"
-
-
-INSPECTIONS = {
-    "explain": (explain, "print the kernels that a model runs on"),
-    "diagnose": (diagnose, "measure and draw over-smoothing and over-squashing of a model"),
-}

@@ -9,22 +9,10 @@ import pandas as pd
 
 from mpnn.datasets.problems import nearest
 from mpnn.train.command import say
-from mpnn.train.command.flags import add_command
 from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
 from mpnn.train.runs.listing import COLUMNS, list_runs
 from mpnn.train.tasks.metrics import METRICS, Metric
-
-
-def add_runs_command(commands: Any) -> None:
-    """Add `runs` to the commands."""
-    parser = add_command(commands, "runs", run, "list all runs with their settings and results")
-    add = parser.add_argument
-    add("home", nargs="?", default="runs", metavar="DIR", help="folder that holds runs (default: runs)")
-    add("--sort", metavar="COLUMN", help="mean, or any setting; the best or highest first")
-    add("--where", action="append", metavar="NAME=VALUE", help="only runs with this setting; several times")
-    add("--show", metavar="NAMES", help="settings to show too, divided by commas")
-    add("--csv", metavar="FILE.csv", help="write all columns, every setting among them")
 
 
 def run(flags: dict[str, Any]) -> int:

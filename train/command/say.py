@@ -1,10 +1,9 @@
-"""How the command prints: consoles, tables and lists."""
+"""How the command prints: consoles and tables."""
 
 from __future__ import annotations
 
-import io
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
@@ -19,12 +18,6 @@ def console() -> Console:
     """Where results are printed: lines end between words on a terminal, and nowhere in a file or a pipe."""
     terminal = sys.stdout.isatty()
     return Console(highlight=False, soft_wrap=not terminal, width=None if terminal else WIDE)
-
-
-def replace_strange_letters() -> None:
-    """Print a letter that the output's encoding lacks as a question mark, in place of an error."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
 
 
 def table(*headers: str) -> Rows:
@@ -83,15 +76,3 @@ def pairs(rows: Iterable[tuple[str, str]]) -> Table:
     for name, what in rows:
         made.add_row(escape(name), escape(what))
     return made
-
-
-def listing(title: str, about: Mapping[str, str]) -> str:
-    """Names and what they stand for, below each other.
-
-    >>> print(listing("models:", {"gcn": "graph convolution", "graph": "sums"}))
-    models:
-      gcn    graph convolution
-      graph  sums
-    """
-    width = max(map(len, about), default=0)
-    return "\n".join([title, *(f"  {name:<{width}}  {what}" for name, what in about.items())])

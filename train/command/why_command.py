@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from mpnn.datasets import GraphDataset, NodeDataset
 from mpnn.train.command import say
-from mpnn.train.command.flags import add_command
 from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
 from mpnn.train.pictures.style import save_picture
@@ -17,26 +15,7 @@ from mpnn.train.runs.trained import Trained, load
 from mpnn.train.runs.why import Why, question_of, why
 
 SHOWN = 8  # rows of each table
-ABOUT = "which edges, neighbours and features carried a prediction"
 FOLDER = "why"  # in that of a run
-
-
-def add_why_command(commands: Any) -> None:
-    """Add `mpnn why` to the parser."""
-    one: argparse.ArgumentParser = add_command(commands, "why", explain_prediction, ABOUT)
-    one.add_argument("run", metavar="RUN", help="folder of a run")
-    one.add_argument("--node", metavar="ID", help="the node that is asked about (node)")
-    one.add_argument("--edge", metavar="ID,ID", help="the two nodes of an edge (edge)")
-    one.add_argument("--graph", type=int, metavar="N", help="the number of a graph (graph)")
-    one.add_argument("--of", metavar="NAME", help="a class, label or number (default: the likeliest)")
-    one.add_argument(
-        "--epochs", type=int, metavar="N", help="steps in which masks are learned (default: 200)"
-    )
-    one.add_argument("--seed", type=int, metavar="N", help="of the masks' first values (default: 0)")
-    one.add_argument("--data", metavar="DIR", help="folder with the data (default: that of the run)")
-    one.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")
-    about = "where to write the table; the picture is beside it (default: RUN/why)"
-    one.add_argument("--output", metavar="FILE.csv", help=about)
 
 
 def explain_prediction(arguments: dict[str, Any]) -> int:

@@ -13,8 +13,6 @@ from mpnn.datasets import GraphDataset, NodeDataset, TablePlan, row_normalise
 from mpnn.datasets.features import degree_one_hot
 from mpnn.train.errors import RunError
 
-FEATURES = ("given", "binary", "rows", "standard")
-
 Graphs = TypeVar("Graphs", NodeDataset, GraphDataset)
 
 
@@ -23,8 +21,8 @@ class Preparation:
     """How features are made, in plain numbers that were found in what a model is trained on.
 
     Args:
-        features: one of `FEATURES`: "given" as they are; "binary": 1 where there is anything, as in a bag of
-            words; "rows": each row divided by its sum; "standard": mean 0 and variance 1 in training.
+        features: "given" as they are; "binary": 1 where there is anything, as in a bag of words;
+            "rows": each row divided by its sum; "standard": mean 0 and variance 1 in training.
         nodes, edges: what is done to the columns of your own tables, or None where there are none.
         highest: of features that are degrees, for lack of others, the highest in training; else None.
         array: how many features, the last ones, come from a file of numbers.

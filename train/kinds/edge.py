@@ -12,8 +12,9 @@ from mpnn.datasets import DATASETS, NodeDataset
 from mpnn.models import GAE, GNN, VGAE, PairMLP
 from mpnn.train.errors import RunError
 from mpnn.train.inputs.component import largest_component
+from mpnn.train.kinds.faces import FACES
 from mpnn.train.kinds.kind import Kind
-from mpnn.train.kinds.on_graphs import PARTS, STACK, layers, prepared, stack_options, width
+from mpnn.train.kinds.on_graphs import layers, prepared, stack_options, width
 from mpnn.train.kinds.parts import draw_parts
 from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, NUMBERS, ROC
@@ -27,10 +28,7 @@ from mpnn.train.tasks.shape import Shape
 
 SHARES = (0.05, 0.1)  # of links, Kipf & Welling's (2016)
 HITS = 20
-ABOUT_AUTOENCODERS = {
-    "gae": "graph autoencoder: GCN, links by dot products (Kipf and Welling, 2016)",
-    "vgae": "its variational form, which draws the vectors (Kipf and Welling, 2016)",
-}
+AUTOENCODERS = ("gae", "vgae")
 
 # Kipf & Welling, 2016, section 3: two GCN layers to 32, then 16 channels, 200 epochs, no dropout. Their
 # code leaves bags of words as they are, zeros and ones, and reconstructs the diagonal too.
@@ -50,13 +48,14 @@ AUTOENCODER = {
 OTHERS = {"hidden": 64, "layers": 2, "dropout": 0.2, "lr": 0.01, "weight_decay": 0.0, "epochs": 200}
 ATTENTION = OTHERS | {"hidden": 16, "heads": 4, "out_heads": 1}
 PRESETS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(ABOUT_AUTOENCODERS, AUTOENCODER),
+    **dict.fromkeys(AUTOENCODERS, AUTOENCODER),
     **dict.fromkeys(("gat", "gatv2", "transformer"), ATTENTION),
 }
 
 
 def _models() -> dict[str, str]:
-    return layers() | ABOUT_AUTOENCODERS
+    known = FACES["edge"].models()
+    return layers() | {name: known[name] for name in AUTOENCODERS}
 
 
 def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -104,7 +103,7 @@ def _link_task(options: Options, data: NodeDataset, kept: Kept | None) -> LinkTa
 
 def _label_task(options: Options, data: NodeDataset, kept: Kept | None) -> EdgeTask:
     of_links = ["hits", "decoder"]
-    if options.model not in ABOUT_AUTOENCODERS:  # whose presets set self_links
+    if options.model not in AUTOENCODERS:  # whose presets set self_links
         of_links.append("self_links")
     for name in of_links:
         if getattr(options, name) not in (None, False, "mlp"):
@@ -132,7 +131,7 @@ def _label_task(options: Options, data: NodeDataset, kept: Kept | None) -> EdgeT
 
 
 def _build(options: Options, shape: Shape) -> nn.Module:
-    labels, autoencoder = shape.item == EdgeTask.item, options.model in ABOUT_AUTOENCODERS
+    labels, autoencoder = shape.item == EdgeTask.item, options.model in AUTOENCODERS
     stack = stack_options(options, shape, "gcn" if autoencoder else None)
     if labels and autoencoder:
         raise RunError(f"model is {options.model!r}, but that predicts links: take a layer for labels")
@@ -152,18 +151,10 @@ def _build(options: Options, shape: Shape) -> nn.Module:
 
 
 EDGE = Kind(
-    name="edge",
-    about="predict links, classify edges, or predict their numbers",
+    **vars(FACES["edge"]) | {"models": _models},
     data=NodeDataset,
-    dataset="cora",
-    model="gae",
-    models=_models,
     make=_make,
     build=_build,
-    options=(
-        *(*STACK, *PARTS, "largest_component"),
-        *("embedding", "decoder", "predict", "hits", "self_links"),
-    ),
     published=_published,
     model_for=_model_for,
     pictures=(CURVES, CONFUSION, ROC, NUMBERS),

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from mpnn.datasets import GraphDataset, read_graphs
 from mpnn.models import GIN, GraphClassifier
 from mpnn.train.errors import RunError
+from mpnn.train.kinds.faces import FACES
 from mpnn.train.kinds.kind import Kind
-from mpnn.train.kinds.on_graphs import PARTS, STACK, layers, prepared, stack_options, width
+from mpnn.train.kinds.on_graphs import layers, prepared, stack_options, width
 from mpnn.train.kinds.parts import draw_parts
 from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, EMBEDDING, NUMBERS, ROC
@@ -61,7 +62,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def _models() -> dict[str, str]:
-    return layers() | {"gin": "GIN with its readout: sums over every layer (Xu et al., 2019)"}
+    return layers() | {"gin": FACES["graph"].models()["gin"]}
 
 
 def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -121,15 +122,10 @@ def _build(options: Options, shape: Shape) -> nn.Module:
 
 
 GRAPH = Kind(
-    name="graph",
-    about="classify graphs, or predict their numbers",
+    **vars(FACES["graph"]) | {"models": _models},
     data=GraphDataset,
-    dataset="mutag",
-    model="gin",
-    models=_models,
     make=_make,
     build=_build,
-    options=(*STACK, *PARTS, "batch_size", "known_counts", "readout"),
     published=_published,
     read=read_graphs,
     pictures=(CURVES, EMBEDDING, CONFUSION, ROC, NUMBERS),

@@ -12,8 +12,8 @@ from mpnn.datasets import ImageDataset
 from mpnn.models import LeNet
 from mpnn.train.errors import RunError
 from mpnn.train.inputs.preparation import Preparation
+from mpnn.train.kinds.faces import FACES
 from mpnn.train.kinds.kind import Kind
-from mpnn.train.kinds.on_graphs import PARTS
 from mpnn.train.kinds.parts import chosen_shares, draw_parts
 from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, EMBEDDING, MISTAKES, NUMBERS, ROC
@@ -25,7 +25,7 @@ from mpnn.train.tasks.split import Split, validation_split
 
 SHARES = (0.1, 0.1)
 BATCH_SIZE = 64
-FIXED: dict[str, dict[str, Any]] = {"lenet": {"hidden": 84, "layers": 5, "act": "tanh", "dropout": 0.0}}
+FIXED = FACES["image"].fixed
 # LeCun et al., 1998, did 20 passes by gradient descent with a step size for each weight; momentum
 # takes its place.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -33,10 +33,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     | {"optimizer": "sgd", "momentum": 0.9, "lr": 0.05, "schedule": "cosine", "weight_decay": 5e-4}
     | {"batch_size": 64, "epochs": 15}
 }
-
-
-def _models() -> dict[str, str]:
-    return {"lenet": "LeNet-5: two convolutions, three linear layers (LeCun et al., 1998)"}
 
 
 def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -74,16 +70,10 @@ def _build(options: Options, shape: Shape) -> nn.Module:
 
 
 IMAGE = Kind(
-    name="image",
-    about="classify images, or predict their numbers",
+    **vars(FACES["image"]),
     data=ImageDataset,
-    dataset="digits",
-    model="lenet",
-    models=_models,
     make=_make,
     build=_build,
-    options=(*PARTS, "batch_size"),
-    fixed=FIXED,
     published=_published,
     pictures=(CURVES, EMBEDDING, CONFUSION, ROC, NUMBERS, MISTAKES),
 )

@@ -15,8 +15,9 @@ from mpnn.models import GNN
 from mpnn.native.dropout import dropout
 from mpnn.train.errors import RunError
 from mpnn.train.inputs.component import largest_component
+from mpnn.train.kinds.faces import FACES
 from mpnn.train.kinds.kind import Kind
-from mpnn.train.kinds.on_graphs import PARTS, STACK, layers, prepared, stack_options, width
+from mpnn.train.kinds.on_graphs import layers, prepared, stack_options, width
 from mpnn.train.kinds.parts import draw_parts
 from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import ATTENTION, CONFUSION, CURVES, EMBEDDING, GRAPH, NUMBERS, ROC
@@ -176,15 +177,10 @@ def _drop_input(p: float, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[An
 
 
 NODE = Kind(
-    name="node",
-    about="classify the nodes of a graph, or predict their numbers",
+    **vars(FACES["node"]) | {"models": layers},
     data=NodeDataset,
-    dataset="karate",
-    model="gcn",
-    models=layers,
     make=_make,
     build=_build,
-    options=(*STACK, *PARTS, "batch_size", "known_counts", "largest_component"),
     published=_published,
     pictures=(CURVES, EMBEDDING, CONFUSION, ROC, NUMBERS, ATTENTION, GRAPH),
 )

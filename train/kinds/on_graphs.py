@@ -16,9 +16,6 @@ from mpnn.train.options import Options
 from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.shape import Shape
 
-STACK = ("features", "heads", "out_heads", "attention_dropout", "norm", "jk", "residual", "virtual_node")
-PARTS = ("split", "folds", "class_weights", "loss", "learn")
-
 
 def layers() -> dict[str, str]:
     """Every layer that a model is made of by name, with a line about it."""

@@ -11,6 +11,7 @@ from torch import nn
 from mpnn.datasets import Columns, TextDataset, load_text
 from mpnn.models import CausalTransformer, RecurrentLM
 from mpnn.train.errors import RunError
+from mpnn.train.kinds.faces import FACES
 from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.parts import chosen_shares
 from mpnn.train.options import Options
@@ -21,7 +22,7 @@ from mpnn.train.tasks.text_task import CONTEXT, TextTask
 SHARES = (0.1, 0.0)
 BATCH_SIZE = 12
 STEPS = 100
-FIXED: dict[str, dict[str, Any]] = {"transformer": {"act": "gelu"}, "lstm": {"act": "tanh", "heads": None}}
+FIXED = FACES["text"].fixed
 SMALL = {
     "hidden": 128,
     "dropout": 0.0,
@@ -42,13 +43,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     | SMALL
     | {"layers": 2, "lr": 0.005, "weight_decay": 0.0, "batch_size": 50, "steps": 100, "epochs": 20},
 }
-
-
-def _models() -> dict[str, str]:
-    return {
-        "transformer": "attention to the characters before: GPT-2 in small (Radford et al., 2019)",
-        "lstm": "a recurrent network with a memory (Graves, 2013)",
-    }
 
 
 def _published(model: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -84,16 +78,10 @@ def _read(path: Path, columns: Columns) -> TextDataset:
 
 
 TEXT = Kind(
-    name="text",
-    about="predict the next character of a text",
+    **vars(FACES["text"]),
     data=TextDataset,
-    dataset="shakespeare",
-    model="transformer",
-    models=_models,
     make=_make,
     build=_build,
-    options=("heads", "batch_size", "context", "steps"),
-    fixed=FIXED,
     published=_published,
     read=_read,
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpnn.train.choices import FORMATS
 from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
 
@@ -32,7 +33,6 @@ STYLE: dict[str, Any] = {
     "legend.fontsize": 8,
     "lines.linewidth": 1.4,
 }
-FORMATS = ("png", "pdf", "svg")
 LONGEST_NAME = 28  # characters of the name of a class
 MOST_ROWS = 16  # entries of a legend above each other
 LETTER = 0.066  # inches of a letter of 8 points, generously

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mpnn.datasets import Columns
+from mpnn.datasets.own.columns import Columns
 from mpnn.train.errors import RunError
 from mpnn.train.record import NO_COLUMNS, Record, gathered
 

@@ -10,11 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mpnn.train.choices import OF_NUMBERS
 from mpnn.train.errors import RunError
 from mpnn.train.tasks.metrics import METRICS, Metric
-
-OF_NUMBERS = ("mse", "mae", "huber")
-LOSSES = ("cross_entropy", "bce", *OF_NUMBERS)
 
 
 class Aim(TypedDict, total=False):

@@ -17,7 +17,6 @@ import pytest
 from rich.console import Console
 
 from mpnn.train.command import cli, say
-from mpnn.train.command.commands import COMMANDS
 
 COMMAND = [
     sys.executable,
@@ -151,6 +150,6 @@ def test_a_file_that_fails_is_not_taken_for_the_output(
     def fail(arguments: object) -> int:
         raise PermissionError(13, "Permission denied", "data/edges.csv")
 
-    monkeypatch.setitem(COMMANDS, "datasets", (fail, COMMANDS["datasets"][1]))
+    monkeypatch.setattr("mpnn.train.command.commands.list_datasets", fail)
     assert cli.main(["datasets"]) == 2
     assert capsys.readouterr().err == "mpnn: data/edges.csv cannot be used: Permission denied\n"

@@ -1,0 +1,35 @@
+"""The public names of `mpnn.datasets`."""
+
+from mpnn.datasets.errors import DataError
+from mpnn.datasets.graph_record import GraphDataset
+from mpnn.datasets.image_record import ImageDataset
+from mpnn.datasets.kinds import Dataset
+from mpnn.datasets.own import Columns, load_graphs, load_own, load_tables, read_graphs
+from mpnn.datasets.record import NodeDataset, row_normalise
+from mpnn.datasets.registry import DATASETS, Entry, called, load
+from mpnn.datasets.table_plan import TablePlan
+from mpnn.datasets.text_record import TextDataset, load_text
+from mpnn.datasets.tu import load_tu, read_tu
+
+__all__ = [
+    "DATASETS",
+    "Columns",
+    "DataError",
+    "Dataset",
+    "Entry",
+    "GraphDataset",
+    "ImageDataset",
+    "NodeDataset",
+    "TablePlan",
+    "TextDataset",
+    "called",
+    "load",
+    "load_graphs",
+    "load_own",
+    "load_tables",
+    "load_text",
+    "load_tu",
+    "read_graphs",
+    "read_tu",
+    "row_normalise",
+]

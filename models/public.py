@@ -1,0 +1,153 @@
+"""The public names of `mpnn.models`."""
+
+from mpnn.models.conv.appnp import APPNP
+from mpnn.models.conv.cheb_conv import ChebConv
+from mpnn.models.conv.degree_scaler import DegreeScaler, degree_histogram
+from mpnn.models.conv.edge_conv import EdgeConv
+from mpnn.models.conv.gat_conv import GATConv
+from mpnn.models.conv.gated_graph_conv import GatedGraphConv
+from mpnn.models.conv.gatv2_conv import GATv2Conv
+from mpnn.models.conv.gcn_conv import GCNConv
+from mpnn.models.conv.gin_conv import GINConv, GINEConv
+from mpnn.models.conv.gnn_conv import GNNConv
+from mpnn.models.conv.graph_conv import GraphConv
+from mpnn.models.conv.mpnn_conv import MPNNConv
+from mpnn.models.conv.nn_conv import NNConv
+from mpnn.models.conv.normalize import gcn_norm, scaled_laplacian
+from mpnn.models.conv.pna_conv import PNAConv
+from mpnn.models.conv.registry import CONVS, Conv
+from mpnn.models.conv.rgcn_conv import RGCNConv
+from mpnn.models.conv.sage_conv import SAGEConv
+from mpnn.models.conv.sg_conv import SGConv
+from mpnn.models.conv.tag_conv import TAGConv
+from mpnn.models.conv.transformer_conv import TransformerConv
+from mpnn.models.dense.convolution import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
+from mpnn.models.dense.multihead_attention import MultiheadAttention
+from mpnn.models.dense.neurons import Linear
+from mpnn.models.dense.pooling_grid import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
+from mpnn.models.dense.recurrent import GRU, LSTM, RNN
+from mpnn.models.dense.transformer import (
+    PositionalEncoding,
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
+from mpnn.models.embedding.node2vec import Node2Vec
+from mpnn.models.embedding.skip_gram import SkipGram
+from mpnn.models.networks.autoencoder import GAE, VGAE, DotProduct, PairMLP
+from mpnn.models.networks.causal_transformer import CausalTransformer
+from mpnn.models.networks.gnn import GNN
+from mpnn.models.networks.graph_classifier import GIN, GraphClassifier
+from mpnn.models.networks.jumping_knowledge import JumpingKnowledge
+from mpnn.models.networks.language_model import LanguageModel
+from mpnn.models.networks.lenet import LeNet
+from mpnn.models.networks.norms import NORMS, BatchNorm, GraphNorm, LayerNorm, PairNorm
+from mpnn.models.networks.pooling import (
+    AttentionalAggregation,
+    GlobalPool,
+    global_add_pool,
+    global_max_pool,
+    global_mean_pool,
+)
+from mpnn.models.networks.recurrent_lm import RecurrentLM
+from mpnn.models.networks.topk_pooling import TopKPooling
+from mpnn.models.networks.virtual_node import VirtualNode
+
+__all__ = [
+    "APPNP",
+    "CONVS",
+    "GAE",
+    "GIN",
+    "GNN",
+    "GRU",
+    "LSTM",
+    "NORMS",
+    "RNN",
+    "VGAE",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AttentionalAggregation",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "BatchNorm",
+    "CausalTransformer",
+    "ChebConv",
+    "Conv",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "DegreeScaler",
+    "DotProduct",
+    "EdgeConv",
+    "GATConv",
+    "GATv2Conv",
+    "GCNConv",
+    "GINConv",
+    "GINEConv",
+    "GNNConv",
+    "GatedGraphConv",
+    "GlobalPool",
+    "GraphClassifier",
+    "GraphConv",
+    "GraphNorm",
+    "JumpingKnowledge",
+    "LanguageModel",
+    "LayerNorm",
+    "LeNet",
+    "Linear",
+    "MPNNConv",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "MultiheadAttention",
+    "NNConv",
+    "Node2Vec",
+    "PNAConv",
+    "PairMLP",
+    "PairNorm",
+    "PositionalEncoding",
+    "RGCNConv",
+    "RecurrentLM",
+    "SAGEConv",
+    "SGConv",
+    "SkipGram",
+    "TAGConv",
+    "TopKPooling",
+    "Transformer",
+    "TransformerConv",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
+    "VirtualNode",
+    "degree_histogram",
+    "gcn_norm",
+    "global_add_pool",
+    "global_max_pool",
+    "global_mean_pool",
+    "scaled_laplacian",
+]
