@@ -69,7 +69,8 @@ def test_a_command_of_the_readme_is_understood(command: str, capsys: pytest.Capt
         assert dataset in DATASETS or dataset.endswith(".csv")
         model, known = getattr(given, "model", "gcn"), {*EMBEDDINGS}
         known |= {name for kind in KINDS.values() for name in kind.models()}
-        assert model in known or model.startswith("runs/")
+        several = (model,) if isinstance(model, str) else model
+        assert all(one in known or one.startswith("runs/") for one in several)
 
 
 @pytest.mark.parametrize(

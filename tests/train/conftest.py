@@ -6,13 +6,19 @@ from typing import Protocol
 
 import pytest
 
-from mpnn.train.command import cli
+from mpnn.train.command import cli, progress
 
 
 class Complaint(Protocol):
     """Run a command that must fail with one sentence, before it has printed anything else, and return it."""
 
     def __call__(self, *flags: str, silent: bool = True) -> str: ...
+
+
+@pytest.fixture(autouse=True)
+def no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that is busy, a run of these tests takes the time after which a line is printed."""
+    monkeypatch.setattr(progress, "EVERY", float("inf"))
 
 
 @pytest.fixture

@@ -8,19 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from torch import nn
 
 from mpnn.datasets import DATASETS
 from mpnn.train.choices import FORMATS
 from mpnn.train.command import say
+from mpnn.train.command.progress import Bar
 from mpnn.train.fitting import state
 from mpnn.train.fitting.loop import Result
 from mpnn.train.kinds.registry import kind_called
@@ -46,15 +39,14 @@ ABOUT = {
 
 
 class Display(Listener):
-    """A progress bar on stderr, if that is a terminal, and a summary on stdout."""
+    """A progress bar on stderr, or lines if that is no terminal, and a summary on stdout."""
 
     def __init__(self, runs: int = 1) -> None:
         self.out = say.console()
         self.runs, self.run = runs, 0
         self.metric: Metric = METRICS["accuracy"]
         self.folder: Path | None = None
-        self.bar = progress_bar()
-        self.task = self.bar.add_task("", numbers="")
+        self.bar = Bar()
 
     def __enter__(self) -> Display:
         self.began = time.monotonic()
@@ -72,36 +64,20 @@ class Display(Listener):
         self.metric = task.metrics[0]
         if self.run == 0:
             parameters = sum(parameter.numel() for parameter in model.parameters())
-            self.out.print(escape(repr(task.data)))
+            print_data(self.out, settings, task)
             self.out.print(
                 f"[bold]{settings.model}[/bold]: {settings.layers} layers, {parameters:,} parameters, "
                 f"on {task.device}"
             )
-            self._columns(task)
-            line = decided(task.objective, settings.dataset not in DATASETS, settings.learn, settings.loss)
-            if line is not None:
-                self.out.print(escape(line))
         self.run += 1
         name = f"run {self.run}/{self.runs}" if self.runs > 1 else "training"
-        self.bar.reset(self.task, description=name, total=settings.epochs, numbers="")
-        self.bar.start()  # only now: a line printed earlier would break the bar
-
-    def _columns(self, task: SupervisedTask) -> None:
-        """Say what features the columns of own tables become."""
-        for whose, plan in (("nodes", task.preparation.nodes), ("edges", task.preparation.edges)):
-            if plan is not None:
-                table = say.table(f"column of {whose}", "features", "what it is read as")
-                for column in plan.columns:
-                    table.add_row(column.name, str(len(column.features)), column.about)
-                self.out.print(table)
-        if task.preparation.highest is not None:
-            self.out.print("The features of nodes are their degrees, one-hot.")
+        self.bar.start(name, settings.epochs)
 
     def epoch(self, row: state.Row) -> None:
         """Move the bar."""
         value = self.metric.text(row[f"val_{self.metric.name}"])
         numbers = f"loss {row['train_loss']:.3f}  val {self.metric.title} {value:>7}"
-        self.bar.update(self.task, completed=row["epoch"], numbers=numbers)
+        self.bar.move(int(row["epoch"]), numbers)
 
     def finished(self, result: Result) -> None:
         """Nothing: the summary says it all."""
@@ -124,22 +100,20 @@ class Display(Listener):
         print_files(self.out, report.folder, ABOUT | pictures, own if len(report.results) > 1 else [])
 
 
-def progress_bar() -> Progress:
-    """A bar on stderr, if that is a terminal; its tasks have `numbers` to show."""
-    terminal = Console(stderr=True)
-    room = terminal.width - 66  # what the words and numbers of most tasks leave
-    columns: list[ProgressColumn] = [MofNCompleteColumn(), TextColumn("{task.fields[numbers]}")]
-    if terminal.width >= 60:
-        columns.insert(0, TextColumn("{task.description}"))
-    if room >= 5:
-        columns.insert(1, BarColumn(bar_width=min(room, 30)))
-        columns.append(TimeRemainingColumn())
-    return Progress(
-        *columns,
-        console=terminal,
-        transient=True,
-        disable=not terminal.is_terminal,
-    )
+def print_data(out: Console, settings: Settings, task: SupervisedTask) -> None:
+    """Say what the data is, what features the columns of own tables become, and what is learned."""
+    out.print(escape(repr(task.data)))
+    for whose, plan in (("nodes", task.preparation.nodes), ("edges", task.preparation.edges)):
+        if plan is not None:
+            table = say.table(f"column of {whose}", "features", "what it is read as")
+            for column in plan.columns:
+                table.add_row(column.name, str(len(column.features)), column.about)
+            out.print(table)
+    if task.preparation.highest is not None:
+        out.print("The features of nodes are their degrees, one-hot.")
+    line = decided(task.objective, settings.dataset not in DATASETS, settings.learn, settings.loss)
+    if line is not None:
+        out.print(escape(line))
 
 
 def print_files(

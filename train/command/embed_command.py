@@ -11,8 +11,9 @@ from rich.markup import escape
 
 from mpnn.datasets import NodeDataset
 from mpnn.train.command import say
-from mpnn.train.command.display import print_files, progress_bar
+from mpnn.train.command.display import print_files
 from mpnn.train.command.flags import absolute_paths, drawn
+from mpnn.train.command.progress import Bar
 from mpnn.train.errors import RunError
 from mpnn.train.record import gathered
 from mpnn.train.runs import embed_run
@@ -43,7 +44,7 @@ def run(flags: dict[str, Any]) -> int:
             raise RunError(f"config is {config!r}, but a resumed run has its own: leave it out")
         settings = read_record(Path(resume), EmbedSettings).changed(flags)
     out_console, begun = say.console(), time.monotonic()
-    bar, place = progress_bar(), []
+    bar, place = Bar(), []
 
     def opened(data: NodeDataset, home: Path) -> None:
         place.append(home)
@@ -52,12 +53,10 @@ def run(flags: dict[str, Any]) -> int:
             f"[bold]{settings.model}[/bold]: {settings.walks} walks of {settings.length} from each node, "
             f"{settings.dimensions} dimensions"
         )
-        bar.start()  # only now: a line printed earlier would break the bar
-
-    task = bar.add_task("walks", total=settings.walks, numbers="")
+        bar.start("walks", settings.walks)
 
     def on_round(number: int, loss: float) -> None:
-        bar.update(task, completed=number, numbers=f"loss {loss:.3f}")
+        bar.move(number, f"loss {loss:.3f}")
 
     try:
         report = embed_run.embed(settings, out, resume=resume, draw=draw, opened=opened, on_round=on_round)

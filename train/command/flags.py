@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.places import is_there
 from mpnn.datasets.registry import DATASETS
-from mpnn.train.choices import FEATURES, FORMATS, LOSSES
+from mpnn.train.choices import FEATURES, FORMATS, LOSSES, Several, Span
 from mpnn.train.errors import RunError
 from mpnn.train.kinds.faces import Face, known_faces
 from mpnn.train.options import (
@@ -23,8 +23,25 @@ from mpnn.train.options import (
     SCHEDULES,
     SPLITS,
 )
-from mpnn.train.record import NO_COLUMNS, gathered
+from mpnn.train.record import NO_COLUMNS, OF_COLUMNS, gathered
 
+SEVERAL = """several values:
+  --lr 0.1,0.01 --model A,B            trains every combination; the best is that of the validation items
+  --tune 50 --lr 0.001:0.1 --model A,B searches 50 runs; without such flags, the usual ones"""
+# Flags whose commas mean something else, and those that say where and how often, of which a run has one.
+NOT_TRIED = {
+    "tune",
+    "dataset",
+    "data",
+    "class_weights",
+    "learn",
+    "folds",
+    "fold",
+    "seed",
+    "runs",
+    "device",
+    *OF_COLUMNS,
+}
 COLUMNS = {
     "--source": "where an edge comes from (default: first column)",
     "--target": "where it goes to (default: second column)",
@@ -49,11 +66,12 @@ def add_training_flags(parser: argparse.ArgumentParser, face: Face) -> None:
     lists = (
         listing(f"data sets (default: {face.dataset}):", datasets),
         listing(f"models (default: {face.model}):", face.models()),
+        SEVERAL,
     )
     parser.epilog = "\n".join(lists)
     _add_task_flags(parser, face)
     model = parser.add_argument_group("model")
-    model.add_argument("--model", metavar="NAME", help="what the model is made of (default: see below)")
+    _adder(model, face)("--model", metavar="NAME", help="what the model is made of (default: see below)")
     _add_model_flags(model, face)
     _add_recipe_flags(parser, face)
 
@@ -74,12 +92,43 @@ def _adder(group: argparse._ArgumentGroup, face: Face | None) -> Callable[..., A
     """Add flags to a group; help leaves out those that have no effect on tasks with this face."""
 
     def add(flag: str, **how: Any) -> None:
-        option = how.get("dest", flag.removeprefix("--").replace("-", "_"))
-        if face is not None and not face.lets_choose(option):
+        name = how.get("dest", flag.removeprefix("--").replace("-", "_"))
+        if face is not None and not face.lets_choose(name):
             how["help"] = argparse.SUPPRESS
+        if face is not None and "action" not in how and name not in NOT_TRIED:
+            choices = how.pop("choices", None)
+            how.setdefault("metavar", choices and f"{{{','.join(choices)}}}")
+            how["type"] = one_or_several(how.get("type", str), choices)
         group.add_argument(flag, **how)
 
     return add
+
+
+def one_or_several(kind: type[str | int | float], choices: Sequence[str] | None) -> Callable[[str], Any]:
+    """A reader of a flag's value: one, or several divided by commas, or two with a colon between them.
+
+    >>> one_or_several(float, None)("0.1"), one_or_several(float, None)("0.1,0.01")
+    (0.1, (0.1, 0.01))
+    """
+
+    def read(text: str) -> Any:
+        if kind is not str and ":" in text:
+            low, high = (kind(part) for part in text.split(":"))
+            if not float(low) < float(high):
+                raise argparse.ArgumentTypeError(f"a span goes from low to high, but is {text!r}")
+            return Span(low, high)
+        values = [kind(part.strip()) for part in text.split(",")]
+        for value in values:
+            if choices is not None and value not in choices:
+                raise argparse.ArgumentTypeError(
+                    f"invalid choice: {value!r} (choose from {', '.join(map(repr, choices))})"
+                )
+            if values.count(value) > 1:
+                raise argparse.ArgumentTypeError(f"{value!r} is named twice")
+        return values[0] if len(values) == 1 else Several(values)
+
+    read.__name__ = kind.__name__  # argparse calls the value of another type so
+    return read
 
 
 def add_inspection_flags(parser: argparse.ArgumentParser, command: str) -> None:
@@ -168,6 +217,7 @@ def _add_recipe_flags(parser: argparse.ArgumentParser, face: Face) -> None:
     add("--attention-dropout", type=float, metavar="P", help="of attention weights, where it is another")
     add("--patience", type=int, metavar="N", help="stop after N epochs without progress")
     add("--monitor", choices=MONITORS, help="what progress on the validation items is")
+    add("--tune", type=int, metavar="N", help="search N runs by Optuna, the best by validation (see below)")
     add("--seed", type=int, metavar="N", help="of the first run (default: 0)")
     add("--runs", type=int, metavar="N", help="train N times, with seeds counting up (default: 1)")
     add("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")

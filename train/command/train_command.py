@@ -6,14 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mpnn.datasets import called
+from mpnn.train.command import sweep_command
 from mpnn.train.command.display import Display
 from mpnn.train.command.flags import absolute_paths, drawn
 from mpnn.train.errors import RunError
-from mpnn.train.kinds.registry import kind_called
-from mpnn.train.record import gathered
 from mpnn.train.runs.folder import read_config, read_settings_file
-from mpnn.train.runs.presets import preset
+from mpnn.train.runs.presets import settings_of
 from mpnn.train.runs.run import train
 
 
@@ -22,16 +20,21 @@ def run(flags: dict[str, Any]) -> int:
     out, resume, config = (flags.pop(name, None) for name in ("out", "resume", "config"))
     draw = drawn(flags)
     flags = absolute_paths(flags)
+    if resume is not None and config is not None:
+        raise RunError(f"config is {config!r}, but a resumed run has its own: leave it out")
+    if resume is not None and sweep_command.is_sweep(resume):
+        return sweep_command.resume(flags, resume, draw)
     if resume is None:
-        kind = kind_called(flags["task"])
-        given = {} if config is None else read_settings_file(Path(config), kind.name)
-        asked = {"dataset": kind.dataset} | gathered(given | flags)
-        asked["dataset"] = called(asked["dataset"])
-        model = kind.model if kind.model_for is None else kind.model_for(asked)
-        settings = preset(**{"model": model} | asked)
+        given = {} if config is None else read_settings_file(Path(config), flags["task"])
+        flags = _flat(given) | flags
+        if sweep_command.wants_sweep(flags):
+            return sweep_command.run(flags, out, draw)
+        settings = settings_of(flags)
     else:
-        if config is not None:
-            raise RunError(f"config is {config!r}, but a resumed run has its own: leave it out")
+        if sweep_command.wants_sweep(flags):
+            raise RunError(
+                f"{resume} is one run, which goes on as it was: leave out --tune and several values"
+            )
         settings = read_config(Path(resume)).changed(flags)
     with Display(settings.num_runs) as display:
         try:
@@ -43,3 +46,11 @@ def run(flags: dict[str, Any]) -> int:
             raise
     display.summary(report)
     return 0
+
+
+def _flat(given: dict[str, Any]) -> dict[str, Any]:
+    """Settings as flags give them: what columns are, one by one."""
+    columns = given.get("columns")
+    return {name: value for name, value in given.items() if name != "columns"} | (
+        vars(columns) if columns else {}
+    )

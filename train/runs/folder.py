@@ -28,8 +28,19 @@ def new_folder(settings: Settings | EmbedSettings, out: Path | None) -> Path:
     Raises:
         RunError: it cannot be made, or holds something already.
     """
+    stem = f"{settings.task}-{Path(settings.dataset).name.split('.')[0]}-{settings.model}"
+    out = empty_folder(stem, out)
+    write_config(out, settings)
+    return out
+
+
+def empty_folder(stem: str, out: Path | None) -> Path:
+    """Make the folder `out`, else a new one under `runs/` whose name begins so.
+
+    Raises:
+        RunError: it cannot be made, or holds something already.
+    """
     if out is None:
-        stem = f"{settings.task}-{Path(settings.dataset).name.split('.')[0]}-{settings.model}"
         names = (f"{stem}-{number}" if number > 1 else stem for number in range(1, 1 << 30))
         out = next(Path("runs", name) for name in names if not Path("runs", name).exists())
     try:
@@ -39,7 +50,6 @@ def new_folder(settings: Settings | EmbedSettings, out: Path | None) -> Path:
         raise RunError(f"run folder {out} cannot be made: {error.strerror}") from error
     if taken:
         raise RunError(f"run folder {out} is not empty: resume the run in it, or name another folder")
-    write_config(out, settings)
     return out
 
 

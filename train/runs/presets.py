@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mpnn.datasets import called
@@ -37,3 +38,16 @@ def preset(model: str, task: str = "node", **overrides: Any) -> Settings:
     if asked.get("learn") == "regression" and published.get("monitor") not in (None, "last"):
         published["monitor"] = "loss"
     return Settings(model=model, task=task, **(published | asked))
+
+
+def settings_of(given: Mapping[str, Any]) -> Settings:
+    """Return the settings that values, as flags give them, ask for; what they do not say is as published.
+
+    >>> settings_of({"task": "graph"}).model
+    'gin'
+    """
+    kind = kind_called(given["task"])
+    asked = {"dataset": kind.dataset} | gathered(given)
+    asked["dataset"] = called(asked["dataset"])
+    model = kind.model if kind.model_for is None else kind.model_for(asked)
+    return preset(**{"model": model} | asked)

@@ -17,7 +17,7 @@ import pytest
 
 from mpnn.datasets import DATASETS, NodeDataset
 from mpnn.datasets.karate import load_karate
-from mpnn.train.command import cli
+from mpnn.train.command import cli, progress
 from mpnn.train.command.display import Display
 from tests.train.conftest import Complaint
 
@@ -200,6 +200,22 @@ def test_the_bar_shows_loss_and_accuracy_on_a_terminal(
     assert "run 2/2" in err
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", err)
     assert re.search(r"15/15 loss 0\.\d{3}  val accuracy +\d+\.\d %", plain)
+
+
+def test_where_there_is_no_terminal_a_line_now_and_then_says_how_far_a_run_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", 10.0)
+    clock = iter(range(0, 10_000, 4))  # it is read when a run begins, at each epoch, and after each line
+    monkeypatch.setattr(progress, "monotonic", lambda: float(next(clock)))
+    assert cli.main([*KARATE, "--no-pictures", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in lines] == ["3/15", "6/15", "9/15", "12/15", "15/15"]
+    rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    names, third = rows[0].split(","), [float(cell) for cell in rows[3].split(",")]
+    row = dict(zip(names, third, strict=True))
+    accuracy = f"{100 * row['val_accuracy']:.1f} %"
+    assert lines[0] == f"training: 3/15  loss {row['train_loss']:.3f}  val accuracy {accuracy:>7}"
 
 
 @pytest.mark.parametrize("flags", [["--help"], ["train", "node", "--help"], ["--version"]])
