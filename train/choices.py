@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 FEATURES = ("given", "binary", "rows", "standard")
 FORMATS = ("png", "pdf", "svg")
+PICTURES = (*FORMATS, "none")
+LOGS = ("tensorboard", "wandb", "mlflow")
 OF_NUMBERS = ("mse", "mae", "huber")
 LOSSES = ("cross_entropy", "bce", *OF_NUMBERS)
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from mpnn.datasets.own.columns import Columns
-from mpnn.train.choices import FEATURES, LOSSES, OF_NUMBERS
+from mpnn.train.choices import FEATURES, LOGS, LOSSES, OF_NUMBERS, PICTURES
 from mpnn.train.errors import RunError
 from mpnn.train.record import NO_COLUMNS, Record
 from mpnn.train.tasks.metrics import METRICS
@@ -145,6 +145,8 @@ class Options(Recipe):
         seed: of the first run; the following runs count up from it.
         runs: how many runs, each from a new start.
         device: `"cpu"`, `"cuda"`, ..., or `"auto"`: the GPU if there is one.
+        log: what else is told the numbers of every epoch: `"tensorboard"`, `"wandb"` or `"mlflow"`.
+        pictures: how pictures are saved: `"png"`, `"pdf"`, `"svg"`, or `"none"`; None is `"png"`.
 
     >>> Options(dataset="karate", epochs=50).epochs
     50
@@ -190,6 +192,8 @@ class Options(Recipe):
     seed: int = 0
     runs: int = 1
     device: str = "auto"
+    log: str | None = None
+    pictures: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -273,4 +277,6 @@ CHOICES = {
     "features": FEATURES,
     "decoder": DECODERS,
     "predict": PREDICTED,
+    "log": LOGS,
+    "pictures": PICTURES,
 }

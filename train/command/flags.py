@@ -10,7 +10,7 @@ from typing import Any
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.places import is_there
 from mpnn.datasets.registry import DATASETS
-from mpnn.train.choices import FEATURES, FORMATS, LOSSES, Several, Span
+from mpnn.train.choices import FEATURES, FORMATS, LOGS, LOSSES, PICTURES, Several, Span
 from mpnn.train.errors import RunError
 from mpnn.train.kinds.faces import Face, known_faces
 from mpnn.train.options import (
@@ -221,7 +221,9 @@ def _add_recipe_flags(parser: argparse.ArgumentParser, face: Face) -> None:
     add("--seed", type=int, metavar="N", help="of the first run (default: 0)")
     add("--runs", type=int, metavar="N", help="train N times, with seeds counting up (default: 1)")
     add("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")
-    add_file_flags(parser.add_argument_group("files").add_argument)
+    add = parser.add_argument_group("files").add_argument
+    add("--log", choices=LOGS, help="tell it the numbers of every epoch too, if it is installed")
+    add_file_flags(add)
 
 
 def add_data_flags(add: Callable[..., Any]) -> None:
@@ -246,16 +248,20 @@ def add_file_flags(add: Callable[..., Any]) -> None:
     add("--config", metavar="FILE", help="settings from a TOML file or a config.json")
     add("--out", metavar="DIR", help="run folder, new or empty (default: a new one in runs/)")
     add("--resume", metavar="DIR", help="go on with the interrupted run in DIR")
-    add("--pictures", choices=FORMATS, help="how pictures are saved (default: png)")
-    add("--no-pictures", action="store_true", help="draw nothing")
+    add("--pictures", choices=PICTURES, help="how pictures are saved (default: png)")
+    add("--no-pictures", action="store_true", help="draw nothing: as --pictures none")
 
 
-def drawn(flags: dict[str, Any]) -> bool | str:
-    """Take the flags of pictures out of the flags, and return False for no pictures, else their format."""
-    kind, none = flags.pop("pictures", None), flags.pop("no_pictures", False)
-    if none and kind is not None:
-        raise RunError(f"pictures is {kind!r}, but with no_pictures nothing is drawn: leave one of them out")
-    return False if none else kind or True
+def with_pictures(flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags with the setting that the flags of pictures are: a resumed run draws as it did."""
+    flags = dict(flags)
+    if flags.pop("no_pictures", False):
+        kind = flags.setdefault("pictures", "none")
+        if kind != "none":
+            raise RunError(
+                f"pictures is {kind!r}, but with no_pictures nothing is drawn: leave one of them out"
+            )
+    return flags
 
 
 def absolute_paths(flags: dict[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ ABOUT = {
     sweeps.TABLE: "a row for each run",
     sweeps.PICTURE: "every run on the validation and the test part",
 }
-MAY_CHANGE = ("tune",)
+MAY_CHANGE = ("tune", "pictures", "log", "device")
 
 
 def is_sweep(folder: str | None) -> bool:
@@ -47,13 +47,12 @@ def wants_sweep(flags: dict[str, Any]) -> bool:
     return "tune" in flags or any(isinstance(value, Several | Span) for value in flags.values())
 
 
-def run(flags: dict[str, Any], out: str | None, draw: bool | str) -> int:
+def run(flags: dict[str, Any], out: str | None) -> int:
     """Begin a sweep.
 
     Args:
         flags: settings by name; those with several values differ between runs.
         out: its folder, new or empty; None makes a new one in `runs/`.
-        draw: see `mpnn.train.train`.
     """
     tune = flags.pop("tune", None)
     axes = {name: value for name, value in flags.items() if isinstance(value, Several | Span)}
@@ -76,28 +75,28 @@ def run(flags: dict[str, Any], out: str | None, draw: bool | str) -> int:
         )
     name = called(given.get("dataset", kind.dataset))
     stem = f"{given['task']}-{Path(name).name.split('.')[0]}-{'grid' if tune is None else 'tuned'}"
-    return _go(Sweep(given, axes, tune), empty_folder(stem, None if out is None else Path(out)), draw)
+    return _go(Sweep(given, axes, tune), empty_folder(stem, None if out is None else Path(out)))
 
 
-def resume(flags: dict[str, Any], folder: str, draw: bool | str) -> int:
+def resume(flags: dict[str, Any], folder: str) -> int:
     """Go on with a sweep: runs that are there are read, one that was interrupted is gone on with."""
     sweep = Sweep.read(Path(folder))
     task, more = sweep.given["task"], {name: value for name, value in flags.items() if name != "task"}
     if flags["task"] != task:
         raise RunError(f"{folder} is of task {task!r}: mpnn train {task} --resume {folder}")
     for name in more:
-        if name not in MAY_CHANGE or sweep.tune is None:
+        if name not in MAY_CHANGE or (name == "tune" and sweep.tune is None):
             raise RunError(
                 f"{name} is {more[name]}, but the runs in {folder} have their settings: leave it out"
             )
-    tune = more.get("tune", sweep.tune)
+    tune = more.pop("tune", sweep.tune)
     if tune is not None and tune < len(sweep.trials):
         raise RunError(f"tune is {tune}, but {folder} has begun {len(sweep.trials)} runs already")
-    return _go(Sweep(sweep.given, sweep.axes, tune, sweep.trials), Path(folder), draw)
+    return _go(Sweep(sweep.given | more, sweep.axes, tune, sweep.trials), Path(folder))
 
 
-def _go(sweep: Sweep, home: Path, draw: bool | str) -> int:
-    out, began, ending = say.console(), time.monotonic(), picture_format(draw)
+def _go(sweep: Sweep, home: Path) -> int:
+    out, began, ending = say.console(), time.monotonic(), picture_format(None, sweep.given.get("pictures"))
     display = _Display(sweep)
     try:
         outcomes = run_sweep(sweep, home, display, display.ended)

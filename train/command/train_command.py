@@ -8,7 +8,7 @@ from typing import Any
 
 from mpnn.train.command import sweep_command
 from mpnn.train.command.display import Display
-from mpnn.train.command.flags import absolute_paths, drawn
+from mpnn.train.command.flags import absolute_paths, with_pictures
 from mpnn.train.errors import RunError
 from mpnn.train.runs.folder import read_config, read_settings_file
 from mpnn.train.runs.presets import settings_of
@@ -18,17 +18,16 @@ from mpnn.train.runs.run import train
 def run(flags: dict[str, Any]) -> int:
     """Do what the flags say."""
     out, resume, config = (flags.pop(name, None) for name in ("out", "resume", "config"))
-    draw = drawn(flags)
-    flags = absolute_paths(flags)
+    flags = with_pictures(absolute_paths(flags))
     if resume is not None and config is not None:
         raise RunError(f"config is {config!r}, but a resumed run has its own: leave it out")
     if resume is not None and sweep_command.is_sweep(resume):
-        return sweep_command.resume(flags, resume, draw)
+        return sweep_command.resume(flags, resume)
     if resume is None:
         given = {} if config is None else read_settings_file(Path(config), flags["task"])
         flags = _flat(given) | flags
         if sweep_command.wants_sweep(flags):
-            return sweep_command.run(flags, out, draw)
+            return sweep_command.run(flags, out)
         settings = settings_of(flags)
     else:
         if sweep_command.wants_sweep(flags):
@@ -38,7 +37,7 @@ def run(flags: dict[str, Any]) -> int:
         settings = read_config(Path(resume)).changed(flags)
     with Display(settings.num_runs) as display:
         try:
-            report = train(settings, out, resume=resume, draw=draw, listener=display)
+            report = train(settings, out, resume=resume, listener=display)
         except KeyboardInterrupt:
             if display.folder is not None:
                 again = f"mpnn train {settings.task} --resume {display.folder}"

@@ -61,17 +61,22 @@ def save_picture(figure: Figure, path: Path) -> None:
     checkpoint.write(path, content.getvalue())
 
 
-def picture_format(draw: bool | str) -> str | None:
-    """How the pictures of a run are saved, None for none; `draw` is True, False, or one of the formats.
+def picture_format(draw: bool | str | None, setting: str | None = None) -> str | None:
+    """How the pictures of a run are saved, None for none.
+
+    Args:
+        draw: True, False, or one of the formats; None is as the setting says.
+        setting: one of the formats, or "none"; None is the first of them.
 
     Raises:
-        RunError: it is neither.
+        RunError: draw is something else.
     """
-    if isinstance(draw, bool):
-        return FORMATS[0] if draw else None
-    if draw not in FORMATS:
+    if isinstance(draw, str) and draw not in FORMATS:
         raise RunError(f"draw is {draw!r}, but should be True, False or one of {', '.join(FORMATS)}")
-    return draw
+    wanted = (setting or True) if draw is None else draw
+    if isinstance(wanted, bool):
+        return FORMATS[0] if wanted else None
+    return None if wanted == "none" else wanted
 
 
 def plain(name: str, longest: int = LONGEST_NAME) -> str:

@@ -28,7 +28,7 @@ from mpnn.train.tasks.node_task import node_names
 
 EMBEDDING, TABLE, LAST = "embedding.npz", "metrics.csv", "last.pt"
 CURVE, PICTURE = "curves", "embedding"
-MAY_CHANGE = ("data", "device", "share", "splits")
+MAY_CHANGE = ("data", "device", "share", "splits", "pictures")
 MOST_LABELS = 8  # in a picture
 
 
@@ -67,7 +67,7 @@ def embed(
     out: str | Path | None = None,
     *,
     resume: str | Path | None = None,
-    draw: bool | str = True,
+    draw: bool | str | None = None,
     opened: Callable[[NodeDataset, Path], None] | None = None,
     on_round: Callable[[int, float], None] | None = None,
 ) -> EmbedReport:
@@ -77,10 +77,12 @@ def embed(
     `[num_nodes, dimensions]` and `node`, the names), `results.json` and pictures.
 
     Args:
-        settings: what to do; of a resumed run with changes of `data`, `device`, `share` or `splits` only.
+        settings: what to do; of a resumed run with changes of `data`, `device`, `share`,
+            `splits` or `pictures` only.
         out: the run folder, which must be new or empty; by default a new one under `runs/`.
         resume: a run folder to go on with; the numbers are those of a run without a break.
-        draw: whether to draw the pictures; `"pdf"` and `"svg"` draw them so, True is `"png"`.
+        draw: whether to draw the pictures; `"pdf"` and `"svg"` draw them so, True is `"png"`;
+            by default as `settings.pictures` says.
         opened: called with the data and the folder when the run begins.
         on_round: called after each round with its number, from 1, and its loss.
 
@@ -93,13 +95,13 @@ def embed(
     ...     embed(EmbedSettings(walks=5, dimensions=4), home, draw=False).vectors.shape
     torch.Size([34, 4])
     """
-    kind = picture_format(draw)
     if resume is not None:
         if out is not None:
             raise RunError(f"out is {str(out)!r}, but a resumed run stays in its folder {str(resume)!r}")
         before = folder.read_record(Path(resume), EmbedSettings)
         settings = folder.continued(before, settings, Path(resume), MAY_CHANGE)
     settings = settings or EmbedSettings()
+    kind = picture_format(draw, settings.pictures)
     data = load(settings.dataset, settings.data, settings.columns)
     if not isinstance(data, NodeDataset):
         raise RunError(f"{data.name} is {data.what}, but vectors are made of one graph's nodes")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpnn.datasets.own.columns import Columns
+from mpnn.train.choices import PICTURES
 from mpnn.train.errors import RunError
 from mpnn.train.record import NO_COLUMNS, Record, gathered
 
@@ -37,6 +38,7 @@ class EmbedSettings(Record):
         splits: how often that is done, each time on another share.
         seed: of the run.
         device: `"cpu"`, where updates are compiled, or `"cuda"`, ..., or `"auto"`: the GPU if there is one.
+        pictures: as in `Settings`.
 
     Raises:
         RunError: a value out of its range, or one that another one leaves without effect.
@@ -62,6 +64,7 @@ class EmbedSettings(Record):
     splits: int = 10
     seed: int = 0
     device: str = "cpu"
+    pictures: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,6 +76,8 @@ class EmbedSettings(Record):
         for name, low in (("splits", 1), ("seed", 0)):
             if getattr(self, name) < low:
                 raise RunError(f"{name} is {getattr(self, name)}, but should be at least {low}")
+        if self.pictures not in (None, *PICTURES):
+            raise RunError(f"pictures is {self.pictures!r}, but should be one of {', '.join(PICTURES)}")
         if not 0 < self.share < 1:
             raise RunError(f"share is {self.share}, but should be above 0 and below 1")
 

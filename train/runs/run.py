@@ -23,6 +23,7 @@ from mpnn.train.runs import folder
 from mpnn.train.runs.build import build_model, find_device, make_task
 from mpnn.train.runs.card import write_card
 from mpnn.train.runs.fingerprint import fingerprint
+from mpnn.train.runs.logs import check_log, open_log
 from mpnn.train.runs.memory import MODEL, read_memory, write_memory
 from mpnn.train.runs.report import Report, runs_of, with_shared_epoch, write_results
 from mpnn.train.runs.settings import Settings
@@ -31,7 +32,7 @@ from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.task import SupervisedTask
 
 # What a resumed run may change; everything else decides its numbers.
-MAY_CHANGE = ("data", "device", "epochs")
+MAY_CHANGE = ("data", "device", "epochs", "log", "pictures")
 
 
 class Listener:
@@ -55,7 +56,7 @@ def train(
     out: str | Path | None = None,
     *,
     resume: str | Path | None = None,
-    draw: bool | str = True,
+    draw: bool | str | None = None,
     listener: Listener | None = None,
 ) -> Report:
     """Train as the settings say, and write everything into a run folder.
@@ -66,11 +67,12 @@ def train(
     `seed-N-fold-N`.
 
     Args:
-        settings: what to do; of a resumed run, those of its folder with changes of `data`, `device` or
-            `epochs` only; by default exactly those.
+        settings: what to do; of a resumed run, those of its folder with changes of `data`, `device`,
+            `epochs`, `log` or `pictures` only; by default exactly those.
         out: the run folder, which must be new or empty; by default a new one under `runs/`.
         resume: a run folder to go on with; the numbers are those of a run without a break.
-        draw: whether to draw the pictures; `"pdf"` and `"svg"` draw them so, True is `"png"`.
+        draw: whether to draw the pictures; `"pdf"` and `"svg"` draw them so, True is `"png"`; by default as
+            `settings.pictures` says.
         listener: its methods are called as the run goes on.
 
     Raises:
@@ -84,7 +86,8 @@ def train(
     >>> report.results[0].history[49]["epoch"]
     50
     """
-    listener, ending = listener or Listener(), picture_format(draw)
+    listener = listener or Listener()
+    picture_format(draw)
     if resume is not None:
         if out is not None:
             raise RunError(f"out is {str(out)!r}, but a resumed run stays in its folder {str(resume)!r}")
@@ -94,6 +97,8 @@ def train(
         may_change = [name for name in MAY_CHANGE if name not in fixed]
         settings = folder.continued(before, settings, home, may_change)
     settings = settings or Settings()
+    ending = picture_format(draw, settings.pictures)
+    check_log(settings.log)
     data, task = prepare(settings)
     device = task.device
     with _own_random_numbers(device):
@@ -162,6 +167,12 @@ def _run(
     torch.manual_seed(settings.seed)
     model = build_model(settings, task)
     listener.started(settings, task, model)
+    log = open_log(settings, home)
+
+    def on_epoch(row: Row) -> None:
+        log.row(row)
+        listener.epoch(row)
+
     result = fit(
         model,
         task,
@@ -170,8 +181,9 @@ def _run(
         resume=resume and (home / LAST).exists(),
         identity={name: value for name, value in settings.flat().items() if name not in MAY_CHANGE}
         | {CONTENT: content},
-        on_epoch=listener.epoch,
+        on_epoch=on_epoch,
     )
+    log.close()
     if resume:  # only now: data that has changed since is refused in between
         write_memory(home, task, data)
     listener.finished(result)

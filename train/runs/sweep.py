@@ -17,7 +17,8 @@ from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
 from mpnn.train.runs.folder import CONFIG, RESULTS, held, read_config
 from mpnn.train.runs.presets import settings_of
-from mpnn.train.runs.run import Listener, train
+from mpnn.train.runs.run import MAY_CHANGE, Listener, train
+from mpnn.train.runs.settings import Settings
 from mpnn.train.runs.tuning import search
 from mpnn.train.tasks.metrics import METRICS, Metric, mean_and_deviation
 
@@ -199,7 +200,7 @@ def _attempt(trial: Trial, sweep: Sweep, home: Path, listener: Listener) -> Outc
     try:
         if not (place / RESULTS).is_file():
             if (place / CONFIG).is_file():
-                train(read_config(place), resume=place, draw=False, listener=listener)
+                train(_continued(read_config(place), sweep), resume=place, draw=False, listener=listener)
             else:
                 train(settings_of(sweep.given | trial.chosen), place, draw=False, listener=listener)
         return _outcome(trial, place)
@@ -207,6 +208,11 @@ def _attempt(trial: Trial, sweep: Sweep, home: Path, listener: Listener) -> Outc
         return Outcome(replace(trial, error=str(error)))
     except Exception as error:  # a run that fails does not end the others, whatever it is
         return Outcome(replace(trial, error=f"{type(error).__name__}: {error}"))
+
+
+def _continued(settings: Settings, sweep: Sweep) -> Settings:
+    """The settings of a run that was interrupted, with what may have changed since."""
+    return settings.changed({name: value for name, value in sweep.given.items() if name in MAY_CHANGE})
 
 
 def _outcome(trial: Trial, place: Path) -> Outcome:
