@@ -129,7 +129,10 @@ class Options(Recipe):
             None is as they are written: numbers if one has a decimal point, else classes. Its flag is
             `--task`.
         loss, class_weights, known_counts: see `mpnn.train.objective`.
-        batch_size: graphs, images or pieces of text in a batch; in node tasks only for several graphs.
+        batch_size: graphs, images or pieces of text in a batch; in node tasks, of several graphs how many, of
+            one graph how many nodes, with a sample of their neighbourhoods; None takes one graph whole.
+        fanouts: of each layer, the last one first, how many edges enter a node of such a sample at most,
+            divided by commas, or `"all"`; None is 10 where there is a batch_size; node tasks only.
         context: characters that a piece of text has; text tasks only.
         steps: batches in an epoch; text tasks only.
         split: `"public"`: the one that was published with the data; `"per-class"`: of each class 20 nodes to
@@ -181,6 +184,7 @@ class Options(Recipe):
     class_weights: str | None = None
     known_counts: bool = False
     batch_size: int | None = None
+    fanouts: str | None = None
     context: int | None = None
     steps: int | None = None
     split: str | None = None

@@ -35,6 +35,7 @@ NOT_TRIED = {
     "data",
     "class_weights",
     "learn",
+    "fanouts",
     "folds",
     "fold",
     "seed",
@@ -197,7 +198,9 @@ def _add_recipe_flags(parser: argparse.ArgumentParser, face: Face) -> None:
     add("--loss", choices=LOSSES, help="what is made small (default: the first that suits the data)")
     add("--class-weights", metavar="W", help="balanced, or numbers divided by commas")
     add("--known-counts", action="store_true", help="predict as many labels of an item as it truly has")
-    add("--batch-size", type=int, metavar="N", help="graphs, images or pieces of text in a batch")
+    add("--batch-size", type=int, metavar="N", help="graphs, nodes, images or pieces of text in a batch")
+    about = "with --batch-size: edges drawn for a node in each layer, the last first (default: 10,10; all)"
+    add("--fanouts", metavar="N,N", help=about)
     add("--context", type=int, metavar="N", help="characters in a piece of text (text)")
     add("--steps", type=int, metavar="N", help="batches in an epoch (text)")
     add("--epochs", type=int, metavar="N", help="how many at most")

@@ -17,7 +17,7 @@ from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.on_graphs import layers, prepared, stack_options, width
 from mpnn.train.kinds.parts import draw_parts
 from mpnn.train.options import Options
-from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, NUMBERS, ROC
+from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, NUMBERS, ROC, VECTORS
 from mpnn.train.record import NO_COLUMNS
 from mpnn.train.tasks.edge_task import EdgeTask, LinkTask, labelled_pairs, pair_names
 from mpnn.train.tasks.held_out import hold_out
@@ -157,5 +157,5 @@ EDGE = Kind(
     build=_build,
     published=_published,
     model_for=_model_for,
-    pictures=(CURVES, CONFUSION, ROC, NUMBERS),
+    pictures=(CURVES, VECTORS, CONFUSION, ROC, NUMBERS),
 )

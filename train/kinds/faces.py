@@ -103,7 +103,7 @@ FACES = {
             dataset="karate",
             model="gcn",
             models=lambda: DESCRIPTIONS,
-            options=(*STACK, *PARTS, "batch_size", "known_counts", "largest_component"),
+            options=(*STACK, *PARTS, "batch_size", "fanouts", "known_counts", "largest_component"),
             columns=tuple(name for name in OF_ONE_GRAPH if name != "edge_label"),
         ),
         Face(

@@ -25,6 +25,8 @@ from mpnn.train.tasks.kept import Kept, with_kept_parts, with_known_classes
 from mpnn.train.tasks.learned import learned
 from mpnn.train.tasks.node_task import InductiveNodeTask, NodeTask
 from mpnn.train.tasks.objective import Aim
+from mpnn.train.tasks.sampled_node_task import BATCH_SIZE as SAMPLED
+from mpnn.train.tasks.sampled_node_task import SampledNodeTask, read_fanouts
 from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.split import Split, class_split
 
@@ -103,11 +105,18 @@ def _make(options: Options, data: NodeDataset, kept: Kept | None = None) -> Node
         "known_counts": options.known_counts,
         "standard": True,
     }
+    if data.graph.num_graphs > 1 and options.fanouts is not None:
+        raise RunError(
+            f"fanouts is {options.fanouts!r}, but {data.name} is {data.graph.num_graphs} graphs, which are "
+            "taken whole: leave it out"
+        )
     if data.graph.num_graphs > 1:
         size = options.batch_size or BATCH_SIZE
         task: NodeTask = InductiveNodeTask(data, options.dropout, batch_size=size, **aim)
-    elif options.batch_size is not None:
-        raise RunError(f"batch_size is {options.batch_size}, but {data.name} is one graph: leave it out")
+    elif options.batch_size is not None or options.fanouts is not None:
+        fanouts = read_fanouts(options.fanouts, options.layers)
+        size = options.batch_size or SAMPLED
+        task = SampledNodeTask(data, options.dropout, batch_size=size, fanouts=fanouts, **aim)
     else:
         task = NodeTask(data, options.dropout, **aim)
     task.preparation = preparation

@@ -32,7 +32,10 @@ MOST_WRITTEN = 12  # classes: more numbers than 12 x 12 cannot be read
 def confusion_picture(
     truth: Tensor, predicted: Tensor, class_names: Sequence[str], *, title: str = ""
 ) -> Figure:
-    """Draw how often each class (row) was taken for which (column), in percent of the row.
+    """Draw how often each class (row) was taken for which (column).
+
+    The counts of a row add up to the number beside its name; colours are shares of the row, and the diagonal
+    has its share in percent too.
 
     Args:
         truth: `[count]` true classes.
@@ -46,7 +49,7 @@ def confusion_picture(
     counts = confusion_matrix(truth.cpu().numpy(), predicted.cpu().numpy(), labels=labels)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     written = len(class_names) <= MOST_WRITTEN
-    size = 1.9 + (0.42 if written else 0.15) * len(class_names)
+    size = 1.9 + (0.46 if written else 0.15) * len(class_names)
     letters, turned = (9, 45) if written else (6, 90)
     names = [plain(name) for name in class_names]
     with styled():
@@ -66,7 +69,8 @@ def confusion_picture(
         if written:
             for row, column in np.argwhere(counts):
                 colour = "white" if share[row, column] > 0.55 else "black"
-                text = f"{100 * share[row, column]:.0f}"
+                text = str(counts[row, column])
+                text += f"\n{100 * share[row, column]:.0f} %" if row == column else ""
                 axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
         bar = figure.colorbar(picture, ax=axes, shrink=0.8, label="% of the true class")
         bar.outline.set_visible(False)

@@ -85,6 +85,8 @@ def attention_picture(
 ) -> Figure:
     """Draw a node with the neighbours that it attends to, with wider lines for more weight, and each head.
 
+    Widths and colours go from the smallest weight that is shown to the largest.
+
     Args:
         attended: one of `attention_weights`.
         node: which node; of its neighbours the 16 with the largest weights are shown.
@@ -116,7 +118,7 @@ def attention_picture(
         _draw_star(star, node, sources, mean.tolist(), labels, seen)
         star.set_title(f"node {node}" if node_names is None else plain(node_names[node]), fontsize=8)
         figure.legend(handles=keys, loc="outside lower center", ncols=columns, handletextpad=0.2)
-        image = heads.imshow(100 * weights.T, cmap="Blues", vmin=0, aspect="auto")
+        image = heads.imshow(100 * weights.T, cmap="Blues", aspect="auto")
         heads.set_xticks(range(len(labels)), labels, rotation=60, ha="right", rotation_mode="anchor")
         heads.set_yticks(range(weights.shape[1]), [str(k + 1) for k in range(weights.shape[1])])
         heads.set_xlabel("attends to")
@@ -140,13 +142,14 @@ def _draw_star(
     others = [k for k, source in enumerate(sources) if source != node]
     angle = np.pi / 2 - 2 * np.pi * np.arange(len(others)) / max(len(others), 1)
     place = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    widest = max(mean)
+    low, widest = min(mean), max(mean)
+    digits = 0 if widest - low >= 0.05 else 1 if widest - low >= 0.005 else 2
     for k, (across, up) in zip(others, place, strict=True):
-        share = mean[k] / widest
+        share = (mean[k] - low) / (widest - low) if widest > low else 1.0
         axes.plot(
-            [0, across], [0, up], color="0.35", linewidth=0.3 + 5 * share, alpha=0.25 + 0.6 * share, zorder=0
+            [0, across], [0, up], color="0.35", linewidth=0.6 + 5 * share, alpha=0.25 + 0.6 * share, zorder=0
         )
-        axes.text(1.13 * across, 1.13 * up, f"{labels[k]}\n{100 * mean[k]:.0f} %", fontsize=6.5,
+        axes.text(1.13 * across, 1.13 * up, f"{labels[k]}\n{100 * mean[k]:.{digits}f} %", fontsize=6.5,
                   ha="left" if across > 0.1 else "right" if across < -0.1 else "center",
                   va="bottom" if up > 0.1 else "top" if up < -0.1 else "center")  # fmt: skip
     around = classes[[sources[k] for k in others]]
@@ -154,6 +157,8 @@ def _draw_star(
     scatter(axes, np.zeros((1, 2)), classes[[node]], s=190, edgecolors="black", linewidths=0.8)
     for k, source in enumerate(sources):
         if source == node:
-            axes.text(0, 0, f"{100 * mean[k]:.0f} %", ha="center", va="center", fontsize=5.5, color="white")
+            axes.text(
+                0, 0, f"{100 * mean[k]:.{digits}f} %", ha="center", va="center", fontsize=5.5, color="white"
+            )
     axes.set(xlim=(-1.7, 1.7), ylim=(-1.45, 1.45), aspect="equal")
     axes.set_axis_off()

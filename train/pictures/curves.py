@@ -33,8 +33,17 @@ def training_curves(
     title: str = "",
     metric: Metric = METRICS["accuracy"],
     loss_title: str = "cross-entropy",
+    dropout: float = 0.0,
 ) -> Figure:
-    """Loss and a metric by epoch; of several runs each is a thin line, and the first is drawn over them."""
+    """Loss and a metric by epoch; of several runs each is a thin line, and the first is drawn over them.
+
+    Args:
+        results: of every run.
+        title: text above the picture.
+        metric: the one that is drawn.
+        loss_title: what the loss is.
+        dropout: of the training; then the picture says that only one of the losses is with it.
+    """
     scale = 100 if metric.percent else 1
     with styled():
         figure = new_figure(6.8, 2.7)
@@ -58,10 +67,10 @@ def training_curves(
             axes.margins(x=0.01)
             count_along(axes)
         losses.set_ylabel(f"loss ({loss_title})")
-        losses.set_ylim(bottom=0)
+        if dropout:
+            note = f"training: with dropout {dropout:g}, validation: without"
+            losses.set_title(note, fontsize=7, color="0.35")
         scores.set_ylabel(f"{metric.title} [%]" if metric.percent else metric.title)
-        if metric.percent:
-            scores.set_ylim(0, 102)
         handles, names = losses.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(names))
         set_title(figure, title)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from mpnn.models import GAE
 from mpnn.train.fitting.loop import Result
 from mpnn.train.pictures.answers import confusion_picture, graph_picture, images_picture, roc_picture
 from mpnn.train.pictures.attention import MOST_NEIGHBOURS, attention_picture, attention_weights
 from mpnn.train.pictures.curves import embedding_picture, training_curves
 from mpnn.train.pictures.numbers import numbers_picture
 from mpnn.train.pictures.style import save_picture
+from mpnn.train.tasks.edge_task import LinkTask
 from mpnn.train.tasks.links import Links
 from mpnn.train.tasks.objective import Classification, Regression
 from mpnn.train.tasks.task import SupervisedTask
@@ -35,6 +37,7 @@ class Shown:
         report: the runs in a sentence.
         model_name: what the model is called.
         seed: of what is drawn at random.
+        dropout: in training.
         results: of every run.
         model, task: of the first run.
     """
@@ -42,6 +45,7 @@ class Shown:
     report: str
     model_name: str
     seed: int
+    dropout: float
     results: Sequence[Result]
     model: nn.Module
     task: SupervisedTask
@@ -104,7 +108,8 @@ def draw_run(home: Path, pictures: Iterable[Picture], shown: Shown, ending: str 
 
 
 def _curves(run: Shown) -> Figure:
-    return training_curves(run.results, run.report, run.task.metrics[0], run.task.objective.loss_title)
+    loss = run.task.objective.loss_title
+    return training_curves(run.results, run.report, run.task.metrics[0], loss, run.dropout)
 
 
 def _confusion(run: Shown) -> Figure | None:
@@ -135,6 +140,23 @@ def _embedding(run: Shown) -> Figure | None:
         predicted=run.predicted,
         labelled=run.task.few_known,
         title=f"{run.task.data.name}: hidden layer of {run.model_name}, t-SNE",
+        seed=run.seed,
+    )
+
+
+def _vectors(run: Shown) -> Figure | None:
+    """The vectors by which links are predicted, in the colours of classes where nodes have some."""
+    if not isinstance(run.task, LinkTask) or not isinstance(run.model, GAE):
+        return None
+    data = run.task.data
+    x, graph, edges = run.task.example()
+    has_classes = data.y is not None and data.y.dim() == 1 and not data.y.is_floating_point()
+    known = has_classes and data.known is None
+    return embedding_picture(
+        run.model.encode(x, graph, **edges),
+        data.y if known else torch.zeros(data.num_nodes, dtype=torch.int64),
+        data.class_names if known else ("nodes",),
+        title=f"{data.name}: vectors of {run.model_name}, t-SNE",
         seed=run.seed,
     )
 
@@ -188,6 +210,7 @@ def _graph(run: Shown) -> Figure | None:
 
 CURVES = Picture("curves", "training curves", _curves)
 EMBEDDING = Picture("embedding", "what is learned from, as the model sees it (t-SNE)", _embedding)
+VECTORS = Picture("embedding", "the vectors by which links are predicted (t-SNE)", _vectors)
 CONFUSION = Picture("confusion", "which class was taken for which", _confusion)
 ROC = Picture("roc", "true against false positives", _roc)
 NUMBERS = Picture("numbers", "predicted against true numbers", _numbers)

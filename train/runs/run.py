@@ -124,6 +124,7 @@ def train(
                     report=str(report),
                     model_name=settings.model,
                     seed=settings.seed,
+                    dropout=settings.dropout,
                     results=results,
                     model=model,
                     task=task,

@@ -8,9 +8,10 @@ import pytest
 import torch
 import torch_geometric.nn as pyg
 
+from mpnn.datasets import NodeDataset, load
 from mpnn.datasets.karate import load_karate
-from mpnn.models import GNN
-from mpnn.train import attention_picture, attention_weights, preset, train
+from mpnn.models import GAE, GNN
+from mpnn.train import attention_picture, attention_weights, load_model, preset, train
 
 LAYERS = {"gat": pyg.GATConv, "gatv2": pyg.GATv2Conv, "transformer": pyg.TransformerConv}
 
@@ -45,6 +46,10 @@ def test_the_picture_shows_the_largest_weights_and_each_head() -> None:
     assert shown is not None and shown.shape == (4, 16)  # of 17, with itself
     weights = first.weights[first.graph.dst == 0].mean(1).sort(descending=True).values
     torch.testing.assert_close(torch.tensor(shown.mean(0)) / 100, weights[:16])
+    assert heads.images[0].get_clim() == (
+        shown.min(),
+        shown.max(),
+    )  # its colours tell the weights from each other
     with pytest.raises(ValueError, match="node is 3, but no edge goes into it"):
         attention_picture(first._replace(graph=first.graph.subgraph(torch.arange(4))[0].edge_subgraph(
             torch.tensor([0]))), 3, data.y, data.class_names)  # fmt: skip
@@ -53,3 +58,24 @@ def test_the_picture_shows_the_largest_weights_and_each_head() -> None:
 def test_a_run_with_attention_draws_it(tmp_path: Path) -> None:
     train(preset("gat", dataset="karate", epochs=2), tmp_path)
     assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_on_links_draws_its_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[torch.Tensor, list[int], tuple[str, ...]]] = []
+
+    def noted(vectors: torch.Tensor, classes: torch.Tensor, names: tuple[str, ...], **look: object) -> None:
+        drawn.append((vectors, classes.tolist(), names))
+
+    monkeypatch.setattr("mpnn.train.pictures.of_a_run.embedding_picture", noted)
+    for k, (dataset, model) in enumerate((("karate", "vgae"), ("grid", "sage"))):
+        settings = preset(model, task="edge", dataset=dataset, epochs=2, embedding=5, predict="links")
+        train(settings, tmp_path / str(k))
+        found, task, _ = load_model(tmp_path / str(k))
+        x, graph, edges = task.example()
+        assert isinstance(found, GAE)
+        vectors, classes, names = drawn[k]
+        torch.testing.assert_close(vectors, found.encode(x, graph, **edges))
+        data = load(dataset)
+        assert isinstance(data, NodeDataset) and data.y is not None
+        classed = (data.y.tolist(), data.class_names) if k == 0 else ([0] * data.num_nodes, ("nodes",))
+        assert (classes, names) == classed

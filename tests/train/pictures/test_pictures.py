@@ -89,8 +89,22 @@ def test_a_confusion_matrix_shows_the_share_of_each_true_class() -> None:
     (image,) = axes.images
     expected = [[75, 25, 0], [0, 100, 0], [100, 0, 0]]
     assert present(image.get_array()).tolist() == expected
-    assert [text.get_text() for text in axes.texts] == ["75", "25", "100", "100"]
+    assert [text.get_text() for text in axes.texts] == ["3\n75 %", "1", "1\n100 %", "1"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a (4)", "b (1)", "c (1)"]
+
+
+def test_axes_begin_where_the_curves_do() -> None:
+    rows = [ROW | {"epoch": k, "train_loss": 0.9, "val_loss": 0.8, "train_accuracy": 0.97} for k in (1, 2)]
+    rows[0]["val_accuracy"] = rows[1]["val_accuracy"] = 0.9
+    losses, accuracies = training_curves([Result(rows, 1)]).axes
+    assert 0.7 < losses.get_ylim()[0] < 0.8 and 0.9 < losses.get_ylim()[1] < 1
+    assert 89 < accuracies.get_ylim()[0] < 90 and 97 < accuracies.get_ylim()[1] < 98
+
+
+def test_a_note_says_which_loss_is_with_dropout() -> None:
+    losses, _ = training_curves([result(5)], dropout=0.5).axes
+    assert losses.get_title() == "training: with dropout 0.5, validation: without"
+    assert training_curves([result(5)]).axes[0].get_title() == ""
 
 
 def test_a_roc_curve_ends_in_both_corners_and_names_its_area() -> None:
