@@ -158,7 +158,7 @@ def _draw_star(
     for k, source in enumerate(sources):
         if source == node:
             axes.text(
-                0, 0, f"{100 * mean[k]:.{digits}f} %", ha="center", va="center", fontsize=5.5, color="white"
+                0, 0, f"{100 * mean[k]:.{digits}f}", ha="center", va="center", fontsize=5.5, color="white"
             )
     axes.set(xlim=(-1.7, 1.7), ylim=(-1.45, 1.45), aspect="equal")
     axes.set_axis_off()
