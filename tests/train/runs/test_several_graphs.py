@@ -141,7 +141,7 @@ def test_tables_of_several_graphs_are_read_and_learned(
     [
         (["--model", "rgcn"], "model is 'rgcn', which reads edge types, but karate has no edge types"),
         (["--model", "nn"], "model is 'nn', which reads edge features, but karate has none"),
-        (["--batch-size", "2"], "batch_size is 2, but karate is one graph"),
+        (["--fanouts", "5"], "fanouts is '5', but there are 2 layers: give a number or all for each"),
         (["--known-counts"], "known_counts is set, but the data has one class for each"),
         (["--virtual-node", "--layers", "1"], "num_layers is 1, but must be at least 2 with virtual_node"),
         (
