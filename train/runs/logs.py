@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mpnn import files
 from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
 from mpnn.train.fitting.state import Row
@@ -101,7 +102,12 @@ class _MLflow(Log):
 def _identity(home: Path) -> str | None:
     """What the log calls the run in this folder, if it knows it."""
     path = home / IDENTITY
-    return path.read_text().strip() if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return files.read(path, RunError).decode().strip()
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}") from error
 
 
 def _numbers(row: Row) -> list[tuple[str, float]]:

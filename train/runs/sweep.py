@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from mpnn import files
 from mpnn.datasets import DataError
 from mpnn.train.choices import Several, Span, Value
 from mpnn.train.errors import RunError
@@ -78,14 +79,14 @@ class Sweep:
             RunError: it is damaged.
         """
         try:
-            values = json.loads((home / PLAN).read_text())
+            values = files.read_json(home / PLAN, RunError)
             axes = {
                 name: Span(**axis) if isinstance(axis, dict) else Several(axis)
                 for name, axis in values["axes"].items()
             }
             trials = tuple(Trial(**trial) for trial in values["trials"])
             return cls(dict(values["given"]), axes, values["tune"], trials)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(f"{home / PLAN} cannot be read: {error}") from error
 
 
@@ -217,7 +218,7 @@ def _continued(settings: Settings, sweep: Sweep) -> Settings:
 
 def _outcome(trial: Trial, place: Path) -> Outcome:
     try:
-        results: Mapping[str, Any] = json.loads((place / RESULTS).read_text())
+        results: Mapping[str, Any] = files.read_json(place / RESULTS, RunError)
         name = next(name for name in results if name != "runs").partition("_")[2]
         best = [one["best"] for one in results["runs"]]
         val = mean_and_deviation([row[f"val_{name}"] for row in best])
@@ -225,5 +226,5 @@ def _outcome(trial: Trial, place: Path) -> Outcome:
         test = mean_and_deviation([row[f"test_{name}"] for row in best]) if tested else None
         loss = mean_and_deviation([row["val_loss"] for row in best])[0]
         return Outcome(trial, METRICS[name], val, test, len(best), loss)
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+    except (ValueError, KeyError, TypeError, StopIteration) as error:
         raise RunError(f"{place / RESULTS} cannot be read: {error}") from error

@@ -76,7 +76,9 @@ def test_a_run_of_another_kind_is_called_so(
     assert complaint("train", "embed", "--resume", "model") == (
         "mpnn: model is a run of mpnn train node, not of embed\n"
     )
-    assert complaint("train", "node", "--config", ".") == ("mpnn: config . cannot be read: Is a directory\n")
+    assert complaint("train", "node", "--config", ".") == (
+        "mpnn: config . cannot be used: . is a folder, but should be a file\n"
+    )
 
 
 def test_evaluate_prints_the_numbers_of_the_best_epoch(
@@ -182,7 +184,7 @@ def test_other_mistakes_get_one_sentence(tmp_path: Path, complaint: Complaint) -
     assert "the following arguments are required: --output" in complaint("predict", one)
     assert "holds no run" in complaint("evaluate", str(tmp_path))
     assert "karate is embedded and reads no files" in complaint("evaluate", one, "--data", home)
-    assert "no/such.toml cannot be read" in complaint("train", "node", "--config", "no/such.toml")
+    assert "no/such.toml does not exist" in complaint("train", "node", "--config", "no/such.toml")
     resumed = complaint("train", "node", "--resume", one, "--config", "x.toml")
     assert "but a resumed run has its own" in resumed
     (tmp_path / "two" / "seed-1" / "best.pt").unlink()
