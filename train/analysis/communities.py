@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 
 from mpnn import Graph
 from mpnn.models import SkipGram
+from mpnn.train.choices import METHODS
 from mpnn.train.errors import RunError
 
 STARTS = 10  # of k-means
@@ -116,17 +117,12 @@ def _deepwalk(graph: Graph, count: int, seed: int) -> Tensor:
 
 # By name: whether a method needs the number of groups, a line about it, and its function.
 COMMUNITIES: dict[str, tuple[bool, str, Callable[[Graph, int, int], Tensor]]] = {
-    "label-propagation": (
-        False,
-        "nodes take the label of most neighbours (Raghavan et al., 2007)",
-        _label_propagation,
-    ),
-    "greedy-modularity": (
-        False,
-        "groups merge while modularity grows (Clauset et al., 2004)",
-        _greedy_modularity,
-    ),
-    "louvain": (False, "modularity by moving nodes, level by level (Blondel et al., 2008)", _louvain),
-    "spectral": (True, "k-means on eigenvectors of the Laplacian (Shi and Malik, 2000)", _spectral),
-    "deepwalk": (True, "k-means on DeepWalk's vectors, scaled to length 1 (Perozzi et al., 2014)", _deepwalk),
+    name: (needs_count, METHODS[name], find)
+    for name, needs_count, find in (
+        ("label-propagation", False, _label_propagation),
+        ("greedy-modularity", False, _greedy_modularity),
+        ("louvain", False, _louvain),
+        ("spectral", True, _spectral),
+        ("deepwalk", True, _deepwalk),
+    )
 }

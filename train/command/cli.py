@@ -12,12 +12,15 @@ from typing import Any, NoReturn, TextIO
 
 from mpnn import __version__
 from mpnn.datasets.errors import DataError
-from mpnn.train.command.flags import add_inspection_flags, add_training_flags
+from mpnn.datasets.problems import nearest
+from mpnn.train.command.flags import add_inspection_flags, add_training_flags, not_one_of
 from mpnn.train.command.more_flags import (
+    add_cache_flags,
     add_communities_flags,
     add_embed_flags,
     add_evaluate_flags,
     add_export_flags,
+    add_info_flags,
     add_predict_flags,
     add_runs_flags,
     add_why_flags,
@@ -77,7 +80,15 @@ class _Parser(argparse.ArgumentParser):
         if self.add_flags is not None:
             add, self.add_flags = self.add_flags, None
             add(self)
-        return super().parse_known_args(args, namespace)
+        known, others = super().parse_known_args(args, namespace)
+        if others:
+            nearest_flag = nearest(others[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(others)}{nearest_flag}")
+        return known, others
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, not_one_of(value, action.choices))
 
     def error(self, message: str) -> NoReturn:
         self.exit(USER_ERROR, f"mpnn: {message} (see {self.prog} --help)\n")
@@ -145,7 +156,12 @@ COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None] | 
     ),
     "datasets": ("commands:list_datasets", "list the data sets", None),
     "models": ("commands:list_models", "list the models", None),
-    "info": ("commands:print_info", "print versions, devices and backends, and test them", None),
+    "info": ("commands:print_info", "print versions, devices and backends, and test them", add_info_flags),
+    "cache": (
+        "cache_command:clear",
+        "empty the folder of compiled kernels: mpnn cache clear",
+        add_cache_flags,
+    ),
     "evaluate": ("commands:evaluate", "print how good the model of a run is", add_evaluate_flags),
     "predict": (
         "predict_command:predict",

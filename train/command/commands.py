@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mpnn.datasets import DATASETS
-from mpnn.train.command import info, say
+from mpnn.train.command import cache_command, info, say
 from mpnn.train.kinds.registry import KINDS
 from mpnn.train.runs.embed_settings import MODELS as EMBEDDINGS
 from mpnn.train.runs.folder import read_config
@@ -40,6 +40,8 @@ def list_models(arguments: dict[str, Any]) -> int:
 
 def print_info(arguments: dict[str, Any]) -> int:
     """Print versions, devices and backends, each with a short self-test; 1 if one gives wrong numbers."""
+    if arguments.get("cache"):
+        return cache_command.show()
     tests = info.self_test()
     rows = [*info.facts(), *((f"backend {name}", verdict) for name, verdict in tests.items())]
     say.console().print(say.pairs(rows))

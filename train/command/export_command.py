@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mpnn.train.choices import PORTABLE
 from mpnn.train.command import say
 from mpnn.train.errors import RunError
-from mpnn.train.portable.export import FORMATS, write_file
+from mpnn.train.portable.export import write_file
 from mpnn.train.runs.folder import read_config
 from mpnn.train.runs.report import runs_of
 from mpnn.train.runs.trained import load
@@ -19,7 +20,7 @@ def run(flags: dict[str, Any]) -> int:
     places = [place for _, place in runs_of(read_config(home), home)]
     if places != [home]:
         raise RunError(f"{home} holds {len(places)} runs: export one of them, such as {places[0]}")
-    path = Path(flags.get("output", home / f"model{FORMATS[to]}"))
+    path = Path(flags.get("output", home / f"model{PORTABLE[to]}"))
     one = load(home).portable()
     write_file(one, path, to)
     table = say.table("takes", "type", "shape", "what")

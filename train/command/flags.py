@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.places import is_there
+from mpnn.datasets.problems import nearest
 from mpnn.datasets.registry import DATASETS
 from mpnn.train.choices import FEATURES, FORMATS, LOGS, LOSSES, PICTURES, Several, Span
 from mpnn.train.errors import RunError
@@ -105,6 +106,16 @@ def _adder(group: argparse._ArgumentGroup, face: Face | None) -> Callable[..., A
     return add
 
 
+def not_one_of(value: object, choices: Iterable[str]) -> str:
+    """What is said of a word that is none of some others.
+
+    >>> not_one_of("trian", ["train", "runs"])
+    "invalid choice: 'trian' (choose from train, runs): did you mean 'train'?"
+    """
+    choices = list(choices)
+    return f"invalid choice: {value!r} (choose from {', '.join(choices)}){nearest(str(value), choices)}"
+
+
 def one_or_several(kind: type[str | int | float], choices: Sequence[str] | None) -> Callable[[str], Any]:
     """A reader of a flag's value: one, or several divided by commas, or two with a colon between them.
 
@@ -121,9 +132,7 @@ def one_or_several(kind: type[str | int | float], choices: Sequence[str] | None)
         values = [kind(part.strip()) for part in text.split(",")]
         for value in values:
             if choices is not None and value not in choices:
-                raise argparse.ArgumentTypeError(
-                    f"invalid choice: {value!r} (choose from {', '.join(map(repr, choices))})"
-                )
+                raise argparse.ArgumentTypeError(not_one_of(value, choices))
             if values.count(value) > 1:
                 raise argparse.ArgumentTypeError(f"{value!r} is named twice")
         return values[0] if len(values) == 1 else Several(values)
@@ -151,8 +160,9 @@ def add_inspection_flags(parser: argparse.ArgumentParser, command: str) -> None:
 
 
 def _add_task_flags(parser: argparse.ArgumentParser, face: Face | None = None) -> None:
-    add = _adder(parser.add_argument_group("what"), face)
-    add_data_flags(add)
+    group = parser.add_argument_group("what")
+    add_data_flags(group, face)
+    add = _adder(group, face)
     add("--largest-component", action="store_true", help="drop nodes that no path joins to most others")
     about = "what is made of features (default: standard of own tables, else given)"
     add("--features", choices=FEATURES, help=about)
@@ -229,8 +239,9 @@ def _add_recipe_flags(parser: argparse.ArgumentParser, face: Face) -> None:
     add_file_flags(add)
 
 
-def add_data_flags(add: Callable[..., Any]) -> None:
-    """Add the flags that say what the data is."""
+def add_data_flags(group: argparse._ArgumentGroup, face: Face | None = None) -> None:
+    """Add the flags that say what the data is; help leaves out those of tasks with another face."""
+    add = _adder(group, face)
     add("--dataset", metavar="NAME", help="data set, or a file of your own (default: see below)")
     add("--data", metavar="DIR", help="folder with its files (default: $MPNN_DATA, else downloaded)")
     add("--nodes", metavar="FILE", help="of a file of your own: table of its nodes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from mpnn.datasets.registry import DATASETS
+from mpnn.train.choices import METHODS, PORTABLE
 from mpnn.train.command.flags import add_data_flags, add_file_flags, listing
 from mpnn.train.kinds.faces import FACES
 from mpnn.train.runs.embed_settings import MODELS
@@ -18,7 +19,7 @@ def add_embed_flags(parser: ArgumentParser) -> None:
         listing("models (default: deepwalk):", MODELS),
     )
     parser.epilog = "\n".join(lists)
-    add_data_flags(parser.add_argument_group("what").add_argument)
+    add_data_flags(parser.add_argument_group("what"), FACES["node"])
     add = parser.add_argument_group("model").add_argument
     add("--model", metavar="NAME", help="deepwalk or node2vec (default: deepwalk)")
     add("--p", type=float, metavar="X", help="above 1 walks rarely turn back at once (node2vec)")
@@ -39,12 +40,10 @@ def add_embed_flags(parser: ArgumentParser) -> None:
 
 def add_communities_flags(parser: ArgumentParser) -> None:
     """Add those of `mpnn communities`."""
-    from mpnn.train.analysis.communities import COMMUNITIES
-
-    parser.epilog = listing("methods:", {name: line for name, (_, line, _) in COMMUNITIES.items()})
-    add_data_flags(parser.add_argument_group("what").add_argument)
+    parser.epilog = listing("methods:", METHODS)
+    add_data_flags(parser.add_argument_group("what"), FACES["node"])
     add = parser.add_argument_group("how").add_argument
-    add("--method", choices=COMMUNITIES, help="only this one (default: all)")
+    add("--method", choices=METHODS, help="only this one (default: all)")
     add("--count", type=int, metavar="N", help="of spectral and deepwalk (default: that of the classes)")
     add("--seed", type=int, metavar="N", help="of all random numbers (default: 0)")
     add("--output", metavar="FILE.csv", help="write the community of every node by every method")
@@ -58,6 +57,18 @@ def add_runs_flags(parser: ArgumentParser) -> None:
     add("--where", action="append", metavar="NAME=VALUE", help="only runs with this setting; several times")
     add("--show", metavar="NAMES", help="settings to show too, divided by commas")
     add("--csv", metavar="FILE.csv", help="write all columns, every setting among them")
+
+
+def add_info_flags(parser: ArgumentParser) -> None:
+    """Add those of `mpnn info`."""
+    about = "print only the folder of compiled kernels, its files, size and limit"
+    parser.add_argument("--cache", action="store_true", help=about)
+
+
+def add_cache_flags(parser: ArgumentParser) -> None:
+    """Add those of `mpnn cache`."""
+    about = "remove all compiled kernels; they are compiled anew when they are needed"
+    parser.add_argument("what", choices=("clear",), help=about)
 
 
 def add_evaluate_flags(parser: ArgumentParser) -> None:
@@ -104,9 +115,7 @@ def add_why_flags(parser: ArgumentParser) -> None:
 
 def add_export_flags(parser: ArgumentParser) -> None:
     """Add those of `mpnn export`."""
-    from mpnn.train.portable.export import FORMATS
-
     add = parser.add_argument
     add("run", metavar="RUN", help="folder of a run")
-    add("--to", choices=FORMATS, required=True, help="onnx, pt2 (torch.export), torchscript (torch.jit)")
+    add("--to", choices=PORTABLE, required=True, help="onnx, pt2 (torch.export), torchscript (torch.jit)")
     add("--output", metavar="FILE", help="where to write it (default: model.onnx, .pt2 or .pt in RUN)")

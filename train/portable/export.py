@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn import __version__
+from mpnn.train.choices import PORTABLE
 from mpnn.train.errors import RunError
 from mpnn.train.fitting.checkpoint import write
 from mpnn.train.portable.inputs import Input, Sizes, distinct_sizes, inputs_of, most
@@ -21,7 +22,6 @@ from mpnn.train.portable.program import Call, program_of, tensors
 from mpnn.train.portable.recurrent import with_own
 from mpnn.train.portable.torchscript import to_torchscript
 
-FORMATS = {"onnx": ".onnx", "pt2": ".pt2", "torchscript": ".pt"}
 FACTS = "mpnn.json"  # in the file, what it takes and gives; in ONNX a property of the model
 VERSION = 1  # of these facts
 
@@ -107,8 +107,8 @@ def write_file(one: Portable, path: str | Path, to: str | None = None) -> Path:
     """Write what `Portable` says; see `export` for the arguments and the errors."""
     path = Path(path)
     to = to or _format_of(path)
-    if to not in FORMATS:
-        raise RunError(f"to is {to!r}, but should be one of {', '.join(FORMATS)}")
+    if to not in PORTABLE:
+        raise RunError(f"to is {to!r}, but should be one of {', '.join(PORTABLE)}")
     program = program_of(one.model, one.call, one.inputs, one.checked)
     with torch.no_grad():
         made = tensors(one.call(one.model, *(given.example for given in one.inputs)))
@@ -136,10 +136,10 @@ def write_file(one: Portable, path: str | Path, to: str | None = None) -> Path:
 
 
 def _format_of(path: Path) -> str:
-    for name, ending in FORMATS.items():
+    for name, ending in PORTABLE.items():
         if path.suffix == ending:
             return name
     raise RunError(
-        f"the file {str(path)!r} ends in none of {', '.join(FORMATS.values())}: say to= one of "
-        f"{', '.join(FORMATS)}"
+        f"the file {str(path)!r} ends in none of {', '.join(PORTABLE.values())}: say to= one of "
+        f"{', '.join(PORTABLE)}"
     )

@@ -9,20 +9,22 @@ import sys
 import time
 from dataclasses import fields
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mpnn.datasets import DATASETS, DataError
+from mpnn.datasets import DATASETS, Columns, DataError
 from mpnn.models import CONVS
 from mpnn.models.conv.descriptions import DESCRIPTIONS
 from mpnn.train import KINDS, Kind, RunError, Settings, preset
 from mpnn.train.command import cli
-from mpnn.train.kinds.faces import FACES, Face
+from mpnn.train.kinds.faces import COLUMNS, FACES, Face
 from mpnn_command import WAITING
 
 SLOW = ("torch", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "networkx", "rich")
 SECONDS = 1.5  # it takes 0.1 on a quiet machine; with PyTorch it takes over 2
+OPTION = {"task": "learn"}  # of flags that are called otherwise
 FLAG = re.compile(r"^  (--[a-z0-9-]+)", re.MULTILINE)
 # A value of each option that is not the usual one, and that is of some tasks only.
 OTHER: dict[str, Any] = {
@@ -37,6 +39,7 @@ OTHER: dict[str, Any] = {
     "folds": 7,
     "class_weights": "balanced",
     "loss": "mae",
+    "learn": "regression",
     "batch_size": 77,
     "known_counts": True,
     "largest_component": True,
@@ -65,7 +68,7 @@ except SystemExit as stop:
         ("--version", 0),
         ("train --help", 0),
         *((f"train {task} --help", 0) for task in (*FACES, "embed")),
-        *((f"{command} --help", 0) for command in ("runs", "evaluate", "predict", "explain", "models")),
+        *((f"{command} --help", 0) for command in tuple(cli.COMMANDS)),
         ("trian node", 2),
         ("train nodes", 2),
         ("train node --modle gat", 2),
@@ -130,11 +133,17 @@ def test_every_command_is_a_function() -> None:
         assert callable(getattr(import_module(f"mpnn.train.command.{module}"), name))
 
 
+def _options(said: str) -> set[str]:
+    """The options whose flags help shows."""
+    words = {word.lstrip("-").replace("-", "_") for word in FLAG.findall(said)}
+    return {OPTION.get(word, word) for word in words}
+
+
 @pytest.mark.parametrize("task", FACES)
 def test_help_shows_the_flags_that_apply_and_no_others(task: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["train", task, "--help"])
-    shown = {word.strip(" ,").lstrip("-").replace("-", "_") for word in FLAG.findall(capsys.readouterr().out)}
+    shown = _options(capsys.readouterr().out)
     usual = preset(KINDS[task].model, task=task)
     for field in fields(Settings):
         other = OTHER.get(field.name)
@@ -148,6 +157,69 @@ def test_help_shows_the_flags_that_apply_and_no_others(task: str, capsys: pytest
             assert (field.name in shown) == FACES[task].lets_choose(field.name), field.name
     for name in OTHER:
         assert FACES[task].lets_choose(name) or name not in shown
+
+
+@pytest.mark.parametrize(
+    ("flag", "commands"),
+    {
+        "nodes": "train node, train edge, train graph, train embed, communities, predict",
+        "features_file": "train node, train edge, train embed, communities, predict",
+        "graph_id": "train node, train edge, train graph, train embed, communities",
+        "graph_labels": "train graph",
+        "smiles": "train graph",
+        "part": "train node, train edge, train embed, communities",
+        "edge_label": "train edge",
+        "learn": "train node, train edge, train graph, train image",
+        "fanouts": "train node",
+        "graphs": "predict",
+        "images": "predict",
+        "cache": "info",
+    }.items(),
+    ids=str,
+)
+def test_a_flag_of_data_is_shown_where_it_applies(
+    flag: str, commands: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every = [f"train {task}" for task in (*FACES, "embed")]
+    every += [name for name in cli.COMMANDS if name not in ("explain", "diagnose")]  # of every task
+    showing = []
+    for command in every:
+        with pytest.raises(SystemExit):
+            cli.main([*command.split(), "--help"])
+        if flag in _options(capsys.readouterr().out):
+            showing.append(command)
+    assert showing == commands.split(", ")
+
+
+@pytest.mark.parametrize("task", ["node", "graph"])
+def test_a_table_refuses_the_columns_that_help_leaves_out(task: str, tmp_path: Path) -> None:
+    table = tmp_path / "edges.csv"
+    table.write_text("source,target,graph,answer\n1,2,a,yes\n2,1,b,no\n")
+    known: dict[str, Any] = {"graph_id": "graph", "label": "answer"} if task == "graph" else {}
+    # A label of edges is no feature of theirs, in node tasks too.
+    for name in {*COLUMNS} - {*FACES[task].columns, "edge_label" if task == "node" else ""}:
+        with pytest.raises(DataError, match=rf"{name} is 'answer', but"):
+            KINDS[task].read(table, Columns(**known | {name: "answer"}))
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("trian node", "train"),
+        ("cash clear", "cache"),
+        ("train grph", "graph"),
+        ("train node --modle gat", "--model"),
+        ("train graph --graphid=molecule", "--graph-id"),
+        ("train node --optimizer adan", "adam"),
+        ("export run --to onx", "onnx"),
+    ],
+)
+def test_a_misspelt_word_is_answered_by_the_nearest(
+    words: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(words.split())
+    assert f": did you mean {meant!r}? (see mpnn" in capsys.readouterr().err
 
 
 def test_a_flag_of_another_task_is_answered_by_the_tasks_that_have_it(
