@@ -258,3 +258,36 @@ def test_kept_numbers_that_contradict_each_other_are_refused(tmp_path: Path) -> 
     path.write_text(json.dumps(values | {"shape": values["shape"] | {"scale": [1.0, 2.0]}}))
     with pytest.raises(mpnn.train.RunError, match="damaged: scale is"):
         mpnn.load(tmp_path / "run")
+
+
+def test_numbers_are_learned_from_samples_as_on_the_whole_graph(town: pd.DataFrame) -> None:
+    """With all neighbours and one batch, a run is that of the whole graph, its numbers in the same unit."""
+    flags = [*NODE, "--label", "price", "--ignore", "rate,rooms", "--task", "regression", "--dropout", "0"]
+    flags += ["--no-pictures", "--epochs", "20", "--model", "sage"]
+    assert cli.main([*flags, "--out", "whole"]) == 0
+    assert cli.main([*flags, "--batch-size", "1000", "--fanouts", "all", "--out", "sampled"]) == 0
+    for run in ("whole", "sampled"):
+        assert cli.main(["predict", run, "--output", f"{run}.csv"]) == 0
+    whole, sampled = (pd.read_csv(f"{run}.csv")["predicted price"].to_numpy() for run in ("whole", "sampled"))
+    np.testing.assert_allclose(sampled, whole, rtol=1e-3)
+    assert whole.min() > 5e5
+
+
+def test_a_sweep_of_numbers_finds_the_smallest_error(
+    town: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--label", "rate", "--ignore", "price,rooms", "--no-pictures", "--out", "sweep"]
+    assert cli.main([*NODE, *flags, "--model", "sage", "--lr", "0.01,1e-06", "--epochs", "40"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("Numbers are learned, by regression: rate") == 1
+    table = pd.read_csv("sweep/sweep.csv")
+    assert set(table["metric"]) == {"mae"}
+    errors = table.set_index("lr")["val_mean"]
+    assert errors[0.01] < errors[1e-6]
+    assert "Best by validation: lr 0.01" in said
+
+
+def test_classes_and_numbers_are_no_values_of_one_sweep(complaint: Complaint) -> None:
+    assert "argument --task: invalid choice: 'classification,regression'" in complaint(
+        *NODE, "--task", "classification,regression"
+    )
