@@ -53,6 +53,8 @@ from mpnn.models.dense.transformer import (
 )
 from mpnn.models.embedding.node2vec import Node2Vec
 from mpnn.models.embedding.skip_gram import SkipGram
+from mpnn.models.energy.boltzmann_machine import BoltzmannMachine
+from mpnn.models.energy.hopfield import HopfieldNetwork
 from mpnn.models.networks.autoencoder import GAE, VGAE, DotProduct, PairMLP
 from mpnn.models.networks.causal_transformer import CausalTransformer
 from mpnn.models.networks.gnn import GNN
@@ -91,6 +93,7 @@ __all__ = [
     "AvgPool2d",
     "AvgPool3d",
     "BatchNorm",
+    "BoltzmannMachine",
     "CausalTransformer",
     "ChebConv",
     "Conv",
@@ -114,6 +117,7 @@ __all__ = [
     "GraphClassifier",
     "GraphConv",
     "GraphNorm",
+    "HopfieldNetwork",
     "JumpingKnowledge",
     "LanguageModel",
     "LayerNorm",

@@ -9,7 +9,8 @@ from mpnn.graph.csr import CSR
 from mpnn.graph.graph import Graph
 from mpnn.interop.accelerate import accelerate, acceleration
 from mpnn.interop.as_pyg import watch as _watch_for_pyg
-from mpnn.layer.iterate import Iterated, iterate
+from mpnn.layer.energy import EnergyLayer, energy
+from mpnn.layer.iterate import EachSweep, Iterated, iterate
 from mpnn.layer.message_passing import MessagePassing, propagate
 from mpnn.native.memory import keep_freed_memory
 from mpnn.native.pool import release_kept_memory
@@ -17,11 +18,14 @@ from mpnn.sampling.loader import NeighborLoader
 from mpnn.sampling.neighbors import sample_neighbors
 from mpnn.sampling.sample import Sample
 from mpnn.sampling.walks import random_walks
+from mpnn.step.draws import uniforms
 from mpnn.step.schedule import Schedule
 
 __all__ = [
     "CSR",
     "Aggregator",
+    "EachSweep",
+    "EnergyLayer",
     "Graph",
     "Iterated",
     "MessagePassing",
@@ -32,6 +36,7 @@ __all__ = [
     "acceleration",
     "as_graph",
     "backend",
+    "energy",
     "explain",
     "functional",
     "iterate",
@@ -43,6 +48,7 @@ __all__ = [
     "scatter",
     "softmax",
     "topology",
+    "uniforms",
 ]
 
 _watch_for_pyg()

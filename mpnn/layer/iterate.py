@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -23,12 +23,20 @@ State = Tensor | Mapping[str, Tensor]
 NAMED = {schedule.name: schedule for schedule in (PARALLEL, TOPOLOGICAL)}  # those that need no numbers
 
 
+class EachSweep(NamedTuple):
+    """A field that is another in each sweep, such as a temperature: `value(sweep)`, for sweeps from 0."""
+
+    value: Callable[[int], Any]
+
+
 class Iterated(NamedTuple):
     """What `iterate` returns."""
 
     state: Any  # as it was given: a tensor, or a dict of them
     sweeps: int  # how many were made
     converged: bool | None  # whether the last changed nothing more; None if that was not asked
+    cycle: bool = False  # whether the states of two sweeps follow each other for ever
+    record: tuple[Any, ...] = ()  # the states that were asked for
 
 
 def iterate(
@@ -39,6 +47,7 @@ def iterate(
     schedule: Schedule | str = PARALLEL,
     steps: int | None = None,
     until: Until | None = None,
+    record: int | None = None,
     **fields: Any,
 ) -> Iterated:
     """Update the state of every node by a layer's `message`, `aggregate` and `update`, sweep after sweep.
@@ -55,9 +64,13 @@ def iterate(
         steps: the number of sweeps, in place of the schedule's.
         until: when to end before, in place of the schedule's: as soon as no entry of the state changes by
             more than this number, or a function of the states before and after a sweep says so. Then `steps`
-            is the largest number of sweeps, by default 1000.
+            is the largest number of sweeps, by default 1000. The sweeps also end where the state is again
+            what it was two sweeps ago, and `cycle` is True: under the parallel schedule two states may follow
+            each other for ever.
+        record: keep the state after every so many sweeps.
         **fields: what the functions ask for besides: node features `[num_nodes, ...]`, edge features
-            `[num_edges, ...]`, or anything else, which is passed on as it is.
+            `[num_edges, ...]`, or anything else, which is passed on as it is; one that is another in each
+            sweep is an `EachSweep`.
 
     Returns:
         The state, the number of sweeps, and whether they ended by `until`. Gradients go through all sweeps.
@@ -72,41 +85,59 @@ def iterate(
     ...         return 0.5 * inputs + source
     >>> ring = torch.tensor([[0, 1, 2], [1, 2, 0]])
     >>> source = torch.tensor([0.5, 0.0, 0.0])
-    >>> state, sweeps, converged = iterate(Mean(), ring, torch.zeros(3), until=1e-6, source=source)
-    >>> state, sweeps, converged
+    >>> found = iterate(Mean(), ring, torch.zeros(3), until=1e-6, source=source)
+    >>> found.state, found.sweeps, found.converged
     (tensor([0.5714, 0.2857, 0.1429]), 20, True)
-    >>> iterate(Mean(), ring, torch.zeros(3), schedule=Schedule.asynchronous(torch.arange(3)), source=source)
-    Iterated(state=tensor([0.5000, 0.2500, 0.1250]), sweeps=1, converged=None)
+    >>> in_order = Schedule.asynchronous(torch.arange(3))
+    >>> iterate(Mean(), ring, torch.zeros(3), schedule=in_order, source=source).state
+    tensor([0.5000, 0.2500, 0.1250])
     """
+    if record is not None and (isinstance(record, bool) or not isinstance(record, int) or record < 1):
+        raise ValueError(f"record is {record!r}, but must be a number of sweeps from 1 on.")
     schedule = _schedule(schedule)
     end = schedule.ending(steps, until)  # asked only when to end: what is kept with the ranks stays
     names = _names(layer, state, fields)
     states = tuple(state[name] for name in names) if isinstance(state, Mapping) else (state,)
     if not isinstance(graph, Graph):
         graph = as_graph(graph, states[0].size(0) if states[0].dim() else None)
+    changing = {name: one.value for name, one in fields.items() if isinstance(one, EachSweep)}
+    now = fields | {name: value(0) for name, value in changing.items()}
     prepare = layer.prepare if isinstance(layer, Topological) else dict
-    prepared = prepare(fields)
+    prepared = prepare(now)
     _check(layer, graph, names, states, prepared)
     sweeper = Sweeper(layer, graph, names, prepared, schedule)
 
-    def sweep(before: States) -> States:
+    def sweep(number: int, before: States) -> States:
+        if changing and number:
+            now.update({name: value(number) for name, value in changing.items()})
+            sweeper.take(prepare(now))
         if sweeper.is_one_step:
             return sweeper.sweep(before)
         said = Recurrence(type(layer).__name__, names, before, prepare, None)
-        found: States | None = backends.sweep(as_step(layer, graph, fields, schedule, said))
+        found: States | None = backends.sweep(as_step(layer, graph, now, schedule, said))
         return sweeper.sweep(before) if found is None else found
 
     def as_given(states: States) -> Any:
         return dict(zip(names, states, strict=True)) if isinstance(state, Mapping) else states[0]
 
-    asked = end.until
-    for number in range(1, end.most_sweeps + 1):
-        before, states = states, sweep(states)
-        if asked is not None and (
-            asked(as_given(before), as_given(states)) if callable(asked) else _is_near(before, states, asked)
-        ):
-            return Iterated(as_given(states), number, True)
-    return Iterated(as_given(states), end.most_sweeps, None if asked is None else False)
+    asked, recorded, before = end.until, [], states
+    for number in range(end.most_sweeps):
+        earlier, before = before, states
+        states = sweep(number, before)
+        if record is not None and (number + 1) % record == 0:
+            recorded.append(as_given(states))
+        if asked is None:
+            continue
+        if callable(asked):
+            ended = asked(as_given(before), as_given(states))
+        else:
+            ended = _is_near(before, states, asked)
+        if ended:
+            return Iterated(as_given(states), number + 1, True, False, tuple(recorded))
+        if number and not changing and _is_near(earlier, states, 0.0):
+            return Iterated(as_given(states), number + 1, False, True, tuple(recorded))
+    converged = None if asked is None else False
+    return Iterated(as_given(states), end.most_sweeps, converged, False, tuple(recorded))
 
 
 def _schedule(schedule: Schedule | str) -> Schedule:

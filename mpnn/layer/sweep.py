@@ -80,16 +80,16 @@ class Sweeper:
         functions = {"message": parameters_of(layer.message), "aggregate": parameters_of(layer.aggregate, 1)}
         self._asked = Asked(functions)
         self._update = parameters_of(layer.update, skip=1)
-        self._cut_fields(fields)
+        self._own: list[dict[str, Any]] = [{} for _ in self._graphs]  # for `update`
+        self._given: list[dict[str, Any]] = [{} for _ in self._graphs]  # for `message`
+        self.take(fields)
 
-    def _cut_fields(self, fields: Mapping[str, Any]) -> None:
-        """Cut the fields to the nodes that each wave updates, and to the edges that enter them."""
+    def take(self, fields: Mapping[str, Any]) -> None:
+        """Cut fields to the nodes that each wave updates, and to the edges that enter them; others stay."""
         at_ends = {p.field for p in self._asked.lifted}
         plain = {p.field for ps in self._asked.functions.values() for p in ps} - at_ends
         self._check_names(at_ends)
         asked = fields if self._nothing else {p.field for p in self._update}
-        self._own: list[dict[str, Any]] = [{} for _ in self._graphs]  # for `update`
-        self._given: list[dict[str, Any]] = [{} for _ in self._graphs]  # for `message`
         for name, value in fields.items():
             src, dst = value if isinstance(value, PAIR) else (value, value)
             if name in asked:

@@ -17,11 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mpnn.borrowed import TorchFunctionMode
+from mpnn.step.draws import MASK, mix
 
 Seed = int | Tensor  # a tensor of one whole number if the device draws it, which keeps it
 _drawn: ContextVar[tuple[Seed, Tensor | None]] = ContextVar("mpnn_dropout")
-
-MASK = 0xFFFFFFFF
 
 
 @contextmanager
@@ -50,8 +49,8 @@ def kept(like: Tensor, p: float, stream: int) -> Tensor:
     num_edges, lanes = like.shape[0], prod(like.shape[1:])
     edge = (torch.arange(num_edges, device=like.device) if edges is None else edges).reshape(-1, 1)
     lane = torch.arange(lanes, device=like.device)
-    by_edge = _mix(((edge * 0x9E3779B1) & MASK) ^ ((seed + stream) & MASK))
-    drawn = _mix(by_edge ^ ((lane * 0x85EBCA77) & MASK))
+    by_edge = mix(((edge * 0x9E3779B1) & MASK) ^ ((seed + stream) & MASK))
+    drawn = mix(by_edge ^ ((lane * 0x85EBCA77) & MASK))
     scale = 0.0 if p >= 1 else 1 / (1 - p)
     return ((drawn >= threshold(p)).to(like.dtype) * scale).reshape(like.shape)
 
@@ -71,13 +70,6 @@ kept.register_autograd(_no_gradient)
 def threshold(p: float) -> int:
     """Of the 2^32 numbers that can be drawn, those below the threshold mean that an entry is dropped."""
     return min(int(p * 2**32), 2**32)
-
-
-def _mix(x: Tensor) -> Tensor:
-    """A bijection of 32 bits with little bias (Wellons, "lowbias32")."""
-    x = ((x ^ (x >> 16)) * 0x7FEB352D) & MASK
-    x = ((x ^ (x >> 15)) * 0x846CA68B) & MASK
-    return x ^ (x >> 16)
 
 
 class CountedDropout(TorchFunctionMode):

@@ -9,6 +9,7 @@ import torch
 from mpnn.topology.adaptive import AdaptiveGrid, adaptive_grid
 from mpnn.topology.band import Band, Causal, band, causal
 from mpnn.topology.chain import Chain, chain
+from mpnn.topology.colouring import colouring
 from mpnn.topology.complete import Complete, CompleteBipartite, complete, complete_bipartite
 from mpnn.topology.grid import Grid, grid
 from mpnn.topology.implicit import Implicit
@@ -34,6 +35,7 @@ __all__ = [
     "band",
     "causal",
     "chain",
+    "colouring",
     "complete",
     "complete_bipartite",
     "grid",

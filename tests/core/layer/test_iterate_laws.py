@@ -95,18 +95,20 @@ class Spin(MessagePassing):
 def test_how_the_sweeps_ended_is_said() -> None:
     pair, one = Graph(torch.tensor([[0, 1], [1, 0]])), torch.ones(2)
     spins = torch.tensor([1.0, -1.0])
-    state, sweeps, converged = iterate(Spin(), pair, spins, steps=3, w=one)
-    assert (state.tolist(), sweeps, converged) == ([-1, 1], 3, None)
+    found = iterate(Spin(), pair, spins, steps=3, w=one)
+    assert (found.state.tolist(), found.sweeps, found.converged, found.cycle) == ([-1, 1], 3, None, False)
     # At once, both take the other's state for ever; one after the other, they agree.
-    assert iterate(Spin(), pair, spins, until=0, w=one)[1:] == (1000, False)
-    assert iterate(Spin(), pair, spins, until=0, steps=7, w=one)[1:] == (7, False)
+    found = iterate(Spin(), pair, spins, until=0, w=one)
+    assert (found.sweeps, found.converged, found.cycle) == (2, False, True)
+    found = iterate(Spin(), pair, spins, until=0, steps=1, w=one)
+    assert (found.sweeps, found.converged, found.cycle) == (1, False, False)
     in_order = Schedule.asynchronous(torch.arange(2), until=0)
-    state, *ended = iterate(Spin(), pair, spins, schedule=in_order, w=one)
-    assert (state.tolist(), ended) == ([-1, -1], [2, True])
+    found = iterate(Spin(), pair, spins, schedule=in_order, w=one)
+    assert (found.state.tolist(), found.sweeps, found.converged) == ([-1, -1], 2, True)
     turned = iterate(
         Spin(), pair, {"s": spins}, until=lambda old, new: torch.equal(old["s"], -new["s"]), w=one
     )
-    assert (turned.state["s"].tolist(), *turned[1:]) == ([-1, 1], 1, True)
+    assert (turned.state["s"].tolist(), turned.sweeps, turned.converged) == ([-1, 1], 1, True)
     assert iterate(Spin(), pair, spins, steps=0, w=one).state is spins
 
 
@@ -118,7 +120,8 @@ def test_a_state_that_is_no_number_has_not_converged() -> None:
             return x * torch.nan
 
     ring = Graph(torch.tensor([[0, 1], [1, 0]]))
-    assert iterate(Worse(), ring, torch.ones(2), until=1.0, steps=4)[1:] == (4, False)
+    found = iterate(Worse(), ring, torch.ones(2), until=1.0, steps=4)
+    assert (found.sweeps, found.converged) == (4, False)
 
 
 @pytest.mark.parametrize("seed", range(5))
