@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from architectures import ROWS, Case, Parameters, Row
+from architectures import ROWS, Row
+from oracles import Case, Parameters
 from torch import Tensor
 
 import mpnn

@@ -74,7 +74,7 @@ def test_the_share_of_unstable_bits_is_that_of_the_theory(load: float) -> None:
 
 @pytest.mark.parametrize(("load", "remembers"), [(0.10, True), (0.20, False)])
 def test_patterns_are_remembered_up_to_a_load(load: float, remembers: bool) -> None:
-    number = 500
+    number = 1000
     patterns = _patterns(int(load * number), number, 2).float()
     network = HopfieldNetwork(number).fit(patterns)
     found = network.predict(patterns[:4].T, mode="sync", steps=60).state
