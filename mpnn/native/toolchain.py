@@ -123,11 +123,12 @@ def _search(name: str, more: tuple[str, ...]) -> Toolchain | str:
 
 def _openmp_of(clang: str) -> str:
     """The OpenMP library of a clang, which calls other functions than GCC does; "" if it is not there."""
-    with contextlib.suppress(OSError):
-        found = command.run([clang, "-print-file-name=libomp.so"], SHORT_PATIENCE).output.strip()
-        if Path(found).is_absolute():
-            ctypes.CDLL(found)
-            return found
+    for name in ("libomp.so", "libomp.so.5"):  # the first comes with a package for developers
+        with contextlib.suppress(OSError):
+            found = command.run([clang, f"-print-file-name={name}"], SHORT_PATIENCE).output.strip()
+            if Path(found).is_absolute():
+                ctypes.CDLL(found)
+                return found
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -339,6 +340,17 @@ def test_flags_that_only_some_compilers_know_are_done_without(monkeypatch: pytes
         assert set(toolchain.WISHES[1:]) <= set(toolchain.toolchain().flags)
     assert ways(step) == [KERNEL]
     assert_right()
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
+def test_clang_works_as_gcc_does(fresh: Path) -> None:
+    done = start_elsewhere({"MPNN_CACHE": str(fresh), "CC": "clang", "OMP_NUM_THREADS": "2"})
+    assert done.communicate(timeout=300)[1] == ""
+    assert done.returncode == 0
+    (kept,) = fresh.glob("*.tools")
+    found = toolchain.Toolchain(*json.loads(kept.read_text()))
+    assert "clang" in found.version
+    assert ("-fopenmp" in found.flags) == bool(found.openmp)  # its own library, where that is installed
 
 
 def test_more_flags_make_other_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
