@@ -3,7 +3,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-gpu test-oldest test-export fuzz asan results lint types imports unit clean
+.PHONY: demo test test-gpu test-oldest test-export fuzz fuzz-files asan results lint types imports unit clean
 
 demo: $(READY)   ## set up, then train a GNN on a real graph and draw what it learned
 	$(BIN)/mpnn train node --dataset karate
@@ -30,6 +30,9 @@ FUZZ_SEEDS ?= 0:10000
 
 fuzz: $(READY)   ## 10,000 random messages on the default backend against eager, an hour on two cores
 	$(BIN)/python -m tests.random_messages --seeds $(FUZZ_SEEDS) --jobs 2
+
+fuzz-files: $(READY)   ## 5,000 damaged files of every format, each in a process of its own; half an hour
+	$(BIN)/python -m tests.fuzz_files
 
 GPU_TESTS := $(addprefix tests/,core/backends/test_triton.py core/backends/test_autocast.py \
 	core/backends/test_no_waiting.py core/backends/test_gpu_choice.py core/sampling/test_padded_sample.py \

@@ -15,7 +15,7 @@ from mpnn.datasets.child import read_in_child, sparse
 from mpnn.datasets.features import degree_one_hot
 from mpnn.datasets.files import find_file, published
 from mpnn.datasets.planetoid_npz import DAMAGE
-from mpnn.datasets.record import DataError, NodeDataset, damage
+from mpnn.datasets.record import DataError, NodeDataset, check_dense, damage
 from mpnn.graph.graph import Graph
 
 FILES = {"blogcatalog": "blogcatalog.mat", "ppi": "Homo_sapiens.mat"}
@@ -50,6 +50,7 @@ def read_mat(path: Path, name: str) -> NodeDataset:
             f"{path}: network {list(links.shape)} should be as high as wide, and group {list(labels.shape)} "
             "should have a row for each node"
         )
+    check_dense(path, *labels.shape)
     both = (links + links.T).tocoo()
     apart = (both.row != both.col) & (both.data != 0)
     edge_index = torch.from_numpy(np.stack([both.row[apart], both.col[apart]]).astype(np.int64))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from mpnn.datasets.files import compare_content
-from mpnn.datasets.record import DataError, NodeDataset, damage, row_normalise
+from mpnn.datasets.record import DataError, NodeDataset, check_declared, check_dense, damage, row_normalise
 from mpnn.files import Arrays, read
 from mpnn.graph.graph import Graph
 from mpnn.graph.matrix import check_matrix
@@ -32,6 +32,8 @@ def read_npz(path: Path, name: str, class_names: tuple[str, ...]) -> NodeDataset
     try:
         arrays = Arrays(read(path, DataError), path, DataError)
         x = compressed(arrays, "x_")
+        check_dense(path, *x.shape)
+        check_declared(path, x.shape[0], "rows")
         rest: dict[str, Any] = {
             key: torch.from_numpy(arrays[key])
             for key in ("edge_index", "y", "train_mask", "val_mask", "test_mask")

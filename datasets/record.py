@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mpnn.datasets.errors import DataError as DataError
 from mpnn.datasets.features import degree_one_hot
+from mpnn.files import free_memory
 from mpnn.graph.graph import Graph
 
 MASKS = ("train_mask", "val_mask", "test_mask")
@@ -40,6 +41,20 @@ def check_declared(path: Path, count: int, what: str) -> None:
     size = path.stat().st_size
     if count > max(MOST_DECLARED, PER_BYTE * size):
         raise DataError(f"{path} declares {count:,} {what}, but holds only {size:,} bytes")
+
+
+def check_dense(path: Path, rows: int, columns: int) -> None:
+    """Refuse a matrix that, dense, would not fit into memory.
+
+    Raises:
+        DataError: it would not.
+    """
+    size, free = 8 * rows * columns, free_memory()
+    if size > free:
+        raise DataError(
+            f"{path}: features [{rows:,}, {columns:,}], dense as models take them, would hold {size:,} bytes, "
+            f"but only {free:,} bytes of memory are free"
+        )
 
 
 def classes_of(y: Tensor) -> int:

@@ -11,7 +11,7 @@ import torch
 
 from mpnn.datasets.files import compare_content, find_file
 from mpnn.datasets.planetoid_npz import DAMAGE, compressed
-from mpnn.datasets.record import DataError, NodeDataset, classes_of, damage
+from mpnn.datasets.record import DataError, NodeDataset, check_declared, check_dense, classes_of, damage
 from mpnn.files import Arrays, read
 from mpnn.graph.graph import Graph
 
@@ -50,6 +50,8 @@ def read_shchur(path: Path, name: str) -> NodeDataset:
     try:
         arrays = Arrays(read(path, DataError), path, DataError)
         links, x = compressed(arrays, "adj_"), compressed(arrays, "attr_")
+        check_dense(path, *x.shape)
+        check_declared(path, links.shape[0], "rows")
         y = torch.from_numpy(arrays["labels"].astype(np.int64))
         names = _class_names(arrays, classes_of(y))
         compare_content(path, links, x, y.numpy())

@@ -15,7 +15,7 @@ from torch import Tensor
 from mpnn.datasets.features import degree_one_hot
 from mpnn.datasets.files import VARIABLE, cache_folder, compare_content, data_folder, first_place
 from mpnn.datasets.graph_record import GraphDataset
-from mpnn.datasets.record import DataError
+from mpnn.datasets.record import MOST_CLASSES, DataError, check_dense
 from mpnn.datasets.text import read_numbers
 from mpnn.graph.distinct import first_of_each
 from mpnn.graph.graph import Graph
@@ -157,6 +157,13 @@ def _features(
         ranges = [[int(column.min()), int(column.max())] for column in labels.T]
         if like is not None:
             _check_labels(path, labels, ranges := like[of])
+        width = sum(high - low + 1 for low, high in ranges)
+        if width > max(MOST_CLASSES, len(labels)):
+            low, high = max(ranges, key=lambda pair: pair[1] - pair[0])
+            raise DataError(
+                f"{path} has labels from {low:,} to {high:,}, but {len(labels):,} lines: number them from 0 on"
+            )
+        check_dense(path, len(labels), width)
         columns = torch.from_numpy(labels).T
         parts += [
             F.one_hot(column - low, high - low + 1).float()

@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -220,7 +221,10 @@ def array(content: bytes) -> NDArray[Any]:
     read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a header written by Python 2
-        shape, turned, dtype = read_header(file)
+        try:
+            shape, turned, dtype = read_header(file)
+        except (SyntaxError, TokenError, RecursionError, MemoryError, TypeError) as fault:
+            raise ValueError("its header is none of an array") from fault
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which could run code")
     size, there = prod(shape) * dtype.itemsize, len(content) - file.tell()
@@ -237,9 +241,9 @@ def has_right_sums(path: Path, error: Kind) -> None:
         error: one is another.
     """
     with opened(path, error) as file:
-        if not zipfile.is_zipfile(file):
-            return  # of PyTorch before 1.6, without sums
         try:
+            if not zipfile.is_zipfile(file):
+                return  # of PyTorch before 1.6, without sums
             with zipfile.ZipFile(file) as archive:
                 bad = archive.testzip()
         except (*_DAMAGE, RuntimeError, NotImplementedError) as fault:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mpnn.datasets.child import sparse
 from mpnn.datasets.planetoid_npz import DAMAGE
-from mpnn.datasets.record import DataError, damage
+from mpnn.datasets.record import DataError, check_dense, damage
 from mpnn.files import Arrays, array, read, read_json
 
 ENDINGS = (".npy", ".npz", ".json")
@@ -84,7 +84,9 @@ def _load(path: Path) -> np.ndarray[Any, Any]:
             return array(content)
         found = Arrays(content, path, DataError)
         if SPARSE in found:
-            dense: np.ndarray[Any, Any] = sparse(found, "").toarray()
+            matrix = sparse(found, "")
+            check_dense(path, *matrix.shape)
+            dense: np.ndarray[Any, Any] = matrix.toarray()
             return dense
     except (*DAMAGE, MemoryError) as error:
         raise damage(path, error) from error

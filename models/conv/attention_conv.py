@@ -12,7 +12,7 @@ from mpnn import Graph, softmax
 from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.layer import Layer, Widths, pair
 from mpnn.models.conv.self_loops import FILL_VALUES, FillValue, with_new_self_loops
-from mpnn.models.parts.checks import check_count, check_probability
+from mpnn.models.parts.checks import check_count, check_number, check_probability
 from mpnn.models.parts.linear import Projection, see, zeros_
 from mpnn.step.fields import Mapped
 from mpnn.step.maps import mapped
@@ -41,8 +41,10 @@ class Attention(Layer):
             raise ValueError(f"{self._name} sums by its attention weights: leave out aggr.")
         for width in pair(in_channels):
             check_count("in_channels", width, 1, may_be_open=True)
-        check_count("out_channels", out_channels, 0)
+        check_count("out_channels", out_channels, 1)
         check_count("heads", heads, 1)
+        if edge_dim is not None:
+            check_count("edge_dim", edge_dim, 1, may_be_open=True)
         check_probability("dropout", dropout)
         super().__init__("softmax", **kwargs)
         self.in_channels, self.out_channels, self.heads = in_channels, out_channels, heads
@@ -103,6 +105,9 @@ class LoopedAttention(Attention):
         super().__init__(in_channels, out_channels, heads, concat, dropout, edge_dim, **kwargs)
         self.negative_slope, self.add_self_loops, self.fill_value = negative_slope, add_self_loops, fill_value
         self.residual = residual
+        check_number("negative_slope", negative_slope)
+        if not isinstance(fill_value, str | Tensor):
+            check_number("fill_value", fill_value)
         if isinstance(fill_value, str) and fill_value not in FILL_VALUES:
             raise ValueError(
                 f"fill_value is {fill_value!r}, but must be a number, a tensor or one of "

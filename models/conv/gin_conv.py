@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
 from mpnn.models.conv.layer import Features, Layer
+from mpnn.models.parts.checks import at_least, check_number, ranges
 from mpnn.models.parts.linear import Projection, reset, through
 
 
+@ranges(eps=check_number)
 class GINConv(Layer):
     """h_i' = f((1 + ε) h_i + Σ_{j→i} h_j)   (Xu et al., 2019, eq. 4.1).
 
@@ -57,6 +59,7 @@ class GINConv(Layer):
         return inputs if root is None else torch.addcmul(inputs, root, 1 + self.eps)
 
 
+@ranges(eps=check_number, edge_dim=at_least(1))
 class GINEConv(GINConv):
     """h_i' = f((1 + ε) h_i + Σ_{j→i} relu(h_j + W e_ij))   (Hu et al., 2020, eq. A.1).
 

@@ -29,6 +29,8 @@ class Layer(MessagePassing):
 
     def __init__(self, aggr: Aggr | None = "sum", *, node_dim: int = 0, **kwargs: Any) -> None:
         super().__init__(aggr, node_dim=node_dim, **kwargs)
+        if self.node_dim not in (0, -2):
+            raise ValueError(f"node_dim is {node_dim}, but must be 0, or -2 for several sets of features.")
 
     # Nodes --------------------------------------------------------------------------------------------
 

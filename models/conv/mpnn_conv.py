@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from mpnn.aggregate.aggregators import Aggr
 from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.layer import Layer
-from mpnn.models.parts.checks import check_count
+from mpnn.models.parts.checks import at_least, check_count, ranges
 from mpnn.models.parts.linear import reset
 from mpnn.models.parts.mlp import Joint, mlp
 
 Function = Callable[..., Tensor]
 
 
+@ranges(edge_dim=at_least(0), edge_out_channels=at_least(1))
 class MPNNConv(Layer):
     """Message passing as such, with every function free.
 

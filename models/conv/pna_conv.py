@@ -12,10 +12,11 @@ from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.degree_scaler import DegreeScaler, degree_histogram
 from mpnn.models.conv.layer import Layer
 from mpnn.models.parts.activation import Activation, activation
-from mpnn.models.parts.checks import check_count
+from mpnn.models.parts.checks import at_least, check_count, ranges
 from mpnn.models.parts.linear import Projection, reset, see
 
 
+@ranges(edge_dim=at_least(1))
 class PNAConv(Layer):
     """h_i' = W γ(h_i ‖ ⨁_{j→i} f(h_i ‖ h_j ‖ W_e e_ij))   (Corso et al., 2020, eq. 8).
 

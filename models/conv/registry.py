@@ -31,6 +31,7 @@ from mpnn.models.conv.sage_conv import SAGEConv
 from mpnn.models.conv.sg_conv import SGConv
 from mpnn.models.conv.tag_conv import TAGConv
 from mpnn.models.conv.transformer_conv import TransformerConv
+from mpnn.models.parts.checks import check_count
 from mpnn.models.parts.linear import Projection, reset
 from mpnn.models.parts.mlp import mlp
 
@@ -89,6 +90,7 @@ def attention(layer: type[nn.Module]) -> Callable[..., nn.Module]:
         options["dropout"] = attention_dropout
         if last:
             return layer(in_channels, out_channels, out_heads or heads, concat=False, **options)
+        check_count("heads", heads, 1)
         if out_channels % heads:
             raise ValueError(f"hidden_channels is {out_channels}, which {heads} heads cannot share evenly.")
         return layer(in_channels, out_channels // heads, heads, **options)

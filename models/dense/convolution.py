@@ -19,6 +19,7 @@ from mpnn.borrowed import output_padding, padding_of
 from mpnn.functional import typed_linear
 from mpnn.layer.shortcut import goes_dense, straight
 from mpnn.lowering.images import to_image, to_rows
+from mpnn.models.parts.checks import Check, at_least, each_at_least, ranges
 from mpnn.topology import Grid, grid
 
 Shape = tuple[int, ...]
@@ -169,6 +170,15 @@ def _as_batch(layer: Any, x: Tensor) -> Tensor:
     return x.unsqueeze(0) if x.dim() == dimensions + 1 else x
 
 
+TRANSPOSED: dict[str, Check] = {
+    **dict.fromkeys(("in_channels", "out_channels", "groups"), at_least(1)),
+    **dict.fromkeys(("kernel_size", "stride", "dilation"), each_at_least(1)),
+    **dict.fromkeys(("padding", "output_padding"), each_at_least(0)),
+}
+FORWARD = TRANSPOSED | {"padding": each_at_least(0, "same", "valid")}
+del FORWARD["output_padding"]
+
+
 class _Forward(nn.Module):
     """torch.nn's `forward`, and the way through messages that stands for it."""
 
@@ -189,10 +199,12 @@ class _ForwardTransposed(nn.Module):
         return _convolve_transposed(self, input, output_size, graph)
 
 
+@ranges(**FORWARD)
 class Conv1d(_Forward, nn.Conv1d, Convolution):
     """`torch.nn.Conv1d`, on sequences and on graphs."""
 
 
+@ranges(**FORWARD)
 class Conv2d(_Forward, nn.Conv2d, Convolution):
     """`torch.nn.Conv2d`, on images and on graphs.
 
@@ -205,17 +217,21 @@ class Conv2d(_Forward, nn.Conv2d, Convolution):
     """
 
 
+@ranges(**FORWARD)
 class Conv3d(_Forward, nn.Conv3d, Convolution):
     """`torch.nn.Conv3d`, on volumes and on graphs."""
 
 
+@ranges(**TRANSPOSED)
 class ConvTranspose1d(_ForwardTransposed, nn.ConvTranspose1d, Convolution):
     """`torch.nn.ConvTranspose1d`: messages against the edges of a grid."""
 
 
+@ranges(**TRANSPOSED)
 class ConvTranspose2d(_ForwardTransposed, nn.ConvTranspose2d, Convolution):
     """`torch.nn.ConvTranspose2d`: messages against the edges of a grid."""
 
 
+@ranges(**TRANSPOSED)
 class ConvTranspose3d(_ForwardTransposed, nn.ConvTranspose3d, Convolution):
     """`torch.nn.ConvTranspose3d`: messages against the edges of a grid."""

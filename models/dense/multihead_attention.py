@@ -16,9 +16,11 @@ from mpnn.functional import linear
 from mpnn.graph.adjacency import Topology
 from mpnn.layer.shortcut import goes_dense, straight
 from mpnn.models.dense.attention_masks import additive, edge_bias, edge_weights, joined_bias
+from mpnn.models.parts.checks import at_least, check_multiple, check_probability, ranges
 from mpnn.topology import Causal, Complete, CompleteBipartite, causal, complete, complete_bipartite
 
 
+@ranges(**dict.fromkeys(("embed_dim", "num_heads", "kdim", "vdim"), at_least(1)), dropout=check_probability)
 class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
     """`torch.nn.MultiheadAttention`, with its arguments and its state_dict, on any graph.
 
@@ -61,6 +63,7 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        check_multiple("embed_dim", embed_dim, "num_heads", num_heads)
         # MessagePassing comes after torch's class in the order of bases, so super().__init__() of torch
         # initialises it.
         super().__init__(

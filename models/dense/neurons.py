@@ -8,11 +8,13 @@ from torch import Tensor, nn
 from mpnn import Graph, MessagePassing
 from mpnn.functional import linear
 from mpnn.layer.shortcut import goes_dense, straight
+from mpnn.models.parts.checks import at_least, ranges
 from mpnn.topology import complete_bipartite
 
 Device = torch.device | str | None
 
 
+@ranges(in_features=at_least(0), out_features=at_least(0))
 class Linear(nn.Linear, MessagePassing):
     """y_i = Σ_{j→i} w_ij x_j + b_i, with one number w_ij for every connection.
 
@@ -107,7 +109,7 @@ class Linear(nn.Linear, MessagePassing):
     def forward(self, input: Tensor) -> Tensor:
         if self.weight.dim() == 2 and goes_dense(self, Linear):
             return straight(self, "linear map", linear, input, self.weight, self.bias)
-        samples = input.reshape(-1, self.in_features)
+        samples = input.flatten(0, -2) if input.dim() > 1 else input[None]
         graph = self.graph.to(input.device)
         out: Tensor = self.propagate(graph, x=(samples.T.contiguous(), None), w=self.weight.flatten())
         out = out.T if self.bias is None else out.T + self.bias

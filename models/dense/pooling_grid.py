@@ -18,6 +18,7 @@ from mpnn.aggregate.reduce import scatter_known
 from mpnn.graph.adjacency import Topology
 from mpnn.layer.shortcut import goes_dense, straight
 from mpnn.lowering.images import to_image, to_rows
+from mpnn.models.parts.checks import at_least, each_at_least, ranges
 from mpnn.topology import AdaptiveGrid, Grid, adaptive_grid, grid
 
 Shape = tuple[int, ...]
@@ -25,6 +26,9 @@ Shape = tuple[int, ...]
 # All calls with tensors of one shape share a grid.
 _grid: Callable[..., Grid] = lru_cache(maxsize=64)(grid)
 _adaptive_grid: Callable[..., AdaptiveGrid] = lru_cache(maxsize=64)(adaptive_grid)
+
+
+WINDOW = dict.fromkeys(("kernel_size", "stride"), each_at_least(1)) | {"padding": each_at_least(0)}
 
 
 class Pooling(MessagePassing):
@@ -112,6 +116,9 @@ def _where(rows: Tensor, found: Tensor, topology: Grid) -> Tensor:
     return scatter_known(candidate, topology.dst, topology.num_dst, "min")
 
 
+@ranges(
+    kernel_size=each_at_least(1), stride=each_at_least(1), padding=each_at_least(0), dilation=each_at_least(1)
+)
 class MaxPool1d(nn.MaxPool1d, _MaxPool):
     """`torch.nn.MaxPool1d`, on sequences and on graphs."""
 
@@ -121,6 +128,9 @@ class MaxPool1d(nn.MaxPool1d, _MaxPool):
         return _largest(self, input, graph, 1)
 
 
+@ranges(
+    kernel_size=each_at_least(1), stride=each_at_least(1), padding=each_at_least(0), dilation=each_at_least(1)
+)
 class MaxPool2d(nn.MaxPool2d, _MaxPool):
     """`torch.nn.MaxPool2d`, on images and on graphs.
 
@@ -135,6 +145,9 @@ class MaxPool2d(nn.MaxPool2d, _MaxPool):
         return _largest(self, input, graph, 2)
 
 
+@ranges(
+    kernel_size=each_at_least(1), stride=each_at_least(1), padding=each_at_least(0), dilation=each_at_least(1)
+)
 class MaxPool3d(nn.MaxPool3d, _MaxPool):
     """`torch.nn.MaxPool3d`, on volumes and on graphs."""
 
@@ -183,6 +196,7 @@ def _window_sizes(layer: Any, topology: Grid) -> Tensor:
     return sizes
 
 
+@ranges(**WINDOW)
 class AvgPool1d(nn.AvgPool1d, _AvgPool):
     """`torch.nn.AvgPool1d`, on sequences and on graphs."""
 
@@ -192,6 +206,12 @@ class AvgPool1d(nn.AvgPool1d, _AvgPool):
         return _mean(self, input, graph, 1)
 
 
+@ranges(
+    kernel_size=each_at_least(1),
+    stride=each_at_least(1),
+    padding=each_at_least(0),
+    divisor_override=at_least(1),
+)
 class AvgPool2d(nn.AvgPool2d, _AvgPool):
     """`torch.nn.AvgPool2d`, on images and on graphs."""
 
@@ -201,6 +221,12 @@ class AvgPool2d(nn.AvgPool2d, _AvgPool):
         return _mean(self, input, graph, 2)
 
 
+@ranges(
+    kernel_size=each_at_least(1),
+    stride=each_at_least(1),
+    padding=each_at_least(0),
+    divisor_override=at_least(1),
+)
 class AvgPool3d(nn.AvgPool3d, _AvgPool):
     """`torch.nn.AvgPool3d`, on volumes and on graphs."""
 
@@ -223,6 +249,7 @@ def _adaptive_mean(layer: Any, x: Tensor, graph: Topology | None, dimensions: in
     return out if batch.dim() == x.dim() else out.squeeze(0)
 
 
+@ranges(output_size=each_at_least(1, None))
 class AdaptiveAvgPool1d(nn.AdaptiveAvgPool1d, _AvgPool):
     """`torch.nn.AdaptiveAvgPool1d`, on sequences and on graphs."""
 
@@ -232,6 +259,7 @@ class AdaptiveAvgPool1d(nn.AdaptiveAvgPool1d, _AvgPool):
         return _adaptive_mean(self, input, graph, 1)
 
 
+@ranges(output_size=each_at_least(1, None))
 class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d, _AvgPool):
     """`torch.nn.AdaptiveAvgPool2d`, on images and on graphs."""
 
@@ -241,6 +269,7 @@ class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d, _AvgPool):
         return _adaptive_mean(self, input, graph, 2)
 
 
+@ranges(output_size=each_at_least(1, None))
 class AdaptiveAvgPool3d(nn.AdaptiveAvgPool3d, _AvgPool):
     """`torch.nn.AdaptiveAvgPool3d`, on volumes and on graphs."""
 

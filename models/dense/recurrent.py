@@ -20,6 +20,7 @@ from mpnn.graph.adjacency import Topology
 from mpnn.layer.schedule import States, Topological
 from mpnn.layer.shortcut import straight, wants_dense
 from mpnn.lowering.batch import Batch
+from mpnn.models.parts.checks import at_least, check_probability, ranges
 from mpnn.topology import chain
 
 _chain = lru_cache(maxsize=64)(chain)
@@ -102,6 +103,11 @@ class LSTMStep(Step):
         return h if self.w_hr is None else F.linear(h, self.w_hr), c
 
 
+ORDER = ("input_size", "hidden_size", "num_layers")
+SIZES = dict.fromkeys(ORDER, at_least(1)) | {"dropout": check_probability}
+
+
+@ranges(ORDER, **SIZES)
 class RNN(nn.RNN):
     """`torch.nn.RNN`, on sequences and on directed acyclic graphs.
 
@@ -128,6 +134,7 @@ class RNN(nn.RNN):
         return _recur(self, input, hx, graph, truncate)
 
 
+@ranges(ORDER, **SIZES)
 class GRU(nn.GRU):
     """`torch.nn.GRU`, on sequences and on directed acyclic graphs; shapes and errors as for `RNN`."""
 
@@ -141,6 +148,7 @@ class GRU(nn.GRU):
         return _recur(self, input, hx, graph, truncate)
 
 
+@ranges(ORDER, **SIZES, proj_size=at_least(0))
 class LSTM(nn.LSTM):
     """`torch.nn.LSTM`, on sequences and on directed acyclic graphs; shapes and errors as for `RNN`.
 

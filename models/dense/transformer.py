@@ -15,12 +15,21 @@ from torch import Tensor, nn
 
 from mpnn.graph.adjacency import Topology
 from mpnn.models.dense.multihead_attention import MultiheadAttention
+from mpnn.models.parts.checks import Check, at_least, check_multiple, check_probability, positive, ranges
 from mpnn.models.parts.linear import through
 
 Activation = str | Callable[[Tensor], Tensor]
 Device = torch.device | str | None
 
 
+LAYER: dict[str, Check] = {
+    **dict.fromkeys(("d_model", "nhead", "dim_feedforward"), at_least(1)),
+    "dropout": check_probability,
+    "layer_norm_eps": positive,
+}
+
+
+@ranges(**LAYER)
 class TransformerEncoderLayer(nn.TransformerEncoderLayer):
     """x + attention, then x + MLP, each with a normalisation behind it (or before it: `norm_first`).
 
@@ -45,6 +54,7 @@ class TransformerEncoderLayer(nn.TransformerEncoderLayer):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        check_multiple("d_model", d_model, "nhead", nhead)
         super().__init__(
             d_model,
             nhead,
@@ -82,6 +92,7 @@ class TransformerEncoderLayer(nn.TransformerEncoderLayer):
         return _add(x, lambda x: self.dropout2(_mlp(self, x)), self.norm2, self.norm_first)
 
 
+@ranges(**LAYER)
 class TransformerDecoderLayer(nn.TransformerDecoderLayer):
     """Three residual parts: x + attention to x, x + attention to the memory, x + MLP(x).
 
@@ -103,6 +114,7 @@ class TransformerDecoderLayer(nn.TransformerDecoderLayer):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        check_multiple("d_model", d_model, "nhead", nhead)
         super().__init__(
             d_model,
             nhead,
@@ -173,6 +185,7 @@ def _add(x: Tensor, change: Callable[[Tensor], Tensor], norm: nn.Module, norm_fi
     return out
 
 
+@ranges(num_layers=at_least(0))
 class TransformerEncoder(nn.TransformerEncoder):
     """Encoder layers on top of each other.
 
@@ -210,6 +223,7 @@ class TransformerEncoder(nn.TransformerEncoder):
         return x if self.norm is None else self.norm(x)
 
 
+@ranges(num_layers=at_least(0))
 class TransformerDecoder(nn.TransformerDecoder):
     """Decoder layers on top of each other."""
 
@@ -254,6 +268,7 @@ def _is_causal(mask: Tensor | None) -> bool:
     return torch.equal(mask, causal)
 
 
+@ranges(**LAYER, num_encoder_layers=at_least(0), num_decoder_layers=at_least(0))
 class Transformer(nn.Transformer):
     """Encoder and decoder; arguments, shapes and state_dict are those of `torch.nn.Transformer`.
 
@@ -280,6 +295,8 @@ class Transformer(nn.Transformer):
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        check_multiple("d_model", d_model, "nhead", nhead)
+
         def norm() -> nn.LayerNorm:
             return nn.LayerNorm(d_model, layer_norm_eps, bias=bias, device=device, dtype=dtype)
 
@@ -306,6 +323,14 @@ class Transformer(nn.Transformer):
         )
 
 
+LAYER: dict[str, Check] = {
+    **dict.fromkeys(("d_model", "nhead", "dim_feedforward"), at_least(1)),
+    "dropout": check_probability,
+    "layer_norm_eps": positive,
+}
+
+
+@ranges(d_model=at_least(1), dropout=check_probability)
 class PositionalEncoding(nn.Module):
     """x_t + (sin ω_0 t, cos ω_0 t, sin ω_1 t, ...) with ω_k = 10000^(-2k / d)  (Vaswani et al., 2017, 3.5).
 

@@ -11,9 +11,21 @@ from torch.utils.data import DataLoader
 
 from mpnn.graph.adjacency import Topology, as_graph
 from mpnn.graph.checks import as_int
+from mpnn.graph.graph import Graph
+from mpnn.models.parts.checks import at_least, check_number, ranges
 from mpnn.sampling.walks import check_biases, random_walks
 
 
+@ranges(
+    embedding_dim=at_least(1),
+    walk_length=at_least(1),
+    context_size=at_least(2),
+    walks_per_node=at_least(1),
+    p=check_number,
+    q=check_number,
+    num_negative_samples=at_least(1),
+    num_nodes=at_least(0),
+)
 class Node2Vec(nn.Module):
     """min -mean log σ(z_u · z_v) - mean log σ(-z_u · z_k), where walks meet v near u, and k at random.
 
@@ -67,6 +79,8 @@ class Node2Vec(nn.Module):
                 f"walk_length is {walk_length}, but should be at least context_size, {context_size}."
             )
         check_biases(p, q)
+        if isinstance(graph, Graph) and num_nodes not in (None, graph.num_nodes):
+            raise ValueError(f"num_nodes is {num_nodes}, but the graph has {graph.num_nodes} nodes.")
         self.graph = as_graph(graph, num_nodes)
         self.num_nodes = self.graph.num_nodes
         self.embedding_dim, self.walk_length, self.context_size = embedding_dim, walk_length, context_size

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from mpnn import functional
 from mpnn.aggregate.reduce import add_rows_
 from mpnn.graph.adjacency import Topology, as_graph
-from mpnn.graph.checks import as_int
+from mpnn.graph.checks import checked_seed
 from mpnn.graph.csr import CSR
+from mpnn.models.parts.checks import at_least, check_number, ranges
 from mpnn.sampling.splitmix import GOLDEN, mix, mix_int, shift, signed
 from mpnn.sampling.walks import alias_table, check_biases, random_walks
 
@@ -22,6 +23,16 @@ MOST_PAIRS = 1 << 24  # in memory at once: 128 MB
 BATCH = 256  # pairs whose gradients are added up, in plain PyTorch
 
 
+@ranges(
+    channels=at_least(1),
+    rounds=at_least(1),
+    length=at_least(2),
+    window=at_least(1),
+    negatives=at_least(0),
+    p=check_number,
+    q=check_number,
+    lr=check_number,
+)
 class SkipGram(nn.Module):
     """max Σ_(u,v) log σ(z_u · c_v) + Σ_k log σ(-z_u · c_k), where walks meet v near u, and k at random.
 
@@ -89,7 +100,7 @@ class SkipGram(nn.Module):
         check_biases(p, q)
         self.graph, self.weight, self.p, self.q = as_graph(graph), weight, p, q
         self.rounds, self.length, self.window, self.negatives = rounds, length, window, negatives
-        self.lr, self.seed = lr, as_int("seed", seed)
+        self.lr, self.seed = lr, checked_seed(seed)
         nodes, device = self.graph.num_nodes, self.graph.device
         generator = torch.Generator().manual_seed(self.seed)
         drawn = torch.rand(nodes, channels, generator=generator, device="cpu")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.graph.adjacency import Topology
+from mpnn.models.parts.checks import at_least, ranges
 from mpnn.models.parts.mlp import mlp
 
 MOST_LOG_DEVIATION = 10.0
@@ -21,6 +22,7 @@ class DotProduct(nn.Module):
         return (z[pairs[0]] * z[pairs[1]]).sum(dim=-1, keepdim=True)
 
 
+@ranges(channels=at_least(1), out_channels=at_least(0))
 class PairMLP(nn.Module):
     """s(i, j) = MLP(z_i || z_j || z_i z_j), where the order of the pair may matter.
 

@@ -11,8 +11,17 @@ from mpnn.functional import matmul
 from mpnn.graph.adjacency import Topology
 from mpnn.models.dense.transformer import TransformerEncoder, TransformerEncoderLayer
 from mpnn.models.networks.language_model import LanguageModel
+from mpnn.models.parts.checks import at_least, check_multiple, check_probability, ranges
 
 
+@ranges(
+    num_tokens=at_least(1),
+    channels=at_least(1),
+    heads=at_least(1),
+    num_layers=at_least(0),
+    context=at_least(1),
+    dropout=check_probability,
+)
 class CausalTransformer(LanguageModel):
     """A small GPT-2 (Radford et al., 2019): the embedding is also the output map, normalisation comes first.
 
@@ -46,8 +55,7 @@ class CausalTransformer(LanguageModel):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if channels % heads:
-            raise ValueError(f"channels is {channels}, but should be a multiple of heads, {heads}")
+        check_multiple("channels", channels, "heads", heads)
         self.num_tokens, self.context = num_tokens, context
         self.embed, self.place = nn.Embedding(num_tokens, channels), nn.Embedding(context, channels)
         self.dropout = nn.Dropout(dropout)

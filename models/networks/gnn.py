@@ -17,10 +17,11 @@ from mpnn.models.networks.jumping_knowledge import JumpingKnowledge
 from mpnn.models.networks.norms import norm as build_norm
 from mpnn.models.networks.virtual_node import VirtualNode
 from mpnn.models.parts.activation import Activation, activation
-from mpnn.models.parts.checks import check_count, check_probability
+from mpnn.models.parts.checks import at_least, check_count, check_probability, ranges
 from mpnn.models.parts.linear import Projection, reset
 
 
+@ranges(in_channels=at_least(0, may_be_open=True))
 class GNN(nn.Module):
     """A stack of message-passing layers.
 

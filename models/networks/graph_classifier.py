@@ -13,9 +13,11 @@ from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.gin_conv import GINConv
 from mpnn.models.networks.gnn import GNN
 from mpnn.models.networks.pooling import GlobalPool
+from mpnn.models.parts.checks import at_least, check_probability, ranges
 from mpnn.models.parts.linear import Projection
 
 
+@ranges(in_channels=at_least(1), readout_dropout=check_probability)
 class GraphClassifier(GNN):
     """y_g = W dropout(readout { jk(h_i^1, ..., h_i^K) : i in g }) + b, one output for each graph of a batch.
 
@@ -99,6 +101,7 @@ class GraphClassifier(GNN):
         return h
 
 
+@ranges(dropout=check_probability)
 class GIN(GraphClassifier):
     """The graph isomorphism network with its readout (Xu et al., 2019, eqs. 4.1 and 4.2).
 

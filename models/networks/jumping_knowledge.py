@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mpnn.models.parts.checks import at_least, ranges
+
 MODES = ("last", "cat", "max", "lstm")
 
 
+@ranges(channels=at_least(1), num_layers=at_least(1))
 class JumpingKnowledge(nn.Module):
     """One state of a node from its states after every layer (Xu et al., 2018, section 4).
 

@@ -7,10 +7,12 @@ from torch import Tensor, nn
 from mpnn.models.dense.convolution import Conv2d
 from mpnn.models.dense.neurons import Linear
 from mpnn.models.dense.pooling_grid import AvgPool2d
+from mpnn.models.parts.checks import at_least, ranges
 
 SHRINKS = 14  # pixels: below this the second convolution would leave no pixel, so it is padded
 
 
+@ranges(in_channels=at_least(1), num_classes=at_least(1))
 class LeNet(nn.Module):
     """LeNet-5: two convolutions of 5 × 5 with average pooling, then three linear layers, tanh in between.
 

@@ -10,8 +10,17 @@ from torch import Tensor, nn
 
 from mpnn import Graph
 from mpnn.aggregate.reduce import scatter_known
+from mpnn.models.parts.checks import (
+    at_least,
+    check_number,
+    check_probability,
+    each_at_least,
+    positive,
+    ranges,
+)
 
 
+@ranges(num_features=at_least(1), eps=positive, momentum=check_probability)
 class BatchNorm(nn.BatchNorm1d):
     """Normalise every channel over all nodes (Ioffe and Szegedy, 2015).
 
@@ -24,6 +33,7 @@ class BatchNorm(nn.BatchNorm1d):
         return super().forward(x)
 
 
+@ranges(normalized_shape=each_at_least(1), eps=positive)
 class LayerNorm(nn.LayerNorm):
     """Normalise every node over its channels (Ba, Kiros and Hinton, 2016)."""
 
@@ -31,6 +41,7 @@ class LayerNorm(nn.LayerNorm):
         return super().forward(x)
 
 
+@ranges(in_channels=at_least(0), eps=positive)
 class GraphNorm(nn.Module):
     """γ (x - α mean) / std + β, every channel over the nodes of each graph (Cai et al., 2021, eq. 6).
 
@@ -64,6 +75,7 @@ class GraphNorm(nn.Module):
         return f"{self.in_channels}"
 
 
+@ranges(scale=check_number, eps=positive)
 class PairNorm(nn.Module):
     """s (x - mean) / root mean square length, over the nodes of each graph (Zhao and Akoglu, 2020, eq. 10).
 

@@ -7,10 +7,12 @@ from torch import Tensor, nn
 from mpnn.models.dense.neurons import Linear
 from mpnn.models.dense.recurrent import LSTM
 from mpnn.models.networks.language_model import LanguageModel
+from mpnn.models.parts.checks import at_least, check_probability, ranges
 
 States = tuple[Tensor, Tensor]
 
 
+@ranges(num_tokens=at_least(1), channels=at_least(1), num_layers=at_least(1), dropout=check_probability)
 class RecurrentLM(LanguageModel):
     """Embedding, stacked LSTMs, and a linear map to the next token.
 

@@ -9,9 +9,11 @@ from mpnn import as_graph, scatter, softmax
 from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.attention_conv import like
 from mpnn.models.parts.activation import Activation, activation
+from mpnn.models.parts.checks import at_least, check_number, ranges
 from mpnn.models.parts.linear import uniform_
 
 
+@ranges(in_channels=at_least(1), ratio=check_number, min_score=check_number, multiplier=check_number)
 class TopKPooling(nn.Module):
     """Keep the nodes with the highest s_i = σ(h_i·p / ‖p‖), gated by it: h_i' = s_i h_i.
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from mpnn import Graph
 from mpnn.aggregate.reduce import pick_rows
 from mpnn.models.networks.pooling import GlobalPool
-from mpnn.models.parts.checks import check_probability
+from mpnn.models.parts.checks import at_least, check_probability, ranges
 from mpnn.models.parts.linear import Projection, reset
 
 
+@ranges(channels=at_least(1), num_layers=at_least(0))
 class VirtualNode(nn.Module):
     """v_g^k = MLP_k(v_g^{k-1} + Σ_{i in g} h_i^k),   h_i^k <- h_i^k + v_g^k   (Gilmer et al., 2017, 5.2).
 

@@ -97,7 +97,15 @@ def as_int(name: str, value: SupportsIndex, at_least: int | None = None) -> int:
 
 def as_seed(seed: SupportsIndex | None) -> int | None:
     """The seed of random numbers, numpy's too, as Python's; None for none."""
-    return None if seed is None else as_int("seed", seed)
+    return None if seed is None else checked_seed(seed)
+
+
+def checked_seed(seed: SupportsIndex) -> int:
+    """A seed that PyTorch's generators take, as an integer of Python's."""
+    number = as_int("seed", seed)
+    if not -(1 << 63) <= number < 1 << 64:
+        raise ValueError(f"seed is {number}, but should be an integer of 64 bits.")
+    return number
 
 
 def _first_outside(index: Tensor, size: int) -> int:

@@ -12,6 +12,7 @@ from mpnn import backends
 from mpnn.aggregate.aggregators import Aggr, apply, resolve
 from mpnn.borrowed import modules_in
 from mpnn.graph.adjacency import Topology
+from mpnn.graph.checks import as_int
 from mpnn.graph.graph import Size
 from mpnn.layer.watched import EXPLAIN, HOOKS, watched
 from mpnn.step.fields import Argument, Fields
@@ -79,7 +80,7 @@ class MessagePassing(nn.Module):
         self.aggr = [str(a) for a in aggr] if isinstance(aggr, list | tuple) else aggr and str(aggr)
         self.aggr_module = resolve(aggr, **(aggr_kwargs or {}))
         self.flow = flow
-        self.node_dim = node_dim
+        self.node_dim = as_int("node_dim", node_dim)
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
