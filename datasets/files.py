@@ -87,6 +87,27 @@ def read_verified(path: Path, sha256: str) -> bytes:
     return content
 
 
+def is_verified(path: Path, sha256: str) -> bool:
+    """Whether a file is there and is the one that was published."""
+    try:
+        read_verified(path, sha256)
+    except DataError:
+        return False
+    return True
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        DataError: that cannot be done.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be made: {error.strerror}") from error
+
+
 def published(path: Path) -> Path:
     """Return the path; warn if a file of that name is published and this is another one."""
     try:

@@ -6,8 +6,17 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from mpnn import files
 from mpnn.datasets.checksums import SHA256
-from mpnn.datasets.files import VARIABLE, cache_folder, data_folder, first_place, read_verified
+from mpnn.datasets.download import download
+from mpnn.datasets.files import (
+    cache_folder,
+    data_folder,
+    first_place,
+    is_verified,
+    make_folder,
+    read_verified,
+)
 from mpnn.datasets.planetoid_npz import read_npz
 from mpnn.datasets.record import DataError, NodeDataset, row_normalise
 from mpnn.graph.graph import Graph
@@ -85,21 +94,13 @@ def _read_raw(raw: Path, name: str) -> NodeDataset:
 
 
 def _download(name: str) -> Path:
-    """Return the user's copy of the raw files, fetched from where PyG fetches them if they are not there."""
+    """Return the user's copy of the raw files, fetched from where PyG fetches them unless they are there."""
     raw = cache_folder("planetoid") / FOLDERS[name] / "raw"
-    missing = [file for file in SHA256[name] if not (raw / file).exists()]
+    missing = {file: sha256 for file, sha256 in SHA256[name].items() if not is_verified(raw / file, sha256)}
     if missing:
-        from torch_geometric.data import download_url
-        from torch_geometric.datasets import Planetoid
+        from torch_geometric.datasets import Planetoid  # slow to import: only where it is needed
 
-        for file in missing:
-            try:
-                download_url(f"{Planetoid.url}/{file}", str(raw), log=False)
-            except Exception as error:
-                # The next call must not take a part of a file for the whole.
-                (raw / file).unlink(missing_ok=True)
-                raise DataError(
-                    f"{name} could not be downloaded ({type(error).__name__}: {error}): give the folder of "
-                    f"its raw files by data=..., --data or the environment variable {VARIABLE}"
-                ) from error
+        make_folder(raw)
+        for file, sha256 in missing.items():
+            files.write(raw / file, download(name, f"{Planetoid.url}/{file}", sha256), DataError)
     return raw

@@ -52,8 +52,8 @@ def check_dense(path: Path, rows: int, columns: int) -> None:
     size, free = 8 * rows * columns, free_memory()
     if size > free:
         raise DataError(
-            f"{path}: features [{rows:,}, {columns:,}], dense as models take them, would hold {size:,} bytes, "
-            f"but only {free:,} bytes of memory are free"
+            f"{path}: a matrix [{rows:,}, {columns:,}], dense as models take it, holds {size:,} bytes, but "
+            f"only {free:,} bytes of memory are free"
         )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mpnn import files
+from mpnn.datasets.download import could_not, download
 from mpnn.datasets.features import degree_one_hot
-from mpnn.datasets.files import VARIABLE, cache_folder, compare_content, data_folder, first_place
+from mpnn.datasets.files import cache_folder, compare_content, data_folder, first_place, make_folder
 from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.record import MOST_CLASSES, DataError, check_dense
 from mpnn.datasets.text import read_numbers
+from mpnn.files import free_memory
 from mpnn.graph.distinct import first_of_each
 from mpnn.graph.graph import Graph
 
@@ -161,7 +167,7 @@ def _features(
         if width > max(MOST_CLASSES, len(labels)):
             low, high = max(ranges, key=lambda pair: pair[1] - pair[0])
             raise DataError(
-                f"{path} has labels from {low:,} to {high:,}, but {len(labels):,} lines: number them from 0 on"
+                f"{path} has labels from {low} to {high}, but {len(labels)} lines: number them from 0 on"
             )
         check_dense(path, len(labels), width)
         columns = torch.from_numpy(labels).T
@@ -225,17 +231,36 @@ def _download(name: str) -> Path:
     """Return the user's copy of the files, fetched from where PyG fetches them if they are not there."""
     raw = cache_folder("tu") / name / "raw"
     if not (raw / f"{name}_A.txt").exists():
-        from torch_geometric.datasets import TUDataset
-        from torch_geometric.io import fs
+        from torch_geometric.datasets import TUDataset  # slow to import: only where it is needed
 
-        with tempfile.TemporaryDirectory(prefix="mpnn-") as private:
+        url = f"{TUDataset.url}/{name}.zip"
+        texts = _texts(name, url, download(name, url))
+        make_folder(raw.parent)
+        with tempfile.TemporaryDirectory(prefix=".raw-", dir=raw.parent) as draft:
+            (Path(draft) / "raw").mkdir()
+            for file, content in texts.items():
+                files.write(Path(draft) / "raw" / file, content, DataError)
             try:
-                fs.cp(f"{TUDataset.url}/{name}.zip", private, extract=True)
-                raw.parent.mkdir(parents=True, exist_ok=True)
-                (Path(private) / name).replace(raw)
-            except Exception as error:
-                raise DataError(
-                    f"{name} could not be downloaded ({type(error).__name__}: {error}): give the folder of "
-                    f"its files by data=..., --data or the environment variable {VARIABLE}"
-                ) from error
+                (Path(draft) / "raw").replace(raw)
+            except OSError as error:
+                raise DataError(f"{raw} cannot be written: {error.strerror}") from error
     return raw
+
+
+def _texts(name: str, url: str, content: bytes) -> dict[str, bytes]:
+    """The files NAME_*.txt of the archive, whose sums are right."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(one.file_size for one in archive.infolist())
+            if size > free_memory():
+                raise ValueError(f"it unpacks to {size:,} bytes")
+            found = {
+                Path(one).name: archive.read(one)
+                for one in archive.namelist()
+                if Path(one).name.startswith(f"{name}_") and one.endswith(".txt")
+            }
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError, NotImplementedError) as error:
+        raise could_not(name, f"{url} is damaged: {error}") from error
+    if f"{name}_A.txt" not in found:
+        raise could_not(name, f"{url} holds no {name}_A.txt")
+    return found

@@ -116,9 +116,7 @@ def _table_formats() -> list[Format]:
         found.append(Format(f"{name} nodes", f"nodes{ending}", make, _with_nodes(ending), packed))
     number = _with_nodes(".csv", label="size", edge_weight="weight", ignore="kind")
     found.append(Format("csv numbers", "nodes.csv", _tables(".csv", _plain(",")), number))
-    for file in ("bonds.csv", "labels.csv"):
-        found.append(Format(f"graphs {file}", file, _many, _read_many))
-    return found
+    return found + [Format(f"graphs {file}", file, _many, _read_many) for file in ("bonds.csv", "labels.csv")]
 
 
 # Graphs of other libraries ----------------------------------------------------------------------------------
@@ -217,7 +215,7 @@ def _collections(folder: Path) -> None:
     np.savez(folder / "shchur.npz", labels=kinds, **_csr("adj", links), **_csr("attr", features))
 
 
-# Images, texts, features -------------------------------------------------------------------------------------
+# Images, texts, features ---------------------------------------------------------------------------------
 
 
 def _images(folder: Path) -> None:
@@ -254,22 +252,48 @@ OF_DATA = [
         for ending in (".graphml", ".gml", ".gexf", ".json")
     ),
     Format("mtx", "net.mtx", _matrices, _one("net.mtx")),
-    *(Format(f"npz {form}", f"{form}.npz", _matrices, _one(f"{form}.npz"), True) for form in ("csr", "coo", "bsr", "dia")),
+    *(
+        Format(f"npz {form}", f"{form}.npz", _matrices, _one(f"{form}.npz"), True)
+        for form in ("csr", "coo", "bsr", "dia")
+    ),
     Format("mat", "net.mat", _matrices, lambda folder: read_mat(folder / "net.mat", "blogcatalog")),
-    *(Format(f"pt {name}", f"{name}.pt", _of_pyg, _one(f"{name}.pt"), True) for name in ("data", "list", "memory")),
+    *(
+        Format(f"pt {name}", f"{name}.pt", _of_pyg, _one(f"{name}.pt"), True)
+        for name in ("data", "list", "memory")
+    ),
     *(
         Format(f"TU {name}", f"TOY_{name}.txt", _tu, lambda folder: load_tu("TOY", folder, attributes=True))
         for name in ("A", "graph_indicator", "graph_labels", "node_labels", "node_attributes", "edge_labels")
     ),
-    Format("planetoid npz", "planetoid.npz", _collections, lambda folder: read_npz(folder / "planetoid.npz", "cora", tuple("abc")), True),
-    Format("shchur npz", "shchur.npz", _collections, lambda folder: read_shchur(folder / "shchur.npz", "amazon-photo"), True),
+    Format(
+        "planetoid npz",
+        "planetoid.npz",
+        _collections,
+        lambda folder: read_npz(folder / "planetoid.npz", "cora", tuple("abc")),
+        True,
+    ),
+    Format(
+        "shchur npz",
+        "shchur.npz",
+        _collections,
+        lambda folder: read_shchur(folder / "shchur.npz", "amazon-photo"),
+        True,
+    ),
     Format("idx", "a-ubyte", _images, lambda folder: read_idx(folder / "a-ubyte")),
     Format("idx.gz", "a-ubyte.gz", _images, lambda folder: read_idx(folder / "a-ubyte.gz"), True),
     *(
-        Format(f"image {ending[1:]}", f"a{ending}", _images, lambda folder, name=f"a{ending}": read_images(folder / name, 1))
+        Format(
+            f"image {ending[1:]}",
+            f"a{ending}",
+            _images,
+            lambda folder, name=f"a{ending}": read_images(folder / name, 1),
+        )
         for ending in PICTURES
     ),
     Format("image npy", "pixels.npy", _images, lambda folder: read_images(folder / "pixels.npy", 1)),
     Format("text", "input.txt", _text, lambda folder: load_text(folder / "input.txt")),
-    *(Format(f"features {name}", name, _features, _read_features(name), name.endswith(".npz")) for name in ("x.npy", "x.npz", "sparse.npz", "x.json")),
-]  # fmt: skip
+    *(
+        Format(f"features {name}", name, _features, _read_features(name), name.endswith(".npz"))
+        for name in ("x.npy", "x.npz", "sparse.npz", "x.json")
+    ),
+]

@@ -1,4 +1,4 @@
-"""Formats of the cache of kernels: libraries, their sums, and what is remembered of a compiler and of trials."""
+"""Formats of the cache of kernels: libraries, sums, and what is remembered of a compiler and of trials."""
 
 from __future__ import annotations
 

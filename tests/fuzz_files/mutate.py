@@ -22,8 +22,24 @@ NUMBERS = (
     b"--1",
     b"0x1F",
 )
-TOKENS = (b"", b"\0", b'"', b"'", b"null", b"[]", b"{}", b"true", b"\xff\xfe", "é".encode(), b"None", b",", b"\r",
-          b"[" * 100_000, b"9" * 5000, b"a" * 70_000)  # fmt: skip
+TOKENS = (
+    b"",
+    b"\0",
+    b'"',
+    b"'",
+    b"null",
+    b"[]",
+    b"{}",
+    b"true",
+    b"\xff\xfe",
+    "é".encode(),
+    b"None",
+    b",",
+    b"\r",
+    b"[" * 100_000,
+    b"9" * 5000,
+    b"a" * 70_000,
+)
 SIZES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, (1 << 64) - 1)
 LONGEST = 64  # of a block in bytes, or a quarter of the file
 
@@ -161,6 +177,17 @@ def _replaced(pattern: bytes, words: tuple[bytes, ...], content: bytes, draw: ra
 
 
 WAYS = (
-    _cut, _flip_bits, _flip_bits, _zeros, _splice, _delete_a_block, _double_a_block, _write_a_size,
-    _write_a_size, _replace_a_number, _replace_a_number, _replace_a_word, _swap_two_words,
-)  # fmt: skip
+    _cut,
+    _flip_bits,
+    _flip_bits,
+    _zeros,
+    _splice,
+    _delete_a_block,
+    _double_a_block,
+    _write_a_size,
+    _write_a_size,
+    _replace_a_number,
+    _replace_a_number,
+    _replace_a_word,
+    _swap_two_words,
+)

@@ -66,11 +66,21 @@ def _toml(folder: Path) -> None:
 
 OF_RUNS = [
     Format("config.json", "run/config.json", _run("node"), _read_run),
-    Format("settings.toml", "settings.toml", _toml, lambda folder: read_settings_file(folder / "settings.toml", "node")),
-    Format("settings.json", "settings.json", _toml, lambda folder: read_settings_file(folder / "settings.json", "node")),
+    Format(
+        "settings.toml",
+        "settings.toml",
+        _toml,
+        lambda folder: read_settings_file(folder / "settings.toml", "node"),
+    ),
+    Format(
+        "settings.json",
+        "settings.json",
+        _toml,
+        lambda folder: read_settings_file(folder / "settings.json", "node"),
+    ),
     *(Format(name, f"run/{name}", _run("node"), _read_run) for name in (MODEL, SPLIT)),
     *(Format(name, f"run/{name}", _run("node"), _read_run, True) for name in (CONTEXT, "best.pt")),
     Format("last.pt", "run/last.pt", _run("node"), _resume, True),
     Format("embed last.pt", "run/last.pt", _run("embed"), _resume_embed, True),
     Format("results.json", "run/results.json", _run("node"), lambda folder: list_runs(folder)),
-]  # fmt: skip
+]
