@@ -35,6 +35,12 @@ def as_numbers(cells: Cells) -> Cells:
     return found.where(found.abs() <= LARGEST)
 
 
+def are_numbers(cells: Cells) -> Cells:
+    """Whether each cell is a number, if only one that is infinite or NaN in float32."""
+    numbers = cells if pd.api.types.is_numeric_dtype(cells) else as_text(cells)
+    return pd.to_numeric(numbers, errors="coerce").notna()
+
+
 def as_days(text: Cells, form: str) -> Cells:
     """Days since 1970, float64; NaN where the text is no date of that form."""
     dates = pd.to_datetime(text, format=form, errors="coerce", utc=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpnn.datasets.cells import DATES, ISO, Cells, as_days, as_numbers, as_text
+from mpnn.datasets.cells import DATES, ISO, Cells, are_numbers, as_days, as_numbers, as_text
 
 WORDS = (("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("0", "1"))
 MOST_VALUES = 50  # of a category; the others are one
@@ -105,7 +105,7 @@ def planned(cells: Cells, rows: np.ndarray, standard: bool, problems: list[str])
     count = int(numbers.notna().sum())
     if count == len(there):
         return _scaled(ColumnPlan(name, "number", flag=missing), numbers.iloc[rows], standard)
-    if count >= MOSTLY * len(there):
+    if count >= MOSTLY * len(there) or int(are_numbers(cells).sum()) == len(there):
         wrong = text[text.notna() & numbers.isna()]
         problems.append(
             f"{name} is {wrong.iloc[0]!r} in line {wrong.index[0]}, but {count:,} of {len(there):,} cells "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import time
+import urllib.error
 import urllib.request
 
 from mpnn.datasets.files import VARIABLE
@@ -34,6 +35,9 @@ def download(name: str, url: str, sha256: str | None = None) -> bytes:
         found = hashlib.sha256(content).hexdigest()
         if sha256 is not None and found != sha256:
             raise ValueError(f"it is not the published file ({len(content):,} bytes, whose SHA-256 differs)")
+    except urllib.error.HTTPError as error:
+        error.close()  # the answer's connection
+        raise could_not(name, f"{url}: {error}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise could_not(name, f"{url}: {error or type(error).__name__}") from error
     return content

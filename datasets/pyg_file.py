@@ -82,7 +82,7 @@ def _read(path: Path, content: Any, ignore: Collection[str]) -> NodeDataset | Gr
         for graph in graphs:
             setattr(graph, name, None)
     try:
-        return _assemble(path.name.split(".")[0], graphs, parts)
+        return _assemble(path, graphs, parts)
     except DataError as error:
         raise DataError(f"{path} cannot be used: {error}") from error
 
@@ -126,7 +126,8 @@ def _separated(content: dict[str, Any], slices: Any) -> list[Any]:
     return [separate(Data, whole, k, slices, decrement=False) for k in range(count)]
 
 
-def _assemble(name: str, graphs: list[Any], parts: list[str]) -> NodeDataset | GraphDataset:
+def _assemble(path: Path, graphs: list[Any], parts: list[str]) -> NodeDataset | GraphDataset:
+    name = path.name.split(".")[0]
     ours = [Graph(graph.edge_index, int(graph.num_nodes)) for graph in graphs]
     if types := [kinds.long() for kinds in _values(graphs, "edge_type")]:
         count = 1 + max(int(kinds.max()) if kinds.numel() else 0 for kinds in types)
@@ -134,7 +135,7 @@ def _assemble(name: str, graphs: list[Any], parts: list[str]) -> NodeDataset | G
             Graph(one.edge_index, one.num_nodes, kinds, num_edge_types=count)
             for one, kinds in zip(ours, types, strict=True)
         ]
-    x = [_matrix(values) for values in _values(graphs, "x")]
+    x = [_features(values) for values in _values(graphs, "x")]
     derived = () if x else ("x",)
     if not x:
         highest = max(int(graph.in_degree.max()) if graph.num_nodes else 0 for graph in ours)
@@ -155,13 +156,13 @@ def _assemble(name: str, graphs: list[Any], parts: list[str]) -> NodeDataset | G
         class_names=names,
         derived=derived,
         edge_attr=torch.cat(edge_attr) if edge_attr else None,
-        **_masks(graphs, ours, parts),
+        **_masks(path, graphs, ours, parts),
     )
 
 
 def _of_edges(graphs: Sequence[Any]) -> list[Tensor]:
     """Features of each graph's edges, or their weights, or nothing."""
-    features = [_matrix(values) for values in _values(graphs, "edge_attr")]
+    features = [_features(values) for values in _values(graphs, "edge_attr")]
     weights = [_matrix(values) for values in _values(graphs, "edge_weight")]
     if features and weights:
         raise ValueError(
@@ -174,7 +175,7 @@ def _of_edges(graphs: Sequence[Any]) -> list[Tensor]:
     return features or [weight.squeeze(1) for weight in weights]
 
 
-def _masks(graphs: Sequence[Any], ours: Sequence[Graph], parts: list[str]) -> dict[str, Any]:
+def _masks(path: Path, graphs: Sequence[Any], ours: Sequence[Graph], parts: list[str]) -> dict[str, Any]:
     if parts:
         owner = [part for part, graph in zip(parts, ours, strict=True) for _ in range(graph.num_nodes)]
         return {f"{part}_mask": torch.tensor([one == part for one in owner]) for part in PARTS}
@@ -182,6 +183,14 @@ def _masks(graphs: Sequence[Any], ours: Sequence[Graph], parts: list[str]) -> di
         masks = {mask: getattr(graphs[0], mask) for mask in MASKS}
         # A mask with several columns holds several splits: the first is taken.
         return {name: mask[:, 0] if mask.dim() == 2 else mask for name, mask in masks.items()}
+    there = [mask for mask in MASKS if len(graphs) == 1 and _has(graphs[0], mask)]
+    if there:
+        left = " and ".join(mask for mask in MASKS if mask not in there)
+        warnings.warn(
+            f"{path} has {' and '.join(there)} but no {left}: all three say what a node is for, so these are "
+            "not used",
+            stacklevel=2,
+        )
     return {}
 
 
@@ -231,6 +240,15 @@ def _values(graphs: Sequence[Any], name: str) -> list[Tensor]:
 def _matrix(values: Tensor) -> Tensor:
     values = values.unsqueeze(1) if values.dim() == 1 else values
     return values if values.dtype == torch.float64 else values.float()
+
+
+def _features(values: Tensor) -> Tensor:
+    """A matrix of numbers that are finite in float32."""
+    made = _matrix(values)
+    bad = (~made.float().isfinite()).flatten(1).any(dim=1).nonzero()
+    if len(bad):
+        raise ValueError(f"row {int(bad[0])} of its features holds a number that is not finite in float32")
+    return made
 
 
 def _answers(ys: list[Tensor]) -> tuple[Tensor, tuple[str, ...]]:

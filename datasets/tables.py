@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mpnn import files
-from mpnn.datasets.cells import MISSING
+from mpnn.datasets.cells import LARGEST, MISSING
 from mpnn.datasets.problems import nearest
 from mpnn.datasets.record import DataError, in_a_line
 from mpnn.datasets.text import read_text
@@ -243,6 +243,7 @@ def answers(table: Table, name: str) -> Answers:
         raise DataError(f"{table.path}: column {name!r} is empty")
     said = [cell for cell in given if cell.lower() not in MISSING]
     if said and all(_number(cell) is not None for cell in said):  # then what is no number is not known
+        _check_size(table, name, cells)
         if any("." in cell for cell in said) or _is_real(table.frame[name]):
             values = [math.nan if (value := _number(cell)) is None else value for cell in cells]
             y = torch.tensor(values)[:, None]
@@ -266,6 +267,8 @@ def _is_real(cells: Any) -> bool:
 def _several(table: Table, names: list[str]) -> Answers:
     columns = [["" if cell.lower() in MISSING else cell for cell in table.column(name)] for name in names]
     known = [all(cells) for cells in zip(*columns, strict=True)]
+    for name in names:
+        _check_size(table, name, table.column(name))
     rows = []
     for row, cells in enumerate(zip(*columns, strict=True)):
         values = [_number(cell) for cell in cells] if known[row] else [math.nan] * len(names)
@@ -282,6 +285,13 @@ def _several(table: Table, names: list[str]) -> Answers:
     given = y[torch.tensor(known)]
     labels = bool(((given == 0) | (given == 1)).all())
     return Answers(y == 1 if labels else y, tuple(names), torch.tensor(known))
+
+
+def _check_size(table: Table, name: str, cells: Sequence[str]) -> None:
+    """Refuse a number that is infinite in float32."""
+    for row, cell in enumerate(cells):
+        if (value := _number(cell)) is not None and abs(value) > LARGEST:
+            raise DataError(f"{table.place(row)}: {name} is {cell[:40]!r}, but should be finite in float32")
 
 
 def _number(cell: str) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mpnn import files
+from mpnn.datasets.cells import LARGEST
 from mpnn.datasets.record import DataError
 
 
@@ -53,7 +53,7 @@ def read_numbers(
         raise DataError(_first_bad_line(path, text, number, separator)) from None
     if not rows.size:
         raise DataError(f"{path} is empty")
-    if not np.isfinite(rows).all():
+    if number is float and not (np.abs(rows) <= LARGEST).all():
         raise DataError(_first_bad_line(path, text, number, separator))
     return rows
 
@@ -79,4 +79,4 @@ def _fits(cell: str, number: type[int] | type[float]) -> bool:
         value = number(cell)
     except ValueError:
         return False
-    return abs(value) < 10**18 if number is int else math.isfinite(value)
+    return abs(value) < 10**18 if number is int else abs(value) <= LARGEST

@@ -98,14 +98,12 @@ def read_tu(
             f"{raw / f'{name}_graph_indicator.txt'} line {line}: graphs should be numbered 1, 2, ... in order"
         )
     num_nodes, num_graphs = len(owner), int(owner[-1]) + 1
-    edges, kept = _edges(raw / f"{name}_A.txt", owner)
+    edges, kept, lines = _edges(raw / f"{name}_A.txt", owner)
 
     attributes = attributes if like is None else bool(like["attributes"])
     x, of_nodes = _features(raw, name, "node", num_nodes, attributes, like)
-    edge_attr, of_edges = _features(raw, name, "edge", None, True, like)
+    edge_attr, of_edges = _features(raw, name, "edge", lines, True, like)
     if edge_attr is not None:
-        if len(edge_attr) <= kept.max(initial=-1):
-            raise DataError(f"the files of edge labels of {name} have fewer lines than {name}_A.txt")
         edge_attr = edge_attr[torch.from_numpy(kept)]
     derived = () if x is not None else ("x",)
     if x is None:
@@ -134,8 +132,8 @@ def read_tu(
     )
 
 
-def _edges(path: Path, owner: Array) -> tuple[Tensor, Array]:
-    """Edges sorted by source, each once, and the line of each in the file."""
+def _edges(path: Path, owner: Array) -> tuple[Tensor, Array, int]:
+    """Edges sorted by source, each once, the line of each in the file, and how many lines there are."""
     ends = _numbers(path, int) - 1
     bad = (ends < 0) | (ends >= len(owner))
     if ends.shape[1] != 2 or bad.any():
@@ -146,11 +144,11 @@ def _edges(path: Path, owner: Array) -> tuple[Tensor, Array]:
         raise DataError(f"{path} line {int(apart.argmax()) + 1}: the edge goes from one graph to another")
     first = first_of_each(torch.from_numpy(ends).unbind(1), (len(owner), len(owner)))[0].numpy()
     kept = first[ends[first, 0] != ends[first, 1]]
-    return torch.from_numpy(ends[kept].T.copy()), kept
+    return torch.from_numpy(ends[kept].T.copy()), kept, len(ends)
 
 
 def _features(
-    raw: Path, name: str, of: str, rows: int | None, attributes: bool, like: Mapping[str, Any] | None
+    raw: Path, name: str, of: str, rows: int, attributes: bool, like: Mapping[str, Any] | None
 ) -> tuple[Tensor | None, list[list[int]]]:
     """Attributes, then one-hot labels, of nodes or edges, None if there are none; and the labels' range."""
     parts, ranges = list[Tensor](), list[list[int]]()
@@ -176,9 +174,8 @@ def _features(
             for column, (low, high) in zip(columns, ranges, strict=True)
         ]
     for part in parts:
-        lines = rows or len(parts[0])
-        if len(part) != lines:
-            raise DataError(f"{name}_{of}_*.txt in {raw} have {len(part)} lines, but should have {lines}")
+        if len(part) != rows:
+            raise DataError(f"{name}_{of}_*.txt in {raw} have {len(part)} lines, but should have {rows}")
     return (torch.cat(parts, dim=1) if parts else None), ranges
 
 

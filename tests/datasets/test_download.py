@@ -28,6 +28,7 @@ class Site:
     def __init__(self) -> None:
         self.answers: dict[str, bytes] = {}
         self.cut, self.silent, self.asked = 0, False, list[str]()
+        self.over = threading.Event()
         site = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -43,11 +44,12 @@ class Site:
                 self.end_headers()
                 self.wfile.write(content[: len(content) - site.cut])
                 if site.silent:
-                    time.sleep(3)
+                    site.over.wait(5)
 
             def log_message(self, format: str, *args: object) -> None: ...
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = False  # so that closing it waits for them
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()
@@ -63,6 +65,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr("torch_geometric.datasets.Planetoid.url", made.url)
     monkeypatch.setattr("torch_geometric.datasets.TUDataset.url", made.url)
     yield made
+    made.over.set()
     made.server.shutdown()
     made.server.server_close()
     made.thread.join()
@@ -154,13 +157,8 @@ def test_a_damaged_archive_never_stays(site: Site, small_tu: Path, tmp_path: Pat
     flipped[200] ^= 1
     empty = io.BytesIO()
     zipfile.ZipFile(empty, "w").close()
-    kinds = {
-        "page": PAGE,
-        "flipped": bytes(flipped),
-        "cut": content[:-300],
-        "empty archive": empty.getvalue(),
-    }
-    site.answers = {"TOY.zip": kinds[damage]}
+    kinds = {"page": PAGE, "flipped": flipped, "cut": content[:-300], "empty archive": empty.getvalue()}
+    site.answers = {"TOY.zip": bytes(kinds[damage])}
     with pytest.raises(DataError, match="TOY could not be downloaded"):
         load_tu("TOY")
     assert kept(tmp_path) == []

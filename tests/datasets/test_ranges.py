@@ -1,0 +1,104 @@
+"""Numbers that float32 cannot hold, and answers that are not there: a sentence with file and line, or NaN."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from mpnn.datasets import Columns, DataError, load
+from tests.datasets.loading import many_graphs, one_graph
+
+EDGES = torch.tensor([[0, 1, 2], [1, 2, 0]])
+
+
+def tables(folder: Path, cell: str) -> Columns:
+    """Four nodes, whose targets and features are numbers but for one cell."""
+    (folder / "net.csv").write_text("a,b,far\n1,2,0.5\n2,3,1.5\n3,4,2.5\n")
+    (folder / "nodes.csv").write_text(f"n,target,size\n1,0.5,{cell}\n2,{cell},2\n3,1.5,3\n4,2.5,5\n")
+    return Columns(nodes=str(folder / "nodes.csv"), label="target", ignore="size")
+
+
+@pytest.mark.parametrize("cell", ["NA", "nan", "NaN", "n/a", "null", ""])
+def test_a_target_without_a_number_is_not_known(tmp_path: Path, cell: str) -> None:
+    data = load(str(tmp_path / "net.csv"), columns=tables(tmp_path, cell))
+    assert torch.equal(data.known, torch.tensor([True, False, True, True]))  # type: ignore[union-attr]
+    assert data.y[data.known].flatten().tolist() == [0.5, 1.5, 2.5]  # type: ignore[union-attr,index]
+    assert data.class_names == ("target",)  # type: ignore[union-attr]
+
+
+def refused(path: Path, columns: Columns | None, words: str) -> None:
+    with pytest.raises(DataError, match=words) as raised:
+        load(str(path), columns=columns)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("cell", ["1e39", "-4e38"])
+def test_a_number_beyond_float32_is_named_with_its_line(tmp_path: Path, cell: str) -> None:
+    net, target = tmp_path / "net.csv", tables(tmp_path, cell)
+    refused(net, target, rf"nodes\.csv line 3: target is '{cell}', but should be finite in float32")
+    both = Columns(nodes=target.nodes, label="target,size")
+    refused(net, both, rf"nodes\.csv line 3: target is '{cell}', but should be finite")
+    feature = Columns(nodes=target.nodes, label="target", node_id="n")
+    (tmp_path / "nodes.csv").write_text(f"n,target,size\n1,0.5,{cell}\n2,1,2\n3,1.5,3\n4,2.5,5\n")
+    refused(net, feature, rf"nodes\.csv: size is '{cell}' in line 2")
+    net.write_text(f"a,b,far\n1,2,0.5\n2,3,{cell}\n3,4,2.5\n")
+    refused(net, None, rf"net\.csv: far is '{cell}' in line 3")
+    refused(net, Columns(edge_weight="far"), rf"net\.csv line 3: far is '{cell}'")
+    refused(net, Columns(edge_label="far"), rf"net\.csv line 3: far is '{cell}'")
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e39])
+def test_features_of_pyg_are_finite_in_float32(tmp_path: Path, value: float) -> None:
+    x = torch.tensor([[1.0], [value], [0.0]], dtype=torch.float64)
+    torch.save(Data(edge_index=EDGES, x=x, y=torch.tensor([0, 1, 0])), tmp_path / "net.pt")
+    refused(
+        tmp_path / "net.pt", None, r"net\.pt cannot be used: row 1 of its features holds a number that is"
+    )
+    torch.save(Data(edge_index=EDGES, edge_attr=x, num_nodes=3), tmp_path / "net.pt")
+    refused(tmp_path / "net.pt", None, "row 1 of its features")
+
+
+def test_some_masks_without_the_others_are_named(tmp_path: Path) -> None:
+    parts = {
+        "train_mask": torch.tensor([True, False, False]),
+        "test_mask": torch.tensor([False, True, False]),
+    }
+    torch.save(Data(edge_index=EDGES, x=torch.ones(3, 1), y=torch.arange(3), **parts), tmp_path / "net.pt")
+    with pytest.warns(UserWarning, match=r"has train_mask and test_mask but no val_mask: all three say"):
+        assert one_graph(str(tmp_path / "net.pt")).train_mask is None
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """Two graphs of two nodes in the TU format."""
+    for name, text in (
+        ("A", "1, 2\n2, 1\n3, 4\n4, 3\n"),
+        ("graph_indicator", "1\n1\n2\n2\n"),
+        ("graph_labels", "0\n1\n"),
+    ):
+        (tmp_path / f"TOY_{name}.txt").write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("count", [3, 6])
+def test_there_is_a_label_for_each_edge(toy: Path, count: int) -> None:
+    (toy / "TOY_edge_labels.txt").write_text("0\n1\n0\n1\n")
+    assert many_graphs(str(toy)).edge_dim == 2
+    (toy / "TOY_edge_labels.txt").write_text("0\n" * count)
+    refused(toy, None, rf"TOY_edge_\*\.txt in .* have {count} lines, but should have 4")
+
+
+@pytest.mark.parametrize("file", ["node_attributes", "graph_attributes"])
+def test_numbers_of_a_tu_folder_are_finite_in_float32(toy: Path, file: str) -> None:
+    (toy / f"TOY_{file}.txt").write_text("0.5\n1e39\n1\n1\n"[: 9 if file[0] == "g" else None])
+    refused(toy, None, rf"TOY_{file}\.txt line 2: '1e39' should be a finite number")
+
+
+def test_labels_far_apart_are_refused(toy: Path) -> None:
+    (toy / "TOY_node_labels.txt").write_text("0\n1\n99999999\n1\n")
+    refused(
+        toy, None, r"TOY_node_labels\.txt has labels from 0 to 99999999, but 4 lines: number them from 0 on"
+    )
