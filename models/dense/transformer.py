@@ -323,13 +323,6 @@ class Transformer(nn.Transformer):
         )
 
 
-LAYER: dict[str, Check] = {
-    **dict.fromkeys(("d_model", "nhead", "dim_feedforward"), at_least(1)),
-    "dropout": check_probability,
-    "layer_norm_eps": positive,
-}
-
-
 @ranges(d_model=at_least(1), dropout=check_probability)
 class PositionalEncoding(nn.Module):
     """x_t + (sin ω_0 t, cos ω_0 t, sin ω_1 t, ...) with ω_k = 10000^(-2k / d)  (Vaswani et al., 2017, 3.5).

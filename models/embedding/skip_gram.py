@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mpnn import functional
 from mpnn.aggregate.reduce import add_rows_
 from mpnn.graph.adjacency import Topology, as_graph
-from mpnn.graph.checks import checked_seed
+from mpnn.graph.checks import as_int
 from mpnn.graph.csr import CSR
 from mpnn.models.parts.checks import at_least, check_number, ranges
 from mpnn.sampling.splitmix import GOLDEN, mix, mix_int, shift, signed
@@ -100,7 +100,7 @@ class SkipGram(nn.Module):
         check_biases(p, q)
         self.graph, self.weight, self.p, self.q = as_graph(graph), weight, p, q
         self.rounds, self.length, self.window, self.negatives = rounds, length, window, negatives
-        self.lr, self.seed = lr, checked_seed(seed)
+        self.lr, self.seed = lr, as_int("seed", seed)
         nodes, device = self.graph.num_nodes, self.graph.device
         generator = torch.Generator().manual_seed(self.seed)
         drawn = torch.rand(nodes, channels, generator=generator, device="cpu")

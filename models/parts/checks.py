@@ -82,7 +82,7 @@ def check_number(name: str, value: Any, least: float = -math.inf) -> None:
     more = "" if least == -math.inf else f" of at least {least:g}"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a finite number{more}, got {value!r}.")
-    if not max(least, -LARGEST) <= value <= LARGEST:
+    if not max(least, -LARGEST) <= float(value) <= LARGEST:
         raise ValueError(f"{name} must be a finite number{more}, got {value}.")
 
 

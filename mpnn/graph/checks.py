@@ -85,27 +85,21 @@ def _count(number: SupportsIndex) -> int:
 
 
 def as_int(name: str, value: SupportsIndex, at_least: int | None = None) -> int:
-    """An integer, numpy's too, as Python's; TypeError or ValueError names what is none, or too small."""
+    """An integer, numpy's too, as Python's; TypeError or ValueError names what is none, or too small or large."""
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} is {value!r}, but should be an integer.") from None
     if at_least is not None and number < at_least:
         raise ValueError(f"{name} is {number}, but should be at least {at_least}.")
+    if not -(1 << 63) <= number < 1 << 64:
+        raise ValueError(f"{name} is {number}, but should be an integer of 64 bits.")
     return number
 
 
 def as_seed(seed: SupportsIndex | None) -> int | None:
     """The seed of random numbers, numpy's too, as Python's; None for none."""
-    return None if seed is None else checked_seed(seed)
-
-
-def checked_seed(seed: SupportsIndex) -> int:
-    """A seed that PyTorch's generators take, as an integer of Python's."""
-    number = as_int("seed", seed)
-    if not -(1 << 63) <= number < 1 << 64:
-        raise ValueError(f"seed is {number}, but should be an integer of 64 bits.")
-    return number
+    return None if seed is None else as_int("seed", seed)
 
 
 def _first_outside(index: Tensor, size: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from mpnn.native.walks import Bias
 from mpnn.sampling.splitmix import GOLDEN, mix, mix_int, shift, signed
 
 LOW = 2**32 - 1
+MOST_STEPS = 1 << 30  # of a walk
 MOST = 10_000.0  # how many times as likely one step may be as another: a step is drawn until it is kept
 
 
@@ -78,6 +80,8 @@ def random_walks(
     on_gpu = _walks_on_gpu(graph.device)
     start = _checked_start(start, graph, on_gpu)
     length, seed = as_int("length", length, 0), as_seed(seed)
+    if length > MOST_STEPS:
+        raise ValueError(f"length is {length}, but should be at most {MOST_STEPS:,}.")
     check_biases(p, q)
     first_order = p == q == 1
     if weight is None:
@@ -201,6 +205,8 @@ def _weighted(graph: Graph, weight: Tensor, first_order: bool) -> tuple[Graph, C
 def check_biases(p: float, q: float) -> None:
     """Raise ValueError unless p and q are what `random_walks` takes."""
     for name, value in (("p", p), ("q", q)):
+        if not isinstance(value, Real):
+            raise TypeError(f"{name} is {value!r}, but should be a number above 0.")
         if not 0 < value < float("inf"):
             raise ValueError(f"{name} is {value}, but should be above 0 and finite.")
     factors = (1 / p, 1.0, 1 / q)

@@ -8,7 +8,7 @@ from math import gcd, prod
 import torch
 from torch import Tensor
 
-from mpnn.topology.arguments import as_count, as_each, as_shape
+from mpnn.topology.arguments import as_batch, as_each, as_shape
 from mpnn.topology.windows import Shape, Windows
 
 
@@ -56,7 +56,7 @@ def adaptive_grid(
     """
     in_shape = as_shape("shape", shape)
     wanted = as_each("out_shape", out_shape, len(in_shape), at_least=1)
-    return AdaptiveGrid(in_shape, wanted, as_count("batch", batch), device)
+    return AdaptiveGrid(in_shape, wanted, as_batch(batch), device)
 
 
 def _longest(inputs: int, outputs: int) -> int:

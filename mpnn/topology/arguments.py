@@ -13,6 +13,17 @@ Array = np.ndarray[Any, Any]
 Lengths = int | Sequence[int] | Array | Tensor
 
 
+MOST_BATCHED = 1 << 24  # graphs of a batch, each of which has sizes of its own
+
+
+def as_batch(value: int) -> int:
+    """How many equal graphs there are."""
+    count = as_count("batch", value)
+    if count > MOST_BATCHED:
+        raise ValueError(f"batch is {count}, but must be at most {MOST_BATCHED:,}.")
+    return count
+
+
 def as_count(name: str, value: int, at_least: int = 0) -> int:
     """An integer that is large enough."""
     try:

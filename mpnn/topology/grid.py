@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from mpnn.topology.arguments import as_count, as_each, as_shape
+from mpnn.topology.arguments import as_batch, as_count, as_each, as_shape
 from mpnn.topology.windows import Shape, Windows
 
 PerDimension = int | Sequence[int]
@@ -114,7 +114,7 @@ def grid(
     gaps = as_each("dilation", dilation, dimensions, at_least=1)
     borders = _as_padding(padding, kernel, steps, gaps)
     wraps = tuple(map(bool, as_each("periodic", periodic, dimensions)))
-    return Grid(in_shape, kernel, steps, borders, gaps, as_count("batch", batch), wraps, device)
+    return Grid(in_shape, kernel, steps, borders, gaps, as_batch(batch), wraps, device)
 
 
 def _as_padding(

@@ -72,6 +72,8 @@ def tree(parents: Parents | Sequence[Parents], *, device: torch.device | str | N
     >>> tree([[-1, 0], [1, -1]])
     Tree(num_nodes=4, num_edges=2, num_graphs=2)
     """
+    if not isinstance(parents, Tensor) and (isinstance(parents, str) or not hasattr(parents, "__len__")):
+        raise TypeError(f"parents is {parents!r}, but must be a list of integers, or several.")
     is_batch = not isinstance(parents, Tensor) and any(isinstance(p, Tensor | Sequence) for p in parents)
     names = [f"parents[{k}]" for k in range(len(parents))] if is_batch else ["parents"]
     each = [torch.as_tensor(p, device=device) for p in (parents if is_batch else [parents])]

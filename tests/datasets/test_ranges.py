@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from mpnn.datasets import Columns, DataError, load
+from mpnn.datasets import Columns, DataError, NodeDataset, load
 from tests.datasets.loading import many_graphs, one_graph
 
 EDGES = torch.tensor([[0, 1, 2], [1, 2, 0]])
@@ -24,9 +24,10 @@ def tables(folder: Path, cell: str) -> Columns:
 @pytest.mark.parametrize("cell", ["NA", "nan", "NaN", "n/a", "null", ""])
 def test_a_target_without_a_number_is_not_known(tmp_path: Path, cell: str) -> None:
     data = load(str(tmp_path / "net.csv"), columns=tables(tmp_path, cell))
-    assert torch.equal(data.known, torch.tensor([True, False, True, True]))  # type: ignore[union-attr]
-    assert data.y[data.known].flatten().tolist() == [0.5, 1.5, 2.5]  # type: ignore[union-attr,index]
-    assert data.class_names == ("target",)  # type: ignore[union-attr]
+    assert isinstance(data, NodeDataset) and data.y is not None and data.known is not None
+    assert data.known.tolist() == [True, False, True, True]
+    assert data.y[data.known].flatten().tolist() == [0.5, 1.5, 2.5]
+    assert data.class_names == ("target",)
 
 
 def refused(path: Path, columns: Columns | None, words: str) -> None:

@@ -240,6 +240,10 @@ def _features(folder: Path) -> None:
     (folder / "x.json").write_text(json.dumps({name: [k % 4, k % 3 + 4] for k, name in enumerate(NAMES)}))
 
 
+def _read_picture(name: str) -> Callable[[Path], Any]:
+    return lambda folder: read_images(folder / name, 1)
+
+
 def _read_features(name: str) -> Callable[[Path], Any]:
     return lambda folder: read_features(folder / name, NAMES)
 
@@ -286,7 +290,7 @@ OF_DATA = [
             f"image {ending[1:]}",
             f"a{ending}",
             _images,
-            lambda folder, name=f"a{ending}": read_images(folder / name, 1),
+            _read_picture(f"a{ending}"),
         )
         for ending in PICTURES
     ),

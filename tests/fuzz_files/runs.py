@@ -43,7 +43,10 @@ def _trained(task: str) -> Path:
 
 
 def _run(task: str) -> Callable[[Path], None]:
-    return lambda folder: shutil.copytree(_trained(task), folder, dirs_exist_ok=True) and None
+    def make(folder: Path) -> None:
+        shutil.copytree(_trained(task), folder, dirs_exist_ok=True)
+
+    return make
 
 
 def _read_run(folder: Path) -> Any:
