@@ -85,7 +85,7 @@ def _count(number: SupportsIndex) -> int:
 
 
 def as_int(name: str, value: SupportsIndex, at_least: int | None = None) -> int:
-    """An integer, numpy's too, as Python's; TypeError or ValueError names what is none, or too small or large."""
+    """An integer, numpy's too, as Python's; TypeError or ValueError names what is none or too small."""
     try:
         number = operator.index(value)
     except TypeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import pairwise
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -204,7 +204,8 @@ def _weighted(graph: Graph, weight: Tensor, first_order: bool) -> tuple[Graph, C
 
 def check_biases(p: float, q: float) -> None:
     """Raise ValueError unless p and q are what `random_walks` takes."""
-    for name, value in (("p", p), ("q", q)):
+    given: tuple[tuple[str, Any], ...] = (("p", p), ("q", q))
+    for name, value in given:
         if not isinstance(value, Real):
             raise TypeError(f"{name} is {value!r}, but should be a number above 0.")
         if not 0 < value < float("inf"):

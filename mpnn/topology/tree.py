@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,7 +73,8 @@ def tree(parents: Parents | Sequence[Parents], *, device: torch.device | str | N
     >>> tree([[-1, 0], [1, -1]])
     Tree(num_nodes=4, num_edges=2, num_graphs=2)
     """
-    if not isinstance(parents, Tensor) and (isinstance(parents, str) or not hasattr(parents, "__len__")):
+    given: Any = parents
+    if not isinstance(given, Tensor) and (isinstance(given, str) or not hasattr(given, "__len__")):
         raise TypeError(f"parents is {parents!r}, but must be a list of integers, or several.")
     is_batch = not isinstance(parents, Tensor) and any(isinstance(p, Tensor | Sequence) for p in parents)
     names = [f"parents[{k}]" for k in range(len(parents))] if is_batch else ["parents"]
