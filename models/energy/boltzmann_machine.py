@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mpnn import EachSweep, MessagePassing, Schedule, energy, iterate, topology, uniforms
+from mpnn import EachSweep, Graph, MessagePassing, Schedule, energy, iterate, topology, uniforms
 from mpnn.graph.adjacency import Topology, as_graph
+from mpnn.models.parts.checks import check_count, check_number
 
 Units = Literal["binary", "spin"]
 Temperature = float | Callable[[int], float]
@@ -53,6 +54,13 @@ class BoltzmannMachine(MessagePassing):
         super().__init__("sum")
         if units not in VALUES:
             raise ValueError(f"units is {units!r}, but must be one of {', '.join(VALUES)}.")
+        for name, value in (("weight", weight), ("bias", bias)):
+            if not isinstance(value, Tensor):
+                check_number(name, value)
+        if num_units is not None:
+            check_count("num_units", num_units, 0)
+            if isinstance(graph, Graph) and num_units != graph.num_nodes:
+                raise ValueError(f"num_units is {num_units}, but the graph has {graph.num_nodes} nodes.")
         self.graph = as_graph(graph, num_units)
         self.units, (self.low, self.high) = units, VALUES[units]
         self.weight = nn.Parameter(_filled("weight", weight, self.graph.num_edges))

@@ -208,7 +208,7 @@ def check_biases(p: float, q: float) -> None:
     for name, value in given:
         if not isinstance(value, Real):
             raise TypeError(f"{name} is {value!r}, but should be a number above 0.")
-        if not 0 < value < float("inf"):
+        if not 0 < float(value) < float("inf"):
             raise ValueError(f"{name} is {value}, but should be above 0 and finite.")
     factors = (1 / p, 1.0, 1 / q)
     if max(factors) > MOST * min(factors):

@@ -19,6 +19,7 @@ from mpnn import Graph, models
 
 EDGES = torch.tensor([[0, 1, 2, 3, 4, 1, 0], [1, 2, 3, 4, 0, 3, 2]])
 GRAPH = Graph(EDGES, 5)
+RING = Graph(torch.cat([EDGES, EDGES.flip(0)], dim=1)[:, [0, 1, 2, 3, 7, 8, 9, 10]], 5)
 VALUES: list[Any] = [
     -1,
     0,
@@ -96,6 +97,11 @@ NORM = {"num_features": 4, "eps": 1e-5, "momentum": 0.1}
 normed = lambda layer, o: layer(x(o.get("num_features", o.get("in_channels", 4))), GRAPH)  # noqa: E731
 
 CASES: dict[str, Case] = {
+    "BoltzmannMachine": Case(
+        {"graph": RING, "num_units": 5, "weight": 0.1, "bias": 0.1},
+        lambda layer, o: layer.weight.sum(),
+    ),
+    "HopfieldNetwork": Case({"num_neurons": 5}, lambda layer, o: layer(torch.ones(int(o["num_neurons"])))),
     "APPNP": Case({"K": 2, "alpha": 0.1, "dropout": 0.1, "node_dim": 0}, lambda layer, o: layer(x(6), GRAPH)),
     "AttentionalAggregation": Case({"gate_nn": nn.Linear(6, 1)}, lambda layer, o: layer(x(6), GRAPH)),
     "BatchNorm": Case(NORM, normed),
