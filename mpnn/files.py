@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 LEAST = 1 << 28  # bytes that any packed file may unpack to
 MOST_PACKED = 100  # times the size of the file: text packs to a tenth, long runs of zeros to a thousandth
 BLOCK = 1 << 20
+_DRAFT = ".draft"
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError)
 Kind = type[Exception]  # of the error to be raised
 
@@ -285,7 +286,7 @@ def _is_written_into(path: Path) -> bool:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}{_DRAFT}")
     try:
         with draft.open("wb") as file:
             file.write(content)
@@ -305,10 +306,16 @@ def _replace(path: Path, content: bytes) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove the drafts that dead processes of this machine left in a folder."""
-    for draft in folder.glob(".*.*"):
-        pid = draft.name.rpartition(".")[2]
-        if pid.isdecimal() and draft.is_file() and not _is_running(int(pid)):
-            draft.unlink(missing_ok=True)
+    for one in folder.iterdir():
+        if is_draft(one) and not _is_running(int(one.suffixes[-2][1:])):
+            one.unlink(missing_ok=True)
+
+
+def is_draft(path: Path) -> bool:
+    """Whether a file is one that `write` had not finished."""
+    name = path.name.removesuffix(_DRAFT)
+    is_named = name != path.name and name.startswith(".") and name.rpartition(".")[2].isdecimal()
+    return is_named and stat.S_ISREG(path.lstat().st_mode)
 
 
 def _is_running(pid: int) -> bool:

@@ -273,9 +273,9 @@ def test_what_is_behind_a_link_changes_only_if_that_is_asked_for(tmp_path: Path)
 
 def test_drafts_of_dead_processes_are_swept(tmp_path: Path) -> None:
     dead, mine, other = (
-        tmp_path / ".a.pt.999999999",
-        tmp_path / f".a.pt.{os.getpid()}",
-        tmp_path / ".notes.txt",
+        tmp_path / ".a.pt.999999999.draft",
+        tmp_path / f".a.pt.{os.getpid()}.draft",
+        tmp_path / ".notes.999999999",
     )
     for path in (dead, mine, other):
         path.write_bytes(b"")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,25 +26,39 @@ from mpnn.train.command.more_flags import (
     add_runs_flags,
     add_why_flags,
 )
-from mpnn.train.errors import RunError, is_out_of_memory
+from mpnn.train.command.output import Output, forgiving, without_a_window
+from mpnn.train.errors import DivergedError, RunError, Stopped, is_out_of_memory
 from mpnn.train.kinds.faces import Face, known_faces
 
-USER_ERROR, INTERRUPTED = 2, 130
+DIVERGED, USER_ERROR, SIGNALLED = 1, 2, 128
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code: 0, 2 for a mistake of the user, 130 for Ctrl-C.
+    """Run the command line; return the exit code.
+
+    It is 0, or 1 for a training that diverged, 2 for a mistake of the user, 128 and the number of a signal.
 
     >>> main(["train", "node", "--dataset", "karat"])
     2
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a letter that the output's encoding lacks is no error
+    with forgiving() as output, without_a_window():
+        return _answer(argv, output)
+
+
+def _answer(argv: Sequence[str] | None, output: Output) -> int:
     try:
         arguments = vars(make_parser().parse_args(argv))
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            return _called(arguments.pop("command"))(arguments)
+            command = arguments.pop("command")
+            code = _called(command)(arguments)
+            output.check(is_warning=command in TRAINING)
+            return code
+    except DivergedError as error:
+        print(f"mpnn: {error}", file=sys.stderr)
+        return DIVERGED
     except (RunError, DataError) as error:
         print(f"mpnn: {error}", file=sys.stderr)
         return USER_ERROR
@@ -56,9 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print("mpnn: memory is used up: take less at once, by hidden, layers or batch_size", file=sys.stderr)
         return USER_ERROR
+    except Stopped as stop:
+        print(f"mpnn: ended by {signal.Signals(stop.number).name}", file=sys.stderr)
+        return SIGNALLED + stop.number
     except KeyboardInterrupt:
         print("mpnn: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return SIGNALLED + signal.SIGINT
 
 
 def _called(name: str) -> Callable[[dict[str, Any]], int]:
@@ -136,6 +154,7 @@ def _training_flags(face: Face) -> Callable[[argparse.ArgumentParser], None]:
     return lambda parser: add_training_flags(parser, face)
 
 
+TRAINING = ("train_command:run", "embed_command:run")  # which goes on where nothing can be printed
 # What each command calls, as `module:function` of this room, and what adds its flags.
 COMMANDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], None] | None]] = {
     "communities": (

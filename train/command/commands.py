@@ -54,7 +54,12 @@ def evaluate(arguments: dict[str, Any]) -> int:
     settings = read_config(home)
     console, single = say.console(), list(runs_of(settings, home))
     for one, place in single:
-        model, task, _ = load_model(place, arguments.get("device", "auto"), arguments.get("data"))
+        model, task, _ = load_model(
+            place,
+            arguments.get("device", "auto"),
+            arguments.get("data"),
+            anyway=arguments.get("anyway", False),
+        )
         scores = task.evaluate(model)
         names = "" if len(single) == 1 else f" ({place.name})"
         table = say.table("part", task.item + "s", *(metric.title for metric in task.metrics))

@@ -12,7 +12,7 @@ from rich.markup import escape
 from mpnn.datasets import NodeDataset
 from mpnn.train.command import say
 from mpnn.train.command.display import print_files
-from mpnn.train.command.flags import absolute_paths, with_pictures
+from mpnn.train.command.flags import absolute_paths, taken_anyway, with_pictures
 from mpnn.train.command.progress import Bar
 from mpnn.train.errors import RunError
 from mpnn.train.record import gathered
@@ -34,6 +34,7 @@ ABOUT = {
 def run(flags: dict[str, Any]) -> int:
     """Do what the flags say."""
     out, resume, config = (flags.pop(name, None) for name in ("out", "resume", "config"))
+    anyway = taken_anyway(flags, resume)
     flags = with_pictures(absolute_paths(flags))
     if resume is None:
         given = {} if config is None else read_settings_file(Path(config), "embed", EmbedSettings)
@@ -58,7 +59,9 @@ def run(flags: dict[str, Any]) -> int:
         bar.move(number, f"loss {loss:.3f}")
 
     try:
-        report = embed_run.embed(settings, out, resume=resume, opened=opened, on_round=on_round)
+        report = embed_run.embed(
+            settings, out, resume=resume, opened=opened, on_round=on_round, anyway=anyway
+        )
     except KeyboardInterrupt:
         if place:
             print(f"mpnn: go on with: mpnn train embed --resume {place[0]}", file=sys.stderr)

@@ -146,6 +146,7 @@ def add_inspection_flags(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("model", metavar="MODEL", help="folder of a run, or the name of a new model")
     parser.add_argument("--task", choices=known_faces(), help="default: what is usually learned of the data")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")
+    add_anyway_flag(parser.add_argument)
     parser.add_argument("--seed", type=int, metavar="N", help="of the new model (default: 0)")
     if command == "explain":
         parser.add_argument("--c-code", action="store_true", help="print the generated C too")
@@ -262,8 +263,23 @@ def add_file_flags(add: Callable[..., Any]) -> None:
     add("--config", metavar="FILE", help="settings from a TOML file or a config.json")
     add("--out", metavar="DIR", help="run folder, new or empty (default: a new one in runs/)")
     add("--resume", metavar="DIR", help="go on with the interrupted run in DIR")
+    add_anyway_flag(add)
     add("--pictures", choices=PICTURES, help="how pictures are saved (default: png)")
     add("--no-pictures", action="store_true", help="draw nothing: as --pictures none")
+
+
+def add_anyway_flag(add: Callable[..., Any]) -> None:
+    """Add the flag that uses a checkpoint with other data or settings."""
+    about = "warn, in place of stopping, where data or settings are not those of the checkpoint"
+    add("--anyway", action="store_true", help=about)
+
+
+def taken_anyway(flags: dict[str, Any], resume: str | None) -> bool:
+    """Take the flag `anyway` out of the flags; only a resumed run has a checkpoint."""
+    anyway: bool = flags.pop("anyway", False)
+    if anyway and resume is None:
+        raise RunError("anyway is given, but no run is resumed: leave it out")
+    return anyway
 
 
 def with_pictures(flags: dict[str, Any]) -> dict[str, Any]:

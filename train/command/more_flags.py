@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 
 from mpnn.datasets.registry import DATASETS
 from mpnn.train.choices import METHODS, PORTABLE
-from mpnn.train.command.flags import add_data_flags, add_file_flags, listing
+from mpnn.train.command.flags import add_anyway_flag, add_data_flags, add_file_flags, listing
 from mpnn.train.kinds.faces import FACES
 from mpnn.train.runs.embed_settings import MODELS
 
@@ -76,6 +76,7 @@ def add_evaluate_flags(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", help="folder of a run")
     add("--data", metavar="DIR", help="folder with the data (default: that of the run)")
+    add_anyway_flag(add)
     add("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")
 
 
@@ -108,6 +109,7 @@ def add_why_flags(parser: ArgumentParser) -> None:
     add("--epochs", type=int, metavar="N", help="steps in which masks are learned (default: 200)")
     add("--seed", type=int, metavar="N", help="of the masks' first values (default: 0)")
     add("--data", metavar="DIR", help="folder with the data (default: that of the run)")
+    add_anyway_flag(add)
     add("--device", metavar="NAME", help="cpu, cuda, ... (default: a GPU if there is one)")
     about = "where to write the table; the picture is beside it (default: RUN/why)"
     add("--output", metavar="FILE.csv", help=about)

@@ -40,14 +40,14 @@ def predict(arguments: dict[str, Any]) -> int:
 
 def _answers(home: Path, arguments: dict[str, Any]) -> tuple[str, str]:
     """The text of a CSV file, and what it is about."""
-    device = arguments.get("device", "auto")
+    device, anyway = arguments.get("device", "auto"), arguments.get("anyway", False)
     if not FLAGS & {*arguments}:
-        model, task, _ = load_model(home, device, arguments.get("data"))
+        model, task, _ = load_model(home, device, arguments.get("data"), anyway=anyway)
         with torch.no_grad():
             return task.answers(model), task.data.name
     if "data" in arguments:
         raise RunError(f"data is {arguments['data']!r}, but this needs none of the run's data: leave it out")
-    trained = load(home, device)
+    trained = load(home, device, anyway=anyway)
     if not {*MISSING} & {*arguments}:
         kind = trained.settings.task
         for name in sorted(FLAGS & {*arguments} - {*TAKEN.get(kind, ())}):

@@ -52,21 +52,24 @@ def find_subject(model: str, flags: Mapping[str, Any]) -> Subject:
 
     Args:
         model: a run folder, or a name, see `mpnn.train.models`.
-        flags: settings by name. Of a run, `data` and `device` only.
+        flags: settings by name. Of a run, `data`, `device` and `anyway` only.
 
     Raises:
         RunError, DataError: there is no such run or model, or a setting does not suit it.
     """
     home = Path(model)
     if (home / CONFIG).is_file():
-        for name in flags.keys() - {"data", "device"}:
+        for name in flags.keys() - {"data", "device", "anyway"}:
             raise RunError(f"{name} is {flags[name]!r}, but {model} is a run, which has its own settings")
+        anyway = flags.get("anyway", False)
         first = next(place for _, place in runs_of(read_config(home), home))
-        found, task, settings = load_model(first, flags.get("device", "auto"), flags.get("data"))
+        found, task, settings = load_model(
+            first, flags.get("device", "auto"), flags.get("data"), anyway=anyway
+        )
         return Subject(found, task, settings, first)
     if (home.is_dir() or "/" in model) and not any(model in kind.models() for kind in KINDS.values()):
         raise RunError(f"{home} holds no run: {home / CONFIG} does not exist")
-    given = dict(flags)
+    given = {name: value for name, value in flags.items() if name != "anyway"}
     given.setdefault("dataset", "karate")
     if "task" not in given:
         given["task"] = _task_of(given)

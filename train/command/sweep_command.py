@@ -21,7 +21,7 @@ from mpnn.train.kinds.registry import kind_called
 from mpnn.train.pictures.style import picture_format, save_picture
 from mpnn.train.pictures.sweep import Point, sweep_picture
 from mpnn.train.runs import sweep as sweeps
-from mpnn.train.runs.folder import empty_folder
+from mpnn.train.runs.folder import empty_folder, held
 from mpnn.train.runs.run import Listener
 from mpnn.train.runs.settings import Settings
 from mpnn.train.runs.sweep import Outcome, Outcomes, Sweep, run_sweep
@@ -75,7 +75,8 @@ def run(flags: dict[str, Any], out: str | None) -> int:
         )
     name = called(given.get("dataset", kind.dataset))
     stem = f"{given['task']}-{Path(name).name.split('.')[0]}-{'grid' if tune is None else 'tuned'}"
-    return _go(Sweep(given, axes, tune), empty_folder(stem, None if out is None else Path(out)))
+    with empty_folder(stem, None if out is None else Path(out)) as home:
+        return _go(Sweep(given, axes, tune), home)
 
 
 def resume(flags: dict[str, Any], folder: str) -> int:
@@ -92,7 +93,8 @@ def resume(flags: dict[str, Any], folder: str) -> int:
     tune = more.pop("tune", sweep.tune)
     if tune is not None and tune < len(sweep.trials):
         raise RunError(f"tune is {tune}, but {folder} has begun {len(sweep.trials)} runs already")
-    return _go(Sweep(sweep.given | more, sweep.axes, tune, sweep.trials), Path(folder))
+    with held(Path(folder)):
+        return _go(Sweep(sweep.given | more, sweep.axes, tune, sweep.trials), Path(folder))
 
 
 def _go(sweep: Sweep, home: Path) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mpnn.train.command import sweep_command
 from mpnn.train.command.display import Display
-from mpnn.train.command.flags import absolute_paths, with_pictures
+from mpnn.train.command.flags import absolute_paths, taken_anyway, with_pictures
 from mpnn.train.errors import RunError
 from mpnn.train.runs.folder import read_config, read_settings_file
 from mpnn.train.runs.presets import settings_of
@@ -18,10 +18,13 @@ from mpnn.train.runs.run import train
 def run(flags: dict[str, Any]) -> int:
     """Do what the flags say."""
     out, resume, config = (flags.pop(name, None) for name in ("out", "resume", "config"))
+    anyway = taken_anyway(flags, resume)
     flags = with_pictures(absolute_paths(flags))
     if resume is not None and config is not None:
         raise RunError(f"config is {config!r}, but a resumed run has its own: leave it out")
     if resume is not None and sweep_command.is_sweep(resume):
+        if anyway:
+            raise RunError(f"anyway is given, but {resume} holds many runs: resume one of them")
         return sweep_command.resume(flags, resume)
     if resume is None:
         given = {} if config is None else read_settings_file(Path(config), flags["task"])
@@ -37,7 +40,7 @@ def run(flags: dict[str, Any]) -> int:
         settings = read_config(Path(resume)).changed(flags)
     with Display(settings.num_runs) as display:
         try:
-            report = train(settings, out, resume=resume, listener=display)
+            report = train(settings, out, resume=resume, listener=display, anyway=anyway)
         except KeyboardInterrupt:
             if display.folder is not None:
                 again = f"mpnn train {settings.task} --resume {display.folder}"

@@ -10,6 +10,7 @@ from mpnn.train.command import say
 from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
 from mpnn.train.pictures.style import save_picture
+from mpnn.train.runs.folder import inside
 from mpnn.train.runs.run import load_model
 from mpnn.train.runs.trained import Trained, load
 from mpnn.train.runs.why import Why, question_of, why
@@ -21,7 +22,7 @@ FOLDER = "why"  # in that of a run
 def explain_prediction(arguments: dict[str, Any]) -> int:
     """Print, write and draw why the model of a run says what it says."""
     home = Path(arguments["run"])
-    trained = load(home, arguments.get("device", "auto"))
+    trained = load(home, arguments.get("device", "auto"), anyway=arguments.get("anyway", False))
     asked: dict[str, Any] = {name: arguments[name] for name in ("node", "graph") if name in arguments}
     if "edge" in arguments:
         ends = [name.strip() for name in arguments["edge"].split(",")]
@@ -38,7 +39,10 @@ def explain_prediction(arguments: dict[str, Any]) -> int:
     output = Path(arguments.get("output", home / FOLDER / f"{trained.settings.task}-{places}.csv"))
     if output.suffix != ".csv":
         raise RunError(f"output is {str(output)!r}, but should end in .csv")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    if "output" in arguments:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        inside(output.parent, home)
     checkpoint.write(output, found.table.to_csv(index=False, lineterminator="\n").encode())
     save_picture(found.draw(), output.with_suffix(".png"))
     _print(found, output)
@@ -49,7 +53,8 @@ def _data(trained: Trained, home: Path, arguments: dict[str, Any]) -> NodeDatase
     """The data as the model reads it: what the run has kept, else its data set, prepared again."""
     if trained.known is not None and "data" not in arguments:
         return trained.known.to(trained.device)
-    _, task, _ = load_model(home, arguments.get("device", "auto"), arguments.get("data"))
+    anyway = arguments.get("anyway", False)
+    _, task, _ = load_model(home, arguments.get("device", "auto"), arguments.get("data"), anyway=anyway)
     data = task.data
     if not isinstance(data, NodeDataset | GraphDataset):
         raise RunError(f"the model is of {data.what}, but this is for nodes, edges and graphs")

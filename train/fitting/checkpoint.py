@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mpnn import files
 from mpnn.train.errors import RunError
@@ -62,8 +63,21 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     return state
 
 
+def check_finite(path: Path, weights: Mapping[str, Any]) -> None:
+    """Refuse the parameters of a model whose training had diverged.
+
+    Raises:
+        RunError: one holds NaN, or is no tensor.
+    """
+    for name, value in weights.items():
+        if not isinstance(value, Tensor):
+            raise RunError(f"{path} is damaged: its weight {name} is a {type(value).__name__}")
+        if value.is_floating_point() and value.isnan().any():
+            raise RunError(f"{path} holds NaN in its weight {name}: the training that wrote it had diverged")
+
+
 def write_table(path: Path, rows: list[dict[str, float]]) -> None:
-    """Write rows of numbers as CSV, six significant digits each."""
+    """Write rows of numbers as CSV, six significant digits each; a number that a row lacks is left empty."""
     text = io.StringIO()
     table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     table.writeheader()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpnn.train.errors import RunError
+from mpnn.train.errors import DivergedError, RunError
 from mpnn.train.fitting.interrupt import Interrupt
 from mpnn.train.fitting.learning_rate import learning_rate
 from mpnn.train.fitting.optimizer import build_optimizer
@@ -46,6 +46,8 @@ def fit(
     folder: Path | None = None,
     resume: bool = False,
     identity: dict[str, Any] | None = None,
+    anyway: bool = False,
+    ready: Callable[[], None] | None = None,
     on_epoch: Callable[[Row], None] | None = None,
 ) -> Result:
     """Train a model; afterwards it holds the parameters of its best epoch and is in evaluation mode.
@@ -58,14 +60,16 @@ def fit(
         task: what to learn.
         recipe: how to learn it.
         folder: where to write `best.pt`, `last.pt` and `metrics.csv`: every few seconds, at the end, and on
-            Ctrl-C after the epoch under way.
+            Ctrl-C, SIGTERM and SIGHUP after the epoch under way.
         resume: start from the folder's `last.pt`; the numbers are those of a run without a break.
         identity: written into the checkpoints; a checkpoint with another one is refused.
+        anyway: go on with such a one, with a warning.
+        ready: called when the checkpoint is read and nothing is written yet.
         on_epoch: called with the row of each epoch.
 
     Raises:
         RunError: the loss is not finite, a file cannot be written, or the checkpoint does not fit.
-        KeyboardInterrupt: Ctrl-C, after the checkpoint is written.
+        KeyboardInterrupt: Ctrl-C or another signal, after the checkpoint is written.
 
     >>> from mpnn.datasets import load
     >>> from mpnn.models import GNN
@@ -83,30 +87,34 @@ def fit(
     if resume:
         if folder is None:
             raise RunError("folder is None, but resume needs the one of the run that was interrupted")
-        state.load(folder)
+        state.load(folder, anyway=anyway)
         if state.epoch > recipe.epochs:
             raise RunError(
                 f"epochs is {recipe.epochs}, but the run in {folder} has done {state.epoch} already"
             )
 
+    if ready is not None:
+        ready()
     with Interrupt() as interrupt:
         saved_at = time.monotonic()
         while state.epoch < recipe.epochs and not stopper.exhausted:
             try:
                 row = _epoch(state, task, recipe, watched)
-            except RunError as error:
+            except _NotFiniteError as error:
+                if folder is not None:
+                    state.save_curve(folder, error.row)
                 if folder is None or not state.best_epoch:
                     raise
                 state.save_best(folder)
                 kept = f"the best model before, of epoch {state.best_epoch}, is in {folder / BEST}"
-                raise RunError(f"{error}; {kept}") from error
+                raise DivergedError(f"{error}; {kept}") from error
             if on_epoch is not None:
                 on_epoch(row)
             if folder is not None and (interrupt.requested or time.monotonic() > saved_at + SAVE_EVERY):
                 state.save(folder)
                 saved_at = time.monotonic()
             if interrupt.requested:
-                raise KeyboardInterrupt
+                raise interrupt.error()
         if folder is not None:
             state.save(folder)
     model.load_state_dict(state.best_model)
@@ -138,10 +146,13 @@ def _epoch(state: State, task: Task, recipe: Recipe, watched: Metric) -> Row:
         group["lr"] = lr
     state.model.train()
     # The losses are read once, at the end: a GPU works on meanwhile.
-    values = [_finite(loss, "loss", number) for loss in torch.stack(_steps(state, task, recipe)).tolist()]
+    values: list[float] = torch.stack(_steps(state, task, recipe)).tolist()
+    row: Row = {"epoch": number, "train_loss": sum(values) / len(values)}
+    for loss in values:
+        _finite(loss, "loss", row)
     state.model.eval()
-    row: Row = {"epoch": number, "train_loss": sum(values) / len(values), **task.evaluate(state.model)}
-    _finite(row["val_loss"], "validation loss", number)
+    row |= task.evaluate(state.model)
+    _finite(row["val_loss"], "validation loss", row)
     state.note(row, watched.score(row[f"val_{watched.name}"]))
     return row
 
@@ -162,9 +173,17 @@ def _steps(state: State, task: Task, recipe: Recipe) -> list[Tensor]:
     return losses
 
 
-def _finite(loss: float, name: str, epoch: int) -> float:
+class _NotFiniteError(DivergedError):
+    """Has the row of the epoch, as far as it is known."""
+
+    row: Row
+
+
+def _finite(loss: float, name: str, row: Row) -> None:
     if not math.isfinite(loss):
-        raise RunError(
+        epoch = int(row["epoch"])
+        error = _NotFiniteError(
             f"the {name} became {loss} in epoch {epoch}: check the features, or take a lower learning rate"
         )
-    return loss
+        error.row = row
+        raise error

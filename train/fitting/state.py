@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
+from mpnn.train.fitting.identity import insist
 from mpnn.train.fitting.stopping import EarlyStopping
 
 Row = dict[str, float]
 BEST, LAST, METRICS = "best.pt", "last.pt", "metrics.csv"
-CONTENT = "content"  # of the data, as part of a run's identity
 
 
 @dataclass
@@ -55,7 +55,11 @@ class State:
             "best": best,
         }
         checkpoint.save(folder / LAST, last)
-        checkpoint.write_table(folder / METRICS, self.history)
+        self.save_curve(folder)
+
+    def save_curve(self, folder: Path, *more: Row) -> None:
+        """Write the table of metrics, with further rows at its end."""
+        checkpoint.write_table(folder / METRICS, [*self.history, *more])
 
     def save_best(self, folder: Path) -> dict[str, Any]:
         """Write the best model so far."""
@@ -63,31 +67,22 @@ class State:
         checkpoint.save(folder / BEST, best)
         return best
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path, *, anyway: bool = False) -> None:
         """Go back to where the folder's `last.pt` was written.
 
         Raises:
             RunError: it is missing, damaged, or of another run or model.
         """
         path = folder / LAST
-        last = checkpoint.load(path)
-        needed = {"settings", "model", "optimizer", "stopper", "random", "history", "best"}
-        if not needed <= last.keys():
-            raise RunError(f"{path} is not a checkpoint of a run: it lacks {sorted(needed - last.keys())}")
-        if not isinstance(last["settings"], dict):
-            raise RunError(f"{path} is not a checkpoint of a run, or is damaged")
-        for name, ours in self.identity.items():
-            theirs = last["settings"].get(name, ours if name == CONTENT else None)
-            if name == CONTENT and theirs != ours:
-                raise RunError(
-                    f"{path} is of a run on other data, which has changed since: put it back or start anew"
-                )
-            if theirs != ours:
-                raise RunError(f"{path} is of another run: its {name} is {theirs!r}, here it is {ours!r}")
+        last = read_last(path, self.identity, anyway=anyway)
         try:
+            checkpoint.check_finite(path, last["model"])
             self.model.load_state_dict(last["model"])
             self.optimizer.load_state_dict(last["optimizer"])
+            self._check_optimizer()
         except (RuntimeError, ValueError) as error:
+            if isinstance(error, RunError):
+                raise
             raise RunError(f"{path} is of another model: its parameters do not fit this one") from error
         except (TypeError, KeyError, AttributeError) as error:
             raise RunError(f"{path} is not a checkpoint of a run, or is damaged") from error
@@ -100,3 +95,24 @@ class State:
             checkpoint.set_random_state(last["random"])
         except (TypeError, KeyError, ValueError, AttributeError, RuntimeError) as error:
             raise RunError(f"{path} is not a checkpoint of a run, or is damaged") from error
+
+    def _check_optimizer(self) -> None:
+        """What the optimiser keeps of a parameter has its shape: its compiled step trusts that."""
+        for parameter, kept in self.optimizer.state.items():
+            for value in kept.values():
+                if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                    raise ValueError(f"{list(value.shape)} is kept of {list(parameter.shape)}")
+
+
+def read_last(path: Path, identity: dict[str, Any], *, anyway: bool = False) -> dict[str, Any]:
+    """Read a `last.pt`.
+
+    Raises:
+        RunError: it is missing, damaged, or of another run than `identity` is of.
+    """
+    last = checkpoint.load(path)
+    needed = {"settings", "model", "optimizer", "stopper", "random", "history", "best"}
+    if not needed <= last.keys():
+        raise RunError(f"{path} is not a checkpoint of a run: it lacks {sorted(needed - last.keys())}")
+    insist(path, last["settings"], identity, "here", anyway=anyway, all_names=True)
+    return last

@@ -17,7 +17,7 @@ from mpnn.train.pictures.answers import confusion_picture, graph_picture, images
 from mpnn.train.pictures.attention import MOST_NEIGHBOURS, attention_picture, attention_weights
 from mpnn.train.pictures.curves import embedding_picture, training_curves
 from mpnn.train.pictures.numbers import numbers_picture
-from mpnn.train.pictures.style import save_picture
+from mpnn.train.pictures.style import failing_is_a_warning, save_picture
 from mpnn.train.tasks.edge_task import LinkTask
 from mpnn.train.tasks.links import Links
 from mpnn.train.tasks.objective import Classification, Regression
@@ -100,11 +100,13 @@ class Picture:
 
 @torch.no_grad()
 def draw_run(home: Path, pictures: Iterable[Picture], shown: Shown, ending: str = "png") -> None:
-    """Draw the pictures of a run into its folder."""
+    """Draw the pictures of a run into its folder; one that fails is a warning."""
     for picture in pictures:
-        figure = picture.draw(shown)
-        if figure is not None:
-            save_picture(figure, home / f"{picture.name}.{ending}")
+        path = home / f"{picture.name}.{ending}"
+        with failing_is_a_warning(path.name):
+            figure = picture.draw(shown)
+            if figure is not None:
+                save_picture(figure, path)
 
 
 def _curves(run: Shown) -> Figure:

@@ -61,6 +61,16 @@ def save_picture(figure: Figure, path: Path) -> None:
     checkpoint.write(path, content.getvalue())
 
 
+@contextmanager
+def failing_is_a_warning(what: str) -> Iterator[None]:
+    """Inside, an error only means that something is not drawn: the run that it shows is done."""
+    try:
+        yield
+    except Exception as error:  # of matplotlib, of a font, of a full disk
+        reason = " ".join(str(error).split()) or type(error).__name__
+        warnings.warn(f"{what} cannot be drawn: {reason}", stacklevel=4)
+
+
 def picture_format(draw: bool | str | None, setting: str | None = None) -> str | None:
     """How the pictures of a run are saved, None for none.
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +19,16 @@ from torch import Tensor
 from mpnn.datasets import NodeDataset, load
 from mpnn.models import SkipGram
 from mpnn.train.analysis.linear_probe import linear_probe
-from mpnn.train.errors import RunError
-from mpnn.train.fitting import checkpoint
+from mpnn.train.errors import DivergedError, RunError
+from mpnn.train.fitting import checkpoint, loop
+from mpnn.train.fitting.identity import CONTENT, insist
 from mpnn.train.fitting.interrupt import Interrupt
 from mpnn.train.pictures import curves as pictures
-from mpnn.train.pictures.style import picture_format, save_picture
+from mpnn.train.pictures.style import failing_is_a_warning, picture_format, save_picture
 from mpnn.train.runs import folder
 from mpnn.train.runs.build import find_device
 from mpnn.train.runs.embed_settings import EmbedSettings
+from mpnn.train.runs.fingerprint import fingerprint
 from mpnn.train.tasks.metrics import METRICS, mean_and_deviation
 from mpnn.train.tasks.node_task import node_names
 
@@ -70,6 +76,7 @@ def embed(
     draw: bool | str | None = None,
     opened: Callable[[NodeDataset, Path], None] | None = None,
     on_round: Callable[[int, float], None] | None = None,
+    anyway: bool = False,
 ) -> EmbedReport:
     """Make a vector of every node, and write all into a run folder.
 
@@ -85,68 +92,108 @@ def embed(
             by default as `settings.pictures` says.
         opened: called with the data and the folder when the run begins.
         on_round: called after each round with its number, from 1, and its loss.
+        anyway: resume although settings or data are not those of the checkpoint, with a warning.
 
     Raises:
-        RunError, DataError: something cannot be used or written, in one sentence.
-        KeyboardInterrupt: Ctrl-C, after the state is written.
+        RunError, DataError: something cannot be used or written, or diverges, in one sentence.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after the state is written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as home:
     ...     embed(EmbedSettings(walks=5, dimensions=4), home, draw=False).vectors.shape
     torch.Size([34, 4])
     """
-    if resume is not None:
-        if out is not None:
-            raise RunError(f"out is {str(out)!r}, but a resumed run stays in its folder {str(resume)!r}")
-        before = folder.read_record(Path(resume), EmbedSettings)
-        settings = folder.continued(before, settings, Path(resume), MAY_CHANGE)
-    settings = settings or EmbedSettings()
-    kind = picture_format(draw, settings.pictures)
-    data = load(settings.dataset, settings.data, settings.columns)
-    if not isinstance(data, NodeDataset):
-        raise RunError(f"{data.name} is {data.what}, but vectors are made of one graph's nodes")
-    data = data.to(find_device(settings.device))
-    model, history = _model(settings, data), []
-    if resume is None:
-        home = folder.new_folder(settings, None if out is None else Path(out))
-    else:
-        home = Path(resume)
-        history = _load(home / LAST, model) if (home / LAST).exists() else []
-    with folder.held(home):
-        return _train(settings, data, model, history, home, kind, opened, on_round)
+    if resume is not None and out is not None:
+        raise RunError(f"out is {str(out)!r}, but a resumed run stays in its folder {str(resume)!r}")
+    with ExitStack() as during:
+        if resume is not None:
+            home = Path(resume)
+            before = during.enter_context(folder.resumed(home, EmbedSettings))
+            settings = folder.continued(before, settings, home, MAY_CHANGE)
+        settings = settings or EmbedSettings()
+        kind = picture_format(draw, settings.pictures)
+        data = load(settings.dataset, settings.data, settings.columns)
+        if not isinstance(data, NodeDataset):
+            raise RunError(f"{data.name} is {data.what}, but vectors are made of one graph's nodes")
+        data = data.to(find_device(settings.device))
+        run = _Run(_model(settings, data), _identity(settings, data))
+        if resume is None:
+            home = during.enter_context(folder.new_folder(settings, None if out is None else Path(out)))
+        elif (home / LAST).exists():
+            run.load(home / LAST, anyway)
+        folder.write_config(home, settings)
+        if opened is not None:
+            opened(data, home)
+        _train(run, home, on_round)
+        vectors = run.model()
+        _write_vectors(home / EMBEDDING, vectors, data)
+        report = EmbedReport(settings, vectors, run.history, _judge(settings, vectors, data), home)
+        content = {name: dict(zip(("mean", "std"), report.test(name), strict=True)) for name in report.scores}
+        text = json.dumps({**content, "splits": report.scores}, indent=2) + "\n"
+        checkpoint.write(home / folder.RESULTS, text.encode())
+        if kind is not None:
+            with failing_is_a_warning("the pictures"):
+                _draw(report, data, kind)
+    return report
 
 
-def _train(
-    settings: EmbedSettings,
-    data: NodeDataset,
-    model: SkipGram,
-    history: list[dict[str, float]],
-    home: Path,
-    kind: str | None,
-    opened: Callable[[NodeDataset, Path], None] | None,
-    on_round: Callable[[int, float], None] | None,
-) -> EmbedReport:
-    if opened is not None:
-        opened(data, home)
+def _identity(settings: EmbedSettings, data: NodeDataset) -> dict[str, Any]:
+    """What decides the vectors: settings, edges and their weights."""
+    flat = {name: value for name, value in settings.flat().items() if name not in MAY_CHANGE}
+    parts = fingerprint(data)
+    return flat | {
+        CONTENT: {name: parts[name] for name in ("graph", "edge_attr", "node_names") if name in parts}
+    }
+
+
+@dataclass
+class _Run:
+    """What the next round depends on, and what it is of."""
+
+    model: SkipGram
+    identity: dict[str, Any]
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def save(self, home: Path) -> None:
+        state = {"settings": self.identity, "model": self.model.state_dict(), "history": self.history}
+        checkpoint.save(home / LAST, state)
+        checkpoint.write_table(home / TABLE, self.history)
+
+    def load(self, path: Path, anyway: bool) -> None:
+        state = checkpoint.load(path)
+        if "settings" in state:  # mpnn 0.1 wrote none
+            insist(path, state["settings"], self.identity, "here", anyway=anyway, all_names=True)
+        try:
+            checkpoint.check_finite(path, state["model"])
+            self.model.load_state_dict(state["model"])
+            self.history = [dict(row) for row in state["history"]]
+        except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, RunError):
+                raise
+            raise RunError(f"{path} is not a checkpoint of a run with these settings") from error
+
+
+def _train(run: _Run, home: Path, on_round: Callable[[int, float], None] | None) -> None:
+    model = run.model
     with Interrupt() as interrupt:
-        while model.done < settings.walks:
+        saved_at = time.monotonic()
+        while model.done < model.rounds:
             loss = model.step()
-            history.append({"round": model.done, "loss": loss})
+            run.history.append({"round": model.done, "loss": loss})
+            if not (math.isfinite(loss) and model.embedding.isfinite().all()):
+                checkpoint.write_table(home / TABLE, run.history)
+                raise DivergedError(
+                    f"the vectors diverged in round {model.done}, with loss {loss}: take a lower learning "
+                    f"rate than {model.lr}"
+                )
             if on_round is not None:
                 on_round(model.done, loss)
+            if interrupt.requested or time.monotonic() > saved_at + loop.SAVE_EVERY:
+                run.save(home)
+                saved_at = time.monotonic()
             if interrupt.requested:
-                _save(home, model, history)
-                raise KeyboardInterrupt
-    _save(home, model, history)
-    vectors = model()
-    _write_vectors(home / EMBEDDING, vectors, data)
-    report = EmbedReport(settings, vectors, history, _judge(settings, vectors, data), home)
-    content = {name: dict(zip(("mean", "std"), report.test(name), strict=True)) for name in report.scores}
-    text = json.dumps({**content, "splits": report.scores}, indent=2) + "\n"
-    checkpoint.write(home / folder.RESULTS, text.encode())
-    if kind is not None:
-        _draw(report, data, kind)
-    return report
+                raise interrupt.error()
+        run.save(home)
 
 
 def _model(settings: EmbedSettings, data: NodeDataset) -> SkipGram:
@@ -177,21 +224,6 @@ def _judge(settings: EmbedSettings, vectors: Tensor, data: NodeDataset) -> dict[
     return linear_probe(
         vectors[known], data.y[known], share=settings.share, splits=settings.splits, seed=settings.seed
     )
-
-
-def _save(home: Path, model: SkipGram, history: list[dict[str, float]]) -> None:
-    checkpoint.save(home / LAST, {"model": model.state_dict(), "history": history})
-    checkpoint.write_table(home / TABLE, history)
-
-
-def _load(path: Path, model: SkipGram) -> list[dict[str, float]]:
-    state = checkpoint.load(path)
-    try:
-        model.load_state_dict(state["model"])
-        history: list[dict[str, float]] = state["history"]
-    except (KeyError, RuntimeError) as error:
-        raise RunError(f"{path} is not a checkpoint of a run with these settings") from error
-    return history
 
 
 def _write_vectors(path: Path, vectors: Tensor, data: NodeDataset) -> None:

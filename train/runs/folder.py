@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import tomllib
 from collections.abc import Collection, Iterator
@@ -22,68 +23,124 @@ R = TypeVar("R", bound=Record)
 CONFIG, RESULTS = "config.json", "results.json"
 
 
-def new_folder(settings: Settings | EmbedSettings, out: Path | None) -> Path:
-    """Make the folder `out`, else a new one under `runs/` that is called after the settings.
+@contextmanager
+def new_folder(settings: Settings | EmbedSettings, out: Path | None) -> Iterator[Path]:
+    """Make and hold the folder `out`, else a new one under `runs/` that is called after the settings.
+
+    The settings are the first file in it.
 
     Raises:
-        RunError: it cannot be made, or holds something already.
+        RunError: it cannot be made, another run has it, or it holds something already.
     """
     stem = f"{settings.task}-{Path(settings.dataset).name.split('.')[0]}-{settings.model}"
-    out = empty_folder(stem, out)
-    write_config(out, settings)
-    return out
+    with empty_folder(stem, out) as home:
+        write_config(home, settings)
+        yield home
 
 
-def empty_folder(stem: str, out: Path | None) -> Path:
-    """Make the folder `out`, else a new one under `runs/` whose name begins so.
+@contextmanager
+def empty_folder(stem: str, out: Path | None) -> Iterator[Path]:
+    """Make and hold the folder `out`, else a new one under `runs/` whose name begins so.
 
     Raises:
-        RunError: it cannot be made, or holds something already.
+        RunError: it cannot be made, another run has it, or it holds something already.
     """
-    if out is None:
-        names = (f"{stem}-{number}" if number > 1 else stem for number in range(1, 1 << 30))
-        out = next(Path("runs", name) for name in names if not Path("runs", name).exists())
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        taken = any(out.iterdir())
+        if out is None:
+            out = _numbered(Path("runs"), stem)
+        else:
+            out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"run folder {out} cannot be made: {error.strerror}") from error
-    if taken:
-        raise RunError(f"run folder {out} is not empty: resume the run in it, or name another folder")
-    return out
+    with held(out):
+        if not all(map(files.is_draft, out.iterdir())):
+            raise RunError(f"run folder {out} is not empty: resume the run in it, or name another folder")
+        yield out
+
+
+def _numbered(parent: Path, stem: str) -> Path:
+    """Make the first folder that is not there yet; another process that does so at once makes the next."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        try:
+            (made := parent / (f"{stem}-{number}" if number > 1 else stem)).mkdir()
+        except FileExistsError:
+            continue
+        return made
+    raise AssertionError("numbers do not end")
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keep other processes from running in a folder meanwhile: each would overwrite the other's files.
 
+    What a run that was killed had not finished is removed.
+
     Raises:
         RunError: another process has it.
     """
     try:
-        place = os.open(folder, os.O_RDONLY)
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise RunError(f"run folder {folder} cannot be opened: {error.strerror}") from error
     try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(place)
-        raise RunError(f"another run is writing into {folder}: wait for it, or name another folder") from None
-    except OSError:
-        pass  # some file systems know no locks
-    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"another run is writing into {folder}: wait for it, or name another folder"
+            ) from None
+        except OSError:
+            pass  # some file systems know no locks
+        sweep(folder)
         yield
     finally:
         os.close(place)
 
 
-def write_config(folder: Path, settings: Record) -> None:
-    """Write the settings that reproduce a run, making the folder if it is not there."""
+@contextmanager
+def resumed(folder: Path, kind: type[R]) -> Iterator[R]:
+    """Hold the folder of a run that goes on, and return its settings.
+
+    Raises:
+        RunError: it holds no run, or another process has it.
+    """
+    if not (folder / CONFIG).exists():
+        raise RunError(f"{folder} holds no run: {folder / CONFIG} does not exist")
+    with held(folder):
+        yield read_record(folder, kind)
+
+
+def inside(folder: Path, home: Path) -> Path:
+    """Make a folder that is a run's own, or the run's itself.
+
+    Raises:
+        RunError: it cannot be made, or is a link: what is written into it would be elsewhere.
+    """
+    if folder != home and folder.is_symlink():
+        raise RunError(
+            f"{folder} is a link to {folder.readlink()}, but should be a folder: a run writes into its own"
+        )
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise RunError(f"run folder {folder} cannot be made: {error.strerror}") from error
-    write(folder / CONFIG, settings.to_json().encode())
+    return folder
+
+
+def sweep(folder: Path) -> None:
+    """Remove what runs that were killed had not finished."""
+    try:
+        files.sweep(folder)
+    except OSError as error:
+        raise RunError(f"run folder {folder} cannot be tidied: {error.strerror}") from error
+
+
+def write_config(folder: Path, settings: Record) -> None:
+    """Write the settings that reproduce a run, unless they are there."""
+    content = settings.to_json().encode()
+    if not (folder / CONFIG).is_file() or files.read(folder / CONFIG, RunError) != content:
+        write(folder / CONFIG, content)
 
 
 def read_config(folder: Path) -> Settings:

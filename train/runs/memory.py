@@ -16,8 +16,10 @@ from mpnn import __version__, files
 from mpnn.datasets import Dataset
 from mpnn.train.errors import RunError
 from mpnn.train.fitting.checkpoint import save, write
+from mpnn.train.fitting.identity import CLASSES, CONTENT, FEATURES, changed_parts, insist
 from mpnn.train.inputs.preparation import Preparation
 from mpnn.train.runs.fingerprint import fingerprint, fingerprint_by_name
+from mpnn.train.runs.settings import Settings
 from mpnn.train.tasks.kept import PART, Items, Kept
 from mpnn.train.tasks.shape import Shape
 from mpnn.train.tasks.split import Split
@@ -25,7 +27,10 @@ from mpnn.train.tasks.task import SupervisedTask
 
 VERSION = 1  # of these files
 MODEL, SPLIT, CONTEXT = "model.json", "split.csv", "context.pt"
-CONTENT, BY_NAME = "content", "content_by_name"
+BY_NAME = "content_by_name"
+# What a resumed run may change; everything else decides its numbers.
+MAY_CHANGE = ("data", "device", "epochs", "log", "pictures")
+PLACES = ("dataset", "nodes", "features_file", "graph_labels")  # files may move: their content is compared
 
 
 def write_memory(home: Path, task: SupervisedTask, data: Dataset) -> None:
@@ -53,13 +58,14 @@ def write_memory(home: Path, task: SupervisedTask, data: Dataset) -> None:
         save(home / CONTEXT, graph)
 
 
-def read_memory(home: Path, data: Dataset | None = None) -> Kept:
+def read_memory(home: Path, data: Dataset | None = None, *, anyway: bool = False) -> Kept:
     """Read what a run keeps.
 
     Args:
         home: its folder.
         data: what the model is to be used on. If it is not what the model was trained on, its items are
             recognised by their names, of which a warning tells.
+        anyway: use data without names that has changed, with a warning; its parts are drawn again.
 
     Raises:
         RunError: the files are missing or damaged; or the data has changed, and its items have no names.
@@ -76,19 +82,60 @@ def read_memory(home: Path, data: Dataset | None = None) -> Kept:
         content, by_name = values[CONTENT], values[BY_NAME]
     except (KeyError, TypeError) as error:
         raise RunError(f"{home / MODEL} is damaged: {error}") from error
-    if data is None or fingerprint(data) == content:
+    changed = "" if data is None else changed_parts(content, fingerprint(data))
+    if data is None or not changed:
         return kept
     if kept.items is None:
-        raise RunError(
-            f"{data.name} is not what the run in {home} was trained on: its checksum has changed, and its "
-            "items have no names to know them by; give the data of the run"
-        )
-    if fingerprint_by_name(data) != by_name:
+        said = f"{data.name} is not what the run in {home} was trained on: {changed} changed since"
+        if not anyway:
+            raise RunError(
+                f"{said}, and its items have no names to know them by; give the data of the run, or go on by "
+                "--anyway"
+            )
+        warnings.warn(f"{said}; it is used anyway, and its parts are drawn again", stacklevel=3)
+    elif changed := changed_parts(by_name, fingerprint_by_name(data)):
         warnings.warn(
-            f"{data.name} has changed since the run in {home} was trained: its items are known by name",
+            f"{data.name} has changed since the run in {home} was trained, in its {changed}: its items are "
+            "known by name",
             stacklevel=3,
         )
     return kept
+
+
+def identity_of(settings: Settings) -> dict[str, Any]:
+    """The settings that decide a run's numbers, by name."""
+    return {name: value for name, value in settings.flat().items() if name not in MAY_CHANGE}
+
+
+def joined(kept: Kept) -> dict[str, Any]:
+    """What a checkpoint holds of these files, so that it is not used with those of another run."""
+    nodes = kept.preparation.nodes
+    return {
+        CLASSES: list(kept.class_names),
+        FEATURES: [kept.shape.num_features] if nodes is None else list(nodes.features),
+    }
+
+
+def check_joined(
+    path: Path, state: dict[str, Any], settings: dict[str, Any], kept: Kept | None, *, anyway: bool
+) -> None:
+    """Compare what a checkpoint is of with the files beside it.
+
+    Args:
+        path: the checkpoint.
+        state: what it holds.
+        settings: those of `config.json` that decide a run's numbers, by name.
+        kept: what `model.json` holds; None without one.
+        anyway: warn in place of raising.
+
+    Raises:
+        RunError: something is another.
+    """
+    theirs = state.get("settings")
+    told = {name: value for name, value in settings.items() if name not in PLACES}
+    insist(path, theirs, told, "in config.json", anyway=anyway)
+    if kept is not None:
+        insist(path, theirs, joined(kept), "in model.json", anyway=anyway)
 
 
 def _read_json(home: Path) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from mpnn.datasets import DataError
 from mpnn.train.choices import Several, Span, Value
 from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
-from mpnn.train.runs.folder import CONFIG, RESULTS, held, read_config
+from mpnn.train.runs.folder import CONFIG, RESULTS, inside, read_config
+from mpnn.train.runs.memory import MAY_CHANGE
 from mpnn.train.runs.presets import settings_of
-from mpnn.train.runs.run import MAY_CHANGE, Listener, train
+from mpnn.train.runs.run import Listener, train
 from mpnn.train.runs.settings import Settings
 from mpnn.train.runs.tuning import search
 from mpnn.train.tasks.metrics import METRICS, Metric, mean_and_deviation
@@ -160,7 +161,7 @@ def run_sweep(sweep: Sweep, home: Path, listener: Listener, ended: Ended) -> Out
 
     Args:
         sweep: what to try.
-        home: the folder.
+        home: the folder, which the caller holds.
         listener: its methods are called as each run goes on.
         ended: called with the number of a run, counted from 1, and its outcome.
 
@@ -187,18 +188,18 @@ def run_sweep(sweep: Sweep, home: Path, listener: Listener, ended: Ended) -> Out
         ended(len(outcomes.found), outcome)
         return outcome
 
-    with held(home):
-        if sweep.tune is None:
-            for chosen in sweep.combinations():
-                attempt("-".join(f"{name}-{value}" for name, value in chosen.items()), chosen)
-        else:
-            search(sweep.axes, sweep.tune, int(sweep.given.get("seed", 0)), before, attempt)
+    if sweep.tune is None:
+        for chosen in sweep.combinations():
+            attempt("-".join(f"{name}-{value}" for name, value in chosen.items()), chosen)
+    else:
+        search(sweep.axes, sweep.tune, int(sweep.given.get("seed", 0)), before, attempt)
     return outcomes
 
 
 def _attempt(trial: Trial, sweep: Sweep, home: Path, listener: Listener) -> Outcome:
     place = home / trial.name
     try:
+        inside(place, home)
         if not (place / RESULTS).is_file():
             if (place / CONFIG).is_file():
                 train(_continued(read_config(place), sweep), resume=place, draw=False, listener=listener)

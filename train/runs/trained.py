@@ -28,7 +28,7 @@ from mpnn.train.runs import folder
 from mpnn.train.runs.build import build_for, find_device
 from mpnn.train.runs.exported import portable
 from mpnn.train.runs.given import new_graphs, new_images, whole_data_set
-from mpnn.train.runs.memory import CONTEXT, read_memory
+from mpnn.train.runs.memory import CONTEXT, check_joined, identity_of, read_memory
 from mpnn.train.runs.settings import Settings
 from mpnn.train.runs.unit import load_weights
 from mpnn.train.runs.why import Why, question_of, why
@@ -318,26 +318,31 @@ class Trained:
         return pd.DataFrame({item: names} | numbers)
 
 
-def load(run: str | Path, device: str = "cpu") -> Trained:
+def load(run: str | Path, device: str = "cpu", *, anyway: bool = False) -> Trained:
     """Return the best model of a run folder, ready to predict without the files that it was trained on.
 
     Args:
         run: the folder; of several runs, that of one of them.
         device: where to put the model.
+        anyway: warn, in place of raising, where settings or names are not those of the checkpoint.
 
     Raises:
-        RunError: the folder holds no such thing.
+        RunError: the folder holds no such thing, or what is joined to the checkpoint is another.
     """
     home = Path(run)
     settings, kept = folder.read_config(home), read_memory(home)
     place = find_device(device)
     path = home / BEST
     state = checkpoint.load(path)
+    check_joined(path, state, identity_of(settings), kept, anyway=anyway)
     with torch.random.fork_rng(devices=[]):
         model = build_for(settings, kept.shape)
     try:
+        checkpoint.check_finite(path, state["model"])
         load_weights(model, state["model"])
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, AttributeError) as error:
+        if isinstance(error, RunError):
+            raise
         raise RunError(f"{path} is not a checkpoint of {settings.model} with these settings") from error
     if not (home / CONTEXT).exists():
         return Trained(model.to(place), settings, kept, None, place)

@@ -16,7 +16,7 @@ from mpnn.datasets.karate import load_karate
 from mpnn.models import CONVS
 from mpnn.train import Listener, NodeTask, Report, RunError, Settings, build_model, load_model, preset, train
 from mpnn.train.runs import folder
-from mpnn.train.runs.run import MAY_CHANGE
+from mpnn.train.runs.memory import MAY_CHANGE
 from tests.train.breaks import PressesCtrlC, assert_goes_on, assert_same_run
 
 SHORT = preset("gat", dataset="karate", epochs=25, patience=None, hidden=4)
@@ -244,7 +244,7 @@ def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"holds no run: .*config\.json does not exist"):
         train(resume=tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(RunError, match=r"config\.json cannot be read"):
+    with pytest.raises(RunError, match=r"config\.json is damaged: Expecting"):
         train(resume=tmp_path)
     (tmp_path / "config.json").write_text('{"colour": 3}')
     with pytest.raises(RunError, match=r"config\.json cannot be used: settings hold 'colour'"):
