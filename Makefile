@@ -3,7 +3,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-gpu test-oldest test-export fuzz fuzz-files asan results lint types imports unit clean
+.PHONY: demo test test-gpu test-oldest test-export fuzz fuzz-files faults asan results lint types imports unit clean
 
 demo: $(READY)   ## set up, then train a GNN on a real graph and draw what it learned
 	$(BIN)/mpnn train node --dataset karate
@@ -43,6 +43,9 @@ test-gpu: $(READY)   ## what concerns a GPU, on one where there is one
 
 asan: $(READY)   ## every C function under AddressSanitizer and UBSan, with GCC; half an hour
 	$(BIN)/python -m tests.asan
+
+faults: $(READY)   ## runs that are killed, disks that are full, caches that break: half an hour on two cores
+	$(BIN)/python -m tests.faults --jobs 2
 
 test-export: $(READY)   ## every model of docs/export.md as a file of every form; a quarter of an hour
 	$(BIN)/python -m tests.train.portable.table
