@@ -265,7 +265,7 @@ def test_the_checkpoint_of_another_model_is_refused(tmp_path: Path, other: Setti
     with pytest.raises(RunError, match=sentence):
         train(resume=tmp_path / "ours")
     (tmp_path / "theirs" / "best.pt").replace(tmp_path / "ours" / "best.pt")
-    with pytest.raises(RunError, match=r"best\.pt is not a checkpoint of gat with these settings"):
+    with pytest.raises(RunError, match=r"best\.pt is of another run: its"):
         load_model(tmp_path / "ours")
 
 
