@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import mpnn_command
 from mpnn.train.errors import Stopped
 from mpnn.train.fitting.interrupt import Interrupt
 
@@ -108,3 +109,16 @@ def test_a_signal_that_comes_too_late_for_the_loop_is_raised_at_its_end() -> Non
         os.kill(os.getpid(), signal.SIGTERM)
     assert stop.value.number == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_ctrl_c_while_something_is_imported_gives_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "mpnn.train.command.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    monkeypatch.delitem(sys.modules, "mpnn.train.command.cli", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    assert mpnn_command.main() == 130
