@@ -16,27 +16,31 @@ BACKEND = "MPLBACKEND"
 class Output(io.TextIOBase):
     """A stream that keeps its first error, in `failed`, and drops everything after it."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream, self.failed = stream, None
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream, self.failed = stream, None  # Python has None for one that is closed
 
     failed: OSError | None
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return self.stream.encoding
+        return "utf-8" if self.stream is None else self.stream.encoding
 
     def write(self, text: str) -> int:
-        self._attempt(self.stream.write, text)
+        if self.stream is not None:
+            self._attempt(self.stream.write, text)
         return len(text)
 
     def flush(self) -> None:
-        self._attempt(self.stream.flush)
+        if self.stream is not None:
+            self._attempt(self.stream.flush)
 
     def fileno(self) -> int:
+        if self.stream is None:
+            raise io.UnsupportedOperation("a closed stream has no number")
         return self.stream.fileno()
 
     def isatty(self) -> bool:
-        return self.stream.isatty()
+        return self.stream is not None and self.stream.isatty()
 
     def writable(self) -> bool:
         return True
@@ -60,15 +64,16 @@ class Output(io.TextIOBase):
                 act(*given)
             except OSError as error:
                 self.failed = error
-                self._drain()
+                self._drain(self.stream)
 
-    def _drain(self) -> None:
+    def _drain(self, stream: TextIO | None) -> None:
         """Let what is left in the stream's buffer go nowhere, so that the end of the process is quiet."""
         try:
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.stream.fileno())
+            os.dup2(nowhere, self.fileno())
             os.close(nowhere)
-            self.stream.flush()
+            if stream is not None:
+                stream.flush()
         except (OSError, ValueError):
             pass  # no file is behind it
 
@@ -77,16 +82,14 @@ class Output(io.TextIOBase):
 def forgiving() -> Iterator[Output]:
     """Replace both streams meanwhile, and return the one of results; what is said to a closed one is lost."""
     before = (sys.stdout, sys.stderr)
-    nowhere = open(os.devnull, "w")  # noqa: SIM115, PTH123
-    out = Output(before[0] or nowhere)
-    sys.stdout, sys.stderr = out, Output(before[1] or nowhere)
+    out = Output(before[0])
+    sys.stdout, sys.stderr = out, Output(before[1])
     try:
         yield out
     finally:
         out.flush()
         sys.stderr.flush()
         sys.stdout, sys.stderr = before
-        nowhere.close()
 
 
 @contextmanager
