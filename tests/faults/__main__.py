@@ -36,8 +36,9 @@ def main() -> int:
         for one in cases[job :: asked.jobs]:
             if time.monotonic() > ends:
                 return
+            is_failed = _fails(one, folder)
             done[one.group] += 1
-            failed[one.group] += _fails(one, folder)
+            failed[one.group] += is_failed
 
     with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(asked.jobs) as pool:
         folders = [Path(home, str(job)) for job in range(asked.jobs)]
