@@ -49,6 +49,8 @@ READERS = {
     "MATLAB": "scipy.io.loadmat(content)",
 }
 
+TEXTS = ("Matrix Market",)
+
 
 def read_in_child(path: Path, kind: str) -> Mapping[str, NDArray[Any]]:
     """The numbers of a file: its matrices by name, of a sparse one each part by `name.part`.
@@ -61,6 +63,11 @@ def read_in_child(path: Path, kind: str) -> Mapping[str, NDArray[Any]]:
         DataError: the file cannot be read.
     """
     content, free = read(path, DataError), free_memory()
+    zero = content.find(0) if kind in TEXTS else -1
+    if zero >= 0:
+        raise DataError(
+            f"{path} is damaged or of another format: byte {zero} is 0, but the file should be text"
+        )
     command = [sys.executable, "-I", "-c", _SENDS.replace("READ", READERS[kind])]
     try:
         done = subprocess.run(
@@ -112,5 +119,5 @@ def sparse(parts: Mapping[str, NDArray[Any]], before: str) -> Any:
         matrix = scipy.sparse.dia_array((parts[before + "data"], parts[before + "offsets"]), shape=shape)
     else:
         raise ValueError(f"its form is {form!r}, but should be csr, csc, coo, bsr or dia")
-    check_matrix(matrix)
+    check_matrix(matrix, before.rstrip(".") or "matrix")
     return matrix
