@@ -29,7 +29,7 @@ def damage(path: Path, error: Exception) -> DataError:
 
 
 MOST_DECLARED = 1 << 20  # that a file of any size may declare
-PER_BYTE = 64  # a file of so many bytes may declare so many times more
+PER_BYTE = 64  # that a file may declare for each of its bytes
 
 
 def check_declared(path: Path, count: int, what: str) -> None:

@@ -224,7 +224,7 @@ class Graph(Incidence):
         return looped, origin
 
     def origin_of(self, num_edges: int) -> Tensor | None:
-        """Where each edge is from, if `relooped` made this graph of one with so many edges, else None."""
+        """Where each edge is from, if `relooped` made this graph of one with `num_edges`, else None."""
         known: tuple[tuple[Tensor, int], ...] = self.memo(_ORIGINS, lambda: ())
         return next((origin for origin, count in known if count == num_edges), None)
 

@@ -67,7 +67,7 @@ def iterate(
             is the largest number of sweeps, by default 1000. The sweeps also end where the state is again
             what it was two sweeps ago, and `cycle` is True: under the parallel schedule two states may follow
             each other for ever.
-        record: keep the state after every so many sweeps.
+        record: keep the state after every `record` sweeps.
         **fields: what the functions ask for besides: node features `[num_nodes, ...]`, edge features
             `[num_edges, ...]`, or anything else, which is passed on as it is; one that is another in each
             sweep is an `EachSweep`.

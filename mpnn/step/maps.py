@@ -20,7 +20,7 @@ def mapped(module: nn.Module, x: Tensor, graph: Graph, shape: tuple[int, ...]) -
     thousand nodes at a time, and adds up the gradients of x and of the parameters in the same way. It is
     computed at once if the module must be called, or if PyTorch must see each operation.
     """
-    # Asked first: a compiled function would be one for graphs of up to so many nodes.
+    # Asked first: a compiled function would be one for graphs of up to that number of nodes.
     compiling = torch.compiler.is_compiling()
     if type(graph) is Graph and not compiling and has_several(graph.size) and _may_wait(x):
         known = weights_of(module)

@@ -46,7 +46,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     new = [pair for pair in sorted(pairs) if {*pair} & {*NEW}]
     pd.DataFrame(new, columns=["one", "other"]).to_csv(home / "new_alike.csv", index=False, sep=";")
     people[~people["name"].isin(NEW)].to_csv(home / "wines.csv", index=False)
-    # Other columns first, and nobody has said where these are from.
+    # The columns in another order, and without that of where they are from.
     later = people[people["name"].isin(NEW)].drop(columns="cultivar")
     later[[*reversed(later.columns)]].to_csv(home / "new_wines.csv", index=False)
     return home

@@ -33,7 +33,7 @@ class Bar:
         self._bar.start()
 
     def move(self, done: int, numbers: str) -> None:
-        """So many are done, and this is how it stands."""
+        """Show how much is done, and how it stands."""
         self._bar.update(self._task, completed=done, numbers=numbers)
         if self._bar.disable and monotonic() >= self._said_at + EVERY:
             print(f"{self._what}: {done}/{self._total}  {numbers}", file=sys.stderr, flush=True)
