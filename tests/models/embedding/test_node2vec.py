@@ -70,7 +70,7 @@ def test_the_state_is_the_one_table_that_pygs_has() -> None:
     ("change", "sentence"),
     [
         ({"walk_length": 2}, "walk_length is 2, but should be at least context_size, 3"),
-        ({"context_size": 1}, "context_size is 1, but should be at least 2"),
+        ({"context_size": 1}, "context_size must be at least 2, got 1"),
         ({"p": -1.0}, "p is -1.0, but should be above 0"),
     ],
     ids=str,

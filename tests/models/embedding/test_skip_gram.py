@@ -134,8 +134,8 @@ def test_the_two_ends_of_a_barbell_lie_apart(monkeypatch: pytest.MonkeyPatch, ba
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"channels": 0}, "channels is 0, but should be at least 1"),
-        ({"length": 1}, "length is 1, but should be at least 2"),
+        ({"channels": 0}, "channels must be at least 1, got 0"),
+        ({"length": 1}, "length must be at least 2, got 1"),
         ({"negatives": 64}, "negatives is 64, but should be at most 63"),
         ({"lr": -1.0}, "lr is -1.0, but should be at least 0"),
         ({"q": 0.0}, "q is 0.0, but should be above 0"),
