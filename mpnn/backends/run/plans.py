@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from types import CodeType
 from typing import Any, Protocol, cast
 
@@ -127,7 +127,7 @@ class Fused:
 
 
 _plans: OrderedDict[Hashable, list[Fused] | Refused] = OrderedDict()
-_lock = Lock()
+_lock = RLock()
 _traced = 0
 
 
@@ -169,6 +169,8 @@ def find_plan(step: Step, make: MakeKernel | None) -> Fused:
                 )
         except NotFusableError as error:
             _remember(key, step, Refused(str(error)))
+            if numbers:  # it needs them as numbers: now, and not from the next call on
+                return find_plan(step, make)
             raise
         except Exception as error:
             reason = caught(step, error)

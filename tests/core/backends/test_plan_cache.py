@@ -452,3 +452,15 @@ def test_inference_mode_leaves_no_trap(monkeypatch: pytest.MonkeyPatch) -> None:
     own = x.clone().requires_grad_()
     layer(own).sum().backward()
     assert own.grad is not None
+
+
+def test_the_first_call_with_another_number_is_as_every_later_one() -> None:
+    # A probability of dropout must be a number: the plan in which it is an argument is refused.
+    graph, x = Graph(torch.tensor([[0, 1, 2, 2], [1, 2, 0, 1]])), torch.randn(3, 8)
+    for p in (0.11, 0.23, 0.37, 0.41):
+        layer = mpnn.models.GATConv(8, 4, heads=2, dropout=p)
+        found = []
+        for _ in range(2):
+            torch.manual_seed(0)
+            found.append(layer(x, graph))
+        assert torch.equal(*found)
