@@ -7,8 +7,8 @@ from mpnn.explain import explain
 from mpnn.graph.adjacency import as_graph
 from mpnn.graph.csr import CSR
 from mpnn.graph.graph import Graph
+from mpnn.interop import as_pyg
 from mpnn.interop.accelerate import accelerate, acceleration
-from mpnn.interop.as_pyg import watch as _watch_for_pyg
 from mpnn.layer.energy import EnergyLayer, energy
 from mpnn.layer.iterate import EachSweep, Iterated, iterate
 from mpnn.layer.message_passing import MessagePassing, propagate
@@ -51,4 +51,4 @@ __all__ = [
     "uniforms",
 ]
 
-_watch_for_pyg()
+as_pyg.watch()
