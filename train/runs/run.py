@@ -37,7 +37,7 @@ from mpnn.train.runs.memory import (
 )
 from mpnn.train.runs.report import Report, runs_of, with_shared_epoch, write_results
 from mpnn.train.runs.settings import Settings
-from mpnn.train.runs.unit import load_weights
+from mpnn.train.runs.unit import load_checkpoint
 from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.task import SupervisedTask
 
@@ -260,13 +260,7 @@ def load_model(
     with _own_random_numbers(find_device(device)):
         task = make_task(settings, dataset, kept)
         model = build_model(settings, task)
-    try:
-        checkpoint.check_finite(path, state["model"])
-        load_weights(model, state["model"])
-    except (KeyError, RuntimeError, AttributeError) as error:
-        if isinstance(error, RunError):
-            raise
-        raise RunError(f"{path} is not a checkpoint of {settings.model} with these settings") from error
+    load_checkpoint(model, state, path, settings.model)
     return model, task, settings
 
 

@@ -30,7 +30,7 @@ from mpnn.train.runs.exported import portable
 from mpnn.train.runs.given import new_graphs, new_images, whole_data_set
 from mpnn.train.runs.memory import CONTEXT, check_joined, identity_of, read_memory
 from mpnn.train.runs.settings import Settings
-from mpnn.train.runs.unit import load_weights
+from mpnn.train.runs.unit import load_checkpoint
 from mpnn.train.runs.why import Why, question_of, why
 from mpnn.train.tasks.edge_task import LINKS, UNDIRECTED
 from mpnn.train.tasks.graph_task import GraphBatch
@@ -337,13 +337,7 @@ def load(run: str | Path, device: str = "cpu", *, anyway: bool = False) -> Train
     check_joined(path, state, identity_of(settings), kept, anyway=anyway)
     with torch.random.fork_rng(devices=[]):
         model = build_for(settings, kept.shape)
-    try:
-        checkpoint.check_finite(path, state["model"])
-        load_weights(model, state["model"])
-    except (KeyError, RuntimeError, AttributeError) as error:
-        if isinstance(error, RunError):
-            raise
-        raise RunError(f"{path} is not a checkpoint of {settings.model} with these settings") from error
+    load_checkpoint(model, state, path, settings.model)
     if not (home / CONTEXT).exists():
         return Trained(model.to(place), settings, kept, None, place)
     values = checkpoint.load(home / CONTEXT)

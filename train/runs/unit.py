@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from mpnn.train.errors import RunError
+from mpnn.train.fitting import checkpoint
 
 
 class Unit(nn.Module):
@@ -47,3 +51,24 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 def _in_unit(model: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
     said: Tensor = model.unit(output)  # type: ignore[operator]
     return said
+
+
+def load_checkpoint(model: nn.Module, state: Mapping[str, Any], path: Path, name: str) -> None:
+    """Give a model the weights of a checkpoint.
+
+    Args:
+        model: built as the run's settings say.
+        state: what the checkpoint holds.
+        path: its file, for sentences.
+        name: what the model is called.
+
+    Raises:
+        RunError: the weights are not finite, or of another model.
+    """
+    try:
+        checkpoint.check_finite(path, state["model"])
+        load_weights(model, state["model"])
+    except RunError:
+        raise
+    except (KeyError, RuntimeError, AttributeError) as error:
+        raise RunError(f"{path} is not a checkpoint of {name} with these settings") from error
