@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch_geometric
 
 if not torch.cuda.is_available():
     # Without a GPU, Triton's kernels run in its interpreter. Triton reads the variable when it is imported.
@@ -26,4 +27,4 @@ def _names_in_doctests(doctest_namespace: dict[str, Any]) -> None:
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
-    torch.manual_seed(0)
+    torch_geometric.seed_everything(0)  # PyG and networkx draw from Python's and NumPy's generators too

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
+from torch_geometric import seed_everything
 from torch_geometric.datasets import ExplainerDataset
 from torch_geometric.datasets.graph_generator import BAGraph
 from torch_geometric.utils import k_hop_subgraph
@@ -32,7 +33,7 @@ class Shapes:
     """BA-Shapes, and a network that has learned it."""
 
     def __init__(self, conv: str = "gcn", epochs: int = 1000, seed: int = 0) -> None:
-        torch.manual_seed(seed)
+        seed_everything(seed)  # PyG grows its graph with NumPy's numbers
         self.data = ExplainerDataset(BAGraph(BASE, 5), motif_generator="house", num_motifs=HOUSES)[0]
         self.graph = Graph(self.data.edge_index, self.data.num_nodes)
         self.x = torch.ones(self.graph.num_nodes, CHANNELS)

@@ -8,6 +8,7 @@ again.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -20,6 +21,7 @@ from mpnn.native.toolchain import CompilerError, HangsError, Toolchain, hung, ma
 
 PATIENCE = 120.0  # seconds for a kernel
 TIDY_EVERY = 64  # kernels that a process has compiled
+_EDITION = "2"  # of what a file holds: those of another are not found
 
 
 class Library(ctypes.CDLL):
@@ -45,7 +47,7 @@ def load(source: str, *, exact: bool = False) -> Library:
     if hung:
         raise HangsError(hung[-1])
     tools = tools._replace(flags=(*tools.flags, f"-ffp-contract={'off' if exact else 'fast'}"))
-    identity = "\n".join([source, tools.compiler, tools.version, *tools.flags, *tools.more, processor()])
+    identity = "\n".join([_EDITION, source, tools.compiler, tools.version, *tools.flags, *tools.more, processor()])
     key = hashlib.sha256(identity.encode()).hexdigest()[:32]
     last: Exception | None = None
     for find_folder in (cache.cache_folder, cache.session_folder):
@@ -54,7 +56,7 @@ def load(source: str, *, exact: bool = False) -> Library:
             continue
         path = folder / f"{key}.so"
         try:
-            if whole.is_whole(path):
+            if _is_kept(path):
                 cache.used(path)
             else:
                 _compile(source, path, tools)
@@ -67,11 +69,18 @@ def load(source: str, *, exact: bool = False) -> Library:
 _compiled = itertools.count()
 
 
-def _compile(source: str, path: Path, tools: Toolchain) -> None:
-    if path.exists():
+def _is_kept(path: Path) -> bool:
+    """Whether a library lies there; a warning says so where it is damaged."""
+    with contextlib.suppress(FileNotFoundError):
+        if whole.is_whole(path):
+            return True
         warnings.warn(
             f"mpnn compiles a kernel again: {path} was cut off or changed.", RuntimeWarning, stacklevel=4
         )
+    return False
+
+
+def _compile(source: str, path: Path, tools: Toolchain) -> None:
     with cache.draft_folder(path.parent) as build:
         text, made, library = (build / name for name in ("kernel.c", "kernel.o", "kernel.so"))
         text.write_text(source)

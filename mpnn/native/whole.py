@@ -1,4 +1,8 @@
-"""Files that are checked before use: loading a library that was cut off crashes the process."""
+"""Libraries that are checked before use: loading one that was cut off crashes the process.
+
+A library carries its own checksum, behind its last byte, where the loader does not look: one file appears at
+once, so whoever finds it finds the whole of it, also while other processes compile the same kernel.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +11,26 @@ import os
 import stat
 from pathlib import Path
 
-ENDING = ".sum"
+_LENGTH = hashlib.sha256().digest_size
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file has the length and the checksum that `put` stored."""
-    summed = path.with_suffix(ENDING)
-    try:
-        if not all(stat.S_ISREG(file.stat().st_mode) for file in (path, summed)):  # reading a pipe would wait
-            return False
-        return summed.read_bytes() == _sum(path.read_bytes())
-    except FileNotFoundError:
+    """Whether a library ends with the checksum of what is before it.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait
         return False
+    content = path.read_bytes()
+    return content[-_LENGTH:] == hashlib.sha256(content[:-_LENGTH]).digest()
 
 
 def put(made: Path, path: Path) -> None:
-    """Sync a file to disk and move it to its path, with its length and its checksum beside it.
-
-    Two processes may put the same file at once. If their files differ, the checksum of one may lie beside the
-    file of the other; then `is_whole` is False, and the file is made again.
-    """
-    summed = made.with_suffix(ENDING)
-    summed.write_bytes(_sum(made.read_bytes()))
-    for written in (made, summed):
-        with written.open("rb") as file:
-            os.fsync(file.fileno())
-    summed.replace(path.with_suffix(ENDING))
+    """Write a library's checksum to its end, sync it to disk and move it to its path."""
+    checksum = hashlib.sha256(made.read_bytes()).digest()
+    with made.open("ab") as file:
+        file.write(checksum)
+        file.flush()
+        os.fsync(file.fileno())
     made.replace(path)
-
-
-def _sum(content: bytes) -> bytes:
-    return f"{len(content)} {hashlib.sha256(content).hexdigest()}\n".encode()

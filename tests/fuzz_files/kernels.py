@@ -33,5 +33,5 @@ def _read(folder: Path) -> Any:
 
 OF_KERNELS = [
     Format(f"kernel {ending}", f"cache/*{ending}", _make, _read, sums=True, heals=True)
-    for ending in (".so", ".sum", ".tools", ".trial")
+    for ending in (".so", ".tools", ".trial")
 ]

@@ -148,7 +148,7 @@ def test_a_library_that_is_not_whole_is_made_again(fresh: Path, damage: str) -> 
     assert path.read_bytes() == content
 
 
-def test_a_library_without_its_sum_or_with_a_pipe_in_its_place_is_made_again(fresh: Path) -> None:
+def test_a_library_that_is_gone_or_a_pipe_in_its_place_is_made_again(fresh: Path) -> None:
     source = "int eight(void) { return 8; }"
     path = compiler.load(source).path
     assert path.parent == fresh
@@ -158,13 +158,27 @@ def test_a_library_without_its_sum_or_with_a_pipe_in_its_place_is_made_again(fre
     os.mkfifo(path)
     with pytest.warns(RuntimeWarning, match="was cut off or changed"):
         assert compiler.load(source).eight() == 8
-    summed = path.with_suffix(".sum")
-    for replaced in (lambda: None, lambda: os.mkfifo(summed), lambda: summed.write_bytes(b"\xff\xfe")):
-        summed.unlink()
-        replaced()
-        with pytest.warns(RuntimeWarning, match="was cut off or changed"):
-            assert compiler.load(source).eight() == 8
     assert whole.is_whole(path)
+
+
+def test_a_library_that_another_process_makes_in_this_moment_is_not_called_damaged(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "int ten(void) { return 10; }"
+    path = compiler.load(source).path
+    away, is_whole = path.rename(path.with_suffix(".away")), whole.is_whole
+
+    def looked(path: Path) -> bool:
+        try:
+            return is_whole(path)
+        finally:
+            away.rename(path)
+
+    monkeypatch.setattr(whole, "is_whole", looked)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert compiler.load(source).ten() == 10
+    assert {one.suffix for one in path.parent.iterdir()} <= {".so", ".c", ".tools"}
 
 
 def test_a_good_library_that_cannot_be_loaded_now_is_kept(
