@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch_geometric
 
 if not torch.cuda.is_available():
     # Without a GPU, Triton's kernels run in its interpreter. Triton reads the variable when it is imported.
@@ -13,6 +12,8 @@ if not torch.cuda.is_available():
 
 # Errors inside the package are raised, instead of caught.
 os.environ["MPNN_STRICT"] = "1"
+
+import torch_geometric
 
 import mpnn
 

@@ -47,8 +47,8 @@ def load(source: str, *, exact: bool = False) -> Library:
     if hung:
         raise HangsError(hung[-1])
     tools = tools._replace(flags=(*tools.flags, f"-ffp-contract={'off' if exact else 'fast'}"))
-    identity = "\n".join([_EDITION, source, tools.compiler, tools.version, *tools.flags, *tools.more, processor()])
-    key = hashlib.sha256(identity.encode()).hexdigest()[:32]
+    about = [_EDITION, source, tools.compiler, tools.version, *tools.flags, *tools.more, processor()]
+    key = hashlib.sha256("\n".join(about).encode()).hexdigest()[:32]
     last: Exception | None = None
     for find_folder in (cache.cache_folder, cache.session_folder):
         folder = find_folder()
