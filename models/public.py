@@ -57,6 +57,7 @@ from mpnn.models.energy.boltzmann_machine import BoltzmannMachine
 from mpnn.models.energy.hopfield import HopfieldNetwork
 from mpnn.models.networks.autoencoder import GAE, VGAE, DotProduct, PairMLP
 from mpnn.models.networks.causal_transformer import CausalTransformer
+from mpnn.models.networks.ensemble import Ensemble
 from mpnn.models.networks.gnn import GNN
 from mpnn.models.networks.graph_classifier import GIN, GraphClassifier
 from mpnn.models.networks.jumping_knowledge import JumpingKnowledge
@@ -106,6 +107,7 @@ __all__ = [
     "DegreeScaler",
     "DotProduct",
     "EdgeConv",
+    "Ensemble",
     "GATConv",
     "GATv2Conv",
     "GCNConv",

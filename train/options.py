@@ -131,6 +131,10 @@ class Options(Recipe):
         loss, class_weights, known_counts: see `mpnn.train.objective`.
         batch_size: graphs, images or pieces of text in a batch; in node tasks, of several graphs how many, of
             one graph how many nodes, with a sample of their neighbourhoods; None takes one graph whole.
+        augment: what is done to images that are learned from, divided by commas: `"shift"`, `"flip"`,
+            `"rotate"`, `"zoom"`, `"erase"`, see `mpnn.train.inputs.augmentation`; image tasks only.
+        ensemble: how many networks answer together: each begins with other weights and learns from the same
+            items, and the mean of their probabilities, or numbers, is the answer.
         fanouts: of each layer, the last one first, how many edges enter a node of such a sample at most,
             divided by commas, or `"all"`; None is 10 where there is a batch_size; node tasks only.
         context: characters that a piece of text has; text tasks only.
@@ -184,6 +188,8 @@ class Options(Recipe):
     class_weights: str | None = None
     known_counts: bool = False
     batch_size: int | None = None
+    augment: str | None = None
+    ensemble: int | None = None
     fanouts: str | None = None
     context: int | None = None
     steps: int | None = None
@@ -257,6 +263,7 @@ LOWEST = {
     "dropout": 0.0,
     "attention_dropout": 0.0,
     "batch_size": 1,
+    "ensemble": 2,
     "context": 1,
     "steps": 1,
     "embedding": 1,

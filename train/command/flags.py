@@ -36,6 +36,7 @@ NOT_TRIED = {
     "data",
     "class_weights",
     "learn",
+    "augment",
     "fanouts",
     "folds",
     "fold",
@@ -210,6 +211,9 @@ def _add_recipe_flags(parser: argparse.ArgumentParser, face: Face) -> None:
     add("--class-weights", metavar="W", help="balanced, or numbers divided by commas")
     add("--known-counts", action="store_true", help="predict as many labels of an item as it truly has")
     add("--batch-size", type=int, metavar="N", help="graphs, nodes, images or pieces of text in a batch")
+    about = "how images to learn from are changed: shift, flip, rotate, zoom, erase, divided by commas"
+    add("--augment", metavar="NAME,NAME", help=about)
+    add("--ensemble", type=int, metavar="N", help="N networks from other starts; their mean is the answer")
     about = "with --batch-size: edges drawn for a node in each layer, the last first (default: 10,10; all)"
     add("--fanouts", metavar="N,N", help=about)
     add("--context", type=int, metavar="N", help="characters in a piece of text (text)")

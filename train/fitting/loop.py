@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mpnn.models import Ensemble
 from mpnn.train.errors import DivergedError, RunError
 from mpnn.train.fitting.interrupt import Interrupt
 from mpnn.train.fitting.learning_rate import learning_rate
@@ -162,8 +163,10 @@ def _steps(state: State, task: Task, recipe: Recipe) -> list[Tensor]:
     losses: list[Tensor] = []
     for batch in task.batches():
         state.optimizer.zero_grad()
-        loss = task.loss(state.model, batch)
-        losses.append(loss.detach())
+        members = list(state.model.members) if isinstance(state.model, Ensemble) else [state.model]
+        found = [task.loss(member, batch) for member in members]
+        loss = sum(found[1:], found[0])
+        losses.append(loss.detach() / len(found))
         if recipe.l1:
             loss = loss + recipe.l1 * sum(weight.abs().sum() for weight in state.model.parameters())
         loss.backward()  # type: ignore[no-untyped-call]

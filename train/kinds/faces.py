@@ -103,7 +103,10 @@ FACES = {
             dataset="karate",
             model="gcn",
             models=lambda: DESCRIPTIONS,
-            options=(*STACK, *PARTS, "batch_size", "fanouts", "known_counts", "largest_component"),
+            options=(
+                *(*STACK, *PARTS, "batch_size", "ensemble", "fanouts"),
+                *("known_counts", "largest_component"),
+            ),
             columns=tuple(name for name in OF_ONE_GRAPH if name != "edge_label"),
         ),
         Face(
@@ -124,7 +127,7 @@ FACES = {
             dataset="mutag",
             model="gin",
             models=_of_graphs,
-            options=(*STACK, *PARTS, "batch_size", "known_counts", "readout"),
+            options=(*STACK, *PARTS, "batch_size", "ensemble", "known_counts", "readout"),
             columns=tuple(name for name in COLUMNS if name not in ("features_file", "part", "edge_label")),
         ),
         Face(
@@ -133,7 +136,7 @@ FACES = {
             dataset="digits",
             model="lenet",
             models=_of_images,
-            options=(*PARTS, "batch_size"),
+            options=(*PARTS, "batch_size", "ensemble", "augment"),
             fixed={"lenet": {"hidden": 84, "layers": 5, "act": "tanh", "dropout": 0.0}},
         ),
         Face(

@@ -11,6 +11,7 @@ from torch import nn
 from mpnn.datasets import ImageDataset
 from mpnn.models import LeNet
 from mpnn.train.errors import RunError
+from mpnn.train.inputs.augmentation import augmentation
 from mpnn.train.inputs.preparation import Preparation
 from mpnn.train.kinds.faces import FACES
 from mpnn.train.kinds.kind import Kind
@@ -49,6 +50,7 @@ def _make(options: Options, data: ImageDataset, kept: Kept | None = None) -> Ima
         loss=options.loss,
         class_weights=options.class_weights,
         standard=True,
+        augment=augmentation(options.augment),
     )
     task.preparation = Preparation(read_as=data.read_as)
     return task

@@ -114,6 +114,11 @@ def _make(options: Options, data: NodeDataset, kept: Kept | None = None) -> Node
         size = options.batch_size or BATCH_SIZE
         task: NodeTask = InductiveNodeTask(data, options.dropout, batch_size=size, **aim)
     elif options.batch_size is not None or options.fanouts is not None:
+        if options.ensemble is not None:
+            raise RunError(
+                f"ensemble is {options.ensemble}, but with batch_size each network would draw other "
+                "neighbours: leave one of them out"
+            )
         fanouts = read_fanouts(options.fanouts, options.layers)
         size = options.batch_size or SAMPLED
         task = SampledNodeTask(data, options.dropout, batch_size=size, fanouts=fanouts, **aim)

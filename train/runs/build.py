@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mpnn.datasets import Dataset
+from mpnn.models import Ensemble
 from mpnn.train.errors import RunError
 from mpnn.train.kinds.registry import kind_called, kinds_for
 from mpnn.train.runs.settings import Settings
@@ -73,8 +74,10 @@ def build_for(settings: Settings, shape: Shape) -> nn.Module:
             raise RunError(
                 f"{name} is {getattr(settings, name)!r}, but of {settings.model} it is always {value!r}"
             )
-    model = kind.build(settings, shape)
-    return give_unit(model, shape.mean, shape.scale) if shape.scale else model
+    members = [kind.build(settings, shape) for _ in range(settings.ensemble or 1)]
+    if shape.scale:
+        members = [give_unit(member, shape.mean, shape.scale) for member in members]
+    return Ensemble(members, shape.learns) if settings.ensemble else members[0]
 
 
 def find_device(name: str) -> torch.device:

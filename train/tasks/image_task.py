@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Unpack
 
 import torch
@@ -25,12 +25,22 @@ class ImageTask(BatchedTask):
 
     Args:
         data, split, batch_size, aim: see `BatchedTask`.
+        augment: what is done to the images of a batch that is learned from.
     """
 
     item = "image"
 
-    def __init__(self, data: ImageDataset, split: Split, *, batch_size: int = 64, **aim: Unpack[Aim]) -> None:
+    def __init__(
+        self,
+        data: ImageDataset,
+        split: Split,
+        *,
+        batch_size: int = 64,
+        augment: Callable[[Tensor], Tensor] | None = None,
+        **aim: Unpack[Aim],
+    ) -> None:
         super().__init__(data, split, batch_size, aim)
+        self.augment = augment
         warn_of_bad_features(data.name, data.x.flatten(1))
 
     def batches(self) -> Iterable[Tensor]:
@@ -39,7 +49,8 @@ class ImageTask(BatchedTask):
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         """Loss over the images of a batch."""
-        return self.objective.loss(model(self.data.x[batch]), self.y[batch])
+        x = self.data.x[batch]
+        return self.objective.loss(model(x if self.augment is None else self.augment(x)), self.y[batch])
 
     def outputs(self, model: nn.Module) -> Tensor:
         """Of all images, many at once."""

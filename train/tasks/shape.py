@@ -23,6 +23,7 @@ class Shape:
         num_relations: how many types of edges there are, 0 without types.
         size: height and width of an image; empty for others.
         mean, scale: of numbers that are learned standardised; empty for other answers.
+        learns: what an output is: `"classes"`, `"labels"`, `"numbers"`, ...
     """
 
     name: str
@@ -35,6 +36,7 @@ class Shape:
     size: tuple[int, ...] = ()
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    learns: str = "classes"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -148,6 +148,7 @@ class SupervisedTask:
             tuple(getattr(self.data, "size", ())),
             self.objective.mean,
             self.objective.scale,
+            self.objective.learns,
         )
 
     def known_graph(self) -> dict[str, Any] | None:

@@ -41,6 +41,8 @@ OTHER: dict[str, Any] = {
     "loss": "mae",
     "learn": "regression",
     "batch_size": 77,
+    "ensemble": 3,
+    "augment": "flip",
     "known_counts": True,
     "largest_component": True,
     "embedding": 5,
