@@ -1,4 +1,4 @@
-"""Handwritten digits: the small ones that come with scikit-learn, and MNIST from its own files."""
+"""Small images: the digits that come with scikit-learn, and MNIST and Fashion-MNIST from their own files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from mpnn.datasets.image_record import ImageDataset
 from mpnn.datasets.record import DataError
 
 NAMES = tuple(str(digit) for digit in range(10))
+GARMENTS = (
+    *("t-shirt", "trouser", "pullover", "dress", "coat", "sandal"),
+    *("shirt", "sneaker", "bag", "ankle boot"),
+)
 PARTS = ("train", "t10k")  # to train and to test on
 UNSIGNED_BYTE = 8  # the type code of an IDX file
 # Mean and standard deviation of the pixels, white being 1: of all digits, and of MNIST's training images.
-DIGITS, MNIST = (0.3053, 0.3760), (0.1307, 0.3081)
+DIGITS, MNIST, FASHION = (0.3053, 0.3760), (0.1307, 0.3081), (0.2860, 0.3530)
 
 
 def load_digits() -> ImageDataset:
@@ -49,23 +53,47 @@ def load_mnist(data: str | Path | None = None) -> ImageDataset:
     Raises:
         DataError: a file is missing or damaged.
     """
-    places, packed = (".", "MNIST/raw", "mnist/MNIST/raw"), ("", ".gz")
-    raw = find_file("mnist", data, "train-images-idx3-ubyte", places, packed).parent
+    return _of_idx("mnist", data, (".", "MNIST/raw", "mnist/MNIST/raw"), NAMES, MNIST)
+
+
+def load_fashion_mnist(data: str | Path | None = None) -> ImageDataset:
+    """Return Fashion-MNIST (Xiao et al., 2017): 60,000 garments of 28 × 28 pixels, and 10,000 to test on.
+
+    Args:
+        data: the folder with the four IDX files, called as those of MNIST; they may lie in `fashion_mnist` or
+            `FashionMNIST/raw` below it. By default the folder that the environment variable `MPNN_DATA` names.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    return _of_idx("fashion-mnist", data, ("fashion_mnist", "FashionMNIST/raw", "."), GARMENTS, FASHION)
+
+
+def _of_idx(
+    name: str,
+    data: str | Path | None,
+    places: tuple[str, ...],
+    classes: tuple[str, ...],
+    scale: tuple[float, float],
+) -> ImageDataset:
+    packed = ("", ".gz")
+    raw = find_file(name, data, "train-images-idx3-ubyte", places, packed).parent
+    known = published if name == "mnist" else lambda path: path  # the sums are MNIST's
     images: list[Tensor] = []
     labels: list[Tensor] = []
     for part in PARTS:
         for found, what in ((images, "images-idx3-ubyte"), (labels, "labels-idx1-ubyte")):
-            found.append(read_idx(published(find_file("mnist", raw, f"{part}-{what}", endings=packed))))
+            found.append(read_idx(known(find_file(name, raw, f"{part}-{what}", endings=packed))))
         if images[-1].dim() != 3 or labels[-1].dim() != 1 or len(images[-1]) != len(labels[-1]):
             raise DataError(
-                f"{part} of MNIST in {raw} has images {list(images[-1].shape)} and labels "
+                f"{part} of {name} in {raw} has images {list(images[-1].shape)} and labels "
                 f"{list(labels[-1].shape)}, but should have [count, height, width] and [count]"
             )
     if images[0].shape[1:] != images[1].shape[1:]:
         raise DataError(f"the images in {raw} are of several sizes, but should be of one")
-    x = _scaled(torch.cat(images) / 255, *MNIST)
+    x = _scaled(torch.cat(images) / 255, *scale)
     test_mask = torch.arange(len(x)) >= len(images[0])
-    return ImageDataset("mnist", x, torch.cat(labels).long(), NAMES, test_mask, _as_read(*MNIST))
+    return ImageDataset(name, x, torch.cat(labels).long(), classes, test_mask, _as_read(*scale))
 
 
 def read_idx(path: Path) -> Tensor:

@@ -64,6 +64,16 @@ def _of_path(path: Path, channels: int) -> tuple[Tensor, list[str]]:
     raise DataError(f"{path} is no image: its name should end in {', '.join(PICTURES)}, .npy or -ubyte")
 
 
+def read_pictures(files: Sequence[Path]) -> Tensor:
+    """Pictures of one size, `[count, channels, height, width]`, 1 being white: grey if all of them are.
+
+    Raises:
+        DataError: one cannot be read, or differs in size.
+    """
+    x, _ = _of_files(files, 3)
+    return x[:, :1] if bool((x == x[:, :1]).all()) else x
+
+
 def _of_files(files: Sequence[Path], channels: int) -> tuple[Tensor, list[str]]:
     from PIL import Image  # slow to import: only where it is needed
 

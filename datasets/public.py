@@ -4,7 +4,7 @@ from mpnn.datasets.errors import DataError
 from mpnn.datasets.graph_record import GraphDataset
 from mpnn.datasets.image_record import ImageDataset
 from mpnn.datasets.kinds import Dataset
-from mpnn.datasets.own import Columns, load_graphs, load_own, load_tables, read_graphs
+from mpnn.datasets.own import Columns, load_graphs, load_images, load_own, load_tables, read_graphs
 from mpnn.datasets.record import NodeDataset, row_normalise
 from mpnn.datasets.registry import DATASETS, Entry, called, load
 from mpnn.datasets.table_plan import TablePlan
@@ -25,6 +25,7 @@ __all__ = [
     "called",
     "load",
     "load_graphs",
+    "load_images",
     "load_own",
     "load_tables",
     "load_text",

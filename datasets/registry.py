@@ -96,6 +96,9 @@ DATASETS = {
     "mnist": Entry(
         _by("digits", "load_mnist"), "70,000 handwritten digits of 28 × 28 pixels", True, ("image",)
     ),
+    "fashion-mnist": Entry(
+        _by("digits", "load_fashion_mnist"), "70,000 garments of 28 × 28 pixels, 10 kinds", True, ("image",)
+    ),
     "shakespeare": Entry(
         _by("text_record", "load_shakespeare"), "1,115,394 characters of plays", True, ("text",)
     ),

@@ -7,6 +7,8 @@ from typing import NamedTuple
 FEATURES = ("given", "binary", "rows", "standard")
 FORMATS = ("png", "pdf", "svg")
 PICTURES = (*FORMATS, "none")
+RULES = ("hebb", "pseudo-inverse")
+LATTICES = ("square", "hexagonal", "torus")
 AUGMENT = ("shift", "flip", "rotate", "zoom", "erase")
 LOGS = ("tensorboard", "wandb", "mlflow")
 PORTABLE = {"onnx": ".onnx", "pt2": ".pt2", "torchscript": ".pt"}  # forms of a model, and their endings

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from mpnn.datasets.own.columns import Columns
-from mpnn.train.choices import FEATURES, LOGS, LOSSES, OF_NUMBERS, PICTURES
+from mpnn.train.choices import FEATURES, LATTICES, LOGS, LOSSES, OF_NUMBERS, PICTURES, RULES
 from mpnn.train.errors import RunError
 from mpnn.train.record import NO_COLUMNS, Record
 from mpnn.train.tasks.metrics import METRICS
@@ -116,12 +116,20 @@ class Options(Recipe):
         norm, jk, residual, virtual_node: normalisation, jumping knowledge, skips, and a node linked to all
             others, see `mpnn.models.GNN`.
         readout: how nodes become a graph: `"sum"`, `"mean"`, `"max"`, ...; graph tasks only.
-        embedding: channels of the vector of each node, by which links are predicted; edge tasks only.
+        embedding: channels of the vector of each node, by which links are predicted; or the width of the code
+            of an image, for models that have codes; edge and image tasks only.
+        map, lattice: rows and columns of a self-organising map, such as `"12x12"`, and whether its units have
+            four neighbours (`"square"`), six (`"hexagonal"`), or four without a margin (`"torus"`); image
+            tasks only.
+        pretrain: epochs in which each layer of a deep belief network learns alone; image tasks only.
         decoder: how two such vectors become a link: `"dot"` or `"mlp"`; edge tasks only.
         predict: `"links"`: which there are, or `"labels"`: what is known of each edge, their classes or
             numbers; None is labels where there are some; edge tasks only.
         hits: k of the metric Hits@k of links; edge tasks only.
         self_links: in training, each node is linked with itself too; edge tasks only.
+        patterns, noise: how many pictures are remembered, and the share of their pixels that are turned over
+            when they are recalled; memory tasks only.
+        rule: `"hebb"` or `"pseudo-inverse"`, see `mpnn.models.HopfieldNetwork`; memory tasks only.
         dropout: probability, on the input of every layer and on attention weights.
         attention_dropout: probability on attention weights, if it is another one.
         act: activation between the layers.
@@ -176,6 +184,12 @@ class Options(Recipe):
     virtual_node: bool = False
     readout: str | None = None
     embedding: int | None = None
+    map: str | None = None
+    lattice: str | None = None
+    pretrain: int | None = None
+    patterns: int | None = None
+    noise: float | None = None
+    rule: str | None = None
     decoder: str | None = None
     predict: str | None = None
     hits: int | None = None
@@ -267,6 +281,9 @@ LOWEST = {
     "context": 1,
     "steps": 1,
     "embedding": 1,
+    "pretrain": 0,
+    "patterns": 1,
+    "noise": 0.0,
     "hits": 1,
     "val_share": 0.0,
     "test_share": 0.0,
@@ -276,7 +293,7 @@ LOWEST = {
     "runs": 1,
 }
 HIGHEST = 2**31 - 1
-BELOW_ONE = ("dropout", "attention_dropout", "momentum", "val_share", "test_share")
+BELOW_ONE = ("dropout", "attention_dropout", "momentum", "noise", "val_share", "test_share")
 CHOICES = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
@@ -286,6 +303,8 @@ CHOICES = {
     "loss": LOSSES,
     "split": SPLITS,
     "features": FEATURES,
+    "lattice": LATTICES,
+    "rule": RULES,
     "decoder": DECODERS,
     "predict": PREDICTED,
     "log": LOGS,

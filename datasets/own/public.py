@@ -2,6 +2,7 @@
 
 from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.own.graphs import load_graphs, read_graphs
+from mpnn.datasets.own.images import load_images
 from mpnn.datasets.own.join import NewNodes, join
 from mpnn.datasets.own.load import load_own, load_tables
 from mpnn.datasets.own.molecules import load_smiles
@@ -13,6 +14,7 @@ __all__ = [
     "NewNodes",
     "join",
     "load_graphs",
+    "load_images",
     "load_own",
     "load_smiles",
     "load_tables",

@@ -48,6 +48,19 @@ def test_a_folder_like_mnists_is_read(mnist: Path) -> None:
     assert torch.allclose((data.x[6:, 0] * 0.3081 + 0.1307) * 255, raw.float(), atol=1e-4)
 
 
+def test_a_folder_like_fashion_mnists_is_read(mnist: Path, recwarn: pytest.WarningsRecorder) -> None:
+    data = load("fashion-mnist", mnist)
+    assert isinstance(data, ImageDataset) and data.class_names[9] == "ankle boot" and not recwarn.list
+    raw = read_idx(mnist / "t10k-images-idx3-ubyte")
+    assert torch.allclose((data.x[6:, 0] * 0.3530 + 0.2860) * 255, raw.float(), atol=1e-4)
+    (mnist / "FashionMNIST").mkdir()
+    (mnist / "FashionMNIST" / "raw").mkdir()
+    for file in mnist.glob("*ubyte*"):
+        file.rename(mnist / "FashionMNIST" / "raw" / file.name)
+    again = load("fashion-mnist", mnist)
+    assert isinstance(again, ImageDataset) and torch.equal(again.x, data.x)
+
+
 def test_mnist_has_the_published_size_and_mean(real_data: Path) -> None:
     data = load("mnist", real_data)
     assert isinstance(data, ImageDataset) and data.test_mask is not None

@@ -11,7 +11,7 @@ from mpnn.datasets.own.columns import Columns
 from mpnn.datasets.places import is_there
 from mpnn.datasets.problems import nearest
 from mpnn.datasets.registry import DATASETS
-from mpnn.train.choices import FEATURES, FORMATS, LOGS, LOSSES, PICTURES, Several, Span
+from mpnn.train.choices import FEATURES, FORMATS, LATTICES, LOGS, LOSSES, PICTURES, RULES, Several, Span
 from mpnn.train.errors import RunError
 from mpnn.train.kinds.faces import Face, known_faces
 from mpnn.train.options import (
@@ -197,7 +197,15 @@ def _add_model_flags(group: argparse._ArgumentGroup, face: Face | None = None) -
     add("--residual", action="store_true", help="add the input of hidden layers to their output")
     add("--virtual-node", action="store_true", help="link all nodes through one more, between two layers")
     add("--readout", metavar="NAME", help="how nodes become a graph: sum, mean, max, ... (graph)")
-    add("--embedding", type=int, metavar="N", help="channels of the vector of a node (edge)")
+    about = "channels of the vector of a node (edge), or of the code of an image (image)"
+    add("--embedding", type=int, metavar="N", help=about)
+    add("--map", metavar="RxC", help="rows and columns of a self-organising map (default: 10x10)")
+    add("--lattice", choices=LATTICES, help="who is a neighbour on it")
+    add("--patterns", type=int, metavar="N", help="how many pictures are remembered (default: 10) (memory)")
+    about = "share of pixels that are spoiled before recall (default: 0.1) (memory)"
+    add("--noise", type=float, metavar="X", help=about)
+    add("--rule", choices=RULES, help="how they are remembered (default: pseudo-inverse) (memory)")
+    add("--pretrain", type=int, metavar="N", help="epochs in which each layer of a dbn learns alone")
     add("--decoder", choices=DECODERS, help="how two vectors become a link (edge)")
 
 

@@ -19,7 +19,13 @@ from mpnn.train.runs.run import load_model
 from mpnn.train.runs.trained import load
 
 NEW, MISSING = ("nodes", "dataset", "features_file"), ("for", "top")
-TAKEN = {"node": NEW, "edge": MISSING, "graph": ("nodes", "graphs"), "image": ("images",)}
+TAKEN = {
+    "node": NEW,
+    "edge": MISSING,
+    "graph": ("nodes", "graphs"),
+    "image": ("images",),
+    "memory": ("images",),
+}
 FLAGS = {name for names in TAKEN.values() for name in names}
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mpnn.models import Ensemble
 from mpnn.train.errors import DivergedError, RunError
 from mpnn.train.fitting.interrupt import Interrupt
+from mpnn.train.fitting.learner import Learner
 from mpnn.train.fitting.learning_rate import learning_rate
 from mpnn.train.fitting.optimizer import build_optimizer
 from mpnn.train.fitting.state import BEST, Row, State
@@ -146,6 +147,9 @@ def _epoch(state: State, task: Task, recipe: Recipe, watched: Metric) -> Row:
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     state.model.train()
+    for part in state.model.modules():
+        if isinstance(part, Learner):
+            part.begin(state.epoch)
     # The losses are read once, at the end: a GPU works on meanwhile.
     values: list[float] = torch.stack(_steps(state, task, recipe)).tolist()
     row: Row = {"epoch": number, "train_loss": sum(values) / len(values)}
@@ -169,7 +173,8 @@ def _steps(state: State, task: Task, recipe: Recipe) -> list[Tensor]:
         losses.append(loss.detach() / len(found))
         if recipe.l1:
             loss = loss + recipe.l1 * sum(weight.abs().sum() for weight in state.model.parameters())
-        loss.backward()  # type: ignore[no-untyped-call]
+        if loss.requires_grad:  # else a `Learner` has learned by a rule of its own
+            loss.backward()  # type: ignore[no-untyped-call]
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip)
         state.optimizer.step()

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mpnn.train.errors import RunError
+from mpnn.train.fitting.learner import Learner
 from mpnn.train.options import Recipe
 
 KINDS: dict[str, type[torch.optim.Optimizer]] = {
@@ -27,6 +28,8 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         RunError: there are none, or no first layer where the penalty is to fall on it only.
     """
     parameters = list(model.parameters())
+    if not parameters and isinstance(model, Learner):  # its rule needs none, but the loop has one
+        parameters = [torch.zeros(0)]
     if not parameters:
         raise RunError(f"{type(model).__name__} has no parameters to train")
     options: dict[str, Any] = {"lr": recipe.lr}

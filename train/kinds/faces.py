@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpnn.datasets.own.columns import Columns
 from mpnn.models.conv.descriptions import DESCRIPTIONS
+from mpnn.train.kinds.image_faces import FIXED, OF_IMAGES, OF_PICTURES, REMEMBERED
 
 if TYPE_CHECKING:
     from mpnn.datasets.registry import Entry
@@ -83,10 +84,6 @@ def _of_graphs() -> dict[str, str]:
     return DESCRIPTIONS | {"gin": "GIN with its readout: sums over every layer (Xu et al., 2019)"}
 
 
-def _of_images() -> dict[str, str]:
-    return {"lenet": "LeNet-5: two convolutions, three linear layers (LeCun et al., 1998)"}
-
-
 def _of_texts() -> dict[str, str]:
     return {
         "transformer": "attention to the characters before: GPT-2 in small (Radford et al., 2019)",
@@ -135,9 +132,12 @@ FACES = {
             about="classify images, or predict their numbers",
             dataset="digits",
             model="lenet",
-            models=_of_images,
-            options=(*PARTS, "batch_size", "ensemble", "augment"),
-            fixed={"lenet": {"hidden": 84, "layers": 5, "act": "tanh", "dropout": 0.0}},
+            models=lambda: OF_IMAGES,
+            options=(
+                *(*PARTS, "batch_size", "ensemble", "augment"),
+                *("embedding", "map", "lattice", "pretrain"),
+            ),
+            fixed=FIXED,
         ),
         Face(
             name="text",
@@ -147,6 +147,15 @@ FACES = {
             models=_of_texts,
             options=("heads", "batch_size", "context", "steps"),
             fixed={"transformer": {"act": "gelu"}, "lstm": {"act": "tanh", "heads": None}},
+        ),
+        Face(
+            name="memory",
+            about="remember pictures, and recall them from spoiled ones",
+            dataset="digits",
+            model="hopfield",
+            models=lambda: OF_PICTURES,
+            options=("patterns", "noise", "rule"),
+            fixed=REMEMBERED,
         ),
     )
 }

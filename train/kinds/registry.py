@@ -8,10 +8,11 @@ from mpnn.train.kinds.edge import EDGE
 from mpnn.train.kinds.graph import GRAPH
 from mpnn.train.kinds.image import IMAGE
 from mpnn.train.kinds.kind import Kind
+from mpnn.train.kinds.memory import MEMORY
 from mpnn.train.kinds.node import NODE
 from mpnn.train.kinds.text import TEXT
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (NODE, EDGE, GRAPH, IMAGE, TEXT)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (NODE, EDGE, GRAPH, IMAGE, TEXT, MEMORY)}
 
 
 def kind_called(name: str) -> Kind:

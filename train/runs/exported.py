@@ -24,6 +24,7 @@ MEANS = {
     "classes": "softmax over the last dimension gives the probability of each class",
     "labels": "a sigmoid gives the probability of each label",
     "numbers": "the numbers themselves",
+    "codes": "the numbers themselves",
     "links": "a sigmoid gives the probability of a link",
 }
 
@@ -38,7 +39,7 @@ def portable(model: nn.Module, settings: Settings, kept: Kept, weighted: bool) -
         weighted: whether the edges that it was trained on have weights.
 
     """
-    make = {"image": _image, "text": _text}.get(settings.task, _on_graphs)
+    make = {"image": _image, "memory": _image, "text": _text}.get(settings.task, _on_graphs)
     call, inputs, outputs, more = make(model, settings, kept, weighted)
     names = list(kept.class_names)
     facts = {

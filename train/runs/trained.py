@@ -41,6 +41,7 @@ from mpnn.train.tasks.objective import objective_of
 from mpnn.train.tasks.task import edge_features
 
 AT_ONCE = 100  # graphs in a forward pass
+OF_IMAGES = ("image", "memory")  # kinds of tasks
 
 
 class Trained:
@@ -104,16 +105,16 @@ class Trained:
             RunError: the model is of another kind of task, or the run has not kept the nodes' names.
             DataError: a table lacks a column, or holds a cell that does not suit it; it names all of them.
         """
-        if self.settings.task not in ("node", "graph", "image"):
+        if self.settings.task not in ("node", "graph", *OF_IMAGES):
             raise RunError(
-                f"the model is of a run of mpnn train {self.settings.task}, but this is for node, graph and "
-                "image"
+                f"the model is of a run of mpnn train {self.settings.task}, but this is for node, graph, "
+                f"{' and '.join(OF_IMAGES)}"
             )
         array = self.kept.preparation.array
         if features is not None and (data is None or not array):
             reads = "nodes are not given" if array else "the model was trained with no features_file"
             raise RunError(f"features are given, but {reads}")
-        if self.settings.task == "image":
+        if self.settings.task in OF_IMAGES:
             if edges is not None:
                 raise RunError("edges are given, but the model is of images, which have none")
             return self._of_images(*new_images(data, self.kept))

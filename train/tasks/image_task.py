@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.datasets import ImageDataset
+from mpnn.train.fitting.learner import Learner
 from mpnn.train.tasks.batched_task import BatchedTask
 from mpnn.train.tasks.objective import Aim
 from mpnn.train.tasks.split import Split
@@ -49,8 +50,11 @@ class ImageTask(BatchedTask):
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         """Loss over the images of a batch."""
-        x = self.data.x[batch]
-        return self.objective.loss(model(x if self.augment is None else self.augment(x)), self.y[batch])
+        x, y = self.data.x[batch], self.y[batch]
+        x = x if self.augment is None else self.augment(x)
+        if isinstance(model, Learner):
+            return model.learn(x, y)
+        return self.objective.loss(model(x), y)
 
     def outputs(self, model: nn.Module) -> Tensor:
         """Of all images, many at once."""

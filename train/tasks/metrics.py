@@ -68,5 +68,10 @@ METRICS = {
         Metric("rmse", "RMSE", higher=False, percent=False),
         Metric("r2", "R²", percent=False),
         Metric("nats", "nats per character", higher=False, percent=False),
+        Metric("error", "squared error per image", higher=False, percent=False),
+        Metric("bound", "bound of log p", percent=False),
+        Metric("distance", "quantisation error", higher=False, percent=False),
+        Metric("torn", "topographic error", higher=False),
+        Metric("overlap", "overlap", percent=False),
     )
 }

@@ -44,7 +44,7 @@ class Objective(ABC):
 
     def __init__(self, names: tuple[str, ...], loss: str, weights: Tensor | None) -> None:
         self.names, self.out_channels, self.weights, self._loss = names, len(names), weights, loss
-        self.loss_title = LOSS_TITLES[loss]
+        self.loss_title = LOSS_TITLES.get(loss, loss)
 
     @abstractmethod
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
@@ -63,9 +63,11 @@ def objective_of(learns: str, names: Sequence[str]) -> Objective:
     """The objective of a model that was trained, whose loss no longer matters.
 
     Args:
-        learns: `"classes"`, `"labels"` or `"numbers"`.
+        learns: `"classes"`, `"labels"`, `"numbers"` or `"codes"`.
         names: of these.
     """
+    if learns == Codes.learns:
+        return Codes(tuple(names), ())
     kinds: dict[str, type[Objective]] = {
         kind.learns: kind for kind in (Classification, MultiLabel, Regression)
     }
@@ -233,6 +235,35 @@ class Regression(Objective):
             for part, values in parts.items()
             for name, column in _numbers(self.names, values).items()
         }
+
+
+class Codes(Objective):
+    """Codes that a model finds by itself; nothing is known that they could be compared with.
+
+    Args:
+        names: what each number of a code is called.
+        metrics: what models report of themselves.
+        loss: what their loss is called.
+    """
+
+    what, learns = "codes", "codes"
+    losses = ()
+
+    def __init__(self, names: tuple[str, ...], metrics: tuple[Metric, ...], loss: str = "") -> None:
+        super().__init__(names, loss, None)
+        self.metrics = metrics
+
+    def loss(self, output: Tensor, y: Tensor) -> Tensor:
+        """Models know it, not their codes."""
+        raise RunError("codes have no loss of their own: the model that made them has")
+
+    def scores(self, output: Tensor, y: Tensor) -> dict[str, float]:
+        """None: models know them, not their codes."""
+        return {}
+
+    def columns(self, output: Tensor, y: Tensor | None = None) -> dict[str, list[str]]:
+        """The codes."""
+        return _numbers(self.names, output)
 
 
 LOSS_TITLES = {

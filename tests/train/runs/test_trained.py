@@ -258,7 +258,7 @@ def test_what_a_run_cannot_do_is_said(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="the run has kept no graph that new nodes could join"):
         mpnn.load(tmp_path / "run").predict()
     train(preset("gae", task="edge", dataset="karate", epochs=2), tmp_path / "links", draw=False)
-    with pytest.raises(RunError, match="a run of mpnn train edge, but this is for node, graph and image"):
+    with pytest.raises(RunError, match="a run of mpnn train edge, but this is for node, graph, image and"):
         mpnn.load(tmp_path / "links").predict()
     with pytest.raises(RunError, match="holds no run"):
         mpnn.load(tmp_path / "nothing")

@@ -1,0 +1,66 @@
+"""The pictures of a run whose model has codes of images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mpnn.train.fitting.learner import CodeLearner
+from mpnn.train.pictures.codes import latent_picture, reconstructions_picture, samples_picture
+from mpnn.train.pictures.of_a_run import Picture, Shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FEW, MANY = 12, 64  # images in a row, and in all
+
+
+def _grey(images: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`[count, height, width]` of images or rows of their pixels: the mean of the channels."""
+    return images.detach().reshape(-1, *shape).mean(1)
+
+
+def _reconstructions(run: Shown) -> Figure | None:
+    if not isinstance(run.model, CodeLearner):
+        return None
+    some = run.task.data.x[run.task.split.test[:FEW]]
+    again = run.model.reconstructed(some)
+    shape = tuple(some.shape[1:])
+    return reconstructions_picture(_grey(some, shape), _grey(again, shape), title=run.test_title)
+
+
+def _samples(run: Shown) -> Figure | None:
+    with torch.random.fork_rng(devices=[]):
+        images = run.model.sampled(MANY) if isinstance(run.model, CodeLearner) else None
+    if images is None:
+        return None
+    shape = tuple(run.task.data.x.shape[1:])
+    return samples_picture(_grey(images, shape), title=f"{run.title}: samples")
+
+
+def _units(run: Shown) -> Figure | None:
+    found = run.model.prototypes() if isinstance(run.model, CodeLearner) else None
+    if found is None:
+        return None
+    side = getattr(getattr(run.model, "map", None), "shape", (8, 8))[-1]
+    shape = tuple(run.task.data.x.shape[1:])
+    images = _grey(found, shape)
+    return samples_picture(images[: max(MANY, side * side)], columns=side, title=f"{run.title}: units")
+
+
+def _latent(run: Shown) -> Figure | None:
+    y, names = run.task.data.y, run.task.data.class_names
+    if not isinstance(run.model, CodeLearner) or y.dim() != 1 or run.outputs.size(1) < 2:
+        return None
+    if len(run.task.objective.names) == 2 and run.task.objective.names[0] == "row":
+        return None  # a place on a map is no point of a plane
+    test = run.task.split.test
+    return latent_picture(run.outputs[test], y[test], names, title=f"{run.test_title}, codes", seed=run.seed)
+
+
+RECONSTRUCTIONS = Picture("reconstructions", "images, and what is made of their codes", _reconstructions)
+SAMPLES = Picture("samples", "new images", _samples)
+UNITS = Picture("units", "what each unit looks for", _units)
+LATENT = Picture("codes", "the codes in the plane, by their classes", _latent)
