@@ -61,7 +61,7 @@ def load_fashion_mnist(data: str | Path | None = None) -> ImageDataset:
 
     Args:
         data: the folder with the four IDX files, called as those of MNIST; they may lie in `fashion_mnist` or
-            `FashionMNIST/raw` below it. By default the folder that the environment variable `MPNN_DATA` names.
+            `FashionMNIST/raw` below it. By default the folder that the variable `MPNN_DATA` names.
 
     Raises:
         DataError: a file is missing or damaged.

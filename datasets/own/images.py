@@ -56,8 +56,8 @@ def _of_folder(path: Path) -> ImageDataset:
     names = tuple(sorted({folder for one in found for folder in one}))
     if len(names) < 2:
         raise DataError(
-            f"{parts[0]} holds {len(names) or 'no'} folder{'s'[len(names) == 1 :]} of pictures, but should hold "
-            f"one for each class, at least 2; pictures end in {', '.join(PICTURES)}"
+            f"{parts[0]} holds {len(names) or 'no'} folder{'s'[len(names) == 1 :]} of pictures, but should "
+            f"hold one for each class, at least 2; pictures end in {', '.join(PICTURES)}"
         )
     files = [file for one in found for each in one.values() for file in each]
     y = [names.index(name) for one in found for name, each in one.items() for _ in each]

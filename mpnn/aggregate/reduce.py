@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +21,8 @@ def scatter(values: Tensor, index: Tensor, num_rows: int, reduce: str = "sum", d
         dim: the dimension of the entries.
 
     Raises:
-        ValueError: another shape of `index`, another name in `reduce`.
+        ValueError: another shape of `index`, another name in `reduce`, `num_rows` below 0.
+        TypeError: `num_rows` or `dim` is no integer.
         IndexError: an index out of range.
 
     >>> scatter(torch.tensor([1.0, 2.0, 5.0]), torch.tensor([0, 0, 2]), num_rows=3)
@@ -192,6 +194,8 @@ def count_rows(index: Tensor, num_rows: int) -> Tensor:
 
 def check_entries(name: str, values: Tensor, index: Tensor, dim: int) -> int:
     """Entries in dimension `dim`, as many as indices; returns `dim` counted from the front."""
+    if not isinstance(dim, int):
+        raise TypeError(f"dim must be an integer, got {dim!r}.")
     if index.dtype != torch.int64 or index.dim() != 1:
         raise ValueError(f"index must be int64 [num_entries], got {index.dtype} {list(index.shape)}.")
     if not -values.dim() <= dim < values.dim() or values.size(dim) != index.numel():
@@ -203,8 +207,14 @@ def check_entries(name: str, values: Tensor, index: Tensor, dim: int) -> int:
 
 
 def _check_range(index: Tensor, num_rows: int) -> None:
+    if not isinstance(num_rows, int | torch.SymInt | np.integer | Tensor):
+        raise TypeError(f"num_rows must be an integer, got {num_rows!r}.")
     # A compiled function cannot stop to look.
-    if torch.compiler.is_compiling() or index.numel() == 0 or index.is_meta:
+    if torch.compiler.is_compiling() or index.is_meta:
+        return
+    if num_rows < 0:
+        raise ValueError(f"num_rows must be 0 or more, got {num_rows}.")
+    if index.numel() == 0:
         return
     lowest, highest = torch.stack(torch.aminmax(index)).tolist()
     if lowest < 0 or highest >= num_rows:

@@ -43,7 +43,7 @@ def explain_prediction(arguments: dict[str, Any]) -> int:
         output.parent.mkdir(parents=True, exist_ok=True)
     else:
         inside(output.parent, home)
-    checkpoint.write(output, found.table.to_csv(index=False, lineterminator="\n").encode())
+    checkpoint.write_output(output, found.table.to_csv(index=False, lineterminator="\n").encode())
     save_picture(found.draw(), output.with_suffix(".png"))
     _print(found, output)
     return 0
