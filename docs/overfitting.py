@@ -75,8 +75,8 @@ def _draw(home: Path) -> None:
         axes.set_title(name, fontsize=8.5, color=INK)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set(ylim=(0, 0.9))
-        print(f"| `{name}` | {100 * mean:.1f} ± {100 * deviation:.1f} | {min(r['val_loss'] for r in first):.3f} | "
-              f"{first[-1]['val_loss']:.3f} |")  # fmt: skip
+        lowest, last = min(row["val_loss"] for row in first), first[-1]["val_loss"]
+        print(f"| `{name}` | {100 * mean:.1f} ± {100 * deviation:.1f} | {lowest:.3f} | {last:.3f} |")
     panels[0, 0].legend(frameon=False, fontsize=8)
     for axes in panels[1]:
         axes.set_xlabel("epoch", fontsize=8.5)

@@ -200,7 +200,7 @@ def _add_model_flags(group: argparse._ArgumentGroup, face: Face | None = None) -
     about = "channels of the vector of a node (edge), or of the code of an image (image)"
     add("--embedding", type=int, metavar="N", help=about)
     add("--map", metavar="RxC", help="rows and columns of a self-organising map (default: 10x10)")
-    add("--lattice", choices=LATTICES, help="who is a neighbour on it")
+    add("--lattice", choices=LATTICES, help="which of its units are neighbours")
     add("--patterns", type=int, metavar="N", help="how many pictures are remembered (default: 10) (memory)")
     about = "share of pixels that are spoiled before recall (default: 0.1) (memory)"
     add("--noise", type=float, metavar="X", help=about)

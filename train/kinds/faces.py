@@ -129,7 +129,7 @@ FACES = {
         ),
         Face(
             name="image",
-            about="classify images, or predict their numbers",
+            about="classify images, predict their numbers, or find codes for them",
             dataset="digits",
             model="lenet",
             models=lambda: OF_IMAGES,
@@ -156,6 +156,7 @@ FACES = {
             models=lambda: OF_PICTURES,
             options=("patterns", "noise", "rule"),
             fixed=REMEMBERED,
+            like=("image",),
         ),
     )
 }

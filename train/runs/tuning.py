@@ -25,7 +25,8 @@ SPACE: dict[str, Several | Span] = {
 
 def usual_space(face: Face, given: Mapping[str, Any]) -> dict[str, Several | Span]:
     """What is searched for such tasks where no flag names anything: nothing that is given."""
-    return {name: axis for name, axis in SPACE.items() if face.lets_choose(name) and name not in given}
+    taken = given.keys() | face.fixed.get(given.get("model", face.model), {}).keys()
+    return {name: axis for name, axis in SPACE.items() if face.lets_choose(name) and name not in taken}
 
 
 def check_optuna(count: int) -> Any:

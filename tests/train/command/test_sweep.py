@@ -241,4 +241,6 @@ def test_without_optuna_a_sentence_says_how_to_get_it(
 
 def test_what_is_searched_by_default_is_what_the_task_lets_choose() -> None:
     assert set(usual_space(FACES["image"], {})) == {"lr", "weight_decay"}
+    assert set(usual_space(FACES["image"], {"model": "vae"})) >= {"lr", "hidden", "layers"}
+    assert "dropout" not in usual_space(FACES["image"], {"model": "vae"})
     assert "lr" not in usual_space(FACES["node"], {"lr": 0.1})

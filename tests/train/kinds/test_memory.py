@@ -33,7 +33,7 @@ def test_a_run_remembers_as_the_network_does(rule: str, tmp_path: Path) -> None:
     assert isinstance(model, Memory) and isinstance(task, MemoryTask)
     patterns = spins(task.data.x[task.split.train])
     network = HopfieldNetwork(64).fit(patterns, "hebb" if rule == "hebb" else "pseudo-inverse")
-    assert_close(model.network.weight, network.weight)
+    assert_close(model.network.weight, network.weight, atol=1e-5)  # of patterns in another order
     assert torch.equal(model.recalled(task.spoiled("test")), network.predict(task.spoiled("test").T).state.T)
 
 
