@@ -27,8 +27,11 @@ REMEDIES: dict[str, dict[str, Any]] = {
     "--augment shift,rotate": {"augment": "shift,rotate"},
     "--ensemble 10": {"ensemble": 10},
     "all but l1": {
-        "monitor": "loss", "weight_decay": 0.01, "dropout": 0.5,
-        "augment": "shift,rotate", "ensemble": 10,
+        "monitor": "loss",
+        "weight_decay": 0.01,
+        "dropout": 0.5,
+        "augment": "shift,rotate",
+        "ensemble": 10,
     },
 }
 
@@ -40,8 +43,10 @@ def few(home: Path) -> Path:
     pixels = (data.x * data.read_as["deviation"] + data.read_as["mean"]).clamp(0, 1).numpy()
     test = data.test_mask.numpy()
     arrays = {
-        "x_train": pixels[~test][:LEARNED], "y_train": data.y.numpy()[~test][:LEARNED],
-        "x_test": pixels[test][:TESTED], "y_test": data.y.numpy()[test][:TESTED],
+        "x_train": pixels[~test][:LEARNED],
+        "y_train": data.y.numpy()[~test][:LEARNED],
+        "x_test": pixels[test][:TESTED],
+        "y_test": data.y.numpy()[test][:TESTED],
     }
     np.savez(home / "few.npz", **arrays)
     return home / "few.npz"

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch_geometric.data import Data, InMemoryDataset
 
-from mpnn.datasets import Columns, load, load_text, load_tu, read_graphs
+from mpnn.datasets import Columns, load, load_images, load_text, load_tu, read_graphs
 from mpnn.datasets.digits import read_idx
 from mpnn.datasets.mat import read_mat
 from mpnn.datasets.own.arrays import read_features
@@ -240,6 +240,14 @@ def _features(folder: Path) -> None:
     (folder / "x.json").write_text(json.dumps({name: [k % 4, k % 3 + 4] for k, name in enumerate(NAMES)}))
 
 
+def _own_images(folder: Path) -> None:
+    pixels = np.random.default_rng(4).integers(256, size=(6, 7, 5, 3), dtype=np.uint8)
+    np.savez_compressed(folder / "own.npz", x=pixels, y=np.array(list("aabbab")))
+    for name, image in zip("ab", pixels[:2], strict=True):
+        (folder / "own" / name).mkdir(parents=True)
+        Image.fromarray(image).save(folder / "own" / name / "0.png")
+
+
 def _read_picture(name: str) -> Callable[[Path], Any]:
     return lambda folder: read_images(folder / name, 1)
 
@@ -295,6 +303,8 @@ OF_DATA = [
         for ending in PICTURES
     ),
     Format("image npy", "pixels.npy", _images, lambda folder: read_images(folder / "pixels.npy", 1)),
+    Format("images npz", "own.npz", _own_images, lambda folder: load_images(folder / "own.npz"), True),
+    Format("images of a class", "own/b/0.png", _own_images, lambda folder: load_images(folder / "own")),
     Format("text", "input.txt", _text, lambda folder: load_text(folder / "input.txt")),
     *(
         Format(f"features {name}", name, _features, _read_features(name), name.endswith(".npz"))
