@@ -76,7 +76,7 @@ class Whole:
         there = (self.home / "config.json").exists()
         words = (go_on if there else begin)(self.kind, self.home, *self.flags)
         ended = run(words, self.home)
-        assert ended.code == 0, f"{' '.join(words)}: {ended.err}"
+        assert ended.code == 0, f"{' '.join(words)}: exit {ended.code}: {ended.err}"
         found = contents(self.home)
         assert found.keys() == self.files.keys(), found.keys() ^ self.files.keys()
         for name, content in found.items():

@@ -95,9 +95,9 @@ def fit(
                 f"epochs is {recipe.epochs}, but the run in {folder} has done {state.epoch} already"
             )
 
-    if ready is not None:
-        ready()
-    with Interrupt() as interrupt:
+    with Interrupt() as interrupt:  # from before the first byte is written: a run that is there has an epoch
+        if ready is not None:
+            ready()
         saved_at = time.monotonic()
         while state.epoch < recipe.epochs and not stopper.exhausted:
             try:
