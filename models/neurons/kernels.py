@@ -54,20 +54,23 @@ class Kernel:
 # Of the product ---------------------------------------------------------------------------------------------
 
 
-def polynomial(degree: int = 1, offset: float = 1.0) -> Kernel:
-    """(x·y + c)^d; with d = 1 that of a linear map, whose bias is c.
+def polynomial(degree: int = 1, offset: float = 1.0, scale: float = 1.0) -> Kernel:
+    """(γ x·y + c)^d; with d = 1 and c = 1 that of a linear map with a bias.
 
     Args:
         degree: d, from 1 on.
         offset: c.
+        scale: γ, above 0.
     """
     check_count("degree", degree, 1)
     check_number("offset", offset)
-    return Kernel(f"(x·y + {offset:g})^{degree}", "product", partial(_polynomial, degree, offset))
+    check_positive("scale", scale)
+    name = f"({'' if scale == 1 else f'{scale:g} '}x·y + {offset:g})^{degree}"
+    return Kernel(name, "product", partial(_polynomial, degree, offset, scale))
 
 
-def _polynomial(degree: int, offset: float, product: Tensor) -> Tensor:
-    base, result = product + offset, None
+def _polynomial(degree: int, offset: float, scale: float, product: Tensor) -> Tensor:
+    base, result = scale * product + offset, None
     while degree:  # products of whole numbers stay whole, and take less time than `pow`
         if degree & 1:
             result = base if result is None else result * base
@@ -90,9 +93,7 @@ def radial(name: str, epsilon: float = 1.0) -> Kernel:
     """
     if name not in RADIAL:
         raise ValueError(f"kernel is {name!r}, but must be one of {', '.join(RADIAL)}.")
-    check_number("epsilon", epsilon, 0)
-    if not epsilon > 0:
-        raise ValueError(f"epsilon must be above 0, got {epsilon}.")
+    check_positive("epsilon", epsilon)
     return Kernel(name, "distance", partial(_radial, RADIAL[name], epsilon * epsilon))
 
 
@@ -122,3 +123,14 @@ RADIAL: dict[str, Callable[[Tensor], Tensor]] = {  # of r²
     "inverse_multiquadric": _inverse_multiquadric,
     "thin_plate_spline": _thin_plate_spline,
 }
+
+
+def check_positive(name: str, value: float) -> None:
+    """Require a finite number above 0.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    check_number(name, value, 0)
+    if value == 0:
+        raise ValueError(f"{name} must be above 0, got {value}.")
