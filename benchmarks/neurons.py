@@ -5,8 +5,9 @@
     python benchmarks/neurons.py --dataset digits       # seconds, to see that it runs
 
 `kernel-perceptron`: K = (1 + x·y)^4 on pixels from 0 to 1, one output against all others for each digit, ten
-epochs of the training images in their order; the error on the test images of the mean of the weights after each
-sample, or with `--last` of the weights after the last one. `rbf`: 100 centres of each digit by k-means, exp(-0.03 d²), weights by least squares.
+epochs of the training images in their order; tested with the mean of the weights after each sample, or with
+`--last` with the weights after the last one. `rbf`: 100 centres of each digit by k-means, exp(-0.03 d²), and
+weights by least squares.
 
 Of MNIST it is a few minutes of one core each. Digits without a published test part are tested on every fifth.
 """
@@ -64,7 +65,9 @@ def main() -> None:
         began = time.process_time()
         network = untrained(name, arguments).fit(*train)
         error = 100 * (1 - network.score(*test))
-        print(f"| {arguments.dataset} | {name} | {error:.2f} | {time.process_time() - began:.0f} |", flush=True)
+        print(
+            f"| {arguments.dataset} | {name} | {error:.2f} | {time.process_time() - began:.0f} |", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -74,6 +74,9 @@ from mpnn.models.networks.pooling import (
 from mpnn.models.networks.recurrent_lm import RecurrentLM
 from mpnn.models.networks.topk_pooling import TopKPooling
 from mpnn.models.networks.virtual_node import VirtualNode
+from mpnn.models.neurons.mlp import FeedForward, layered
+from mpnn.models.neurons.perceptron import KernelPerceptron, Perceptron
+from mpnn.models.neurons.rbf_network import RBFNetwork
 
 __all__ = [
     "APPNP",
@@ -108,6 +111,7 @@ __all__ = [
     "DotProduct",
     "EdgeConv",
     "Ensemble",
+    "FeedForward",
     "GATConv",
     "GATv2Conv",
     "GCNConv",
@@ -121,6 +125,7 @@ __all__ = [
     "GraphNorm",
     "HopfieldNetwork",
     "JumpingKnowledge",
+    "KernelPerceptron",
     "LanguageModel",
     "LayerNorm",
     "LeNet",
@@ -135,7 +140,9 @@ __all__ = [
     "PNAConv",
     "PairMLP",
     "PairNorm",
+    "Perceptron",
     "PositionalEncoding",
+    "RBFNetwork",
     "RGCNConv",
     "RecurrentLM",
     "SAGEConv",
@@ -155,5 +162,6 @@ __all__ = [
     "global_add_pool",
     "global_max_pool",
     "global_mean_pool",
+    "layered",
     "scaled_laplacian",
 ]

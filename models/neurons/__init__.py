@@ -1,1 +1,1 @@
-"""Networks whose nodes are neurons: perceptrons, radial basis functions, neurons of any directed acyclic graph."""
+"""Networks whose nodes are neurons: perceptrons, radial basis functions, any directed acyclic graph."""

@@ -45,7 +45,7 @@ class Perceptron(Linear):
     >>> both = torch.tensor([[-1.0], [-1.0], [-1.0], [1.0]])
     >>> perceptron = Perceptron(2, 1).fit(x, both, epochs=20)
     >>> perceptron(x).T, perceptron.mistakes.sum(0)
-    (tensor([[-1., -1., -1.,  1.]]), tensor([10]))
+    (tensor([[-1., -1., -1.,  1.]]), tensor([18]))
     """
 
     mistakes: Tensor
@@ -98,7 +98,7 @@ class Perceptron(Linear):
         weight = self.edge_updater(graph, x=(x, None), error=(None, error), w=self._by_edges(graph))
         self._set(graph, weight)
         if self.bias is not None:
-            self.bias += error
+            self.bias.add_(error)
         return wrong
 
     def _by_edges(self, graph: Graph) -> Tensor:
@@ -146,7 +146,7 @@ class Perceptron(Linear):
         counts, place = [], 0
         for order in _orders(len(x), epochs, generator):
             counts.append(torch.zeros(self.out_features, dtype=torch.int64))
-            for block in order.split(BLOCK if self.weight.dim() == 2 else 1):
+            for block in torch.split(order, BLOCK if self.weight.dim() == 2 else 1):
                 wrong = self._block(x[block], target[block], lr, late, place)
                 counts[-1] += wrong.sum(0).cpu()
                 place += len(block)
@@ -154,7 +154,7 @@ class Perceptron(Linear):
                 break
         if averaged:
             for parameter, sum_of in zip(self.parameters(), late, strict=True):
-                parameter -= sum_of / (epochs * len(x))
+                parameter.sub_(sum_of / (epochs * len(x)))
         self.mistakes = torch.stack(counts)
         return self
 
@@ -164,11 +164,12 @@ class Perceptron(Linear):
             return self._one_by_one(x, target, lr, late, before)
         products = x @ x.T + (self.bias is not None)
         wrong = mistakes(self.decision(x), target, lr * products)
+        parameters = list(self.parameters())
         for k in wrong.any(1).nonzero().flatten().tolist():
             error = lr * target[k] * wrong[k]
             changes = [torch.outer(error, x[k]), error]
-            for parameter, change, sum_of in zip(self.parameters(), changes, late, strict=False):
-                parameter += change
+            for parameter, change, sum_of in zip(parameters, changes, late, strict=False):
+                parameter.add_(change)
                 sum_of += (before + k) * change
         return wrong
 
@@ -182,7 +183,7 @@ class Perceptron(Linear):
 
 
 class KernelPerceptron(MessagePassing):
-    """α_i' = α_i + [t_i Σ_j α_j t_j K(x_j, x_i) ≤ 0], one sample after the other   (Freund and Schapire, 1999).
+    """α_i' = α_i + [t_i Σ_j α_j t_j K(x_j, x_i) ≤ 0], a sample at a time   (Freund and Schapire, 1999).
 
     The dual of the perceptron: the nodes are the samples, each with an edge to all, and α_i counts how often
     sample i was mistaken. With K = x·y + 1 it is the perceptron with bias, w = Σ_i α_i t_i x_i. `message` and
@@ -256,7 +257,7 @@ class KernelPerceptron(MessagePassing):
         counts, place = [], 0
         for order in _orders(len(x), epochs, generator):
             counts.append(torch.zeros(target.size(1), dtype=torch.int64))
-            for block in order.to(x.device).split(BLOCK):
+            for block in torch.split(order.to(x.device), BLOCK):
                 gram = self.kernel.matrix(x[block], x[block])
                 wrong = mistakes(received[block], target[block], gram)
                 sample, output = wrong.nonzero(as_tuple=True)
@@ -278,7 +279,7 @@ class KernelPerceptron(MessagePassing):
         return self
 
     def _tell(self, received: Tensor, x: Tensor, target: Tensor, block: Tensor, wrong: Tensor) -> None:
-        """All samples receive what a block's mistakes have changed: messages along the edges that leave it."""
+        """All samples receive what a block's mistakes change: messages along the edges that leave it."""
         rows = wrong.any(1)
         if not rows.any():
             return
@@ -288,7 +289,7 @@ class KernelPerceptron(MessagePassing):
 
     def decision(self, x: Tensor) -> Tensor:
         """Σ_j α_j t_j K(x_j, x), `[n, num_outputs]`."""
-        parts = [self.kernel.matrix(part, self.samples) @ self.weight for part in x.split(ROWS)]
+        parts = [self.kernel.matrix(part, self.samples) @ self.weight for part in torch.split(x, ROWS)]
         return torch.cat(parts) if parts else x.new_zeros(0, self.weight.size(1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -322,12 +323,11 @@ def _wrong_samples(margin: Floats) -> Iterator[int]:
     """The samples that are wrong when their turn comes, while the margins behind each of them change."""
     k = 0
     while k < len(margin):
-        is_wrong = (margin[k:] <= 0).any(1)
-        first = int(is_wrong.argmax())
-        if not is_wrong[first]:
+        places = np.flatnonzero((margin[k:] <= 0).any(1))
+        if not len(places):
             return
-        yield k + first
-        k += first + 1
+        yield k + int(places[0])
+        k += int(places[0]) + 1
 
 
 def _orders(number: int, epochs: int, generator: torch.Generator | None) -> Iterator[Tensor]:

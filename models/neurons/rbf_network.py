@@ -26,8 +26,8 @@ class RBFNetwork(MessagePassing):
         in_features: the number of features of a sample, and of a centre.
         out_features: the number of outputs.
         num_centers: how many centres there are.
-        kernel: φ: "gaussian", "multiquadric", "inverse_multiquadric" or "thin_plate_spline", with the signs of
-            `scipy.interpolate.RBFInterpolator`.
+        kernel: φ: "gaussian", "multiquadric", "inverse_multiquadric" or "thin_plate_spline", with the signs
+            of `scipy.interpolate.RBFInterpolator`.
         epsilon: ε, which the distance is multiplied with; a γ of exp(-γ d²) is ε².
 
     Shapes: x `[num_samples, in_features]` -> `[num_samples, out_features]`; `centers`
@@ -72,7 +72,7 @@ class RBFNetwork(MessagePassing):
         if x.dim() != 2 or x.size(1) != self.in_features:
             raise ValueError(f"x must be [num_samples, {self.in_features}], got shape {list(x.shape)}.")
         if graph is None and goes_dense(self, RBFNetwork):
-            parts = [self.kernel.matrix(part, self.centers) @ self.weight for part in x.split(ROWS)]
+            parts = [self.kernel.matrix(part, self.centers) @ self.weight for part in torch.split(x, ROWS)]
             return torch.cat(parts) if len(parts) > 1 else parts[0]
         if graph is None:
             graph = complete_bipartite(self.num_centers, len(x))
@@ -81,7 +81,9 @@ class RBFNetwork(MessagePassing):
         return out
 
     @torch.no_grad()
-    def fit(self, x: Tensor, target: Tensor, centers: Tensor | None = None, *, alpha: float = 0.0) -> RBFNetwork:
+    def fit(
+        self, x: Tensor, target: Tensor, centers: Tensor | None = None, *, alpha: float = 0.0
+    ) -> RBFNetwork:
         """Set the centres, and the weights by least squares, in float64.
 
         Args:
@@ -121,13 +123,14 @@ class RBFNetwork(MessagePassing):
         """By QR of one block of samples after the other, on top of the triangle of those before."""
         triangle = torch.eye(self.num_centers, dtype=torch.float64, device=x.device) * alpha**0.5
         right = triangle.new_zeros(self.num_centers, self.out_features)
-        for rows, wanted in zip(x.split(ROWS), target.split(ROWS), strict=True):
+        for rows, wanted in zip(torch.split(x, ROWS), torch.split(target, ROWS), strict=True):
             phi = self.kernel.matrix(rows.double(), centers)
             both = torch.cat([torch.cat([triangle, right], 1), torch.cat([phi, wanted.double()], 1)])
             whole = torch.linalg.qr(both, mode="r").R
             triangle, right = whole[: self.num_centers].tensor_split([self.num_centers], 1)
         driver = "gelsd" if x.device.type == "cpu" else None
-        return torch.linalg.lstsq(triangle, right, driver=driver).solution
+        weight: Tensor = torch.linalg.lstsq(triangle, right, driver=driver).solution
+        return weight
 
     def extra_repr(self) -> str:
         """What the network is made of."""
@@ -136,7 +139,12 @@ class RBFNetwork(MessagePassing):
 
 
 def _check_rows(name: str, value: Tensor, rows: int | None, width: int) -> None:
-    if value.dim() != 2 or value.size(1) != width or (rows is not None and len(value) != rows) or not len(value):
+    if (
+        value.dim() != 2
+        or value.size(1) != width
+        or (rows is not None and len(value) != rows)
+        or not len(value)
+    ):
         wanted = "num_samples" if rows is None else rows
         raise ValueError(f"{name} must be [{wanted}, {width}], got shape {list(value.shape)}.")
     if not value.isfinite().all():

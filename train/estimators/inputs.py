@@ -24,12 +24,12 @@ def classes_of(y: Array) -> tuple[Array, NDArray[np.intp]]:
     check_classification_targets(y)
     classes, number = np.unique(y, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"y has 1 class, {classes[0]!r}, but should have at least 2 classes.")
+        raise ValueError(f"y has 1 class, {classes[0].item()!r}, but should have at least 2 classes.")
     return classes, number
 
 
 def one_against_all(number: NDArray[np.intp], num_classes: int, dtype: torch.dtype) -> Tensor:
-    """`[num_samples, num_classes]`, 1 at the class of a sample and -1 elsewhere; of two classes the second."""
+    """`[num_samples, num_classes]`, 1 at the class of a sample, else -1; of two classes the second alone."""
     own = torch.from_numpy(number)[:, None] == torch.arange(num_classes)
     return torch.where(own[:, 1:] if num_classes == 2 else own, 1.0, -1.0).to(dtype)
 
@@ -42,9 +42,9 @@ def as_scores(decision: Tensor) -> Array:
 
 def chosen(classes: Array, scores: Array) -> Array:
     """The class that the scores are for."""
-    if scores.ndim == 1:
-        return classes[(scores > 0).astype(np.intp)]
-    return classes[scores.argmax(1)]
+    number = (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(1)
+    found: Array = classes[number]
+    return found
 
 
 def seeded(random_state: Any) -> torch.Generator:

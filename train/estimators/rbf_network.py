@@ -20,7 +20,7 @@ from mpnn.train.estimators.inputs import FLOATS, Array, as_scores, chosen, class
 class RBFNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """`mpnn.models.RBFNetwork` for numbers, one or several of each sample.
 
-    With all samples as centres it is `scipy.interpolate.RBFInterpolator(smoothing=alpha, degree=-1)`, and with
+    With all samples as centres it is `scipy.interpolate.RBFInterpolator(smoothing=alpha, degree=-1)`, with
     the gaussian `sklearn.kernel_ridge.KernelRidge(kernel="rbf", gamma=epsilon**2)`.
 
     Args:
@@ -30,8 +30,8 @@ class RBFNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         alpha: how much the weights are held back; see `mpnn.models.RBFNetwork.fit`.
         random_state: a seed or a generator, of k-means.
 
-    Attributes: `centers_` `[num_centers, num_features]`; `coef_` `[num_outputs, num_centers]`; `network_`, the
-    module.
+    Attributes: `centers_` `[num_centers, num_features]`; `coef_` `[num_outputs, num_centers]`; `network_`,
+    the module.
 
     >>> RBFNetwork(alpha=0.0).fit([[0.0], [1.0]], [1.0, 3.0]).predict([[1.0]])
     array([3.])
@@ -128,7 +128,7 @@ class RBFClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
 def _check_centers(number: Any, most: int, of: str) -> None:
     if isinstance(number, bool) or not isinstance(number, Integral):
         raise TypeError(f"n_centers must be a whole number or None, got {number!r}.")
-    if not 1 <= number <= most:
+    if not 1 <= int(number) <= most:
         raise ValueError(f"n_centers is {number}, but must be from 1 to {most}: there are {most} {of}.")
 
 
