@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from neuron_oracles import feed_forward, kernel_perceptron, learned_perceptron, rbf_network
 from oracles import (
     LENGTH,
     Case,
@@ -145,6 +146,21 @@ ROWS = [
         "V tanh(W x + b) + c", "`torch.nn.Linear`, twice", perceptron),
     Row("pruned linear layer", "dense/neurons Linear", "any bipartite graph", "w_ij x_j", "sum", PARALLEL,
         NONE, "Σ_{j→i} w_ij x_j + b_i", "matrix with zeros", pruned),
+    Row("perceptron", "neurons/perceptron Perceptron", topology_of("complete bipartite"), "w_ij x_j", "sum",
+        "parallel; edges learn after each sample", kernel_of("linear", "matrix product"),
+        "sign(Σ_j w_ij x_j + b_i), w_ij + t_i x_j if t_i a_i ≤ 0", "scikit-learn's `Perceptron`",
+        learned_perceptron),
+    Row("kernel perceptron", "neurons/perceptron KernelPerceptron",
+        topology_of("complete") + " graph of samples", "α_j t_j K(x_j, x_i)", "sum",
+        "[asynchronous](../mpnn/step/schedule.py), until nothing changes",
+        "none: a loop in C; `fit` makes products of [blocks](../models/neurons/perceptron.py)",
+        "α_i + [t_i Σ_j α_j t_j K(x_j, x_i) ≤ 0]", "loop over samples", kernel_perceptron),
+    Row("network of radial basis functions", "neurons/rbf_network RBFNetwork",
+        topology_of("complete bipartite") + ", centres to samples", "w_c φ(ε ‖x_i - x_c‖)", "sum", PARALLEL,
+        NONE, "Σ_c w_c φ(ε ‖x_i - x_c‖)", "matrix equation", rbf_network),
+    Row("neurons of a DAG", "neurons/mlp FeedForward", "any directed acyclic graph", "w_ij h_j, w_kj δ_k",
+        "sum", TOPOLOGICAL + ", and back on the reversed graph", "none: a batch per level",
+        "f(Σ_j w_ij h_j + b_i), δ_j = f'(a_j) Σ_k w_kj δ_k", "neuron by neuron, autograd", feed_forward),
     Row("convolution", "dense/convolution Conv1d Conv2d Conv3d", grid_of(""), RELATIONAL, "sum", PARALLEL,
         kernel_of("convolution", "`conv1d`, `conv2d`, `conv3d`"), "Σ_j W[type of j→i] x_j + b",
         "`torch.nn.Conv1d`, `2d`, `3d`", convolution),

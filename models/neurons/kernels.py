@@ -2,103 +2,97 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mpnn.functional import linear
 from mpnn.models.parts.checks import check_count, check_number
 
-Of = Literal["product", "distance"]
 
+class Kernel(nn.Module, ABC):
+    """K(x, y): called with rows of the same number, or as a matrix of all rows with all others."""
 
-@dataclass(frozen=True)
-class Kernel:
-    """K(x, y), a function of the product x·y or of the squared distance ‖x - y‖².
-
-    Args:
-        name: what it is called.
-        of: "product" or "distance", which the function is given.
-        function: from such numbers, a tensor of any shape, to those of the kernel.
-
-    >>> kernel = polynomial(2)
-    >>> kernel.matrix(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 1.0], [0.0, 0.0]]))
-    tensor([[16.,  1.]])
-    """
-
-    name: str
-    of: Of
-    function: Callable[[Tensor], Tensor]
-
-    def pairs(self, x: Tensor, y: Tensor) -> Tensor:
+    @abstractmethod
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """K of each row of x with the same row of y: `[n, features]`, twice -> `[n]`."""
-        return self.function((x * y).sum(-1) if self.of == "product" else (x - y).square().sum(-1))
 
+    @abstractmethod
     def matrix(self, x: Tensor, y: Tensor) -> Tensor:
         """K of each row of x with each row of y: `[n, features]`, `[m, features]` -> `[n, m]`."""
-        product = linear(x, y)
-        if self.of == "product":
-            return self.function(product)
-        squares = x.square().sum(-1)[:, None] + y.square().sum(-1)
-        # What is left of two nearly equal numbers may be below 0.
-        return self.function((squares - 2 * product).clamp(min=0))
-
-    def __repr__(self) -> str:
-        return self.name
 
 
-# Of the product ---------------------------------------------------------------------------------------------
-
-
-def polynomial(degree: int = 1, offset: float = 1.0, scale: float = 1.0) -> Kernel:
+class Polynomial(Kernel):
     """(γ x·y + c)^d; with d = 1 and c = 1 that of a linear map with a bias.
 
     Args:
         degree: d, from 1 on.
         offset: c.
         scale: γ, above 0.
+
+    >>> Polynomial(2).matrix(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 1.0], [0.0, 0.0]]))
+    tensor([[16.,  1.]])
     """
-    check_count("degree", degree, 1)
-    check_number("offset", offset)
-    check_positive("scale", scale)
-    name = f"({'' if scale == 1 else f'{scale:g} '}x·y + {offset:g})^{degree}"
-    return Kernel(name, "product", partial(_polynomial, degree, offset, scale))
+
+    def __init__(self, degree: int = 1, offset: float = 1.0, scale: float = 1.0) -> None:
+        super().__init__()
+        check_count("degree", degree, 1)
+        check_number("offset", offset)
+        check_positive("scale", scale)
+        self.degree, self.offset, self.scale = degree, offset, scale
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self._of((x * y).sum(-1))
+
+    def matrix(self, x: Tensor, y: Tensor) -> Tensor:
+        return self._of(linear(x, y))
+
+    def _of(self, product: Tensor) -> Tensor:
+        base, degree, result = self.scale * product + self.offset, self.degree, None
+        while degree:  # products of whole numbers stay whole, and take less time than `pow`
+            if degree & 1:
+                result = base if result is None else result * base
+            degree >>= 1
+            base = base * base if degree else base
+        assert result is not None
+        return result
+
+    def __repr__(self) -> str:
+        scale = "" if self.scale == 1 else f"{self.scale:g} "
+        return f"({scale}x·y + {self.offset:g})^{self.degree}"
 
 
-def _polynomial(degree: int, offset: float, scale: float, product: Tensor) -> Tensor:
-    base, result = scale * product + offset, None
-    while degree:  # products of whole numbers stay whole, and take less time than `pow`
-        if degree & 1:
-            result = base if result is None else result * base
-        degree >>= 1
-        base = base * base if degree else base
-    assert result is not None
-    return result
-
-
-# Of the distance --------------------------------------------------------------------------------------------
-
-
-def radial(name: str, epsilon: float = 1.0) -> Kernel:
-    """φ(ε ‖x - y‖), with the names and signs of `scipy.interpolate.RBFInterpolator`.
+class Radial(Kernel):
+    """φ(r) of r = ε ‖x - y‖, with the names and signs of `scipy.interpolate.RBFInterpolator`.
 
     Args:
         name: "gaussian", exp(-r²); "multiquadric", -√(1 + r²); "inverse_multiquadric", 1 / √(1 + r²); or
             "thin_plate_spline", r² log r.
         epsilon: ε, above 0.
+
+    >>> Radial("gaussian", 2.0)(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 0.5]]))
+    tensor([0.3679])
     """
-    if name not in RADIAL:
-        raise ValueError(f"kernel is {name!r}, but must be one of {', '.join(RADIAL)}.")
-    check_positive("epsilon", epsilon)
-    return Kernel(name, "distance", partial(_radial, RADIAL[name], epsilon * epsilon))
 
+    def __init__(self, name: str, epsilon: float = 1.0) -> None:
+        super().__init__()
+        if name not in RADIAL:
+            raise ValueError(f"kernel is {name!r}, but must be one of {', '.join(RADIAL)}.")
+        check_positive("epsilon", epsilon)
+        self.name, self.epsilon = name, epsilon
 
-def _radial(function: Callable[[Tensor], Tensor], scale: float, squared: Tensor) -> Tensor:
-    return function(scale * squared)
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return RADIAL[self.name](self.epsilon**2 * (x - y).square().sum(-1))
+
+    def matrix(self, x: Tensor, y: Tensor) -> Tensor:
+        squares = x.square().sum(-1)[:, None] + y.square().sum(-1)
+        # What is left of two nearly equal numbers may be below 0.
+        return RADIAL[self.name](self.epsilon**2 * (squares - 2 * linear(x, y)).clamp(min=0))
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 def _gaussian(s: Tensor) -> Tensor:

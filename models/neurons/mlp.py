@@ -81,6 +81,10 @@ class FeedForward(Topological):
         self, graph: Topology, activation: str | Sequence[str] = "tanh", num_neurons: int | None = None
     ) -> None:
         super().__init__("sum")
+        if num_neurons is not None:
+            check_count("num_neurons", num_neurons, 0)
+            if isinstance(graph, Graph) and num_neurons != graph.num_nodes:
+                raise ValueError(f"num_neurons is {num_neurons}, but the graph has {graph.num_nodes} nodes.")
         self.graph = as_graph(graph, num_neurons)
         self.schedule.rank_of(self.graph)  # or the sentence that shows a cycle
         is_input, is_output = self.graph.in_degree == 0, self.graph.out_degree == 0

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mpnn import Graph, MessagePassing
 from mpnn.models.dense.neurons import Device, Linear
-from mpnn.models.neurons.kernels import Kernel, polynomial
+from mpnn.models.neurons.kernels import Kernel, Polynomial
 from mpnn.models.parts.checks import check_count, check_number
 
 Floats = NDArray[np.floating]
@@ -198,7 +198,7 @@ class KernelPerceptron(MessagePassing):
 
     >>> x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     >>> either = torch.tensor([[-1.0], [1.0], [1.0], [-1.0]])
-    >>> KernelPerceptron(polynomial(2)).fit(x, either, epochs=50)(x).T
+    >>> KernelPerceptron(Polynomial(2)).fit(x, either, epochs=50)(x).T
     tensor([[-1.,  1.,  1., -1.]])
     """
 
@@ -211,14 +211,15 @@ class KernelPerceptron(MessagePassing):
         super().__init__("sum")
         if not isinstance(kernel, Kernel | None):
             raise TypeError(f"kernel must be a Kernel, got {type(kernel).__name__}.")
-        self.kernel = polynomial() if kernel is None else kernel
+        self.kernel = Polynomial() if kernel is None else kernel
         self.register_buffer("samples", torch.zeros(0, 0))
         self.register_buffer("weight", torch.zeros(0, 0))
         self.mistakes = torch.zeros(0, 0, dtype=torch.int64)
 
     def message(self, alpha_j: Tensor, t_j: Tensor, x_i: Tensor, x_j: Tensor) -> Tensor:  # type: ignore[override]
         """α_j t_j K(x_j, x_i)."""
-        return alpha_j * t_j * self.kernel.pairs(x_j, x_i)[:, None]
+        k: Tensor = self.kernel(x_j, x_i)
+        return alpha_j * t_j * k[:, None]
 
     def update(self, inputs: Tensor, alpha: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
         """α_i + 1 where t_i a_i ≤ 0."""
@@ -296,8 +297,8 @@ class KernelPerceptron(MessagePassing):
         return torch.where(self.decision(x) > 0, 1.0, -1.0).to(x.dtype)
 
     def extra_repr(self) -> str:
-        """The kernel, and how many samples it is made of."""
-        return f"{self.kernel!r}, num_support={len(self.samples)}"
+        """How many samples it is made of."""
+        return f"num_support={len(self.samples)}"
 
 
 def mistakes(scores: Tensor, target: Tensor, products: Tensor) -> Tensor:

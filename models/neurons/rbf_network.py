@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mpnn import MessagePassing
 from mpnn.graph.adjacency import Topology
 from mpnn.layer.shortcut import goes_dense
-from mpnn.models.neurons.kernels import radial
+from mpnn.models.neurons.kernels import Radial
 from mpnn.models.parts.checks import at_least, check_number, ranges
 from mpnn.topology import complete_bipartite
 
@@ -52,8 +52,7 @@ class RBFNetwork(MessagePassing):
     ) -> None:
         super().__init__("sum")
         self.in_features, self.out_features, self.num_centers = in_features, out_features, num_centers
-        self.kernel = radial(kernel, epsilon)
-        self.epsilon = epsilon
+        self.kernel = Radial(kernel, epsilon)
         self.centers = nn.Parameter(torch.empty(num_centers, in_features))
         self.weight = nn.Parameter(torch.empty(num_centers, out_features))
         self.reset_parameters()
@@ -66,7 +65,8 @@ class RBFNetwork(MessagePassing):
 
     def message(self, x_j: Tensor, x_i: Tensor, w_j: Tensor) -> Tensor:  # type: ignore[override]
         """w_c φ(ε ‖x_i - x_c‖)."""
-        return w_j * self.kernel.pairs(x_i, x_j)[:, None]
+        phi: Tensor = self.kernel(x_i, x_j)
+        return w_j * phi[:, None]
 
     def forward(self, x: Tensor, graph: Topology | None = None) -> Tensor:
         if x.dim() != 2 or x.size(1) != self.in_features:
@@ -135,7 +135,7 @@ class RBFNetwork(MessagePassing):
     def extra_repr(self) -> str:
         """What the network is made of."""
         sizes = f"{self.in_features}, {self.out_features}, {self.num_centers}"
-        return f"{sizes}, kernel={self.kernel!r}, epsilon={self.epsilon}"
+        return f"{sizes}, epsilon={self.kernel.epsilon}"
 
 
 def _check_rows(name: str, value: Tensor, rows: int | None, width: int) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mpnn import Graph, Schedule, iterate, topology
 from mpnn.models import KernelPerceptron, Perceptron
-from mpnn.models.neurons.kernels import Kernel, polynomial, radial
+from mpnn.models.neurons.kernels import Kernel, Polynomial, Radial
 from tests.compare import assert_close
 
 DIGITS = load_digits()
@@ -113,7 +113,7 @@ def test_on_whole_numbers_the_averaged_dual_is_the_averaged_perceptron() -> None
     assert_close(dual.weight.T @ dual.samples, _trained(X, 3, averaged=True).weight, atol=1e-11)
 
 
-KERNELS = [polynomial(), polynomial(4, 1.0, 0.01), radial("gaussian", 0.05)]
+KERNELS = [Polynomial(), Polynomial(4, 1.0, 0.01), Radial("gaussian", 0.05)]
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
@@ -141,11 +141,11 @@ def test_the_dual_is_the_asynchronous_schedule_on_the_complete_graph(kernel: Ker
 
 def test_a_kernel_of_pairs_is_that_of_the_matrix() -> None:
     x, y = CENTRED[:30], CENTRED[30:60]
-    for kernel in [*KERNELS, *(radial(name, 0.3) for name in ("multiquadric", "thin_plate_spline"))]:
+    for kernel in [*KERNELS, *(Radial(name, 0.3) for name in ("multiquadric", "thin_plate_spline"))]:
         matrix = kernel.matrix(x, y)
-        assert_close(kernel.pairs(x, y), matrix.diagonal(), atol=1e-10)
+        assert_close(kernel(x, y), matrix.diagonal(), atol=1e-10)
     expected = (0.5 * x @ y.T + 2) ** 5
-    assert_close(polynomial(5, 2.0, 0.5).matrix(x, y) / expected, torch.ones_like(expected), atol=1e-12)
+    assert_close(Polynomial(5, 2.0, 0.5).matrix(x, y) / expected, torch.ones_like(expected), atol=1e-12)
 
 
 # The law ----------------------------------------------------------------------------------------------------
@@ -202,10 +202,10 @@ def test_what_cannot_be_learned_is_one_sentence(
 
 def test_a_number_of_a_kernel_that_cannot_be_is_one_sentence() -> None:
     for build, words in (
-        (lambda: polynomial(0), "degree must be at least 1, got 0"),
-        (lambda: polynomial(2, scale=0.0), "scale must be above 0, got 0.0"),
-        (lambda: radial("cubic"), "kernel is 'cubic', but must be one of gaussian, "),
-        (lambda: radial("gaussian", -1.0), "epsilon must be a finite number of at least 0, got -1.0"),
+        (lambda: Polynomial(0), "degree must be at least 1, got 0"),
+        (lambda: Polynomial(2, scale=0.0), "scale must be above 0, got 0.0"),
+        (lambda: Radial("cubic"), "kernel is 'cubic', but must be one of gaussian, "),
+        (lambda: Radial("gaussian", -1.0), "epsilon must be a finite number of at least 0, got -1.0"),
         (lambda: Perceptron(64, 10).fit(X, TARGET, lr=-1.0), "lr must be a finite number of at least 0"),
         (lambda: Perceptron(3, 10).fit(X, TARGET), r"x must be \[num_samples, 3\]"),
         (lambda: Perceptron(64, 3).fit(X, TARGET), r"target must be \[1797, 3\]"),
