@@ -30,6 +30,7 @@ RUNS = {
     "layers.py": ["--graph tiny --layers GCN RGCN --repeats 1", "--graph tiny --layers GCN --one mpnn"],
     "networks.py": ["--repeats 1 --threads 1"],
     "neurons.py": ["--dataset digits --epochs 2 --centers 5", "--dataset digits --only rbf --centers 3"],
+    "ravine.py": ["--picture {folder}/ravine.png"],
     "results.py": ["--write --home {folder} --page {folder}/results.md"],
     "tree_lstm.py": ["--data {folder} --batches 1 --repeats 1"],
     "unification.py": ["--only GCNConv"],

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import ravine
 import torch
 
 import mpnn
@@ -13,6 +14,17 @@ from mpnn.backends.triton import interprets
 from mpnn.models import GATv2Conv
 
 DOCS = Path(__file__).parent.parent / "docs"
+
+
+def test_the_page_of_optimisers_shows_the_steps_that_each_takes() -> None:
+    page = (DOCS / "optimisers.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| (.+) \| ([\d.]+) \| (\d+) \|$", page, flags=re.MULTILINE)
+    assert [name for name, *_ in rows] == list(ravine.OPTIMISERS)
+    for name, formula, lr, steps in rows:
+        settings, expected = ravine.OPTIMISERS[name]
+        assert formula == expected
+        # Rounding in single precision may move the last step.
+        assert abs(ravine.steps_down(ravine.path(settings, float(lr))) - int(steps)) <= 1
 
 
 def lines_of(text: str) -> list[str]:

@@ -32,7 +32,8 @@ class Recipe(Record):
         nesterov: look ahead by the momentum; sgd only.
         weight_decay: L2 penalty, added to the gradient as in the papers (by adamw: taken off the weights).
         decayed: the layers that have this penalty: `"all"`, or only the `"first"`.
-        l1: L1 penalty: this times the sum of all absolute weights is added to the loss.
+        l1: L1 penalty: this times the sum of all absolute weights is added to the loss, and followed by its
+            subgradient: weights come near 0, and to 0 only as the learning rate does.
         clip: the largest norm of the gradient of all parameters together; None does not clip.
         schedule: of the learning rate: `"constant"`; `"step"`: times `decay` every `decay_every` epochs;
             `"cosine"`: down to zero at the last of `epochs`; `"plateau"`: times `decay` whenever the
