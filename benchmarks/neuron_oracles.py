@@ -10,7 +10,7 @@ from sklearn.linear_model import Perceptron
 from torch import Tensor
 
 from mpnn import Graph, Schedule, iterate, models, propagate, topology
-from mpnn.models.neurons.kernels import Polynomial
+from mpnn.models.neurons.kernels import PolynomialKernel
 
 SAMPLES = 9
 
@@ -27,7 +27,7 @@ def learned_perceptron() -> list[Case]:
 
 def kernel_perceptron() -> list[Case]:
     """Two epochs, and then what every sample receives."""
-    layer = models.KernelPerceptron(Polynomial(2))
+    layer = models.KernelPerceptron(PolynomialKernel(2))
     graph, in_order = topology.complete(SAMPLES), Schedule.asynchronous(torch.arange(SAMPLES))
     start = torch.zeros(SAMPLES, 2, dtype=torch.float64)
 

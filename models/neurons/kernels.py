@@ -24,7 +24,7 @@ class Kernel(nn.Module, ABC):
         """K of each row of x with each row of y: `[n, features]`, `[m, features]` -> `[n, m]`."""
 
 
-class Polynomial(Kernel):
+class PolynomialKernel(Kernel):
     """(γ x·y + c)^d; with d = 1 and c = 1 that of a linear map with a bias.
 
     Args:
@@ -32,7 +32,7 @@ class Polynomial(Kernel):
         offset: c.
         scale: γ, above 0.
 
-    >>> Polynomial(2).matrix(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 1.0], [0.0, 0.0]]))
+    >>> PolynomialKernel(2).matrix(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 1.0], [0.0, 0.0]]))
     tensor([[16.,  1.]])
     """
 
@@ -64,7 +64,7 @@ class Polynomial(Kernel):
         return f"({scale}x·y + {self.offset:g})^{self.degree}"
 
 
-class Radial(Kernel):
+class RadialKernel(Kernel):
     """φ(r) of r = ε ‖x - y‖, with the names and signs of `scipy.interpolate.RBFInterpolator`.
 
     Args:
@@ -72,7 +72,7 @@ class Radial(Kernel):
             "thin_plate_spline", r² log r.
         epsilon: ε, above 0.
 
-    >>> Radial("gaussian", 2.0)(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 0.5]]))
+    >>> RadialKernel("gaussian", 2.0)(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 0.5]]))
     tensor([0.3679])
     """
 

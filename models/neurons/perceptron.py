@@ -9,6 +9,7 @@ mistakes nothing changes, so that a block costs a few matrix products, and a ste
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from mpnn import Graph, MessagePassing
 from mpnn.models.dense.neurons import Device, Linear
-from mpnn.models.neurons.kernels import Kernel, Polynomial
+from mpnn.models.neurons.kernels import Kernel, PolynomialKernel
 from mpnn.models.parts.checks import check_count, check_number
 
 Floats = NDArray[np.floating]
@@ -191,14 +192,14 @@ class KernelPerceptron(MessagePassing):
     edges: a mistake changes what all samples receive, so that n² numbers of K are looked at, but never kept.
 
     Args:
-        kernel: K, see `mpnn.models.neurons.kernels`; by default x·y + 1.
+        kernel: K, a `PolynomialKernel` or `RadialKernel`; by default x·y + 1.
 
     Shapes: x `[n, features]` -> `[n, num_outputs]`, entries ±1; after `fit`, `samples` are those with α > 0,
     `[num_support, features]`, and `weight` is α t of them, `[num_support, num_outputs]`.
 
     >>> x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     >>> either = torch.tensor([[-1.0], [1.0], [1.0], [-1.0]])
-    >>> KernelPerceptron(Polynomial(2)).fit(x, either, epochs=50)(x).T
+    >>> KernelPerceptron(PolynomialKernel(2)).fit(x, either, epochs=50)(x).T
     tensor([[-1.,  1.,  1., -1.]])
     """
 
@@ -211,7 +212,7 @@ class KernelPerceptron(MessagePassing):
         super().__init__("sum")
         if not isinstance(kernel, Kernel | None):
             raise TypeError(f"kernel must be a Kernel, got {type(kernel).__name__}.")
-        self.kernel = Polynomial() if kernel is None else kernel
+        self.kernel = PolynomialKernel() if kernel is None else kernel
         self.register_buffer("samples", torch.zeros(0, 0))
         self.register_buffer("weight", torch.zeros(0, 0))
         self.mistakes = torch.zeros(0, 0, dtype=torch.int64)
@@ -287,6 +288,13 @@ class KernelPerceptron(MessagePassing):
         sources, change = x[block[rows]], target[block[rows]] * wrong[rows]
         for part in range(0, len(x), ROWS):
             received[part : part + ROWS] += self.kernel.matrix(x[part : part + ROWS], sources) @ change
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in ("samples", "weight"):  # as many as there were mistaken
+            saved = state_dict.get(prefix + name)
+            if isinstance(saved, Tensor):
+                setattr(self, name, getattr(self, name).new_empty(saved.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def decision(self, x: Tensor) -> Tensor:
         """Σ_j α_j t_j K(x_j, x), `[n, num_outputs]`."""

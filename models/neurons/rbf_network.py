@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mpnn import MessagePassing
 from mpnn.graph.adjacency import Topology
 from mpnn.layer.shortcut import goes_dense
-from mpnn.models.neurons.kernels import Radial
+from mpnn.models.neurons.kernels import RadialKernel
 from mpnn.models.parts.checks import at_least, check_number, ranges
 from mpnn.topology import complete_bipartite
 
@@ -52,7 +52,7 @@ class RBFNetwork(MessagePassing):
     ) -> None:
         super().__init__("sum")
         self.in_features, self.out_features, self.num_centers = in_features, out_features, num_centers
-        self.kernel = Radial(kernel, epsilon)
+        self.kernel = RadialKernel(kernel, epsilon)
         self.centers = nn.Parameter(torch.empty(num_centers, in_features))
         self.weight = nn.Parameter(torch.empty(num_centers, out_features))
         self.reset_parameters()
@@ -104,8 +104,13 @@ class RBFNetwork(MessagePassing):
         _check_rows("x", x, None, self.in_features)
         _check_rows("target", target, len(x), self.out_features)
         check_number("alpha", alpha, 0)
-        _check_rows("x" if centers is None else "centers", x if centers is None else centers,
-                    self.num_centers, self.in_features)  # fmt: skip
+        if centers is not None:
+            _check_rows("centers", centers, self.num_centers, self.in_features)
+        elif len(x) != self.num_centers:
+            raise ValueError(
+                f"centers is None, so that all {len(x)} samples are centres, but num_centers is "
+                f"{self.num_centers}."
+            )
         if centers is None:
             phi = self.kernel.matrix(x.double(), x.double())
             phi.diagonal().add_(alpha)

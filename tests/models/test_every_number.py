@@ -225,6 +225,13 @@ CASES: dict[str, Case] = {
     ),
     "PairMLP": Case({"channels": 4, "out_channels": 2}, lambda layer, o: layer(x(o["channels"]), EDGES)),
     "PairNorm": Case({"scale": 1.0, "eps": 1e-5}, normed),
+    "PolynomialKernel": Case(
+        {"degree": 2, "offset": 1.0, "scale": 1.0},
+        lambda layer, o: layer.matrix(x(6), x(6)) + layer(x(6), x(6)),
+    ),
+    "RadialKernel": Case(
+        {"name": "gaussian", "epsilon": 1.0}, lambda layer, o: layer.matrix(x(6), x(6)) + layer(x(6), x(6))
+    ),
     "PositionalEncoding": Case(
         {"d_model": 8, "dropout": 0.1}, lambda layer, o: layer(torch.ones(4, 2, o["d_model"]))
     ),

@@ -142,12 +142,12 @@ class KernelPerceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
     def _kernel(self) -> kernels.Kernel:
         if self.kernel == "linear":
-            return kernels.Polynomial(1, self.coef0)
+            return kernels.PolynomialKernel(1, self.coef0)
         if self.kernel == "poly":
-            return kernels.Polynomial(self.degree, self.coef0, self.gamma)
+            return kernels.PolynomialKernel(self.degree, self.coef0, self.gamma)
         if self.kernel == "rbf":
             kernels.check_positive("gamma", self.gamma)
-            return kernels.Radial("gaussian", self.gamma**0.5)
+            return kernels.RadialKernel("gaussian", self.gamma**0.5)
         raise ValueError(f"kernel is {self.kernel!r}, but must be 'linear', 'poly' or 'rbf'.")
 
     def decision_function(self, X: Any) -> Array:

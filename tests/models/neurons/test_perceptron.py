@@ -14,7 +14,8 @@ from torch import Tensor
 
 from mpnn import Graph, Schedule, iterate, topology
 from mpnn.models import KernelPerceptron, Perceptron
-from mpnn.models.neurons.kernels import Kernel, Polynomial, Radial
+from mpnn.models.neurons import perceptron
+from mpnn.models.neurons.kernels import Kernel, PolynomialKernel, RadialKernel
 from tests.compare import assert_close
 
 DIGITS = load_digits()
@@ -113,7 +114,7 @@ def test_on_whole_numbers_the_averaged_dual_is_the_averaged_perceptron() -> None
     assert_close(dual.weight.T @ dual.samples, _trained(X, 3, averaged=True).weight, atol=1e-11)
 
 
-KERNELS = [Polynomial(), Polynomial(4, 1.0, 0.01), Radial("gaussian", 0.05)]
+KERNELS = [PolynomialKernel(), PolynomialKernel(4, 1.0, 0.01), RadialKernel("gaussian", 0.05)]
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
@@ -141,11 +142,11 @@ def test_the_dual_is_the_asynchronous_schedule_on_the_complete_graph(kernel: Ker
 
 def test_a_kernel_of_pairs_is_that_of_the_matrix() -> None:
     x, y = CENTRED[:30], CENTRED[30:60]
-    for kernel in [*KERNELS, *(Radial(name, 0.3) for name in ("multiquadric", "thin_plate_spline"))]:
+    for kernel in [*KERNELS, *(RadialKernel(name, 0.3) for name in ("multiquadric", "thin_plate_spline"))]:
         matrix = kernel.matrix(x, y)
         assert_close(kernel(x, y), matrix.diagonal(), atol=1e-10)
     expected = (0.5 * x @ y.T + 2) ** 5
-    assert_close(Polynomial(5, 2.0, 0.5).matrix(x, y) / expected, torch.ones_like(expected), atol=1e-12)
+    assert_close(PolynomialKernel(5, 2.0, 0.5).matrix(x, y) / expected, torch.ones_like(expected), atol=1e-12)
 
 
 # The law ----------------------------------------------------------------------------------------------------
@@ -162,14 +163,39 @@ def test_mistakes_are_at_most_the_radius_over_the_margin_squared(
     x = torch.randn(number, features, generator=generator, dtype=torch.float64)
     side = torch.where(x @ plane > 0, 1.0, -1.0).double()
     x += margin * side[:, None] * plane  # every sample is now at least `margin` off the plane
-    perceptron = Perceptron(features, 1, bias=False, dtype=torch.float64)
+    neuron = Perceptron(features, 1, bias=False, dtype=torch.float64)
     radius, gap = x.norm(dim=1).max(), (side * (x @ plane)).min()
     bound = int((radius / gap) ** 2)
-    perceptron.fit(x, side[:, None], epochs=bound + 1)
-    made = int(perceptron.mistakes.sum())
+    neuron.fit(x, side[:, None], epochs=bound + 1)
+    made = int(neuron.mistakes.sum())
     assert 1 <= made <= bound
-    assert not perceptron.mistakes[-1].any()
-    assert torch.equal(perceptron(x)[:, 0], side)
+    assert not neuron.mistakes[-1].any()
+    assert torch.equal(neuron(x)[:, 0], side)
+
+
+def test_a_kernel_perceptron_keeps_no_matrix_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perceptron, "BLOCK", 50)
+    monkeypatch.setattr(perceptron, "ROWS", 200)
+    sizes: list[int] = []
+
+    class Watched(PolynomialKernel):
+        def matrix(self, x: Tensor, y: Tensor) -> Tensor:
+            sizes.append(len(x) * len(y))
+            return super().matrix(x, y)
+
+    small = KernelPerceptron(Watched()).fit(X, TARGET, epochs=2)
+    assert max(sizes) <= 50 * 200
+    monkeypatch.undo()
+    assert torch.equal(small.weight, KernelPerceptron().fit(X, TARGET, epochs=2).weight)
+
+
+def test_a_kernel_perceptron_is_saved_with_the_samples_that_it_is_made_of() -> None:
+    trained, other = (
+        KernelPerceptron().double().fit(X[:200], TARGET[:200], epochs=2),
+        KernelPerceptron().double(),
+    )
+    other.load_state_dict(trained.state_dict())
+    assert torch.equal(other.decision(X), trained.decision(X))
 
 
 def test_a_perceptron_is_saved_with_its_weights() -> None:
@@ -202,10 +228,10 @@ def test_what_cannot_be_learned_is_one_sentence(
 
 def test_a_number_of_a_kernel_that_cannot_be_is_one_sentence() -> None:
     for build, words in (
-        (lambda: Polynomial(0), "degree must be at least 1, got 0"),
-        (lambda: Polynomial(2, scale=0.0), "scale must be above 0, got 0.0"),
-        (lambda: Radial("cubic"), "kernel is 'cubic', but must be one of gaussian, "),
-        (lambda: Radial("gaussian", -1.0), "epsilon must be a finite number of at least 0, got -1.0"),
+        (lambda: PolynomialKernel(0), "degree must be at least 1, got 0"),
+        (lambda: PolynomialKernel(2, scale=0.0), "scale must be above 0, got 0.0"),
+        (lambda: RadialKernel("cubic"), "kernel is 'cubic', but must be one of gaussian, "),
+        (lambda: RadialKernel("gaussian", -1.0), "epsilon must be a finite number of at least 0, got -1.0"),
         (lambda: Perceptron(64, 10).fit(X, TARGET, lr=-1.0), "lr must be a finite number of at least 0"),
         (lambda: Perceptron(3, 10).fit(X, TARGET), r"x must be \[num_samples, 3\]"),
         (lambda: Perceptron(64, 3).fit(X, TARGET), r"target must be \[1797, 3\]"),

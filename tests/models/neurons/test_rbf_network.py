@@ -108,7 +108,7 @@ def test_at_a_centre_gradients_are_those_of_a_smooth_function() -> None:
         (lambda: RBFNetwork(3, 2, 5, "cubic"), "kernel is 'cubic', but must be one of gaussian, "),
         (lambda: RBFNetwork(3, 2, 5, epsilon=0.0), "epsilon must be above 0, got 0.0"),
         (lambda: _network()(X[:, :2]), r"x must be \[num_samples, 3\], got shape \[60, 2\]"),
-        (lambda: _network(5).fit(X, Y), r"x must be \[5, 3\], got shape \[60, 3\]"),
+        (lambda: _network(5).fit(X, Y), "all 60 samples are centres, but num_centers is 5"),
         (lambda: _network(5).fit(X, Y, X), r"centers must be \[5, 3\], got shape \[60, 3\]"),
         (lambda: _network().fit(X, Y[:, :1]), r"target must be \[60, 2\], got shape \[60, 1\]"),
         (lambda: _network().fit(X, Y / 0), r"target\[0, 0\] is inf, but must be a finite number"),

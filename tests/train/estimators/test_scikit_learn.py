@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from sklearn.linear_model import Perceptron as ScikitPerceptron
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import check_estimator
 
+import mpnn
 import mpnn.train
 from mpnn.models.neurons.kernels import RADIAL
 from mpnn.train import estimators
@@ -49,6 +53,13 @@ def test_it_passes_the_checks_of_scikit_learn(estimator: Any) -> None:
 def test_every_estimator_is_checked_and_public_twice() -> None:
     assert {type(one).__name__ for one in ALL} == set(estimators.__all__)
     assert all(getattr(mpnn.train, name) is getattr(estimators, name) for name in estimators.__all__)
+
+
+def test_training_does_not_wait_for_scikit_learn() -> None:
+    code = (
+        "import sys, mpnn.train; mpnn.train.fit; assert 'sklearn' not in sys.modules; mpnn.train.Perceptron"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(mpnn.__file__).parents[1])
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
