@@ -74,9 +74,10 @@ from mpnn.models.networks.pooling import (
 from mpnn.models.networks.recurrent_lm import RecurrentLM
 from mpnn.models.networks.topk_pooling import TopKPooling
 from mpnn.models.networks.virtual_node import VirtualNode
+from mpnn.models.neurons.kernel_perceptron import KernelPerceptron
 from mpnn.models.neurons.kernels import PolynomialKernel, RadialKernel
 from mpnn.models.neurons.mlp import FeedForward, layered
-from mpnn.models.neurons.perceptron import KernelPerceptron, Perceptron
+from mpnn.models.neurons.perceptron import Perceptron
 from mpnn.models.neurons.rbf_network import RBFNetwork
 
 __all__ = [

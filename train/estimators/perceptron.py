@@ -9,8 +9,8 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mpnn.models.neurons import kernels
-from mpnn.models.neurons import perceptron as networks
+from mpnn import models
+from mpnn.models.neurons.kernels import Kernel, check_positive
 from mpnn.train.estimators.inputs import (
     FLOATS,
     Array,
@@ -62,7 +62,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         self.classes_, number = classes_of(y)
         x = torch.from_numpy(X)
         target = one_against_all(number, len(self.classes_), x.dtype)
-        self.network_ = networks.Perceptron(x.size(1), target.size(1), self.fit_intercept, dtype=x.dtype)
+        self.network_ = models.Perceptron(x.size(1), target.size(1), self.fit_intercept, dtype=x.dtype)
         self.network_.fit(
             x,
             target,
@@ -127,7 +127,7 @@ class KernelPerceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         X, y = validate_data(self, X, y, dtype=FLOATS)
         self.classes_, number = classes_of(y)
         x = torch.from_numpy(X)
-        self.network_ = networks.KernelPerceptron(self._kernel())
+        self.network_ = models.KernelPerceptron(self._kernel())
         self.network_.fit(
             x,
             one_against_all(number, len(self.classes_), x.dtype),
@@ -140,14 +140,14 @@ class KernelPerceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         self.dual_coef_: Array = self.network_.weight.T.numpy()
         return self
 
-    def _kernel(self) -> kernels.Kernel:
+    def _kernel(self) -> Kernel:
         if self.kernel == "linear":
-            return kernels.PolynomialKernel(1, self.coef0)
+            return models.PolynomialKernel(1, self.coef0)
         if self.kernel == "poly":
-            return kernels.PolynomialKernel(self.degree, self.coef0, self.gamma)
+            return models.PolynomialKernel(self.degree, self.coef0, self.gamma)
         if self.kernel == "rbf":
-            kernels.check_positive("gamma", self.gamma)
-            return kernels.RadialKernel("gaussian", self.gamma**0.5)
+            check_positive("gamma", self.gamma)
+            return models.RadialKernel("gaussian", self.gamma**0.5)
         raise ValueError(f"kernel is {self.kernel!r}, but must be 'linear', 'poly' or 'rbf'.")
 
     def decision_function(self, X: Any) -> Array:

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from mpnn.models.neurons import rbf_network as networks
+from mpnn import models
 from mpnn.train.estimators.inputs import FLOATS, Array, as_scores, chosen, classes_of, one_against_all
 
 
@@ -137,14 +137,14 @@ def _centers(X: Array, number: int, random_state: Any) -> Array:
     return found
 
 
-def _fitted(given: Any, X: Array, target: Tensor, centers: Array | None) -> networks.RBFNetwork:
+def _fitted(given: Any, X: Array, target: Tensor, centers: Array | None) -> models.RBFNetwork:
     x = torch.from_numpy(X)
     number = len(X if centers is None else centers)
-    network = networks.RBFNetwork(x.size(1), target.size(1), number, given.kernel, given.epsilon).to(x.dtype)
+    network = models.RBFNetwork(x.size(1), target.size(1), number, given.kernel, given.epsilon).to(x.dtype)
     return network.fit(x, target, None if centers is None else torch.from_numpy(centers), alpha=given.alpha)
 
 
-def _parameters(network: networks.RBFNetwork) -> tuple[Array, Array]:
+def _parameters(network: models.RBFNetwork) -> tuple[Array, Array]:
     return network.centers.detach().numpy(), network.weight.detach().T.numpy()
 
 

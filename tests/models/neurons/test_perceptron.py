@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mpnn import Graph, Schedule, iterate, topology
 from mpnn.models import KernelPerceptron, Perceptron
-from mpnn.models.neurons import perceptron
+from mpnn.models.neurons import kernel_perceptron
 from mpnn.models.neurons.kernels import Kernel, PolynomialKernel, RadialKernel
 from tests.compare import assert_close
 
@@ -174,8 +174,8 @@ def test_mistakes_are_at_most_the_radius_over_the_margin_squared(
 
 
 def test_a_kernel_perceptron_keeps_no_matrix_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(perceptron, "BLOCK", 50)
-    monkeypatch.setattr(perceptron, "ROWS", 200)
+    monkeypatch.setattr(kernel_perceptron, "BLOCK", 50)
+    monkeypatch.setattr(kernel_perceptron, "ROWS", 200)
     sizes: list[int] = []
 
     class Watched(PolynomialKernel):
@@ -238,5 +238,7 @@ def test_a_number_of_a_kernel_that_cannot_be_is_one_sentence() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             build()
+    with pytest.raises(ValueError, match=r"K of the samples is beyond torch\.float32: scale x"):
+        KernelPerceptron(PolynomialKernel(12)).fit(X.float(), TARGET)
     with pytest.raises(TypeError, match="kernel must be a Kernel, got str"):
         KernelPerceptron("poly")  # type: ignore[arg-type]
