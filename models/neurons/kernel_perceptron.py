@@ -1,8 +1,8 @@
 """The kernel perceptron, the dual of the perceptron: its nodes are the samples.
 
 Learning is the asynchronous schedule on their complete graph, until nothing changes: `mpnn.iterate` runs it.
-`fit` computes the same numbers without edges: what each sample receives is kept, and changes by the messages of
-those alone that were mistaken, a block of samples at a time.
+`fit` computes the same numbers without edges: what each sample receives is kept, and changes by the messages
+of those alone that were mistaken, a block of samples at a time.
 """
 
 from __future__ import annotations

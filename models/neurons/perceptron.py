@@ -13,8 +13,9 @@ from torch import Tensor
 
 from mpnn import Graph
 from mpnn.models.dense.neurons import Device, Linear
+from mpnn.models.neurons.kernels import check_positive
 from mpnn.models.neurons.mistakes import BLOCK, check_samples, mistakes, orders
-from mpnn.models.parts.checks import check_count, check_number
+from mpnn.models.parts.checks import check_count
 
 
 class Perceptron(Linear):
@@ -132,9 +133,10 @@ class Perceptron(Linear):
         """
         check_samples(x, target, self.in_features, self.out_features)
         check_count("epochs", epochs, 1)
-        check_number("lr", lr, 0)
+        check_positive("lr", lr)
         x, target = x.to(self.weight), target.to(self.weight)
-        late = [torch.zeros_like(p) for p in self.parameters()]  # what came how late, for the mean
+        # For the mean: each change of a parameter, times how late it came.
+        late = [torch.zeros_like(parameter) for parameter in self.parameters()] if averaged else []
         counts, place = [], 0
         for order in orders(len(x), epochs, generator):
             counts.append(torch.zeros(self.out_features, dtype=torch.int64))
@@ -144,9 +146,8 @@ class Perceptron(Linear):
                 place += len(block)
             if not counts[-1].any():
                 break
-        if averaged:
-            for parameter, sum_of in zip(self.parameters(), late, strict=True):
-                parameter.sub_(sum_of / (epochs * len(x)))
+        for parameter, sum_of in zip(self.parameters(), late, strict=False):
+            parameter.sub_(sum_of / (epochs * len(x)))
         self.mistakes = torch.stack(counts)
         return self
 
@@ -156,19 +157,24 @@ class Perceptron(Linear):
             return self._one_by_one(x, target, lr, late, before)
         products = x @ x.T + (self.bias is not None)
         wrong = mistakes(self.decision(x), target, lr * products)
-        parameters = list(self.parameters())
-        for k in wrong.any(1).nonzero().flatten().tolist():
-            error = lr * target[k] * wrong[k]
-            changes = [torch.outer(error, x[k]), error]
-            for parameter, change, sum_of in zip(parameters, changes, late, strict=False):
-                parameter.add_(change)
-                sum_of += (before + k) * change
+        places = wrong.any(1).nonzero().flatten()
+        errors, samples = lr * (target * wrong)[places], x[places]
+        weight, bias = self.weight, self.bias
+        for error, sample in zip(errors, samples, strict=True):  # in order, so that sums round in order
+            weight.add_(torch.outer(error, sample))
+            if bias is not None:
+                bias.add_(error)
+        if late:
+            delayed = (before + places)[:, None] * errors
+            late[0].add_(delayed.T @ samples)
+        if late and bias is not None:
+            late[1].add_(delayed.sum(0))
         return wrong
 
     def _one_by_one(self, x: Tensor, target: Tensor, lr: float, late: list[Tensor], before: int) -> Tensor:
         """As the equation says: neurons with inputs of their own share no products of samples."""
         was = [parameter.clone() for parameter in self.parameters()]
         wrong = self.learn(x[0], target[0], lr=lr)
-        for parameter, old, sum_of in zip(self.parameters(), was, late, strict=True):
+        for parameter, old, sum_of in zip(self.parameters(), was, late, strict=False):
             sum_of += before * (parameter - old)
         return wrong[None]

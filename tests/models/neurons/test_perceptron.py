@@ -233,6 +233,7 @@ def test_a_number_of_a_kernel_that_cannot_be_is_one_sentence() -> None:
         (lambda: RadialKernel("cubic"), "kernel is 'cubic', but must be one of gaussian, "),
         (lambda: RadialKernel("gaussian", -1.0), "epsilon must be a finite number of at least 0, got -1.0"),
         (lambda: Perceptron(64, 10).fit(X, TARGET, lr=-1.0), "lr must be a finite number of at least 0"),
+        (lambda: Perceptron(64, 10).fit(X, TARGET, lr=0.0), "lr must be above 0, got 0.0"),
         (lambda: Perceptron(3, 10).fit(X, TARGET), r"x must be \[num_samples, 3\]"),
         (lambda: Perceptron(64, 3).fit(X, TARGET), r"target must be \[1797, 3\]"),
     ):

@@ -37,9 +37,7 @@ def _network(centers: int = 60, kernel: str = "gaussian", epsilon: float = 6.0) 
 def test_with_all_samples_as_centres_it_is_scipys_interpolator(kernel: str, alpha: float) -> None:
     theirs = RBFInterpolator(X.numpy(), Y.numpy(), kernel=kernel, epsilon=6.0, smoothing=alpha, degree=-1)
     ours = _network(60, kernel).fit(X, Y, alpha=alpha)
-    # scipy solves the same system in another order, and without alpha its condition is up to 1e5.
-    atol = 1e-11 if alpha == 0 else 1e-12
-    assert_close(ours(NEW).detach(), torch.from_numpy(theirs(NEW.numpy())), atol=atol)
+    assert_close(ours(NEW).detach(), torch.from_numpy(theirs(NEW.numpy())), atol=1e-12)
     if alpha == 0:
         assert_close(ours(X).detach(), Y, atol=1e-11)
 
