@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mpnn import models
@@ -59,23 +60,58 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     def fit(self, X: Any, y: Any) -> Perceptron:
         """Learn from `[num_samples, num_features]` and the class of each sample."""
         X, y = validate_data(self, X, y, dtype=FLOATS)
-        self.classes_, number = classes_of(y)
+        classes, number = classes_of(y)
+        self._begin(classes, X)
+        self.n_iter_ = self._learn(X, number, self.max_iter)
+        return self
+
+    # The mean of `average` is over one `fit`.
+    @available_if(lambda self: not self.average)  # type: ignore[untyped-decorator]  # it has no types
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Perceptron:
+        """Go on with one epoch of further samples, from the weights as they are; not with `average`.
+
+        Args:
+            X: `[num_samples, num_features]`.
+            y: the class of each sample.
+            classes: all that there will be; with the first samples, where some of them are missing.
+
+        Raises:
+            ValueError: a class that is none of them.
+        """
+        is_first = not hasattr(self, "network_")
+        X, y = validate_data(self, X, y, dtype=FLOATS, reset=is_first)
+        if is_first:
+            self._begin(classes_of(y if classes is None else classes)[0], X)
+            self.n_iter_ = 0
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes is {classes!r}, but the first samples had {self.classes_}.")
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y has {unknown[0].item()!r}, which is none of the classes {self.classes_}.")
+        self.n_iter_ += self._learn(X, np.searchsorted(self.classes_, y), 1)
+        return self
+
+    def _begin(self, classes: Array, X: Array) -> None:
+        self.classes_ = classes
+        num_neurons = 1 if len(classes) == 2 else len(classes)
+        dtype = torch.from_numpy(X).dtype
+        self.network_ = models.Perceptron(X.shape[1], num_neurons, self.fit_intercept, dtype=dtype)
+        self.coef_: Array = self.network_.weight.numpy()
+        bias = self.network_.bias
+        self.intercept_: Array = np.zeros(num_neurons, X.dtype) if bias is None else bias.numpy()
+
+    def _learn(self, X: Array, number: Array, epochs: int) -> int:
+        """How many epochs there were."""
         x = torch.from_numpy(X)
-        target = one_against_all(number, len(self.classes_), x.dtype)
-        self.network_ = models.Perceptron(x.size(1), target.size(1), self.fit_intercept, dtype=x.dtype)
         self.network_.fit(
             x,
-            target,
-            epochs=self.max_iter,
+            one_against_all(number, len(self.classes_), x.dtype),
+            epochs=epochs,
             lr=self.eta0,
             averaged=self.average,
             generator=seeded(self.random_state) if self.shuffle else None,
         )
-        self.n_iter_ = len(self.network_.mistakes)
-        self.coef_: Array = self.network_.weight.numpy()
-        bias = self.network_.bias
-        self.intercept_: Array = np.zeros(target.size(1), X.dtype) if bias is None else bias.numpy()
-        return self
+        return len(self.network_.mistakes)
 
     def decision_function(self, X: Any) -> Array:
         """What each neuron sums up, `[num_samples, num_classes]`, or of two classes `[num_samples]`."""

@@ -74,6 +74,20 @@ def test_a_perceptron_in_order_is_scikit_learns(classes: int, fit_intercept: boo
     assert ours.score(x, y) == theirs.score(x, y)
 
 
+def test_samples_may_come_in_parts() -> None:
+    ours, theirs = Perceptron(shuffle=False), ScikitPerceptron(shuffle=False)
+    for part in np.array_split(np.arange(len(X)), 7):
+        ours.partial_fit(X[part], Y[part], classes=np.arange(10))
+        theirs.partial_fit(X[part], Y[part], classes=np.arange(10))
+        assert np.array_equal(ours.coef_, theirs.coef_)
+        assert np.array_equal(ours.intercept_, theirs.intercept_)
+    with pytest.raises(ValueError, match="y has 10, which is none of the classes"):
+        ours.partial_fit(X[:1], [10])
+    with pytest.raises(ValueError, match=r"classes is \[0, 1\], but the first samples had \[0 1 2"):
+        ours.partial_fit(X[:1], Y[:1], classes=[0, 1])
+    assert not hasattr(Perceptron(average=True), "partial_fit")
+
+
 def test_scores_on_digits_are_those_that_the_order_gives() -> None:
     for epochs, score in ((1, 0.8614), (5, 0.9516), (20, 0.9572)):
         assert round(Perceptron(max_iter=epochs, shuffle=False).fit(X, Y).score(X, Y), 4) == score
