@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from mpnn import EachSweep, Graph, MessagePassing, Schedule, energy, iterate, topology, uniforms
 from mpnn.graph.adjacency import Topology, as_graph
+from mpnn.models.energy.enumeration import all_states
 from mpnn.models.parts.checks import check_count, check_number
 
 Units = Literal["binary", "spin"]
 Temperature = float | Callable[[int], float]
 VALUES = {"binary": (0.0, 1.0), "spin": (-1.0, 1.0)}
-MOST_ENUMERATED = 20  # units
 
 
 class BoltzmannMachine(MessagePassing):
@@ -149,12 +149,8 @@ class BoltzmannMachine(MessagePassing):
         Raises:
             ValueError: there are more than 20 units.
         """
-        number = self.graph.num_nodes
-        if number > MOST_ENUMERATED:
-            raise ValueError(f"the machine has {number} units, but at most {MOST_ENUMERATED} are enumerated.")
-        bits = torch.arange(2**number, device=self.bias.device)
-        bit = (bits >> torch.arange(number, device=bits.device).view(-1, 1)) & 1
-        return torch.where(bit == 1, self.high, self.low).to(self.bias.dtype)
+        states = all_states("the machine", self.graph.num_nodes, self.bias, self.low, self.high)
+        return states.T.contiguous()
 
     def log_partition(self, temperature: float = 1.0) -> Tensor:
         """Log Z = log Σ_s exp(-E(s) / T), over all states of at most 20 units; it has gradients."""
