@@ -53,8 +53,13 @@ from mpnn.models.dense.transformer import (
 )
 from mpnn.models.embedding.node2vec import Node2Vec
 from mpnn.models.embedding.skip_gram import SkipGram
+from mpnn.models.energy.annealed import Annealed, annealed_log_partition
+from mpnn.models.energy.boltzmann_learning import BoltzmannLearning, noisy
 from mpnn.models.energy.boltzmann_machine import BoltzmannMachine
+from mpnn.models.energy.contrastive import ContrastiveDivergence
+from mpnn.models.energy.dbn import DBN
 from mpnn.models.energy.hopfield import HopfieldNetwork
+from mpnn.models.energy.rbm import RBM
 from mpnn.models.networks.autoencoder import GAE, VGAE, DotProduct, PairMLP
 from mpnn.models.networks.causal_transformer import CausalTransformer
 from mpnn.models.networks.ensemble import Ensemble
@@ -83,25 +88,30 @@ from mpnn.models.neurons.rbf_network import RBFNetwork
 __all__ = [
     "APPNP",
     "CONVS",
+    "DBN",
     "GAE",
     "GIN",
     "GNN",
     "GRU",
     "LSTM",
     "NORMS",
+    "RBM",
     "RNN",
     "VGAE",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "Annealed",
     "AttentionalAggregation",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
     "BatchNorm",
+    "BoltzmannLearning",
     "BoltzmannMachine",
     "CausalTransformer",
     "ChebConv",
+    "ContrastiveDivergence",
     "Conv",
     "Conv1d",
     "Conv2d",
@@ -161,11 +171,13 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "VirtualNode",
+    "annealed_log_partition",
     "degree_histogram",
     "gcn_norm",
     "global_add_pool",
     "global_max_pool",
     "global_mean_pool",
     "layered",
+    "noisy",
     "scaled_laplacian",
 ]

@@ -1,9 +1,10 @@
-"""Log Z of an RBM that is too large to count: annealed importance sampling (Salakhutdinov and Murray, 2008)."""
+"""Log Z of a large RBM: annealed importance sampling (Salakhutdinov and Murray, 2008)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -100,7 +101,7 @@ def _betas(betas: int | Sequence[float]) -> list[float]:
         check_count("betas", betas, 1)
         return [k / betas for k in range(betas + 1)]
     values = [float(beta) for beta in betas]  # type: ignore[union-attr]
-    rises = all(one <= other for one, other in zip(values, values[1:], strict=False))
+    rises = all(one <= other for one, other in pairwise(values))
     if len(values) < 2 or values[0] != 0 or values[-1] != 1 or not rises:
         raise ValueError("betas must begin with 0, rise, and end with 1.")
     return values

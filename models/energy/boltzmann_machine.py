@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mpnn import EachSweep, Graph, MessagePassing, Schedule, energy, iterate, topology, uniforms
+from mpnn import EachSweep, Graph, Iterated, MessagePassing, Schedule, energy, iterate, topology, uniforms
 from mpnn.graph.adjacency import Topology, as_graph
+from mpnn.graph.checks import checked_positions
 from mpnn.models.energy.enumeration import all_states
 from mpnn.models.parts.checks import check_count, check_number
 
@@ -106,6 +107,30 @@ class BoltzmannMachine(MessagePassing):
         if state is None:
             drawn = uniforms(seed, -1, (self.graph.num_nodes, num_chains), dtype=self.bias.dtype)
             state = torch.where(drawn.to(self.bias.device) < 0.5, self.low, self.high).to(self.bias.dtype)
+        schedule = Schedule.alternating(topology.colouring(self.graph), clamped=clamped)
+        found: Tensor = self.chain(
+            state, schedule, sweeps, seed=seed, first=first, temperature=temperature, uniform=uniform
+        ).state
+        return found
+
+    @torch.no_grad()
+    def chain(
+        self,
+        state: Tensor,
+        schedule: Schedule,
+        sweeps: int,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        temperature: Temperature = 1.0,
+        uniform: Callable[[int], Tensor] | None = None,
+        record: int | None = None,
+    ) -> Iterated:
+        """The same under a schedule of the caller's, and the states after every `record` sweeps.
+
+        Units that are drawn at once must have no edge between them; a schedule that is used again is
+        prepared once.
+        """
         self._check(state)
         shape, dtype, device = tuple(state.shape), state.dtype, state.device
 
@@ -117,19 +142,18 @@ class BoltzmannMachine(MessagePassing):
         def heat(sweep: int) -> float:
             return temperature(first + sweep) if callable(temperature) else temperature
 
-        schedule = Schedule.alternating(topology.colouring(self.graph), clamped=clamped)
-        found: Tensor = iterate(
+        return iterate(
             self,
             self.graph,
             state,
             schedule=schedule,
             steps=sweeps,
+            record=record,
             w=self.weight.to(dtype),
             b=self.bias.to(dtype),
             u=EachSweep(draw),
             temperature=EachSweep(heat),
-        ).state
-        return found
+        )
 
     def energy(self, state: Tensor) -> Tensor:
         """E of a state, `[]`, or `[num_chains]`; it has gradients at weights and biases."""
@@ -155,6 +179,35 @@ class BoltzmannMachine(MessagePassing):
     def log_partition(self, temperature: float = 1.0) -> Tensor:
         """Log Z = log Σ_s exp(-E(s) / T), over all states of at most 20 units; it has gradients."""
         return torch.logsumexp(-self.energy(self.all_states()) / temperature, 0)
+
+    def log_likelihood(self, patterns: Tensor, visible: Tensor, temperature: float = 1.0) -> Tensor:
+        """Log p of what some units are, over all states of the others; it has gradients.
+
+        Args:
+            patterns: `[num_visible, num_patterns]`, the values of the visible units.
+            visible: the positions of these units, `[num_visible]`.
+            temperature: T.
+
+        Returns:
+            `[num_patterns]`.
+
+        Raises:
+            ValueError: there are more than 20 units.
+        """
+        number = self.graph.num_nodes
+        log_z = self.log_partition(temperature)
+        visible = checked_positions("visible", visible, number, self.bias.device)
+        if patterns.dim() != 2 or len(patterns) != len(visible):
+            raise ValueError(
+                f"patterns must be [{len(visible)}, num_patterns], got shape {list(patterns.shape)}."
+            )
+        is_hidden = torch.ones(number, dtype=torch.bool, device=visible.device).index_fill(0, visible, False)
+        others = all_states("the machine", int(is_hidden.sum()), self.bias, self.low, self.high)
+        states = self.bias.new_empty(number, patterns.size(1), len(others))
+        states[visible] = patterns.to(self.bias)[:, :, None]
+        states[is_hidden] = others.T[:, None]
+        energies = self.energy(states.flatten(1)).view(patterns.size(1), len(others))
+        return torch.logsumexp(-energies / temperature, 1) - log_z
 
     def extra_repr(self) -> str:
         """The number of units, and of which kind."""

@@ -12,10 +12,10 @@ from mpnn.models.parts.checks import check_count, check_probability
 class ContrastiveDivergence:
     """The gradient of -log p(v), with samples of a short chain in place of the machine's own.
 
-    ∂ log p(v) / ∂w_ij = ⟨v_i h_j⟩_data - ⟨v_i h_j⟩_model, where h is given by its probabilities. The chains of
-    CD-k begin at the data in every step (Hinton, 2002); persistent ones (PCD) go on where they were in the
-    step before (Tieleman, 2008). `backward` adds the gradient to `.grad` of the parameters, as that of a
-    loss, for any optimiser of `torch.optim`.
+    ∂ log p(v) / ∂w_ij = ⟨v_i h_j⟩_data - ⟨v_i h_j⟩_model, h by its probabilities. The chains of CD-k begin at
+    the data in every step (Hinton, 2002); persistent ones (PCD) go on where they were in the step before
+    (Tieleman, 2008). `backward` adds the gradient to `.grad` of the parameters, as that of a loss, for any
+    optimiser of `torch.optim`.
 
     Args:
         rbm: learns.

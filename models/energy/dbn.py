@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +41,10 @@ class DBN(nn.Module):
         if rbms is None:
             sizes = _checked(sizes)
             kinds: list[Kind] = [units, *["binary"] * (len(sizes) - 2)]  # type: ignore[list-item]
-            pairs = zip(sizes, sizes[1:], kinds, strict=False)
-            rbms = [RBM(below, above, units=kind) for below, above, kind in pairs]
+            pairs = zip(pairwise(sizes), kinds, strict=True)
+            rbms = [RBM(*pair, units=kind) for pair, kind in pairs]
         elif len(sizes) or units != "binary":
-            raise ValueError("rbms are given, and so sizes and units must not be: they are those of the RBMs.")
+            raise ValueError("rbms are given, and then sizes and units must not be: they are those of rbms.")
         _check_stack(rbms)
         self.rbms = nn.ModuleList(rbms)
 
@@ -138,9 +139,9 @@ def _checked(sizes: Sequence[int]) -> Sequence[int]:
 def _check_stack(rbms: Sequence[RBM]) -> None:
     if not rbms:
         raise ValueError("rbms is empty, but there must be one RBM at least.")
-    for number, (below, above) in enumerate(zip(rbms, rbms[1:], strict=False)):
+    for number, (below, above) in enumerate(pairwise(rbms)):
         if below.num_hidden != above.num_visible or above.units != "binary":
             raise ValueError(
-                f"rbms[{number + 1}] has {above.num_visible} {above.units} visible units, but must have those "
-                f"of the layer below, {below.num_hidden} binary ones."
+                f"rbms[{number + 1}] has {above.num_visible} {above.units} visible units, but must have "
+                f"those of the layer below, {below.num_hidden} binary ones."
             )

@@ -1,4 +1,4 @@
-"""The restricted Boltzmann machine: visible and hidden units, and edges between them only (Smolensky, 1986)."""
+"""The restricted Boltzmann machine: edges between visible and hidden units only (Smolensky, 1986)."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class RBM(MessagePassing):
         units: "binary", visible units of 0 and 1; or "gaussian", numbers with noise of variance 1, whose
             energy is ½ Σ_i v_i² larger.
 
-    Shapes: v `[*, num_visible]`, h `[*, num_hidden]`; `weight` is `[num_hidden, num_visible]`, or with a graph
-    `[num_edges]`, in the order of its edges from visible to hidden units.
+    Shapes: v `[*, num_visible]`, h `[*, num_hidden]`; `weight` is `[num_hidden, num_visible]`, or with a
+    graph `[num_edges]`, in the order of its edges from visible to hidden units.
 
     Raises:
         ValueError: an edge inside one side, or a graph of another size.
@@ -130,7 +130,7 @@ class RBM(MessagePassing):
         return self.kind.mean(self.to_visible(h) + self.visible_bias)
 
     def draw_visible(self, h: Tensor, u: Tensor) -> Tensor:
-        """v given h, from numbers 0 <= u < 1, `[*, num_visible]`."""
+        """V given h, from numbers 0 <= u < 1, `[*, num_visible]`."""
         return self.kind.draw(self.to_visible(h) + self.visible_bias, u)
 
     def draw_hidden(self, v: Tensor, u: Tensor) -> Tensor:

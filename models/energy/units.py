@@ -29,7 +29,7 @@ class Visible(Protocol):
         """The part of the energy that is the unit's own, without its bias; `[..., units]` -> `[...]`."""
 
     def log_partition(self, field: Tensor) -> Tensor:
-        """log Z(f), of each unit."""
+        """Log Z(f), of each unit."""
 
     def bias(self, v: Tensor) -> Tensor:
         """The bias with which units alone have the means of samples `[num_samples, units]`."""
@@ -71,11 +71,11 @@ class Gaussian:
     """A number with noise of variance 1 about its field: data are to be standardised."""
 
     def mean(self, field: Tensor) -> Tensor:
-        """f."""
+        """F."""
         return field
 
     def draw(self, field: Tensor, u: Tensor) -> Tensor:
-        """f and the normal number whose distribution function is u."""
+        """F and the normal number whose distribution function is u."""
         least = torch.finfo(u.dtype).eps / 4  # u may be 0, whose normal number is not finite
         return field + torch.special.ndtri(u.clamp(min=least)).to(field.dtype)
 
