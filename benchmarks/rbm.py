@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mpnn.datasets import load_mnist
+from mpnn.datasets.digits import load_mnist
 from mpnn.models import RBM, ContrastiveDivergence, annealed_log_partition
 
 BATCH = 100
