@@ -20,6 +20,7 @@ import time
 
 import torch
 from scipy.special import ellipk
+from torch import Tensor
 
 from mpnn import Schedule, topology
 from mpnn.models import BoltzmannMachine
@@ -38,8 +39,8 @@ def yang_magnetisation(coupling: float) -> float:
     return size**0.125 if size > 0 else 0.0
 
 
-def measure(side: int, coupling: float, sweeps: int, chains: int, seed: int) -> tuple[float, float]:
-    """The mean energy per spin, in units of the coupling, and the mean size of the magnetisation."""
+def measure(side: int, coupling: float, sweeps: int, chains: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The energy per spin, in units of the coupling, and the size of the magnetisation, of each chain."""
     lattice = topology.lattice((side, side), torus=True)
     machine = BoltzmannMachine(lattice, units="spin", weight=coupling)
     schedule = Schedule.alternating(topology.colouring(lattice))
@@ -48,10 +49,18 @@ def measure(side: int, coupling: float, sweeps: int, chains: int, seed: int) -> 
     for sweep in range(0, sweeps, every):
         state = machine.chain(state, schedule, every, seed=seed, first=sweep).state
         if sweep >= first:
-            energy = float(machine.energy(state).detach().double().mean()) / coupling / side**2
-            found.append((energy, float(state.mean(0).abs().mean())))
-    energies, sizes = zip(*found, strict=True)
-    return sum(energies) / len(found), sum(sizes) / len(found)
+            energy = machine.energy(state).detach().double() / coupling / side**2
+            found.append(torch.stack([energy, state.double().mean(0).abs()]))
+    energies, sizes = torch.stack(found).mean(0)
+    return energies, sizes
+
+
+def shown(found: Tensor, exact: float) -> str:
+    """A mean over chains, its standard error, and how far it is from the exact value."""
+    mean, error = float(found.mean()), float(found.std()) / math.sqrt(len(found))
+    if not exact:
+        return f"{mean:.5f} ± {error:.5f} | – | –"
+    return f"{mean:.5f} ± {error:.5f} | {exact:.5f} | {mean - exact:+.5f}"
 
 
 def main() -> None:
@@ -62,7 +71,7 @@ def main() -> None:
     parser.add_argument("--coupling", type=float, nargs="+", default=[0.3, 0.5], metavar="K")
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--sweeps", type=int, default=5000)
-    parser.add_argument("--chains", type=int, default=8)
+    parser.add_argument("--chains", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -71,13 +80,9 @@ def main() -> None:
     for coupling in given.coupling:
         began = time.process_time()
         energy, size = measure(given.side, coupling, given.sweeps, given.chains, given.seed)
-        exact, ordered = onsager_energy(coupling), yang_magnetisation(coupling)
-        other = f"{size:.5f} | {ordered:.5f} | {size - ordered:+.5f}" if ordered else f"{size:.5f} | – | –"
+        cells = shown(energy, onsager_energy(coupling)), shown(size, yang_magnetisation(coupling))
         seconds = time.process_time() - began
-        print(
-            f"| {coupling} | {energy:.5f} | {exact:.5f} | {energy - exact:+.5f} | {other} | {seconds:.0f} |",
-            flush=True,
-        )
+        print(f"| {coupling} | {cells[0]} | {cells[1]} | {seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
