@@ -80,7 +80,7 @@ def run(starts: int, cycles: int, seed: int = 0) -> list[int]:
         with torch.no_grad():
             for parameter in machine.parameters():
                 assert parameter.grad is not None
-                parameter -= STEP * parameter.grad.sign()
+                parameter.sub_(STEP * parameter.grad.sign())
         found[(found == 0) & solved(machine)] = cycle
         if bool((found > 0).all()):
             break

@@ -19,8 +19,8 @@ class Annealed(NamedTuple):
     """An estimate of log Z, and how far chains are from each other."""
 
     log_partition: float
-    low: float  # the logarithm of the mean weight less three of its standard errors; it may be -inf
-    high: float  # of the mean and three of them
+    low: float  # where the mean weight is three of its standard errors off to the one side; it may be -inf
+    high: float  # to the other; it may be inf where the chains go backwards
     deviation: float  # of the logarithms of the weights: an estimate is sound where it is near 1 or below
 
 
@@ -31,21 +31,25 @@ def annealed_log_partition(
     betas: int | Sequence[float] = 1000,
     num_chains: int = 100,
     bias: Tensor | None = None,
+    samples: Tensor | None = None,
     seed: int = 0,
     uniform: Uniforms | None = None,
 ) -> Annealed:
     """Estimate log Z by chains that go from a machine without edges to the machine itself.
 
     At β the machine has the weights β w, the hidden biases β c and the visible ones (1 - β) b₀ + β b; Z of
-    β = 0 is known. The weights of the chains are added up in float64. The mean weight is Z, so that its
-    logarithm is more often too small than too large, and a likelihood that is computed with it too large.
+    β = 0 is known. The mean of the chains' weights is right, so that its logarithm is more often too small
+    than too large, and a likelihood that is computed with it too large. Chains that go the other way, from
+    samples of the machine, err to the other side: the truth lies between both, as far as the samples are the
+    machine's own (Burda, Grosse and Salakhutdinov, 2015).
 
     Args:
         rbm: the machine.
         betas: how many steps there are from β = 0 to 1, all of a length; or the values of β themselves, which
             begin with 0, rise, and end with 1.
-        num_chains: how many.
+        num_chains: how many, where there are no samples.
         bias: b₀, `[num_visible]`, by default b; the log-odds of the data are a good choice.
+        samples: of the machine, `[num_chains, num_visible]`: the chains go from β = 1 to 0, and begin there.
         seed: of the random numbers.
         uniform: numbers in place of drawn ones, see `RBM.sample`, one sweep for each β but the last.
 
@@ -54,12 +58,17 @@ def annealed_log_partition(
     >>> abs(estimate.log_partition - rbm.log_partition().item()) < 0.1
     True
     """
-    check_count("num_chains", num_chains, 2)
+    check_count("num_chains", num_chains if samples is None else len(samples), 2)
     values = _betas(betas)
     kind, start = rbm.kind, rbm.visible_bias if bias is None else bias
     if start.shape != rbm.visible_bias.shape:
         raise ValueError(f"bias must be [{rbm.num_visible}], got shape {list(start.shape)}.")
     begin = rbm.num_hidden * math.log(2) + float(kind.log_partition(start.double()).sum())
+
+    if samples is not None:
+        rbm.check_visible(samples, "samples")
+        num_chains = len(samples)
+        values.reverse()
 
     def draw(sweep: int) -> tuple[Tensor, Tensor]:
         return uniform(sweep) if uniform is not None else rbm.uniforms(seed, sweep, num_chains)
@@ -69,7 +78,7 @@ def annealed_log_partition(
         return beta * alone + softplus(beta * received).sum(1, dtype=torch.float64)
 
     u_v, u_h = draw(0)
-    v = kind.draw(start.expand(num_chains, -1), u_v)
+    v = kind.draw(start.expand(num_chains, -1), u_v) if samples is None else samples
     total = torch.zeros(num_chains, dtype=torch.float64, device=v.device)
     last = len(values) - 1
     for k in range(1, last + 1):
@@ -82,16 +91,17 @@ def annealed_log_partition(
             u_v, u_h = draw(k)
             field = torch.lerp(start, rbm.visible_bias, beta)
             v = kind.draw(field + beta * rbm.to_visible(h), u_v)
-    return _estimate(begin, total)
+    return _estimate(begin, total, 1 if samples is None else -1)
 
 
-def _estimate(begin: float, total: Tensor) -> Annealed:
+def _estimate(begin: float, total: Tensor, sign: int) -> Annealed:
+    """From the logarithms of the weights, whose mean is the quotient of Z at the end and at the begin."""
     number, largest = len(total), float(total.max())
     weights = torch.exp(total - largest)
     mean, error = float(weights.mean()), 3 * float(weights.std()) / math.sqrt(number)
     low, middle, high = (
-        begin + largest + math.log(value) if value > 0 else -math.inf
-        for value in (mean - error, mean, mean + error)
+        begin + sign * (largest + math.log(value) if value > 0 else -math.inf)
+        for value in (mean - sign * error, mean, mean + sign * error)
     )
     return Annealed(middle, low, high, float(total.std()))
 

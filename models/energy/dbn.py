@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from mpnn.models.dense.neurons import Linear
 from mpnn.models.energy.enumeration import all_states
-from mpnn.models.energy.rbm import RBM, Kind
+from mpnn.models.energy.rbm import RBM
+from mpnn.models.energy.units import Kind
 from mpnn.models.parts.checks import check_count
 
 
@@ -129,7 +130,7 @@ class DBN(nn.Module):
 
 
 def _checked(sizes: Sequence[int]) -> Sequence[int]:
-    if not isinstance(sizes, Sequence) or isinstance(sizes, str) or len(sizes) < 2:
+    if not isinstance(sizes, list | tuple) or len(sizes) < 2:
         raise ValueError(f"sizes is {sizes!r}, but must be the number of units of two layers or more.")
     for size in sizes:
         check_count("sizes", size, 1)

@@ -77,7 +77,8 @@ class Gaussian:
     def draw(self, field: Tensor, u: Tensor) -> Tensor:
         """F and the normal number whose distribution function is u."""
         least = torch.finfo(u.dtype).eps / 4  # u may be 0, whose normal number is not finite
-        return field + torch.special.ndtri(u.clamp(min=least)).to(field.dtype)
+        noise: Tensor = torch.special.ndtri(u.clamp(min=least))
+        return field + noise.to(field.dtype)
 
     def base(self, v: Tensor) -> Tensor:
         """½ v²."""

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from mpnn import models
-from mpnn.models.energy.units import KINDS
+from mpnn.models.energy.units import KINDS, Kind
 from mpnn.models.parts.checks import check_count, check_number
 
 Array = NDArray[Any]
@@ -136,7 +136,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
 
     @torch.no_grad()
     def _begin(self, X: Array, random: Any) -> None:
-        units = "gaussian" if self.gaussian else "binary"
+        units: Kind = "gaussian" if self.gaussian else "binary"
         network = models.RBM(X.shape[1], self.n_components, units=units).to(torch.from_numpy(X).dtype)
         network.weight.copy_(torch.from_numpy(random.normal(0, 0.01, tuple(network.weight.shape))))
         self.network_ = network

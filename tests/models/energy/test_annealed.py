@@ -28,6 +28,29 @@ def test_the_estimate_is_log_z_within_its_spread(
     assert found.deviation < 0.5
 
 
+@pytest.mark.parametrize("make", [complete, sparse])
+@pytest.mark.parametrize("units", ["binary", "gaussian"])
+def test_chains_from_the_machine_backwards_estimate_it_too(make: Callable[..., RBM], units: str) -> None:
+    rbm = make(8, 6, units=units)
+    exact = rbm.log_partition().item()
+    samples, _ = rbm.sample(sweeps=100, num_chains=300, seed=2)
+    found = annealed_log_partition(rbm, betas=500, samples=samples, seed=1)
+    assert found.low <= found.log_partition <= found.high
+    assert found.low - 1e-3 < exact < found.high + 1e-3
+    assert found.high - found.low < 0.3
+
+
+def test_few_steps_err_to_one_side_forwards_and_to_the_other_backwards() -> None:
+    rbm = complete(8, 6)
+    rbm.weight.data.mul_(2)
+    exact, below, above = rbm.log_partition().item(), [], []
+    for seed in range(20):
+        samples, _ = rbm.sample(sweeps=300, num_chains=5, seed=seed)
+        below.append(annealed_log_partition(rbm, betas=3, num_chains=5, seed=seed).log_partition)
+        above.append(annealed_log_partition(rbm, betas=3, samples=samples, seed=seed).log_partition)
+    assert sum(below) / 20 < exact < sum(above) / 20
+
+
 def test_few_steps_spread_more() -> None:
     rbm = complete(8, 6)
     few, many = (annealed_log_partition(rbm, betas=betas, num_chains=200) for betas in (5, 500))

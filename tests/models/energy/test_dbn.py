@@ -89,7 +89,7 @@ def test_the_network_for_fine_tuning_computes_the_layers_and_a_linear_one(make: 
     for _ in range(100):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(network(v), classes)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     assert loss.item() < 0.5
     assert all(torch.equal(one, other) for one, other in zip(before, dbn.parameters(), strict=True))

@@ -20,7 +20,7 @@ MACHINES = [complete, sparse]
 
 def _states(rbm: RBM) -> tuple[Tensor, Tensor, Tensor]:
     """Every state (v, h), and its energy by the matrix equation."""
-    v, h = all_bits(rbm.num_visible + rbm.num_hidden).split([rbm.num_visible, rbm.num_hidden], 1)  # type: ignore[no-untyped-call]
+    v, h = all_bits(rbm.num_visible + rbm.num_hidden).split([rbm.num_visible, rbm.num_hidden], 1)
     coupled = torch.einsum("sj,ji,si->s", h, matrix(rbm), v)
     return v, h, -coupled - v @ rbm.visible_bias - h @ rbm.hidden_bias
 

@@ -50,7 +50,7 @@ def test_the_steps_of_partial_fit_are_those_of_scikit_learn() -> None:
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=0, atol=1e-13)
 
 
-class _Summed(np.ndarray):  # type: ignore[type-arg]
+class _Summed(np.ndarray):
     """An array whose sums are rounded as PyTorch rounds them."""
 
     def sum(self, axis: Any = None, **_: Any) -> Any:
