@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from neuron_oracles import feed_forward, kernel_perceptron, learned_perceptron, rbf_network
+from energy_oracles import dbn, rbm, sparse_rbm
 from oracles import (
     LENGTH,
     Case,
@@ -91,6 +92,8 @@ ATTENTION = "W_o Σ_j softmax_j(q_i·k_j / √d) v_j"
 HEADS = "dense/multihead_attention MultiheadAttention"
 LINKS = "dense/recurrent "
 MASKED = "`torch.nn.MultiheadAttention` with a mask"
+BY_SIDES = "alternating: visible units, hidden units"
+FREE_ENERGY = "σ(b_i + Σ_j w_ij s_j), F = -b·v - Σ_j log(1 + exp(c_j + Σ_i w_ij v_i))"
 RELATIONAL = "W[type of j→i] x_j"
 
 ROWS = [
@@ -190,6 +193,14 @@ ROWS = [
     Row("Boltzmann machine", "energy/boltzmann_machine BoltzmannMachine", PAIRS, "w_ij s_j", "sum",
         "[alternating](../mpnn/step/schedule.py), colour by colour", NONE,
         "E = -½ Σ_i s_i a_i - Σ_i b_i s_i", "matrix equation", boltzmann_machine),
+    Row("restricted Boltzmann machine", "energy/rbm RBM",
+        topology_of("complete bipartite") + ", both directions", "w_ij v_i, w_ij h_j", "sum", BY_SIDES,
+        kernel_of("linear", "matrix products"), FREE_ENERGY, "matrix equation", rbm),
+    Row("RBM on a sparse graph", "energy/rbm RBM", "any bipartite graph, both directions",
+        "w_ij v_i, w_ij h_j", "sum", BY_SIDES, NONE, FREE_ENERGY, "matrix with zeros", sparse_rbm),
+    Row("deep belief network", "energy/dbn DBN", topology_of("complete bipartite") + ", layer on layer",
+        "w_ij h_i", "sum", "layer by layer; on top alternating", kernel_of("linear", "matrix products"),
+        "σ(c_j + Σ_i w_ij h_i)", "matrix equation", dbn),
     Row("RNN", LINKS + "RNN", topology_of("chain") + " and its reverse", "h_j", "sum", TOPOLOGICAL,
         kernel_of("recurrence", "`rnn_tanh`"), "tanh(W x_i + U Σ_j h_j + b)", "`torch.nn.RNN`",
         recurrent("RNN")),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import runpy
 import shutil
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ BENCHMARKS = HOME / "benchmarks"
 TREES = "(3 (2 It) (4 (3 works) (2 well)))\n(1 (2 Not) (2 so))\n(2 Fine)\n"
 
 RUNS = {
+    "dbn.py": ["--pretrain 1 --epochs 1 --images 100 --data {folder}"],
+    "encoder.py": ["--starts 2 --cycles 2"],
+    "ising.py": ["--side 4 --sweeps 20 --chains 2"],
+    "rbm.py": ["exact --epochs 1 --data {folder}", "annealed --epochs 1 --steps 20 --data {folder}"],
     "calls.py": ["--layers GCN GAT --rounds 1 --calls 1"],
     "dense.py": ["--tiny --repeats 1", "--one 1", "--one 1 --way layer", "--long-one causal 16"],
     "epochs.py": ["--dataset karate cycles --layers gcn sage --repeats 1"],
@@ -49,6 +54,17 @@ def as_it_was() -> Iterator[None]:
     torch.random.set_rng_state(state)
 
 
+def write_digits(folder: Path) -> None:
+    """The four files of MNIST, with few images."""
+    for part, number in (("train", 200), ("t10k", 100)):
+        drawn = np.random.default_rng(number)
+        images, labels = drawn.integers(0, 256, (number, 28, 28)), drawn.integers(0, 10, number)
+        images[0, 0, :2] = 0, 255
+        for name, values in (("images-idx3", images), ("labels-idx1", labels)):
+            head = struct.pack(f">4B{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+            (folder / f"{part}-{name}-ubyte").write_bytes(head + values.astype(np.uint8).tobytes())
+
+
 def run(script: str, *arguments: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [str(BENCHMARKS / script), *arguments])
@@ -59,7 +75,7 @@ def run(script: str, *arguments: str) -> None:
                 raise
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*is not the published file")
 @pytest.mark.parametrize(
     ("script", "arguments"), [(script, line) for script, lines in RUNS.items() for line in lines]
 )
@@ -67,6 +83,7 @@ def test_a_script_runs_to_its_end_and_prints_numbers(
     script: str, arguments: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "train.txt").write_text(TREES)
+    write_digits(tmp_path)
     shutil.copy(HOME / "docs/results.md", tmp_path)
     run(script, *arguments.format(folder=tmp_path).split())
     printed = capsys.readouterr().out

@@ -101,6 +101,11 @@ CASES: dict[str, Case] = {
         {"graph": RING, "num_units": 5, "weight": 0.1, "bias": 0.1},
         lambda layer, o: layer.weight.sum(),
     ),
+    "DBN": Case({"sizes": [3, 2]}, lambda layer, o: layer(torch.ones(2, 3))),
+    "RBM": Case(
+        {"num_visible": 3, "num_hidden": 2},
+        lambda layer, o: layer.hidden(torch.ones(2, int(o["num_visible"]))),
+    ),
     "HopfieldNetwork": Case({"num_neurons": 5}, lambda layer, o: layer(torch.ones(int(o["num_neurons"])))),
     "APPNP": Case({"K": 2, "alpha": 0.1, "dropout": 0.1, "node_dim": 0}, lambda layer, o: layer(x(6), GRAPH)),
     "AttentionalAggregation": Case({"gate_nn": nn.Linear(6, 1)}, lambda layer, o: layer(x(6), GRAPH)),
