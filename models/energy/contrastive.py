@@ -118,7 +118,8 @@ def centred(rbm: RBM, slope: Moments, at_visible: Tensor, at_hidden: Tensor) -> 
         weight -= torch.outer(at_hidden, slope.visible_bias)
         to_visible, to_hidden = weight.T @ at_hidden, weight @ at_visible
     else:
-        src, dst = rbm.graph.src, rbm.graph.dst
+        graph = rbm.graph.to(at_visible.device)
+        src, dst = graph.src, graph.dst
         weight = slope.weight - at_visible[src] * slope.hidden_bias[dst]
         weight -= at_hidden[dst] * slope.visible_bias[src]
         to_visible = torch.zeros_like(at_visible).index_add_(0, src, weight * at_hidden[dst])

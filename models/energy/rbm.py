@@ -121,6 +121,11 @@ class RBM(MessagePassing):
 
     # What follows from it ---------------------------------------------------------------------------------
 
+    def forward(self, v: Tensor) -> Tensor:
+        """`hidden` of samples that are looked at before: values that the visible units cannot have are refused."""
+        self.check_visible(v)
+        return self.hidden(v)
+
     def hidden(self, v: Tensor) -> Tensor:
         """p(h_j = 1 | v) = σ(c_j + Σ_i w_ij v_i)."""
         return torch.sigmoid(self.to_hidden(v) + self.hidden_bias)
@@ -290,7 +295,7 @@ def _check_shape(name: str, values: Tensor, number: int) -> None:
 
 
 def _pieces(states: Tensor, width: int) -> tuple[Tensor, ...]:
-    """So many states at once that what the other side receives fits into a cache."""
+    """So many states at once that what the other side receives stays within some megabytes."""
     return states.split(max(1, 2**MOST_ENUMERATED // width))  # type: ignore[no-untyped-call, no-any-return]
 
 

@@ -39,8 +39,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         verbose: whether to print the pseudo-likelihood after each epoch.
         random_state: a seed or a generator, of the weights and of all that is drawn.
 
-    Attributes: `components_` `[n_components, num_features]`, `intercept_hidden_` and `intercept_visible_`;
-    `h_samples_`, the hidden units of the persistent chains; `network_`, the module, which has their memory.
+    Attributes: `network_`, the module; its weights as `components_` `[n_components, num_features]`,
+    `intercept_hidden_` and `intercept_visible_`; `h_samples_`, the hidden units of the persistent chains.
 
     >>> RBM(2, random_state=0).fit_transform([[0.0, 1.0], [1.0, 0.0]]).shape
     (2, 2)
@@ -62,6 +62,30 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.n_components, self.learning_rate, self.batch_size = n_components, learning_rate, batch_size
         self.n_iter, self.cd_steps, self.persistent = n_iter, cd_steps, persistent
         self.gaussian, self.verbose, self.random_state = gaussian, verbose, random_state
+
+    @property
+    def components_(self) -> Array:
+        """The weights, `[n_components, num_features]`."""
+        return _array(self.network_.weight)
+
+    @property
+    def intercept_hidden_(self) -> Array:
+        """The biases of the hidden units, `[n_components]`."""
+        return _array(self.network_.hidden_bias)
+
+    @property
+    def intercept_visible_(self) -> Array:
+        """The biases of the visible units, `[num_features]`."""
+        return _array(self.network_.visible_bias)
+
+    @property
+    def h_samples_(self) -> Array:
+        """The hidden units of the persistent chains, `[batch_size, n_components]`."""
+        if self.learning_.chains is None:
+            raise AttributeError(
+                "h_samples_ are the hidden units of persistent chains, but persistent is False."
+            )
+        return _array(self.learning_.chains)
 
     def fit(self, X: Any, y: Any = None) -> RBM:
         """Learn from `[num_samples, num_features]`; `y` is not read."""
@@ -140,9 +164,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         network = models.RBM(X.shape[1], self.n_components, units=units).to(torch.from_numpy(X).dtype)
         network.weight.copy_(torch.from_numpy(random.normal(0, 0.01, tuple(network.weight.shape))))
         self.network_ = network
-        self.components_, self.intercept_hidden_, self.intercept_visible_ = (
-            one.detach().numpy() for one in (network.weight, network.hidden_bias, network.visible_bias)
-        )
         self._n_features_out = self.n_components
         self.learning_ = models.ContrastiveDivergence(
             network, steps=self.cd_steps, num_chains=self.batch_size if self.persistent else None
@@ -161,8 +182,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         data, model, _ = self.learning_.phases(v.to(network.weight.dtype), draw)
         for name, there, own in zip(data._fields, data, model, strict=True):
             network.get_parameter(name).add_(float(self.learning_rate) / len(v) * (there - own))
-        if self.learning_.chains is not None:
-            self.h_samples_ = self.learning_.chains.numpy()
 
     def _like(self, v: Tensor) -> models.RBM:
         """The network in the type of the samples, for which it is copied where that is another."""
@@ -189,3 +208,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _array(values: Tensor) -> Array:
+    array: Array = values.detach().numpy()
+    return array

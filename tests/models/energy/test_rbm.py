@@ -243,6 +243,10 @@ _EDGES = torch.tensor([[0, 1], [0, 1]])
             lambda: RBM(2, 1).free_energy(torch.tensor([[0.0, 2.0]])),
             r"v\[0, 1\] is 2, but binary units are from 0",
         ),
+        (
+            lambda: RBM(2, 1)(torch.tensor([[0.0, -1.0]])),
+            r"v\[0, 1\] is -1, but binary units are from 0 to 1",
+        ),
         (lambda: RBM(2, 1).free_energy(torch.tensor([float("nan"), 0])), r"v\[0\] is nan, but binary"),
         (
             lambda: RBM(2, 1, units="gaussian").free_energy(torch.tensor([float("inf"), 0])),

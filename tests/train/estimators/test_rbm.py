@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from types import SimpleNamespace
 from typing import Any
@@ -90,6 +91,16 @@ def test_where_scikit_learn_rounds_as_pytorch_does_its_training_is_equal_in_ever
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
 
 
+def test_what_was_pickled_learns_on() -> None:
+    ours = RBM(8, n_iter=1, random_state=0).fit(DIGITS)
+    other = pickle.loads(pickle.dumps(ours))
+    for one in (ours, other):
+        one.partial_fit(DIGITS[:50])
+    assert not np.array_equal(ours.components_, RBM(8, n_iter=1, random_state=0).fit(DIGITS).components_)
+    for name in LEARNED:
+        np.testing.assert_array_equal(getattr(other, name), getattr(ours, name))
+
+
 def test_single_precision_stays_what_it_is() -> None:
     found = RBM(8, n_iter=1, random_state=0).fit(DIGITS.astype(np.float32))
     assert {getattr(found, name).dtype for name in LEARNED} == {np.dtype(np.float32)}
@@ -160,6 +171,11 @@ def test_a_mistake_is_one_sentence(arguments: dict[str, Any], data: Any, words: 
     for learn in ("fit", "partial_fit"):
         with pytest.raises(ValueError, match=words):
             getattr(RBM(**arguments), learn)(np.array(data))
+
+
+def test_chains_that_do_not_persist_are_not_kept() -> None:
+    with pytest.raises(AttributeError, match="persistent is False"):
+        _ = RBM(2, n_iter=1, persistent=False).fit(DIGITS[:20]).h_samples_
 
 
 def test_a_sparse_matrix_is_refused_in_words() -> None:
