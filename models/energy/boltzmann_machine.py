@@ -25,7 +25,7 @@ class BoltzmannMachine(MessagePassing):
     A sweep draws every unit anew from the others: with probability σ((high - low) (a_i + b_i) / T), where
     a_i = Σ_j w_ij s_j, it becomes the higher of its two values (Gibbs sampling). Units of one colour have no
     edge between them and are drawn at once. With spins on a lattice it is the Ising model; on a torus with a
-    side of 2, `topology.lattice` has one edge where both neighbours of a spin are the same, and physics two bonds.
+    side of 2, `topology.lattice` has one edge where a spin's neighbours are one, and physics two bonds.
 
     Args:
         graph: which units are connected, each pair in both directions and no unit with itself.

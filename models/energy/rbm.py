@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing, uniforms
 from mpnn.functional import linear, matmul
-from mpnn.graph.adjacency import Topology, as_graph
+from mpnn.graph.adjacency import Topology
 from mpnn.layer.shortcut import goes_dense, straight
 from mpnn.models.energy.boltzmann_machine import BoltzmannMachine
 from mpnn.models.energy.enumeration import MOST_ENUMERATED, all_states
+from mpnn.models.energy.sides import between
 from mpnn.models.energy.units import KINDS, Kind, check_bits, softplus
 from mpnn.models.parts.checks import at_least, ranges
 from mpnn.topology import complete_bipartite
@@ -73,7 +74,7 @@ class RBM(MessagePassing):
         self.graph: Graph = complete_bipartite(num_visible, num_hidden)
         self.is_complete = graph is None
         if graph is not None:
-            self.graph = _between(graph, num_visible, num_hidden)
+            self.graph = between(graph, num_visible, num_hidden)
         shape = (num_hidden, num_visible) if self.is_complete else (self.graph.num_edges,)
         self.weight = nn.Parameter(torch.empty(shape))
         self.visible_bias = nn.Parameter(torch.empty(num_visible))
@@ -122,7 +123,7 @@ class RBM(MessagePassing):
     # What follows from it ---------------------------------------------------------------------------------
 
     def forward(self, v: Tensor) -> Tensor:
-        """`hidden` of samples that are looked at before: values that the visible units cannot have are refused."""
+        """`hidden`, where values that the visible units cannot have are refused."""
         self.check_visible(v)
         return self.hidden(v)
 
@@ -297,33 +298,3 @@ def _check_shape(name: str, values: Tensor, number: int) -> None:
 def _pieces(states: Tensor, width: int) -> tuple[Tensor, ...]:
     """So many states at once that what the other side receives stays within some megabytes."""
     return states.split(max(1, 2**MOST_ENUMERATED // width))  # type: ignore[no-untyped-call, no-any-return]
-
-
-def _between(graph: Topology, num_visible: int, num_hidden: int) -> Graph:
-    """The edges from visible to hidden units."""
-    if not isinstance(graph, Graph):
-        return as_graph(graph, (num_visible, num_hidden))
-    if graph.is_bipartite:
-        if graph.size != (num_visible, num_hidden):
-            raise ValueError(
-                f"graph has size {graph.size}, but must be (num_visible, num_hidden) = "
-                f"{(num_visible, num_hidden)}."
-            )
-        return graph
-    if graph.num_nodes != num_visible + num_hidden:
-        raise ValueError(
-            f"graph has {graph.num_nodes} nodes, but there are {num_visible} visible and {num_hidden} hidden "
-            "units."
-        )
-    src, dst = graph.edge_index
-    inside = ((src < num_visible) == (dst < num_visible)).nonzero()
-    if inside.numel():
-        j, i = graph.edge_index[:, inside[0, 0]].tolist()
-        side = "visible" if j < num_visible else "hidden"
-        raise ValueError(f"graph is not bipartite: the edge {j} -> {i} lies between two {side} units.")
-    up = src < num_visible
-    pairs = [torch.stack([src[up], dst[up]]), torch.stack([dst[~up], src[~up]])]
-    there, back = (torch.unique(p, dim=1) for p in pairs)
-    if not torch.equal(there, back):
-        raise ValueError("graph has an edge between a visible and a hidden unit without its reverse.")
-    return Graph(torch.stack([src[up], dst[up] - num_visible]), (num_visible, num_hidden))
