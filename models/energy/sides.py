@@ -12,8 +12,8 @@ def between(graph: Topology, num_visible: int, num_hidden: int) -> Graph:
     """The edges from visible to hidden units, of any form in which a graph may be given.
 
     Args:
-        graph: `bipartite` of size `(num_visible, num_hidden)`; an edge_index from visible to hidden units; or a
-            graph of all units, the visible ones first, that holds each pair in both directions.
+        graph: `bipartite` of size `(num_visible, num_hidden)`; an edge_index from visible to hidden units; or
+            a graph of all units, the visible ones first, that holds each pair in both directions.
         num_visible: the number of visible units.
         num_hidden: that of hidden units.
 
