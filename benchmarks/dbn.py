@@ -1,6 +1,6 @@
 """A deep belief network on MNIST, fine-tuned, beside the same network without pre-training.
 
-    python benchmarks/dbn.py --data DIR                                      # 784-500-500-2000-10, an hour
+    python benchmarks/dbn.py --data DIR                                      # 784-500-500-2000-10, ten minutes
     python benchmarks/dbn.py --data DIR --pretrain 2 --epochs 2 --images 10000   # a short try
 
 Each RBM learns by CD-1 from the probabilities that the layers below it give (Hinton et al., 2006), pixels
@@ -83,8 +83,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, help="folder of MNIST (default: $MPNN_DATA)")
-    parser.add_argument("--pretrain", type=int, default=30, help="epochs of each RBM")
-    parser.add_argument("--epochs", type=int, default=40, help="of backpropagation")
+    parser.add_argument("--pretrain", type=int, default=15, help="epochs of each RBM")
+    parser.add_argument("--epochs", type=int, default=20, help="of backpropagation")
     parser.add_argument("--images", type=int, default=60_000, help="to train on")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
