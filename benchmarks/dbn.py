@@ -1,7 +1,7 @@
 """A deep belief network on MNIST, fine-tuned, beside the same network without pre-training.
 
-    python benchmarks/dbn.py --data DIR                                      # 784-500-500-2000-10, ten minutes
-    python benchmarks/dbn.py --data DIR --pretrain 2 --epochs 2 --images 10000   # a short try
+    python benchmarks/dbn.py --data DIR                                   # 784-500-500-2000-10, ten minutes
+    python benchmarks/dbn.py --data DIR --pretrain 2 --epochs 2 --images 9000   # a short try
 
 Each RBM learns by CD-1 from the probabilities that the layers below it give (Hinton et al., 2006), pixels
 being probabilities themselves; a linear layer is put on top, and the whole network is trained by
