@@ -84,6 +84,8 @@ from mpnn.models.neurons.kernels import PolynomialKernel, RadialKernel
 from mpnn.models.neurons.mlp import FeedForward, layered
 from mpnn.models.neurons.perceptron import Perceptron
 from mpnn.models.neurons.rbf_network import RBFNetwork
+from mpnn.models.neurons.autoencoder import Autoencoder, AutoencoderLayer, MaskingNoise
+from mpnn.models.neurons.vae import VariationalAutoencoder
 
 __all__ = [
     "APPNP",
@@ -103,6 +105,8 @@ __all__ = [
     "AdaptiveAvgPool3d",
     "Annealed",
     "AttentionalAggregation",
+    "Autoencoder",
+    "AutoencoderLayer",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -143,6 +147,7 @@ __all__ = [
     "LeNet",
     "Linear",
     "MPNNConv",
+    "MaskingNoise",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
@@ -170,6 +175,7 @@ __all__ = [
     "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "VariationalAutoencoder",
     "VirtualNode",
     "annealed_log_partition",
     "degree_histogram",

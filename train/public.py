@@ -28,6 +28,12 @@ from mpnn.train.pictures.answers import (
     roc_picture,
 )
 from mpnn.train.pictures.attention import Attended, attention_picture, attention_weights
+from mpnn.train.pictures.codes import (
+    latent_picture,
+    latent_plane_picture,
+    reconstructions_picture,
+    samples_picture,
+)
 from mpnn.train.pictures.curves import embedding_picture, loss_curve, training_curves
 from mpnn.train.pictures.diagnosis import smoothing_picture, squashing_picture
 from mpnn.train.pictures.numbers import numbers_picture
@@ -101,6 +107,8 @@ __all__ = [
     "images_picture",
     "influence_by_distance",
     "jacobian_norms",
+    "latent_picture",
+    "latent_plane_picture",
     "layer_states",
     "linear_probe",
     "list_runs",
@@ -115,7 +123,9 @@ __all__ = [
     "objective",
     "over_smoothing",
     "preset",
+    "reconstructions_picture",
     "roc_picture",
+    "samples_picture",
     "save_picture",
     "smoothing_picture",
     "squashing_picture",

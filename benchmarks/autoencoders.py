@@ -1,0 +1,160 @@
+"""Autoencoders on MNIST: the figures of docs/results.md.
+
+    python benchmarks/autoencoders.py vae --data DIR          # pytorch/examples' VAE: its loss on the test images
+    python benchmarks/autoencoders.py deep --data DIR         # 784-1000-500-250-30: squared error per test image
+    python benchmarks/autoencoders.py binarised --data DIR    # ELBO and importance-weighted bound, in nats
+
+DIR holds MNIST's files; by default it is the folder that MPNN_DATA names. `--pictures FOLDER` draws
+reconstructions, samples and codes.
+
+vae        784-400-20, ReLU, Adam 1e-3, batches of 128, seed 1, 10 epochs; the loss is the sum of the pixels'
+           cross-entropies and the divergence, over the number of images.
+deep       the code has 30 units; ReLU, cross-entropy, Adam with one cycle up to 1e-3, batches of 250, 40
+           epochs, no pre-training. PCA of 30 components, fitted to the same images, stands beside it.
+binarised  every pixel is 1 with the probability that its grey says, drawn anew in every epoch, once for the
+           test images; 784-200-200-50, tanh, Adam 1e-3, batches of 100 (Burda et al., 2016, in 3,280 epochs).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+
+from mpnn.datasets.digits import load_digits, load_mnist
+from mpnn.models import Autoencoder, VariationalAutoencoder
+from mpnn.train import latent_picture, reconstructions_picture, samples_picture, save_picture
+
+EPOCHS = {"vae": 10, "deep": 40, "binarised": 200}
+SAMPLES, JUDGED = 500, 1000  # of the importance-weighted bound: draws of a code, and test images
+
+
+class Pixels:
+    """Grey values between 0 and 1, `[count, pixels]` to train and to test on, and the classes of the latter."""
+
+    def __init__(self, dataset: str, data: Path | None, most: int | None) -> None:
+        found = load_mnist(data) if dataset == "mnist" else load_digits()
+        mean, deviation = (torch.tensor(found.read_as[name]) for name in ("mean", "deviation"))
+        x = (found.x * deviation + mean).clamp(0, 1).flatten(1)
+        mask = torch.arange(len(x)) >= 1500 if found.test_mask is None else found.test_mask
+        self.train, self.test, self.labels = x[~mask][:most], x[mask][:most], found.y[mask][:most]
+        self.names = found.class_names
+
+
+def batches(x: Tensor, size: int) -> Iterator[Tensor]:
+    """The rows in a new order, some at a time."""
+    for rows in torch.randperm(len(x)).split(size):
+        yield x[rows]
+
+
+def learn(
+    model: nn.Module,
+    loss_of: Callable[[Tensor], Tensor],
+    x: Callable[[], Tensor],
+    *,
+    epochs: int,
+    size: int,
+    one_cycle: bool = False,
+) -> None:
+    """Adam, with `x()` drawn anew for every epoch; prints the mean loss of each."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    steps = epochs * -(-len(x()) // size)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps) if one_cycle else None
+    began = time.perf_counter()
+    for epoch in range(epochs):
+        total, data = 0.0, x()
+        for batch in batches(data, size):
+            optimizer.zero_grad()
+            loss = loss_of(batch)
+            (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
+            total += loss.item()
+        print(f"epoch {epoch + 1}: {total / len(data):.3f}, {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def vae(pixels: Pixels, epochs: int, pictures: Path | None) -> None:
+    """The loss of pytorch/examples."""
+    model = VariationalAutoencoder(pixels.train.size(1))
+    learn(model, lambda x: -model.elbo(x).sum(), lambda: pixels.train, epochs=epochs, size=128)
+    with torch.no_grad():
+        print(f"test loss {-model.elbo(pixels.test).mean():.2f}")
+        draw(pictures, "vae", pixels, model(pixels.test[:12])[0], model.encode(pixels.test)[0])
+        if pictures is not None:
+            save_picture(samples_picture(model.sample(64)), pictures / "vae-samples.png")
+
+
+def deep(pixels: Pixels, epochs: int, pictures: Path | None) -> None:
+    """The squared error of Hinton and Salakhutdinov, 2006."""
+    model = Autoencoder([pixels.train.size(1), 1000, 500, 250, 30])
+
+    def loss(x: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(model(x), x, reduction="sum")
+
+    learn(model, loss, lambda: pixels.train, epochs=epochs, size=250, one_cycle=True)
+    with torch.no_grad():
+        for name, x in (("training", pixels.train), ("test", pixels.test)):
+            errors = [(model(part).sigmoid() - part).square().sum(1) for part in x.split(1000)]
+            print(f"squared error per {name} image {torch.cat(errors).mean():.3f}")
+        draw(pictures, "deep", pixels, model(pixels.test[:12]).sigmoid(), model.encode(pixels.test))
+    components = PCA(min(30, len(pixels.train)), random_state=0).fit(pixels.train.numpy())
+    rebuilt = components.inverse_transform(components.transform(pixels.test.numpy()))
+    print(f"PCA: squared error per test image {((rebuilt - pixels.test.numpy()) ** 2).sum(1).mean():.3f}")
+
+
+def binarised(pixels: Pixels, epochs: int, pictures: Path | None) -> None:
+    """Bounds of the log-likelihood of black and white images."""
+    model = VariationalAutoencoder(pixels.train.size(1), (200, 200), 50, activation="tanh")
+    test = pixels.test.bernoulli(generator=torch.Generator().manual_seed(0))
+    learn(
+        model,
+        lambda x: -model.elbo(x).sum(),
+        lambda: pixels.train.bernoulli(),
+        epochs=epochs,
+        size=100,
+        one_cycle=True,
+    )
+    with torch.no_grad():
+        print(f"ELBO {torch.cat([model.elbo(part, 5) for part in test.split(1000)]).mean():.2f}")
+        bounds = [model.importance_bound(part, SAMPLES) for part in test[:JUDGED].split(20)]
+        print(f"importance-weighted bound, {SAMPLES} samples: {torch.cat(bounds).mean():.2f}")
+        draw(pictures, "binarised", pixels, model(test[:12])[0], model.encode(test)[0])
+
+
+def draw(folder: Path | None, name: str, pixels: Pixels, rebuilt: Tensor, codes: Tensor) -> None:
+    """Pictures of the reconstructions and of the codes."""
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    save_picture(reconstructions_picture(pixels.test[:12], rebuilt), folder / f"{name}-reconstructions.png")
+    save_picture(latent_picture(codes, pixels.labels, pixels.names), folder / f"{name}-codes.png")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("figure", choices=EPOCHS)
+    add("--data", type=Path, help="the folder of MNIST's files")
+    add("--dataset", choices=("mnist", "digits"), default="mnist")
+    add("--epochs", type=int, help=f"by default {EPOCHS}")
+    add("--images", type=int, help="no more than these, of either part")
+    add("--pictures", type=Path, metavar="FOLDER")
+    arguments = parser.parse_args()
+    torch.manual_seed(1)
+    pixels = Pixels(arguments.dataset, arguments.data, arguments.images)
+    figure = {"vae": vae, "deep": deep, "binarised": binarised}[arguments.figure]
+    figure(pixels, arguments.epochs or EPOCHS[arguments.figure], arguments.pictures)
+
+
+if __name__ == "__main__":
+    main()
