@@ -1,16 +1,17 @@
 """Autoencoders on MNIST: the figures of docs/results.md.
 
-    python benchmarks/autoencoders.py vae --data DIR          # pytorch/examples' VAE: its loss on the test images
-    python benchmarks/autoencoders.py deep --data DIR         # 784-1000-500-250-30: squared error per test image
-    python benchmarks/autoencoders.py binarised --data DIR    # ELBO and importance-weighted bound, in nats
+    python benchmarks/autoencoders.py vae           # pytorch/examples' VAE: its loss on the test images
+    python benchmarks/autoencoders.py deep          # 784-1000-500-250-30: squared error per test image
+    python benchmarks/autoencoders.py binarised     # ELBO and importance-weighted bound, in nats
 
-DIR holds MNIST's files; by default it is the folder that MPNN_DATA names. `--pictures FOLDER` draws
-reconstructions, samples and codes.
+MNIST's files are in the folder that MPNN_DATA names, or `--data`. `--pictures FOLDER` draws reconstructions,
+samples and codes.
 
 vae        784-400-20, ReLU, Adam 1e-3, batches of 128, seed 1, 10 epochs; the loss is the sum of the pixels'
            cross-entropies and the divergence, over the number of images.
 deep       the code has 30 units; ReLU, cross-entropy, Adam with one cycle up to 1e-3, batches of 250, 40
-           epochs, no pre-training. PCA of 30 components, fitted to the same images, stands beside it.
+           epochs, no pre-training, weights drawn as by He et al., 2015. PCA of 30 components, fitted to the
+           same images, stands beside it.
 binarised  every pixel is 1 with the probability that its grey says, drawn anew in every epoch, once for the
            test images; 784-200-200-50, tanh, Adam 1e-3, batches of 100 (Burda et al., 2016, in 3,280 epochs).
 """
@@ -36,7 +37,7 @@ SAMPLES, JUDGED = 500, 1000  # of the importance-weighted bound: draws of a code
 
 
 class Pixels:
-    """Grey values between 0 and 1, `[count, pixels]` to train and to test on, and the classes of the latter."""
+    """Grey values between 0 and 1, `[count, pixels]`, to train and to test on."""
 
     def __init__(self, dataset: str, data: Path | None, most: int | None) -> None:
         found = load_mnist(data) if dataset == "mnist" else load_digits()
@@ -49,7 +50,7 @@ class Pixels:
 
 def batches(x: Tensor, size: int) -> Iterator[Tensor]:
     """The rows in a new order, some at a time."""
-    for rows in torch.randperm(len(x)).split(size):
+    for rows in torch.split(torch.randperm(len(x)), size):
         yield x[rows]
 
 
@@ -101,7 +102,7 @@ def deep(pixels: Pixels, epochs: int, pictures: Path | None) -> None:
     learn(model, loss, lambda: pixels.train, epochs=epochs, size=250, one_cycle=True)
     with torch.no_grad():
         for name, x in (("training", pixels.train), ("test", pixels.test)):
-            errors = [(model(part).sigmoid() - part).square().sum(1) for part in x.split(1000)]
+            errors = [(model(part).sigmoid() - part).square().sum(1) for part in torch.split(x, 1000)]
             print(f"squared error per {name} image {torch.cat(errors).mean():.3f}")
         draw(pictures, "deep", pixels, model(pixels.test[:12]).sigmoid(), model.encode(pixels.test))
     components = PCA(min(30, len(pixels.train)), random_state=0).fit(pixels.train.numpy())
@@ -122,8 +123,8 @@ def binarised(pixels: Pixels, epochs: int, pictures: Path | None) -> None:
         one_cycle=True,
     )
     with torch.no_grad():
-        print(f"ELBO {torch.cat([model.elbo(part, 5) for part in test.split(1000)]).mean():.2f}")
-        bounds = [model.importance_bound(part, SAMPLES) for part in test[:JUDGED].split(20)]
+        print(f"ELBO {torch.cat([model.elbo(part, 5) for part in torch.split(test, 1000)]).mean():.2f}")
+        bounds = [model.importance_bound(part, SAMPLES) for part in torch.split(test[:JUDGED], 20)]
         print(f"importance-weighted bound, {SAMPLES} samples: {torch.cat(bounds).mean():.2f}")
         draw(pictures, "binarised", pixels, model(test[:12])[0], model.encode(test)[0])
 

@@ -85,6 +85,7 @@ from mpnn.models.neurons.mlp import FeedForward, layered
 from mpnn.models.neurons.perceptron import Perceptron
 from mpnn.models.neurons.rbf_network import RBFNetwork
 from mpnn.models.neurons.autoencoder import Autoencoder, AutoencoderLayer, MaskingNoise
+from mpnn.models.neurons.som import SelfOrganisingMap
 from mpnn.models.neurons.vae import VariationalAutoencoder
 
 __all__ = [
@@ -166,6 +167,7 @@ __all__ = [
     "RecurrentLM",
     "SAGEConv",
     "SGConv",
+    "SelfOrganisingMap",
     "SkipGram",
     "TAGConv",
     "TopKPooling",

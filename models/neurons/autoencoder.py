@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -48,8 +49,8 @@ class Mirrored(MessagePassing):
         graph: that of the layer, from its inputs to its outputs.
         bias: whether to add c.
 
-    Shapes: h `[*, out_features]` -> `[*, in_features]`; `weight` is the layer's, `[out_features, in_features]`
-    or `[num_edges]`.
+    Shapes: h `[*, out_features]` -> `[*, in_features]`; `weight` is that of the layer,
+    `[out_features, in_features]` or `[num_edges]`.
 
     >>> layer = Linear(4, 2)
     >>> Mirrored(layer.graph)(torch.ones(3, 2), layer.weight).shape
@@ -146,8 +147,8 @@ class Autoencoder(nn.Module):
         code_activation: of the code; by default none.
         out_activation: of the reconstruction; by default none, so that a loss may take logits.
         tied: whether the way back has the weights of the way there, on the reversed graph.
-        graphs: which neurons of a layer are connected with those of the next, for each layer a bipartite graph
-            or None for all.
+        graphs: which neurons of a layer are connected with those of the next, for each layer a bipartite
+            graph, or None for all.
         corruption: the share of the input that is masked in training (Vincent et al., 2010); or a module; or
             one of these for each layer, which `stages` uses.
 
@@ -177,11 +178,14 @@ class Autoencoder(nn.Module):
         depth = len(widths) - 1
         there = [activation] * (depth - 1) + [code_activation]
         back = [out_activation] + [activation] * (depth - 1)
-        noise = list(corruption) if isinstance(corruption, list | tuple) else [corruption] + [0.0] * (depth - 1)
+        one = not isinstance(corruption, list | tuple)
+        noise: list[Any] = [corruption] + [0.0] * (depth - 1) if one else [*corruption]  # type: ignore[misc]
         links = [None] * depth if graphs is None else list(graphs)
         for name, given in (("graphs", links), ("corruption", noise)):
             if len(given) != depth:
-                raise ValueError(f"{name} has {len(given)} entries, but the widths {list(widths)} make {depth} layers.")
+                raise ValueError(
+                    f"{name} has {len(given)} entries, but the widths {list(widths)} make {depth} layers."
+                )
         self.layers = nn.ModuleList(
             AutoencoderLayer(
                 widths[k],
@@ -194,6 +198,12 @@ class Autoencoder(nn.Module):
             )
             for k in range(depth)
         )
+        if activation == "relu":
+            # `Linear` draws within ±1/√in; a signal keeps its size through ReLUs within ±√(6/in) (He et al.,
+            # 2015), without which eight layers hardly begin to learn.
+            for module in self.modules():
+                if isinstance(module, Linear):
+                    module.weight.data.mul_(math.sqrt(6))
 
     def encode(self, x: Tensor) -> Tensor:
         """The code, `[*, widths[-1]]`."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +26,8 @@ class VariationalAutoencoder(nn.Module):
     """p(z) = N(0, 1),   p(x | z) around decode(z),   q(z | x) = N(μ(x), σ²(x)).
 
     Names, defaults and state_dict are those of the VAE in pytorch/examples: `fc1` is the encoder's hidden
-    layer, `fc21` and `fc22` make μ and log σ², `fc3` and `fc4` lead back. Every one is a `Linear`, messages on
-    a complete bipartite graph.
+    layer, `fc21` and `fc22` make μ and log σ², `fc3` and `fc4` lead back. Every one is a `Linear`, messages
+    on a complete bipartite graph.
 
     Args:
         in_features: the width of x.
@@ -56,7 +57,8 @@ class VariationalAutoencoder(nn.Module):
         deviation: float = 1.0,
     ) -> None:
         super().__init__()
-        hidden = list(hidden_features) if isinstance(hidden_features, list | tuple) else [hidden_features]
+        one = not isinstance(hidden_features, list | tuple)
+        hidden: list[Any] = [hidden_features] if one else list(hidden_features)  # type: ignore[arg-type]
         check_widths("hidden_features", hidden, 0)
         if likelihood not in ("bernoulli", "gaussian"):
             raise ValueError(f"likelihood is {likelihood!r}, but must be 'bernoulli' or 'gaussian'.")
@@ -92,11 +94,10 @@ class VariationalAutoencoder(nn.Module):
         return self.decode(self.reparameterize(mu, logvar)), mu, logvar
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x | z), summed over the features, `[*]`; x and z are broadcast."""
+        """The log of p(x | z), summed over the features, `[*]`; x and z are broadcast."""
         found = self._decoded(z)
         if self.likelihood == "bernoulli":
-            found, x = torch.broadcast_tensors(found, x)
-            return -F.binary_cross_entropy_with_logits(found, x, reduction="none").sum(-1)
+            return (x * found - F.softplus(found)).sum(-1)
         return _log_normal(x, found, 2 * math.log(self.deviation))
 
     def divergence(self, mu: Tensor, logvar: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ class VariationalAutoencoder(nn.Module):
         return self.log_likelihood(x, z).mean(0) - self.divergence(mu, logvar)
 
     def importance_bound(self, x: Tensor, samples: int = 50) -> Tensor:
-        """log 1/k Σ_k p(x, z_k) / q(z_k | x) with z_k from q, `[*]` (Burda, Grosse and Salakhutdinov, 2016).
+        """The log of 1/k Σ_k p(x, z_k) / q(z_k | x), z_k from q, `[*]` (Burda et al., 2016).
 
         For one sample it is another estimate of the ELBO, and it rises with k to log p(x).
 
@@ -159,7 +160,7 @@ class VariationalAutoencoder(nn.Module):
 
 
 def _log_normal(x: Tensor, mean: Tensor, log_variance: Tensor | float) -> Tensor:
-    """log N(x; mean, variance), summed over the last dimension."""
+    """The log of N(x; mean, variance), summed over the last dimension."""
     log_variance = torch.as_tensor(log_variance, dtype=x.dtype, device=x.device)
     return -0.5 * (LOG_2PI + log_variance + (x - mean).square() / log_variance.exp()).sum(-1)
 
@@ -167,7 +168,6 @@ def _log_normal(x: Tensor, mean: Tensor, log_variance: Tensor | float) -> Tensor
 def _stack(widths: Sequence[int], act: Activation) -> nn.Module:
     """One `Linear`, or several with activations between them; without a width nothing."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [as_module(act), Linear(before, after)] if layers else [Linear(before, after)]
     return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
-

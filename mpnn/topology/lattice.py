@@ -54,22 +54,39 @@ class Lattice(Implicit):
         >>> lattice((1, 4), torus=True).distances(torch.tensor([0]))
         tensor([[0., 1., 2., 1.]])
         """
-        own = self.positions if units is None else self.positions[units]
-        distance = (own[:, None] - self.positions[None]).abs()
-        if self.torus:
-            period = own.new_tensor(self.shape) * self._spacing()
-            distance = torch.minimum(distance, period - distance)
-        return distance.square().sum(-1).sqrt()
+        return self.offsets(units).square().sum(-1).sqrt()
 
-    def _place(self) -> Tensor:
-        coordinates = self._coordinates().to(torch.get_default_dtype())
+    def offsets(self, units: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+        """How far some units are from all units along each dimension, on a torus the shortest way round.
+
+        Args:
+            units: integer positions `[num_units]`; by default all.
+            dtype: of the result, by default PyTorch's; the rows of a hexagonal lattice are √3/2 away.
+
+        Returns:
+            `[num_units, num_nodes, dimensions]`, from 0 on.
+
+        >>> lattice((2, 4), torus=True).offsets(torch.tensor([0]))[0, -1]
+        tensor([1., 1.])
+        """
+        places = self.positions if dtype is None else self._place(dtype)
+        own = places if units is None else places[units]
+        offset = (own[:, None] - places[None]).abs()
+        if self.torus:
+            period = own.new_tensor(self.shape) * self._spacing(own.dtype)
+            offset = torch.minimum(offset, period - offset)
+        return offset
+
+    def _place(self, dtype: torch.dtype | None = None) -> Tensor:
+        dtype = dtype or torch.get_default_dtype()
+        coordinates = self._coordinates().to(dtype)
         if self.hexagonal:
             coordinates[:, 1] += self._coordinates()[:, 0] % 2 / 2
-        return coordinates * self._spacing()
+        return coordinates * self._spacing(dtype)
 
-    def _spacing(self) -> Tensor:
+    def _spacing(self, dtype: torch.dtype) -> Tensor:
         spacing = [sqrt(3) / 2, 1.0] if self.hexagonal else [1.0] * len(self.shape)
-        return torch.tensor(spacing, device=self.device)
+        return torch.tensor(spacing, device=self.device, dtype=dtype)
 
     def _coordinates(self) -> Tensor:
         axes = [torch.arange(extent, device=self.device) for extent in self.shape]

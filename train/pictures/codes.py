@@ -96,13 +96,14 @@ def latent_plane_picture(decode: Callable[[Tensor], Tensor], side: int = 16, *, 
     along = torch.special.ndtri((torch.arange(side, dtype=torch.float64) + 0.5) / side).float()
     codes = torch.stack(torch.meshgrid(along.flip(0), along, indexing="ij"), -1)[..., [1, 0]]
     images = as_images("decode(codes)", decode(codes.reshape(-1, 2)))
-    return _mosaic(list(images.split(side)), (), title)
+    return _mosaic(list(torch.split(images, side)), (), title)
 
 
 def as_images(name: str, x: Tensor) -> Tensor:
     """`[count, height, width]` of rows of pixels of square images."""
     if x.dim() == 2 and len(x) and math.isqrt(x.size(1)) ** 2 == x.size(1):
-        x = x.unflatten(1, (math.isqrt(x.size(1)), -1))
+        side = math.isqrt(x.size(1))
+        x = x.view(-1, side, side)
     if x.dim() != 3 or not x.numel():
         raise ValueError(
             f"{name} must be [count, pixels] of square images or [count, height, width], got shape "
