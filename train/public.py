@@ -36,6 +36,7 @@ from mpnn.train.pictures.codes import (
 )
 from mpnn.train.pictures.curves import embedding_picture, loss_curve, training_curves
 from mpnn.train.pictures.diagnosis import smoothing_picture, squashing_picture
+from mpnn.train.pictures.maps import planes_picture, umatrix_picture
 from mpnn.train.pictures.numbers import numbers_picture
 from mpnn.train.pictures.of_a_run import Picture
 from mpnn.train.pictures.style import save_picture
@@ -122,6 +123,7 @@ __all__ = [
     "numbers_picture",
     "objective",
     "over_smoothing",
+    "planes_picture",
     "preset",
     "reconstructions_picture",
     "roc_picture",
@@ -131,4 +133,5 @@ __all__ = [
     "squashing_picture",
     "train",
     "training_curves",
+    "umatrix_picture",
 ]

@@ -198,6 +198,7 @@ class Autoencoder(nn.Module):
             )
             for k in range(depth)
         )
+        as_module(activation)  # or the error, also where there is no hidden layer
         if activation == "relu":
             # `Linear` draws within ±1/√in; a signal keeps its size through ReLUs within ±√(6/in) (He et al.,
             # 2015), without which eight layers hardly begin to learn.

@@ -29,7 +29,8 @@ def _nearest(x: Tensor, points: Tensor, number: int) -> Tensor:
     rounding = 8 * x.size(1) * torch.finfo(x.dtype).eps * (squares.max() + x.square().sum(1, keepdim=True))
     # Where several points are the same, as units that begin at one sample, a product would choose one by its
     # rounding.
-    unclear = ((scores <= best[:, -1:] + rounding).sum(1) > number).nonzero()[:, 0]
+    among = (scores <= best[:, -1:] + rounding).sum(1) > number
+    unclear = (among | (best.diff(dim=1) <= rounding).any(1)).nonzero()[:, 0]
     if len(unclear):
         exact = torch.cdist(x[unclear], points, compute_mode="donot_use_mm_for_euclid_dist")
         found[unclear] = exact.argsort(dim=1, stable=True)[:, :number]

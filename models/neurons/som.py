@@ -12,7 +12,7 @@ from torch import Tensor
 from mpnn import Graph, MessagePassing, propagate, scatter, topology
 from mpnn.models.neurons.nearest import nearest
 from mpnn.models.neurons.neighbourhood import DECAYS, NEIGHBOURHOODS, Decay, offsets_of
-from mpnn.models.parts.checks import at_least, check_number, ranges
+from mpnn.models.parts.checks import at_least, check_count, check_number, ranges
 from mpnn.topology import Lattice
 
 MOST_SAMPLES = 1024  # that are rows of their own at once
@@ -126,7 +126,7 @@ class SelfOrganisingMap(MessagePassing):
             )
         centred = x - x.mean(0)
         first, second = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, [-1, -2]].T
-        down, across = (torch.linspace(-1, 1, extent).to(x) for extent in self.shape)
+        down, across = (torch.linspace(-1, 1, n, dtype=x.dtype, device=x.device) for n in self.shape)
         plane = down[:, None, None] * first + across[:, None] * second
         self.weight = x.mean(0) + plane.flatten(0, 1)
         return self
@@ -161,7 +161,7 @@ class SelfOrganisingMap(MessagePassing):
             seed: of the order.
         """
         self._check(x)
-        sigmas, rates = self._decays(steps)
+        sigmas, rates = self._decays("steps", steps)
         order = torch.arange(steps) % len(x)
         if random_order:
             order = order[torch.randperm(steps, generator=torch.Generator().manual_seed(seed))]
@@ -191,7 +191,7 @@ class SelfOrganisingMap(MessagePassing):
         """
         self._check(x)
         check_number("learning_rate", learning_rate, 0.0)
-        sigmas, _ = self._decays(epochs)
+        sigmas, _ = self._decays("epochs", epochs)
         if sigmas[-1] < LEAST_SIGMA:
             raise ValueError(
                 f"sigma ends at {sigmas[-1]:g}, but must be at least {LEAST_SIGMA} in batch learning: begin "
@@ -217,8 +217,8 @@ class SelfOrganisingMap(MessagePassing):
             everywhere, won=won, h=h[..., 0].T.flatten(), w=self.weight, rate=rate, batch=batch
         )
 
-    def _decays(self, steps: int) -> tuple[list[float], list[float]]:
-        at_least(1)("steps", steps)
+    def _decays(self, name: str, steps: int) -> tuple[list[float], list[float]]:
+        check_count(name, steps, 1)
         sigma_decay = _decay("sigma_decay_function", self.sigma_decay_function)
         decay = _decay("decay_function", self.decay_function)
         sigmas = [sigma_decay(self.sigma, t, steps) for t in range(steps)]

@@ -108,6 +108,22 @@ CASES: dict[str, Case] = {
     ),
     "HopfieldNetwork": Case({"num_neurons": 5}, lambda layer, o: layer(torch.ones(int(o["num_neurons"])))),
     "APPNP": Case({"K": 2, "alpha": 0.1, "dropout": 0.1, "node_dim": 0}, lambda layer, o: layer(x(6), GRAPH)),
+    "Autoencoder": Case(
+        {"widths": [6, 3], "corruption": 0.1}, lambda layer, o: layer(torch.ones(2, o["widths"][0]))
+    ),
+    "AutoencoderLayer": Case(
+        {"in_features": 6, "out_features": 3, "corruption": 0.1},
+        lambda layer, o: layer(x(o["in_features"])),
+    ),
+    "MaskingNoise": Case({"p": 0.1}, lambda layer, o: layer(x(6))),
+    "SelfOrganisingMap": Case(
+        {"graph": RING, "in_features": 6, "sigma": 1.0, "learning_rate": 0.5},
+        lambda layer, o: layer.fit_batch(x(o["in_features"]), 1)(x(o["in_features"])),
+    ),
+    "VariationalAutoencoder": Case(
+        {"in_features": 6, "hidden_features": 8, "latent_features": 2, "deviation": 1.0},
+        lambda layer, o: layer(x(o["in_features"]))[0],
+    ),
     "AttentionalAggregation": Case({"gate_nn": nn.Linear(6, 1)}, lambda layer, o: layer(x(6), GRAPH)),
     "BatchNorm": Case(NORM, normed),
     "CausalTransformer": Case(

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mpnn import Graph, topology
 from mpnn.models.neurons.som import SelfOrganisingMap
+from mpnn.models.parts.checks import check_count
 
 Array = NDArray[Any]
 INITS, OUTPUTS = ("random", "pca"), ("distances", "positions")
@@ -81,8 +82,9 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         for name, known in (("init", INITS), ("output", OUTPUTS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, but must be one of {', '.join(known)}.")
-        if self.output == "positions" and self.graph is not None and not _is_lattice(self.graph):
+        if self.output == "positions" and not isinstance(self._graph(), topology.Lattice):
             raise ValueError("output is 'positions', but a map of any graph has none: take 'distances'.")
+        check_count("max_iter", self.max_iter, 1)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         self.map_ = SelfOrganisingMap(
             self._graph(),
@@ -100,8 +102,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         if self.batch:
             self.map_.fit_batch(x, self.max_iter)
         else:
-            steps = self.max_iter * len(x) if isinstance(self.max_iter, int) else self.max_iter
-            self.map_.fit(x, steps, random_order=self.shuffle, seed=seed)
+            self.map_.fit(x, self.max_iter * len(x), random_order=self.shuffle, seed=seed)
         self.n_iter_ = self.max_iter
         self.weights_: Array = self.map_.weight.numpy()
         self.labels_: Array = self.map_.winner(x).numpy()
@@ -120,12 +121,14 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         return self.fit(X).labels_
 
     def transform(self, X: Any) -> Array:
-        """The distances from all units, `[num_samples, num_units]`; or positions `[num_samples, dimensions]`."""
+        """Distances from all units, `[num_samples, num_units]`; or positions, `[num_samples, dimensions]`."""
         x = self._given(X)
         if self.output == "distances":
             distances: Array = self.map_(x).numpy()
             return distances
-        positions: Array = self.map_.graph.positions.to(x)[self.map_.winner(x)].numpy()
+        lattice = self.map_.graph
+        assert isinstance(lattice, topology.Lattice)  # `fit` has seen to it
+        positions: Array = lattice.positions.to(x)[self.map_.winner(x)].numpy()
         return positions
 
     @property
@@ -150,7 +153,3 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _is_lattice(graph: Graph) -> bool:
-    return isinstance(graph, topology.Lattice)
