@@ -387,3 +387,70 @@ def boltzmann_machine() -> list[Case]:
         return -0.5 * (s * coupled).sum(0) - machine.bias @ s
 
     return [against_equation(machine, machine.energy, equation, (normal(6, 5) > 0).double())]
+
+
+# Maps and codes ---------------------------------------------------------------------------------------------
+
+
+def self_organising_map() -> list[Case]:
+    units = 6
+    som = models.SelfOrganisingMap(units, 3).double()
+    h, everywhere = normal(units, units).abs(), topology.complete(units)
+    won = torch.cat([normal(units, 3), torch.tensor([2.0, 0.0, 1.0, 3.0, 0.0, 1.0])[:, None]], 1).double()
+
+    def case(batch: bool) -> Case:
+        def ours(won: Tensor, w: Tensor) -> Any:
+            return som.propagate(everywhere, won=won, h=h.T.flatten(), w=w, rate=0.3, batch=batch)
+
+        def equation(won: Tensor, w: Tensor) -> Tensor:
+            total, share = h.T @ won[:, :-1], h.T @ won[:, -1:]
+            return w + 0.3 * (total / share - w if batch else total - share * w)
+
+        return Case(ours, equation, [won, normal(units, 3)], [], [])
+
+    return [case(True), case(False)]
+
+
+def tied_autoencoder() -> list[Case]:
+    model = models.Autoencoder([WIDTH, 5, 3], "tanh", tied=True)
+    model.double()
+    layers: list[Any] = list(model.layers)
+    first, second = layers
+
+    def equation(x: Tensor) -> Tensor:
+        h = torch.tanh(F.linear(x, first.encoder.weight, first.encoder.bias))
+        h = F.linear(h, second.encoder.weight, second.encoder.bias)
+        h = torch.tanh(F.linear(h, second.encoder.weight.T, second.decoder.bias))
+        return F.linear(h, first.encoder.weight.T, first.decoder.bias)
+
+    return [against_equation(model, model, equation, normal(NODES, WIDTH))]
+
+
+class ExamplesVAE(nn.Module):
+    """That of pytorch/examples, with other widths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc3, self.fc4 = nn.Linear(WIDTH, 7), nn.Linear(3, 7), nn.Linear(7, WIDTH)
+        self.fc21, self.fc22 = nn.Linear(7, 3), nn.Linear(7, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        h1 = F.relu(self.fc1(x))
+        mu, logvar = self.fc21(h1), self.fc22(h1)
+        std = torch.exp(0.5 * logvar)
+        z = mu + torch.randn_like(std) * std
+        return torch.sigmoid(self.fc4(F.relu(self.fc3(z)))), mu, logvar
+
+
+def variational_autoencoder() -> list[Case]:
+    ours, theirs = models.VariationalAutoencoder(WIDTH, 7, 3), ExamplesVAE()
+
+    def drawn(model: nn.Module) -> Callable[[Tensor], Any]:
+        def call(x: Tensor) -> Any:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                return model(x)
+
+        return call
+
+    return [against(ours, theirs, drawn(ours), drawn(theirs), normal(NODES, WIDTH))]

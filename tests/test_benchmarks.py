@@ -27,12 +27,17 @@ RUNS = {
     "encoder.py": ["--starts 2 --cycles 2"],
     "ising.py": ["--side 4 --sweeps 20 --chains 2"],
     "rbm.py": ["exact --epochs 1 --data {folder}", "annealed --epochs 1 --steps 20 --data {folder}"],
+    "autoencoders.py": [
+        f"{figure} --dataset digits --epochs 1 --images 40 --pictures {{folder}}"
+        for figure in ("vae", "deep", "binarised")
+    ],
     "calls.py": ["--layers GCN GAT --rounds 1 --calls 1"],
     "dense.py": ["--tiny --repeats 1", "--one 1", "--one 1 --way layer", "--long-one causal 16"],
     "epochs.py": ["--dataset karate cycles --layers gcn sage --repeats 1"],
     "explanations.py": ["--houses 2 --epochs 2"],
     "kernels.py": ["--graph tiny --repeats 1"],
     "layers.py": ["--graph tiny --layers GCN RGCN --repeats 1", "--graph tiny --layers GCN --one mpnn"],
+    "maps.py": ["--repeats 1 --samples 50 --pictures {folder}"],
     "networks.py": ["--repeats 1 --threads 1"],
     "neurons.py": ["--dataset digits --epochs 2 --centers 5", "--dataset digits --only rbf --centers 3"],
     "ravine.py": ["--picture {folder}/ravine.png"],

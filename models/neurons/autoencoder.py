@@ -35,7 +35,8 @@ class MaskingNoise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        return x.masked_fill(torch.rand_like(x) < self.p, 0.0)
+        # The same numbers wherever the entries of x lie in memory.
+        return x.masked_fill(torch.rand_like(x, memory_format=torch.contiguous_format) < self.p, 0.0)
 
     def extra_repr(self) -> str:
         """The probability."""

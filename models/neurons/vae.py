@@ -81,7 +81,8 @@ class VariationalAutoencoder(nn.Module):
     def reparameterize(self, mu: Tensor, logvar: Tensor) -> Tensor:
         """A draw z = μ + σ ε, with ε from N(0, 1)."""
         deviation = torch.exp(0.5 * logvar)
-        return mu + deviation * torch.randn_like(deviation)
+        # The same numbers wherever the entries of σ lie in memory, which is another matter on each backend.
+        return mu + deviation * torch.randn_like(deviation, memory_format=torch.contiguous_format)
 
     def decode(self, z: Tensor) -> Tensor:
         """The mean of x, `[*, in_features]`."""
