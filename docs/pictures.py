@@ -198,6 +198,37 @@ def attention() -> None:
     save(figure, "attention.png", colours=128)
 
 
+# Maps ---------------------------------------------------------------------------------------------------
+
+
+def maps() -> None:
+    """Units of three maps among the samples that they have learned from, with the edges between them."""
+    torch.manual_seed(0)
+    angle, far = 2 * torch.pi * torch.rand(3000), (0.3 + 0.7 * torch.rand(3000)).sqrt()
+    x = torch.stack([far * angle.cos(), far * angle.sin()], 1)
+    tree = topology.tree([-1, *((k - 1) // 2 for k in range(1, 63))])
+    graphs = {
+        "a square lattice": topology.lattice((8, 8)),
+        "a ring": topology.lattice(63, torus=True),
+        "a tree": Graph(torch.cat([tree.edge_index, tree.edge_index.flip(0)], 1), 63),
+    }
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    for axes, (name, graph) in zip(figure.subplots(1, 3), graphs.items(), strict=True):
+        som = models.SelfOrganisingMap(
+            graph,
+            2,
+            sigma=5.0,
+            sigma_decay_function=lambda sigma, t, steps: sigma * (0.5 / sigma) ** (t / steps),
+        )
+        units = som.random_weights_init(x).fit(x, 20_000, random_order=True).weight.numpy()
+        bare(axes, name)
+        axes.scatter(*x[:1500].T.numpy(), s=2, color="0.82", linewidths=0)
+        links = units[graph.edge_index.T.numpy()]
+        axes.add_collection(LineCollection(list(links), colors=LINE, linewidths=0.9))
+        axes.scatter(*units.T, s=11, color=INK, linewidths=0, zorder=3)
+    save(figure, "maps.png", colours=32)
+
+
 def main() -> None:
     """Draw all of them."""
     HOME.mkdir(exist_ok=True)
@@ -205,6 +236,7 @@ def main() -> None:
         convolution()
         recurrence()
         attention()
+        maps()
 
 
 if __name__ == "__main__":

@@ -123,11 +123,13 @@ class AutoencoderLayer(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """`[*, in_features]` -> `[*, out_features]`."""
+        check_width("x", x, self.encoder.in_features)
         h: Tensor = self.activation(self.encoder(x))
         return h
 
     def decode(self, h: Tensor) -> Tensor:
         """`[*, out_features]` -> `[*, in_features]`."""
+        check_width("h", h, self.encoder.out_features)
         back = self.decoder
         found: Tensor = back(h, self.encoder.weight) if isinstance(back, Mirrored) else back(h)
         x: Tensor = self.out_activation(found)
@@ -258,6 +260,17 @@ def check_widths(name: str, widths: Any, least: int) -> None:
         raise ValueError(f"{name} must be at least {least} whole numbers, got {widths!r}.")
     for k, width in enumerate(widths):
         check_count(f"{name}[{k}]", width, 1)
+
+
+def check_width(name: str, x: Tensor, width: int) -> None:
+    """Require a tensor `[*, width]`.
+
+    >>> check_width("x", torch.ones(2, 3), 4)
+    Traceback (most recent call last):
+    ValueError: x must be [*, 4], got shape [2, 3].
+    """
+    if x.dim() < 1 or x.size(-1) != width:
+        raise ValueError(f"{name} must be [*, {width}], got shape {list(x.shape)}.")
 
 
 def _noise(given: Any) -> nn.Module:

@@ -221,13 +221,14 @@ class SelfOrganisingMap(MessagePassing):
         check_count(name, steps, 1)
         sigma_decay = _decay("sigma_decay_function", self.sigma_decay_function)
         decay = _decay("decay_function", self.decay_function)
-        sigmas = [sigma_decay(self.sigma, t, steps) for t in range(steps)]
-        rates = [decay(self.learning_rate, t, steps) for t in range(steps)]
-        for t, (sigma, rate) in enumerate(zip(sigmas, rates, strict=True)):
-            check_number(f"learning_rate in step {t}", rate)
-            check_number(f"sigma in step {t}", sigma)
-            if sigma <= 0:
-                raise ValueError(f"sigma must stay above 0, but is {sigma:g} in step {t}.")
+        sigmas = [float(sigma_decay(self.sigma, t, steps)) for t in range(steps)]
+        rates = [float(decay(self.learning_rate, t, steps)) for t in range(steps)]
+        given = torch.tensor([sigmas, rates], dtype=torch.float64)
+        wrong = ~given.isfinite() | (given <= torch.tensor([[0.0], [-torch.inf]]))
+        if bool(wrong.any()):
+            which, t = wrong.nonzero()[0].tolist()
+            wanted = ("sigma", "finite and above 0") if which == 0 else ("learning_rate", "finite")
+            raise ValueError(f"{wanted[0]} must stay {wanted[1]}, but is {given[which, t]:g} in step {t}.")
         return sigmas, rates
 
     # What a map says of samples -------------------------------------------------------------------------

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn.models.dense.neurons import Linear
-from mpnn.models.neurons.autoencoder import check_widths
+from mpnn.models.neurons.autoencoder import check_width, check_widths
 from mpnn.models.parts.activation import Activation
 from mpnn.models.parts.activation import activation as as_module
-from mpnn.models.parts.checks import at_least, check_number, ranges
+from mpnn.models.parts.checks import at_least, check_count, check_number, ranges
 
 Likelihood = Literal["bernoulli", "gaussian"]
 LOG_2PI = math.log(2 * math.pi)
@@ -75,6 +75,7 @@ class VariationalAutoencoder(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ² of the code, `[*, latent_features]` each."""
+        check_width("x", x, self.in_features)
         h = self.act(self.fc1(x))
         return self.fc21(h), self.fc22(h)
 
@@ -146,13 +147,13 @@ class VariationalAutoencoder(nn.Module):
         return f"likelihood={self.likelihood!r}{width}"
 
     def _decoded(self, z: Tensor) -> Tensor:
+        check_width("z", z, self.latent_features)
         found: Tensor = self.fc4(self.act(self.fc3(z)))
         return found
 
     def _check(self, x: Tensor, samples: int) -> None:
-        at_least(1)("samples", samples)
-        if x.dim() < 1 or x.size(-1) != self.in_features:
-            raise ValueError(f"x must be [*, {self.in_features}], got shape {list(x.shape)}.")
+        check_count("samples", samples, 1)
+        check_width("x", x, self.in_features)
         outside = (x < 0) | (x > 1) | x.isnan() if self.likelihood == "bernoulli" else ~x.isfinite()
         if bool(outside.any()):
             place = outside.nonzero()[0].tolist()

@@ -180,6 +180,16 @@ def test_eight_layers_of_relus_begin_to_learn() -> None:
             ValueError,
             r"graph has size \(8, 3\), but must be",
         ),
+        (
+            lambda: Autoencoder([8, 4])(torch.ones(2, 7)),
+            ValueError,
+            r"x must be \[\*, 8\], got shape \[2, 7\]",
+        ),
+        (
+            lambda: Autoencoder([8, 4]).decode(torch.ones(())),
+            ValueError,
+            r"h must be \[\*, 4\], got shape \[\]",
+        ),
         (lambda: MaskingNoise(float("nan")), ValueError, "p must be a probability, from 0 to 1, got nan"),
     ],
 )

@@ -156,6 +156,8 @@ _WRONG: Any = "poisson"
     ("call", "words"),
     [
         (lambda m: m.elbo(torch.rand(3, 5)), r"x must be \[\*, 6\], got shape \[3, 5\]"),
+        (lambda m: m(torch.rand(3, 5)), r"x must be \[\*, 6\], got shape \[3, 5\]"),
+        (lambda m: m.decode(torch.rand(3, 5)), r"z must be \[\*, 2\], got shape \[3, 5\]"),
         (lambda m: m.elbo(torch.full((1, 6), 1.5)), r"x\[0, 0\] is 1.5, but must be between 0 and 1"),
         (lambda m: m.elbo(torch.full((1, 6), torch.nan)), r"x\[0, 0\] is nan, but must be between 0 and 1"),
         (lambda m: m.importance_bound(torch.rand(3, 6), 0), "samples must be at least 1, got 0"),
