@@ -64,6 +64,21 @@ def test_distances_are_those_of_the_positions() -> None:
         assert torch.allclose(lattice.distances(some), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("torus", [False, True])
+@pytest.mark.parametrize("hexagonal", [False, True])
+def test_offsets_are_distances_along_each_dimension_as_exact_as_asked(hexagonal: bool, torus: bool) -> None:
+    lattice, rows = topology.lattice((4, 6), hexagonal=hexagonal, torus=torus), torch.arange(24) // 6
+    units = torch.tensor([7, 0])
+    offsets = lattice.offsets(units, torch.float64)
+    assert offsets.shape == (2, 24, 2) and offsets.dtype == torch.float64
+    assert torch.equal(lattice.offsets(units), lattice.offsets()[units])
+    assert torch.allclose(offsets.norm(dim=-1).float(), lattice.distances(units), atol=1e-6)
+    down = (rows[units][:, None] - rows).abs()
+    down = torch.minimum(down, 4 - down) if torus else down
+    tall = math.sqrt(3) / 2 if hexagonal else 1.0
+    assert torch.allclose(offsets[..., 0], down.double() * tall, atol=1e-15, rtol=0)
+
+
 def test_units_are_numbered_row_by_row() -> None:
     assert topology.lattice((2, 2)).positions.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
     assert topology.lattice((2, 2), hexagonal=True).positions[:, 1].tolist() == [0, 1, 0.5, 1.5]
