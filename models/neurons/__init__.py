@@ -1,2 +1,1 @@
-"""Networks whose nodes are neurons: perceptrons, radial basis functions, any directed acyclic graph."""
-"""Networks whose nodes are neurons: maps of units, and codes that layers of neurons learn."""
+"""Networks whose nodes are neurons: perceptrons, radial functions, acyclic graphs, maps, autoencoders."""

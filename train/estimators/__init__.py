@@ -16,4 +16,3 @@ if TYPE_CHECKING:
     from mpnn.train.estimators.public import __all__ as __all__
 else:
     __getattr__, __dir__ = public_names(__name__)
-"""Networks with scikit-learn's face: `fit`, `predict`, `score`, `get_params`, on arrays of NumPy."""
