@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from mpnn import backends
 from mpnn.graph.adjacency import Topology, as_graph
 from mpnn.graph.graph import Graph
+from mpnn.layer.fixed_point import at_fixed_point
 from mpnn.layer.message_passing import MessagePassing
 from mpnn.layer.schedule import Topological
 from mpnn.layer.sweep import States, Sweeper, as_step
@@ -20,6 +21,7 @@ from mpnn.step.schedule import PARALLEL, TOPOLOGICAL, Schedule, Until
 from mpnn.step.step import Recurrence
 
 State = Tensor | Mapping[str, Tensor]
+Gradient = Literal["sweeps", "implicit"]
 NAMED = {schedule.name: schedule for schedule in (PARALLEL, TOPOLOGICAL)}  # those that need no numbers
 
 
@@ -48,6 +50,7 @@ def iterate(
     steps: int | None = None,
     until: Until | None = None,
     record: int | None = None,
+    gradient: Gradient = "sweeps",
     **fields: Any,
 ) -> Iterated:
     """Update the state of every node by a layer's `message`, `aggregate` and `update`, sweep after sweep.
@@ -68,16 +71,23 @@ def iterate(
             what it was two sweeps ago, and `cycle` is True: under the parallel schedule two states may follow
             each other for ever.
         record: keep the state after every `record` sweeps.
+        gradient: "sweeps", through all of them; or "implicit", that of the fixed point which `until` reaches,
+            in the memory of one sweep: its adjoint is solved on the reversed graph by the same iteration
+            (recurrent backpropagation, Almeida and Pineda, 1987), to `until` times its largest entry, and in
+            as many sweeps at the most. The first state has gradients at clamped nodes alone, recorded states
+            have none.
         **fields: what the functions ask for besides: node features `[num_nodes, ...]`, edge features
             `[num_edges, ...]`, or anything else, which is passed on as it is; one that is another in each
             sweep is an `EachSweep`.
 
     Returns:
-        The state, the number of sweeps, and whether they ended by `until`. Gradients go through all sweeps.
+        The state, the number of sweeps, and whether they ended by `until`.
 
     Raises:
         TypeError: a field that is missing, or that no function asks for.
         ValueError: a field, state or schedule that does not fit the graph, or a state that changes its form.
+        RuntimeError: when implicit gradients are asked for and the sweeps, or those of the adjoint, did not
+            settle.
 
     >>> class Mean(MessagePassing):
     ...     state = ("x",)
@@ -96,6 +106,7 @@ def iterate(
         raise ValueError(f"record is {record!r}, but must be a number of sweeps from 1 on.")
     schedule = _schedule(schedule)
     end = schedule.ending(steps, until)  # asked only when to end: what is kept with the ranks stays
+    _check_gradient(gradient, end, fields)
     names = _names(layer, state, fields)
     states = tuple(state[name] for name in names) if isinstance(state, Mapping) else (state,)
     if not isinstance(graph, Graph):
@@ -120,24 +131,54 @@ def iterate(
     def as_given(states: States) -> Any:
         return dict(zip(names, states, strict=True)) if isinstance(state, Mapping) else states[0]
 
-    asked, recorded, before = end.until, [], states
-    for number in range(end.most_sweeps):
-        earlier, before = before, states
-        states = sweep(number, before)
-        if record is not None and (number + 1) % record == 0:
-            recorded.append(as_given(states))
-        if asked is None:
-            continue
-        if callable(asked):
-            ended = asked(as_given(before), as_given(states))
-        else:
-            ended = _is_near(before, states, asked)
-        if ended:
-            return Iterated(as_given(states), number + 1, True, False, tuple(recorded))
-        if number and not changing and _is_near(earlier, states, 0.0):
-            return Iterated(as_given(states), number + 1, False, True, tuple(recorded))
-    converged = None if asked is None else False
-    return Iterated(as_given(states), end.most_sweeps, converged, False, tuple(recorded))
+    def ended(before: States, states: States) -> bool:
+        if callable(end.until):
+            return bool(end.until(as_given(before), as_given(states)))
+        return end.until is not None and _is_near(before, states, end.until)
+
+    first, recorded, before, number = states, [], states, 0
+    converged, cycle = None if end.until is None else False, False
+    with torch.set_grad_enabled(torch.is_grad_enabled() and gradient == "sweeps"):
+        while number < end.most_sweeps and not (converged or cycle):
+            earlier, before = before, states
+            states = sweep(number, before)
+            number += 1
+            if record is not None and number % record == 0:
+                recorded.append(as_given(states))
+            if end.until is not None:
+                converged = ended(before, states)
+                cycle = not (converged or changing or number == 1) and _is_near(earlier, states, 0.0)
+    if gradient == "implicit" and torch.is_grad_enabled():
+        states = at_fixed_point(
+            lambda before: sweep(0, before),
+            first,
+            states,
+            schedule.clamped,
+            0.0 if callable(end.until) else end.until or 0.0,
+            end.most_sweeps,
+            "" if converged else _no_fixed_point(layer, number, cycle),
+        )
+    return Iterated(as_given(states), number, converged, cycle, tuple(recorded))
+
+
+def _check_gradient(gradient: str, end: Schedule, fields: Mapping[str, Any]) -> None:
+    if gradient not in ("sweeps", "implicit"):
+        raise ValueError(f"gradient is {gradient!r}, but must be 'sweeps' or 'implicit'.")
+    if gradient == "implicit" and end.until is None:
+        raise ValueError("gradient='implicit' is that of a fixed point: say by until= when it is reached.")
+    changing = [name for name, value in fields.items() if isinstance(value, EachSweep)]
+    if gradient == "implicit" and changing:
+        raise ValueError(
+            f"gradient='implicit' is that of a fixed point, but {', '.join(changing)} changes from sweep to sweep."
+        )
+
+
+def _no_fixed_point(layer: MessagePassing, sweeps: int, cycle: bool) -> str:
+    why = "two states follow each other for ever" if cycle else f"it still changes after {sweeps} sweeps"
+    return (
+        f"the state of {type(layer).__name__} has no implicit gradient, for it is no fixed point: {why}; "
+        "give more steps, another schedule, or gradient='sweeps'."
+    )
 
 
 def _schedule(schedule: Schedule | str) -> Schedule:
