@@ -308,6 +308,22 @@ def dag_rnn() -> list[Case]:
     return [against_equation(rnn, lambda x: rnn(x, graph=graph)[0], equation, normal(9, 3))]
 
 
+def neuron_graph() -> list[Case]:
+    edge_index = torch.combinations(torch.arange(9)).T
+    edge_index = edge_index[:, torch.rand(edge_index.size(1)) < 0.4]
+    network = models.NeuronGraph(edge_index, 9)
+    inputs = network.inputs.tolist()
+
+    def equation(x: Tensor) -> Tensor:
+        h: list[Tensor] = []
+        for i in range(9):
+            total = sum((network.weight[e] * h[j] for e, j in incoming(edge_index, i)), network.bias[i])
+            h.append(x[inputs.index(i)] if i in inputs else torch.tanh(total))
+        return torch.stack(h)
+
+    return [against_equation(network, network, equation, normal(len(inputs), 5))]
+
+
 # Attention --------------------------------------------------------------------------------------------------
 
 LENGTH = 10

@@ -1,4 +1,4 @@
-"""The pictures of docs/unification.md: one layer, the same weights, on several topologies.
+"""The pictures of docs/unification.md and docs/backpropagation.md: one layer on several topologies, neurons.
 
 python docs/pictures.py
 """
@@ -14,7 +14,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
@@ -227,6 +227,58 @@ def maps() -> None:
         axes.add_collection(LineCollection(list(links), colors=LINE, linewidths=0.9))
         axes.scatter(*units.T, s=11, color=INK, linewidths=0, zorder=3)
     save(figure, "maps.png", colours=32)
+# Backpropagation ----------------------------------------------------------------------------------------
+
+SOURCES = [0, 1, 0, 1, 2, 1, 2, 3, 4, 0, 4, 5, 6, 7, 6, 7, 5]
+TARGETS = [3, 3, 4, 4, 4, 5, 5, 6, 6, 6, 7, 7, 8, 8, 9, 9, 9]
+PLACES = [(0, 4), (0, 2), (0, 0), (2, 4), (2, 2), (2, 0), (4, 3), (4, 1), (6, 3), (6, 1)]
+RADIUS = 0.5
+
+
+def backpropagation() -> None:
+    """Ten neurons: activations along the edges, and deltas against them."""
+    torch.manual_seed(0)
+    network = models.NeuronGraph(Graph(torch.tensor([SOURCES, TARGETS]), 10)).double()
+    with torch.no_grad():
+        network.weight.copy_(torch.randn(17, dtype=torch.float64))
+        network.bias.copy_(torch.randn(10, dtype=torch.float64))
+        h = network(torch.tensor([0.5, -1.0, 0.8], dtype=torch.float64))
+    error = torch.zeros_like(h)
+    error[8:] = h[8:] - torch.tensor([1.0, -1.0])
+    found = network.backpropagate(h, error)
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _neurons(left, h, network.weight.detach(), "h_i = f(Σ_j w_ij h_j + b_i)", back=False)
+    _neurons(right, found.delta, found.weight, "δ_j = f'(a_j) (e_j + Σ_k w_kj δ_k)", back=True)
+    left.set_xlabel("edges: w")
+    right.set_xlabel("edges: ∂L/∂w = h · δ")
+    save(figure, "backpropagation.png", colours=128)
+
+
+def _neurons(axes: Axes, values: Tensor, edges: Tensor, title: str, *, back: bool) -> None:
+    bare(axes, title)
+    palette = mpl.colormaps["RdBu_r"]
+    scale, of_edges = float(values.abs().max()), float(edges.abs().max())
+    for source, target, weight in zip(SOURCES, TARGETS, edges.tolist(), strict=True):
+        ends = (PLACES[target], PLACES[source]) if back else (PLACES[source], PLACES[target])
+        arrow = FancyArrowPatch(
+            *ends,
+            arrowstyle="-|>",
+            mutation_scale=9,
+            color=palette(0.5 + 0.45 * np.sign(weight)),
+            linewidth=0.6 + 2.4 * abs(weight) / of_edges,
+            shrinkA=17,
+            shrinkB=17,
+        )
+        axes.add_patch(arrow)
+    for neuron, ((x, y), value) in enumerate(zip(PLACES, values.tolist(), strict=True)):
+        colour = palette(0.5 + 0.35 * value / scale)
+        axes.add_patch(Circle((x, y), RADIUS, facecolor=colour, edgecolor=INK, linewidth=1, zorder=3))
+        axes.text(
+            x, y, f"{value:.2f}".replace("-0.00", "0.00"), ha="center", va="center", fontsize=7.5, zorder=4
+        )
+        axes.text(x, y + 1.25 * RADIUS, str(neuron), ha="center", va="bottom", fontsize=7, color="#7b8794")
+    axes.set(xlim=(-0.7, 6.7), ylim=(-0.8, 5.1))
 
 
 def main() -> None:
@@ -237,6 +289,7 @@ def main() -> None:
         recurrence()
         attention()
         maps()
+        backpropagation()
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ from mpnn.models.neurons.rbf_network import RBFNetwork
 from mpnn.models.neurons.autoencoder import Autoencoder, AutoencoderLayer, MaskingNoise
 from mpnn.models.neurons.som import SelfOrganisingMap
 from mpnn.models.neurons.vae import VariationalAutoencoder
+from mpnn.models.neurons.neuron_graph import Backpropagated, NeuronGraph
 
 __all__ = [
     "APPNP",
@@ -111,6 +112,7 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
+    "Backpropagated",
     "BatchNorm",
     "BoltzmannLearning",
     "BoltzmannMachine",
@@ -154,6 +156,7 @@ __all__ = [
     "MaxPool3d",
     "MultiheadAttention",
     "NNConv",
+    "NeuronGraph",
     "Node2Vec",
     "PNAConv",
     "PairMLP",

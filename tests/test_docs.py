@@ -14,6 +14,8 @@ from mpnn.backends.triton import interprets
 from mpnn.models import GATv2Conv
 
 DOCS = Path(__file__).parent.parent / "docs"
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PRINTED = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
 
 
 def test_the_page_of_optimisers_shows_the_steps_that_each_takes() -> None:
@@ -57,3 +59,21 @@ def test_how_it_works_shows_the_triton_that_is_generated() -> None:
         block for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "tl." in block
     ]
     assert [line for line in lines_of(shown) if line not in generated] == []
+
+
+def test_the_page_of_backpropagation_runs_from_top_to_bottom_and_prints_what_it_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = "".join(BLOCK.findall((DOCS / "backpropagation.md").read_text()))
+    names = {"__name__": "page"}
+    exec(compile(code, "backpropagation.md", "exec"), names)
+    printed = PRINTED.findall(code)
+    assert capsys.readouterr().out.splitlines() == printed
+    assert printed.count("True") == 2
+
+
+def test_the_picture_of_backpropagation_is_of_the_network_of_its_page() -> None:
+    page, drawing = (DOCS / "backpropagation.md").read_text(), (DOCS / "pictures.py").read_text()
+    for on_page, drawn in (("src", "SOURCES"), ("dst", "TARGETS")):
+        (there,) = re.findall(rf"^{on_page} = (.*)$", page, re.MULTILINE)
+        assert f"{drawn} = {there}\n" in drawing

@@ -169,7 +169,8 @@ def _check_gradient(gradient: str, end: Schedule, fields: Mapping[str, Any]) -> 
     changing = [name for name, value in fields.items() if isinstance(value, EachSweep)]
     if gradient == "implicit" and changing:
         raise ValueError(
-            f"gradient='implicit' is that of a fixed point, but {', '.join(changing)} changes from sweep to sweep."
+            "gradient='implicit' is that of a fixed point, but "
+            f"{', '.join(changing)} changes from sweep to sweep."
         )
 
 

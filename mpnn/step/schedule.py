@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypedDict, Unpack
 
 import torch
@@ -119,6 +120,25 @@ class Schedule:
 
     # What follows from it -----------------------------------------------------------------------------
 
+    def reverse(self) -> Schedule:
+        """The same nodes from the last to the first, for `graph.reverse()`: the order of backpropagation.
+
+        >>> Schedule.alternating(torch.tensor([0, 1, 2])).reverse().rank
+        tensor([ 0, -1, -2])
+        """
+        return self._reverse
+
+    @cached_property
+    def _reverse(self) -> Schedule:
+        if self.rank is _nothing_first or self.rank is _depth:  # the depth on the reversed graph does as well
+            return self
+        forward = self.rank
+        if callable(forward):
+            rank: Rank = lambda graph: _negated(forward(graph.reverse()))  # noqa: E731
+        else:
+            rank = _negated(forward)
+        return replace(self, rank=rank, name=f"reversed {self.name}")
+
     @property
     def most_sweeps(self) -> int:
         """After how many sweeps the schedule ends at the latest."""
@@ -181,6 +201,12 @@ def _check_change(until: Any) -> None:
 
 def _nothing_first(graph: Graph) -> Tensor:
     return torch.zeros(graph.num_nodes, dtype=torch.int64, device=graph.device)
+
+
+def _negated(rank: Tensor) -> Tensor:
+    """The places of ranks in their order, as negative numbers; some ranks have no negative."""
+    place: Tensor = torch.unique(rank, return_inverse=True)[1]
+    return -place
 
 
 def _depth(graph: Graph) -> Tensor:

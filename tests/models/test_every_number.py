@@ -20,6 +20,7 @@ from mpnn import Graph, models
 EDGES = torch.tensor([[0, 1, 2, 3, 4, 1, 0], [1, 2, 3, 4, 0, 3, 2]])
 GRAPH = Graph(EDGES, 5)
 RING = Graph(torch.cat([EDGES, EDGES.flip(0)], dim=1)[:, [0, 1, 2, 3, 7, 8, 9, 10]], 5)
+DAG = Graph(EDGES[:, [0, 1, 2, 3]], 5)
 VALUES: list[Any] = [
     -1,
     0,
@@ -107,6 +108,7 @@ CASES: dict[str, Case] = {
         lambda layer, o: layer.hidden(torch.ones(2, int(o["num_visible"]))),
     ),
     "HopfieldNetwork": Case({"num_neurons": 5}, lambda layer, o: layer(torch.ones(int(o["num_neurons"])))),
+    "NeuronGraph": Case({"graph": DAG, "num_neurons": 5}, lambda layer, o: layer(torch.ones(4))),
     "APPNP": Case({"K": 2, "alpha": 0.1, "dropout": 0.1, "node_dim": 0}, lambda layer, o: layer(x(6), GRAPH)),
     "Autoencoder": Case(
         {"widths": [6, 3], "corruption": 0.1}, lambda layer, o: layer(torch.ones(2, o["widths"][0]))
