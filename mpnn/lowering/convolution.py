@@ -11,7 +11,7 @@ from torch import Tensor
 from mpnn.aggregate.reductions import SUM
 from mpnn.graph.graph import Graph
 from mpnn.lowering.images import common_padding, padded, to_image, to_rows
-from mpnn.lowering.match import foreign, probe, typed_matrices
+from mpnn.lowering.match import PROBES, foreign, probe, typed_matrices
 from mpnn.lowering.reading import Reading
 from mpnn.lowering.rule import Lowered, NoMatchError
 from mpnn.topology import Grid
@@ -29,7 +29,7 @@ def match_convolution(reading: Reading, graph: Graph) -> Lowered:
         raise NoMatchError(f"the message uses {foreign(reading)}")
     num_types = graph.num_edge_types
     rows = probe(reading, num_types)
-    (message,) = reading.per_edge(rows, len(rows[0]))
+    (message,) = reading.per_edge(rows, PROBES)
     found = typed_matrices(reading, rows, message, num_types)
     if found is None:
         raise NoMatchError("the message is not x_j W[edge_type]")

@@ -14,7 +14,7 @@ from mpnn.graph.graph import Graph
 from mpnn.lowering.banded import Blocks, banded_attention
 from mpnn.lowering.batch import Batch
 from mpnn.lowering.flexible import Window, flexible_attention, suits
-from mpnn.lowering.match import fit, foreign, is_source_field, probe
+from mpnn.lowering.match import PROBES, factors, fit, foreign, is_source_field, probes, require_real
 from mpnn.lowering.reading import Given, Reading
 from mpnn.lowering.rule import Lowered, NoMatchError
 from mpnn.plan.homes import Home
@@ -29,30 +29,44 @@ def match_attention(reading: Reading, graph: Graph) -> Lowered:
         raise NoMatchError("the message has dropout, for which the kernel would draw another mask")
     if foreign(reading):
         raise NoMatchError(f"the message uses {foreign(reading)}")
+    require_real(reading)
     value_shape, score_shape = reading.shapes
     heads = torch.Size(score_shape).numel()
     if value_shape[: len(score_shape)] != score_shape and value_shape[-1:] != (1,):
         raise NoMatchError(f"the score is {list(score_shape)}, the value {list(value_shape)} per edge")
-    rows = probe(reading)
-    value, score = reading.per_edge(rows, len(rows[0]))
-    v = is_source_field(reading, rows, value)
+    rows, others = probes(reading)
+    score = torch.cat([_score(reading, one, heads) for one in (rows, others)])
+    v = is_source_field(reading, rows, reading.per_edge(rows, PROBES)[0])
     if v is None:
         raise NoMatchError("the value is not a field of the source")
-    score = score.reshape(len(score), heads)
-    for q, k in product(reading.of(Home.DST), reading.of(Home.SRC)):
+    scales = factors(reading, rows, (1, heads))
+    for q, k, factor in product(reading.of(Home.DST), reading.of(Home.SRC), scales):
         if q.size != k.size or q.size % heads:
             continue
-        dot = (rows[q.index] * rows[k.index]).reshape(len(score), heads, -1).sum(-1)
         biases = [g for g in reading.given if g not in (q, k) and g.home is not Home.SHARED]
-        biases = [g for g in biases if g.size in (1, heads) and g.dtype.is_floating_point]
-        terms = [rows[g.index].reshape(len(score), -1).expand(-1, heads) for g in biases]
-        found = fit(score, [dot, *terms, torch.ones_like(dot)])
+        biases = [g for g in biases if g.size in (1, heads)]
+        parts = [_terms(one, q, k, factor, biases, heads) for one in (rows, others)]
+        found = fit(score, [torch.cat(both) for both in zip(*parts, strict=True)])
         if found is not None:
             scale, *weights, _ = found
             # A term that is the same for all messages to a node cancels in the softmax.
             kept = [(g, w) for g, w in zip(biases, weights, strict=True) if w and g.home is not Home.DST]
-            return _lowered(q, k, v, scale, kept, heads, value_shape)
+            return _lowered(q, k, v, scale, factor, kept, heads, value_shape)
     raise NoMatchError("the score is not a scaled dot product with biases")
+
+
+def _score(reading: Reading, rows: Sequence[Tensor], heads: int) -> Tensor:
+    return reading.per_edge(rows, PROBES)[1].reshape(PROBES, heads)
+
+
+def _terms(
+    rows: Sequence[Tensor], q: Given, k: Given, factor: Given | None, biases: Sequence[Given], heads: int
+) -> list[Tensor]:
+    """The dot product, the biases and a constant, `[PROBES, heads]` each."""
+    dot = (rows[q.index] * rows[k.index]).reshape(PROBES, heads, -1).sum(-1)
+    dot = dot if factor is None else dot * rows[factor.index].reshape(-1)
+    terms = [rows[g.index].reshape(PROBES, -1).expand(-1, heads) for g in biases]
+    return [dot, *terms, torch.ones_like(dot)]
 
 
 def fits_attention(graph: Graph) -> None:
@@ -68,12 +82,15 @@ def _lowered(
     k: Given,
     v: Given,
     scale: float,
+    factor: Given | None,
     biases: Sequence[tuple[Given, float]],
     heads: int,
     value_shape: tuple[int, ...],
 ) -> Lowered:
     def run(graph: Graph, values: Sequence[Tensor]) -> list[Tensor]:
         query, key, value = (values[g.index].reshape(-1, heads, g.size // heads) for g in (q, k, v))
+        if factor is not None:  # of each head, or of all
+            query = query * values[factor.index].reshape(-1, 1)
         per_key: list[Tensor] = []
         per_edge: list[Tensor] = []
         for given, weight in biases:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from mpnn.aggregate.reductions import SUM
 from mpnn.graph.graph import Graph
 from mpnn.lowering.dot_product_attention import fits_attention, lengths_of
-from mpnn.lowering.match import fit, foreign, probe
+from mpnn.lowering.match import PROBES, factors, fit, foreign, probes, require_real
 from mpnn.lowering.reading import Given, Reading
 from mpnn.lowering.rule import Lowered, NoMatchError
 from mpnn.plan.homes import Home
@@ -22,26 +23,39 @@ def match_linear(reading: Reading, graph: Graph) -> Lowered:
         raise NoMatchError("the messages are not reduced by one sum")
     if foreign(reading):
         raise NoMatchError(f"the message uses {foreign(reading)}")
-    rows = probe(reading)
-    (message,) = reading.per_edge(rows, len(rows[0]))
-    message = message.flatten(1) if message.dim() > 1 else message[:, None]
+    require_real(reading)
+    rows, others = probes(reading)
+    message = torch.cat([_flat(reading, one) for one in (rows, others)])
     for weight in reading.of(Home.EDGE):
         for x in reading.of(Home.SRC):
             if weight.size != 1 or x.size != message.size(1) or not weight.dtype.is_floating_point:
                 continue
-            product = rows[weight.index].reshape(-1, 1) * rows[x.index].reshape(len(message), -1)
-            found = fit(message, [product])
-            if found is not None:
-                return _lowered(weight, x, found[0], reading.shapes[0])
+            for factor in factors(reading, rows, [1]):
+                product = torch.cat([_product(one, weight, x, factor) for one in (rows, others)])
+                found = fit(message, [product])
+                if found is not None:
+                    return _lowered(weight, x, found[0], factor, reading.shapes[0])
     raise NoMatchError("the message is not w_e x_j")
 
 
-def _lowered(weight: Given, x: Given, factor: float, shape: tuple[int, ...]) -> Lowered:
+def _flat(reading: Reading, rows: Sequence[Tensor]) -> Tensor:
+    (message,) = reading.per_edge(rows, PROBES)
+    return message.flatten(1) if message.dim() > 1 else message[:, None]
+
+
+def _product(rows: Sequence[Tensor], weight: Given, x: Given, factor: Given | None) -> Tensor:
+    product = rows[weight.index].reshape(-1, 1) * rows[x.index].flatten(1).reshape(PROBES, -1)
+    return product if factor is None else rows[factor.index].reshape(()) * product
+
+
+def _lowered(weight: Given, x: Given, number: float, factor: Given | None, shape: tuple[int, ...]) -> Lowered:
     def run(graph: Graph, values: Sequence[Tensor]) -> list[Tensor]:
         (sources, *_), (destinations, *_) = lengths_of(graph)
         matrix = values[weight.index].reshape(graph.num_graphs, destinations, sources)
         out = matrix @ values[x.index].reshape(graph.num_graphs, sources, x.size)
-        return [(out if factor == 1 else factor * out).reshape(-1, *shape)]
+        out = out if number == 1 else number * out
+        out = out if factor is None else values[factor.index].reshape(()) * out
+        return [out.reshape(-1, *shape)]
 
     return run
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mpnn.lowering.reading import Given, Reading
+from mpnn.lowering.rule import NoMatchError
 from mpnn.plan.homes import Home
 from mpnn.plan.operations import PRODUCTS, VIEWS
 
@@ -35,9 +36,15 @@ def foreign(reading: Reading) -> str:
     return ", ".join(sorted(reading.operations - POLYNOMIAL))
 
 
-def probe(reading: Reading, num_types: int = 1) -> list[Tensor]:
+def require_real(reading: Reading, besides: Sequence[Given] = ()) -> None:
+    """Refuse whole numbers: those that are drawn are types, and stand for no others."""
+    if not all(given.dtype.is_floating_point or given in besides for given in reading.given):
+        raise NoMatchError("the message reads numbers that are not real")
+
+
+def probe(reading: Reading, num_types: int = 1, seed: int = 0) -> list[Tensor]:
     """Random numbers for each value of a message, one row per edge of those that are not shared."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     rows = []
     for given in reading.given:
         shape = given.shape if given.home is Home.SHARED else (PROBES, *given.shape)
@@ -46,6 +53,17 @@ def probe(reading: Reading, num_types: int = 1) -> list[Tensor]:
         else:
             rows.append(torch.randint(num_types, shape, generator=generator))
     return rows
+
+
+def probes(reading: Reading) -> tuple[list[Tensor], list[Tensor]]:
+    """Two sets of them: a coefficient that fits both does not hide a number that all edges share."""
+    return probe(reading), probe(reading, seed=1)
+
+
+def factors(reading: Reading, rows: Sequence[Tensor], sizes: Sequence[int]) -> list[Given | None]:
+    """What may multiply all messages: nothing, or a value of some size that all edges share."""
+    shared = [given for given in reading.of(Home.SHARED) if given.size in sizes]
+    return [None, *(given for given in shared if rows[given.index].is_floating_point())]
 
 
 def same(found: Tensor, wanted: Tensor) -> bool:
@@ -93,6 +111,7 @@ def typed_matrices(
     types = [g for g in reading.of(Home.EDGE) if not g.dtype.is_floating_point and g.shape == ()]
     if len(types) != 1 or len(reading.of(Home.EDGE)) != 1:
         return None
+    require_real(reading, types)
     kind = rows[types[0].index]
     for x in reading.of(Home.SRC):
         if len(x.shape) != len(shape) or not 1 <= len(shape) <= 2 or x.shape[:-1] != shape[:-1]:

@@ -14,7 +14,7 @@ from mpnn.aggregate.reduction import Reduction
 from mpnn.aggregate.reductions import MAX
 from mpnn.graph.graph import Graph
 from mpnn.lowering.images import common_padding, padded, refuse_reversed, to_image, to_rows
-from mpnn.lowering.match import foreign, is_source_field, probe
+from mpnn.lowering.match import PROBES, foreign, is_source_field, probe, require_real
 from mpnn.lowering.reading import Reading
 from mpnn.lowering.rule import Lowered, NoMatchError
 from mpnn.topology import AdaptiveGrid, Grid
@@ -37,8 +37,9 @@ def match_pooling(reduction: Reduction) -> Callable[[Reading, Graph], Lowered]:
             raise NoMatchError(f"the messages are not reduced by one {reduction.name}")
         if foreign(reading):
             raise NoMatchError(f"the message uses {foreign(reading)}")
+        require_real(reading)
         rows = probe(reading)
-        (message,) = reading.per_edge(rows, len(rows[0]))
+        (message,) = reading.per_edge(rows, PROBES)
         x = is_source_field(reading, rows, message)
         if x is None:
             raise NoMatchError("the message is not a field of the source")

@@ -47,6 +47,10 @@ def _biased_twice(
     return torch.einsum("ehc,ehc->eh", q_i, k_j) - penalty_j + b, v_j
 
 
+def _scaled(q_i: Tensor, k_j: Tensor, v_j: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    return 2 * (q_i * k_j).sum(-1) * scale, v_j
+
+
 def _attention(graph: Any) -> list[Example]:
     q, k, v = (
         torch.randn(graph.num_dst, 2, 3),
@@ -60,6 +64,8 @@ def _attention(graph: Any) -> list[Example]:
         Example(graph, _biased_einsum, "softmax", {**fields, "penalty": (penalty, None)}),
         Example(graph, _biased_edges, "softmax", {**fields, "b": bias}),
         Example(graph, _biased_twice, "softmax", {**fields, "penalty": (penalty, None), "b": bias[:, :1]}),
+        Example(graph, _scaled, "softmax", {**fields, "scale": torch.tensor(0.7)}),
+        Example(graph, _scaled, "softmax", {**fields, "scale": torch.tensor([0.7, 1.2])}),
     ]
 
 
@@ -132,16 +138,22 @@ def _weighted(x_j: Tensor, w: Tensor) -> Tensor:
     return w[:, None] * x_j
 
 
+def _weighted_and_scaled(x_j: Tensor, w: Tensor, scale: Tensor) -> Tensor:
+    return w[:, None] * (2 * scale * x_j)
+
+
 def _linear_examples() -> list[Example]:
     graphs = [
         topology.complete(4),
         topology.complete_bipartite(3, 5),
         topology.complete_bipartite([2, 2], [3, 3]),
     ]
-    return [
-        Example(g, _weighted, "sum", {"x": (torch.randn(g.num_src, 7), None), "w": torch.randn(g.num_edges)})
-        for g in graphs
-    ]
+    examples = []
+    for g in graphs:
+        fields = {"x": (torch.randn(g.num_src, 7), None), "w": torch.randn(g.num_edges)}
+        examples.append(Example(g, _weighted, "sum", fields))
+        examples.append(Example(g, _weighted_and_scaled, "sum", {**fields, "scale": torch.tensor(0.7)}))
+    return examples
 
 
 class _Elman(nn.Module):

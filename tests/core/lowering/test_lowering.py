@@ -346,3 +346,55 @@ def _each(value: Any) -> list[Tensor]:
         value = tuple(value.values())
     values = value if isinstance(value, tuple | list) else [value]
     return [one for one in values if isinstance(one, Tensor)]
+
+
+def _with_number(q_i: Tensor, k_j: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+    return (q_i * k_j).sum(-1) + n, k_j
+
+
+def _with_whole_numbers(q_i: Tensor, k_j: Tensor, n_j: Tensor) -> tuple[Tensor, Tensor]:
+    return (q_i * k_j).sum(-1) + n_j, k_j
+
+
+def _with_a_scaled_bias(q_i: Tensor, k_j: Tensor, b_j: Tensor, n: Tensor) -> tuple[Tensor, Tensor]:
+    return (q_i * k_j).sum(-1) + n * b_j, k_j
+
+
+def _weight_and_whole_number(k_j: Tensor, w: Tensor, n: Tensor) -> Tensor:
+    return n * (w[:, None] * k_j)
+
+
+def _weight_and_number(k_j: Tensor, w: Tensor, n: Tensor) -> Tensor:
+    return w[:, None] * k_j + n * k_j
+
+
+def _plus_whole_numbers(k_j: Tensor, n_j: Tensor) -> Tensor:
+    return k_j + n_j[:, None]
+
+
+WHOLE = torch.tensor([3, 0, -2, 1, 5])
+
+
+@pytest.mark.parametrize(
+    ("message", "aggr", "graph", "numbers"),
+    [
+        (_with_number, "softmax", topology.complete(5), {"n": torch.tensor(0.4)}),
+        (_with_whole_numbers, "softmax", topology.complete(5), {"n": WHOLE}),
+        (_with_a_scaled_bias, "softmax", topology.complete(5), {"b": WHOLE / 2, "n": torch.tensor(1.7)}),
+        (_weight_and_whole_number, "sum", topology.complete(5), {"w": torch.ones(25), "n": torch.tensor(3)}),
+        (_weight_and_number, "sum", topology.complete(5), {"w": torch.ones(25), "n": torch.tensor(1.7)}),
+        (_plus_whole_numbers, "mean", topology.grid(5, 1), {"n": WHOLE}),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_number_that_is_a_tensor_is_no_constant_of_a_rule(
+    message: Callable[..., Any], aggr: str, graph: Graph, numbers: dict[str, Tensor]
+) -> None:
+    q, k = torch.randn(2, 5, 3, dtype=torch.float64)
+    nodes = {"q": q, "k": k} if aggr == "softmax" else {"k": k}
+
+    def on(backend: str) -> Any:
+        with mpnn.backend(backend):
+            return propagate(graph, message, aggr, **nodes, **numbers)
+
+    assert_close(on("auto"), on("eager"))
