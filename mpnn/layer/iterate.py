@@ -59,7 +59,8 @@ def iterate(
 
     Args:
         layer: a `MessagePassing` layer whose `update` returns the new state, a tensor or a tuple of them.
-        graph: a `Graph` with one set of nodes, or an `edge_index` tensor.
+        graph: a `Graph` with one set of nodes, or an `edge_index` tensor; under the parallel schedule also a
+            bipartite one, whose destinations have the state, and whose sources have fields alone.
         state: `[num_nodes, ...]` tensors by the names of the fields that they are, `{"x": x}`; or one tensor
             if the layer says its name, `state = ("x",)`. `message` reads `x_j` and `x_i`; `update` reads
             `x`, the state that the node had before the sweep.
@@ -218,6 +219,11 @@ def _check(
     layer: MessagePassing, graph: Graph, names: tuple[str, ...], states: States, fields: Mapping[str, Any]
 ) -> None:
     """Refuse what does not fit, before the first sweep."""
+    if graph.is_bipartite and layer.flow != "source_to_target":
+        raise ValueError(
+            f"flow is {layer.flow!r}, but on a bipartite graph the destinations have the state: give "
+            "graph.reverse() to a layer with flow='source_to_target'."
+        )
     for name, value in zip(names, states, strict=True):
         dim = layer.node_dim % value.dim() if value.dim() else 0
         if not value.dim() or dim != 0:
@@ -225,13 +231,24 @@ def _check(
                 f"the state {name} has shape {list(value.shape)} and its nodes in dimension "
                 f"{layer.node_dim}, but must be [num_nodes, ...]."
             )
-        if not graph.is_bipartite and value.size(0) != graph.num_nodes:
+        if value.size(0) != graph.num_dst:
+            kind = "destination nodes" if graph.is_bipartite else "nodes"
             raise ValueError(
-                f"the state {name} has {value.size(0)} rows, but the graph has {graph.num_nodes} nodes."
+                f"the state {name} has {value.size(0)} rows, but the graph has {graph.num_dst} {kind}."
             )
     functions = {"message": 0, "aggregate": 1, "update": 1}
+    if graph.is_bipartite:
+        of_sources = {f"{name}_j" for name in names}.intersection(
+            p.name for p in parameters_of(layer.message)
+        )
+        if of_sources:
+            raise TypeError(
+                f"message() asks for {', '.join(sorted(of_sources))}, but on a bipartite graph the "
+                "destinations alone have the state: give what the sources have under another name."
+            )
     asked = Asked({f: parameters_of(getattr(layer, f), skip=first) for f, first in functions.items()})
-    given = {**fields, **dict(zip(names, states, strict=True))}
+    at_ends = [(None, state) for state in states] if graph.is_bipartite else states
+    given = {**fields, **dict(zip(names, at_ends, strict=True))}
     Fields(graph, None, given, asked, layer.node_dim, layer.flow).bind(asked.functions["message"])
 
 

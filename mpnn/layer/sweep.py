@@ -50,7 +50,7 @@ class Sweeper:
 
     Args:
         layer: what says message, aggregate and update.
-        graph: with one set of nodes.
+        graph: with one set of nodes; or bipartite, if all destinations are updated at once.
         names: of the state, in the order in which `update` returns it.
         fields: what the layer asks for besides.
         schedule: which nodes are updated when; the caller decides how often.
@@ -174,7 +174,9 @@ class Sweeper:
                 read = [_rows(blocks[block][n], rows) for block, rows in wave.blocks] or [blocks[0][n][:0]]
                 at_src = read[0] if len(read) == 1 else torch.cat(read)
                 at_dst = None if before is None else before[n]
-                given[name] = at_src if wave.graph is None else (at_src, at_dst)
+                if self._graph.is_bipartite:  # its sources are fields, and have no state
+                    at_src = None
+                given[name] = at_src if wave.graph is None and at_src is not None else (at_src, at_dst)
         return given
 
     def _checked(self, result: Any, before: States | None) -> States:

@@ -23,7 +23,7 @@ from torch import Tensor
 from mpnn.graph.checks import checked_positions
 from mpnn.graph.graph import Graph
 from mpnn.native.reach import traced
-from mpnn.step.schedule import PARALLEL, Schedule, check_one_node_set
+from mpnn.step.schedule import PARALLEL, Schedule
 from mpnn.topology.levels import topological_levels
 
 Integers = NDArray[np.int64]
@@ -94,9 +94,8 @@ def _find(schedule: Schedule, graph: Graph) -> Waves:
 
 def _at_once(graph: Graph) -> Waves:
     """One wave, without a look at the edges, which need not be enumerated."""
-    check_one_node_set(graph)
-    nodes = torch.arange(graph.num_nodes, device=graph.device)
-    return Waves((Wave(None, None, ((0, None),), 1),), nodes, nodes[:0], (graph.num_nodes,), (), nodes)
+    nodes = torch.arange(graph.num_dst, device=graph.device)
+    return Waves((Wave(None, None, ((0, None),), 1),), nodes, nodes[:0], (graph.num_dst,), (), nodes)
 
 
 class _Finder:

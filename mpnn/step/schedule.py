@@ -159,7 +159,8 @@ class Schedule:
         Raises:
             ValueError: the graph is bipartite, or the ranks are those of another number of nodes.
         """
-        check_one_node_set(graph)
+        if graph.is_bipartite:
+            raise ValueError(f"the graph is bipartite {graph.size}, but a schedule ranks one set of nodes.")
         if not callable(self.rank):
             rank = self.rank
         else:
@@ -175,12 +176,6 @@ class Schedule:
         if self.clamped is not None:
             said.append("clamped")
         return f"Schedule({', '.join(said)})"
-
-
-def check_one_node_set(graph: Graph) -> None:
-    """Refuse a graph whose sources are not its destinations."""
-    if graph.is_bipartite:
-        raise ValueError(f"the graph is bipartite {graph.size}, but a schedule ranks one set of nodes.")
 
 
 def _check_rank(rank: Any, name: str = "rank") -> None:

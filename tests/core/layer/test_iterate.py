@@ -275,3 +275,34 @@ def test_a_schedule_travels_by_pickle() -> None:
             _ours(graph, again, 2)(fields), _ours(graph, schedule, 2)(fields), strict=True
         ):
             assert torch.equal(ours, theirs)
+
+
+def test_the_destinations_of_a_bipartite_graph_have_the_state_and_its_sources_fields() -> None:
+    class Towards(MessagePassing):
+        state = ("x",)
+
+        def message(self, x_i: Tensor, k_j: Tensor, w: Tensor) -> Tensor:
+            return w[:, None] * torch.tanh(k_j - x_i)
+
+        def update(self, inputs: Tensor, x: Tensor, b: Tensor) -> Tensor:
+            return x + 0.3 * inputs + b
+
+    generator = torch.Generator().manual_seed(8)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    graph = Graph(torch.stack([torch.randint(n, (11,), generator=generator) for n in (6, 4)]), (6, 4))
+
+    def ours(x: Tensor, k: Tensor, w: Tensor, b: Tensor) -> Any:
+        return iterate(Towards(), graph, x, steps=3, k=(k, None), w=w, b=b).state
+
+    def loop(x: Tensor, k: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        for _ in range(3):
+            a = [torch.zeros_like(row) for row in x]
+            for e, (j, i) in enumerate(graph.edge_index.T.tolist()):
+                a[i] = a[i] + w[e] * torch.tanh(k[j] - x[i])
+            x = torch.stack([x[i] + 0.3 * a[i] + b[i] for i in range(4)])
+        return x
+
+    assert_same(ours, loop, [draw(4, 2), draw(6, 2), draw(11), draw(4, 2)])

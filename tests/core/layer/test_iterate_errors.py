@@ -17,6 +17,15 @@ class Plain(MessagePassing):
     state = ("x",)
 
 
+class Nearer(MessagePassing):
+    state = ("x",)
+
+    def message(self, x_i: Tensor, k_j: Tensor) -> Tensor:  # type: ignore[override]
+        return 0.1 * (k_j - x_i)
+
+
+BETWEEN = topology.complete_bipartite(3, 3)
+ONE_BY_ONE = Schedule.asynchronous(torch.arange(3))
 RING = Graph(torch.tensor([[0, 1, 2], [1, 2, 0]]))
 X = torch.ones(3, 2)
 
@@ -94,7 +103,22 @@ X = torch.ones(3, 2)
             "clamped\\[0\\] is 3",
         ),
         (
-            lambda: iterate(Plain(), topology.complete_bipartite(3, 3), X),
+            lambda: iterate(Plain(), BETWEEN, X),
+            TypeError,
+            "message.. asks for x_j, but on a bipartite graph the destinations alone have the state",
+        ),
+        (
+            lambda: iterate(Nearer(), BETWEEN, X[:2], k=(X, None)),
+            ValueError,
+            "the state x has 2 rows, but the graph has 3 destination nodes",
+        ),
+        (
+            lambda: iterate(Nearer(flow="target_to_source"), BETWEEN, X, k=(X, None)),
+            ValueError,
+            "flow is 'target_to_source', but on a bipartite graph the destinations have the state",
+        ),
+        (
+            lambda: iterate(Nearer(), BETWEEN, X, schedule=ONE_BY_ONE, k=(X, None)),
             ValueError,
             "the graph is bipartite .* a schedule ranks one set",
         ),
