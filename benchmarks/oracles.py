@@ -470,3 +470,13 @@ def variational_autoencoder() -> list[Case]:
         return call
 
     return [against(ours, theirs, drawn(ours), drawn(theirs), normal(NODES, WIDTH))]
+def modern_hopfield() -> list[Case]:
+    network, patterns = models.ModernHopfieldNetwork(0.7), normal(7, 4)
+    network.fit(patterns)
+
+    def attention(q: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(q[None], patterns[None], patterns[None], scale=0.7)[
+            0
+        ]
+
+    return [against_equation(network, network, attention, normal(5, 4))]

@@ -60,6 +60,8 @@ from mpnn.models.energy.contrastive import ContrastiveDivergence
 from mpnn.models.energy.dbn import DBN
 from mpnn.models.energy.hopfield import HopfieldNetwork
 from mpnn.models.energy.rbm import RBM
+from mpnn.models.energy.hopfield_layers import Hopfield, HopfieldLayer, HopfieldPooling
+from mpnn.models.energy.modern_hopfield import ModernHopfieldNetwork
 from mpnn.models.networks.autoencoder import GAE, VGAE, DotProduct, PairMLP
 from mpnn.models.networks.causal_transformer import CausalTransformer
 from mpnn.models.networks.ensemble import Ensemble
@@ -142,7 +144,10 @@ __all__ = [
     "GraphClassifier",
     "GraphConv",
     "GraphNorm",
+    "Hopfield",
+    "HopfieldLayer",
     "HopfieldNetwork",
+    "HopfieldPooling",
     "JumpingKnowledge",
     "KernelPerceptron",
     "LanguageModel",
@@ -154,6 +159,7 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "ModernHopfieldNetwork",
     "MultiheadAttention",
     "NNConv",
     "NeuronGraph",

@@ -2,7 +2,8 @@
 
 A message w_ij x_j of symmetric weights is minus the slope of E = -½ Σ_ij w_ij x_i x_j - Σ_i b_i x_i. A layer
 whose message is not linear says the energy of an edge instead, and its message follows from that: the two
-cannot disagree.
+cannot disagree. A softmax of scores whose values are the slopes of the scores is the slope of their
+log-sum-exp (Ramsauer et al., 2020).
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import torch
 from torch import Tensor
 
 from mpnn import backends
-from mpnn.aggregate.aggregators import Sum
+from mpnn.aggregate.aggregators import Softmax, Sum
 from mpnn.graph.adjacency import Topology, as_graph
 from mpnn.graph.graph import Graph
 from mpnn.layer.message_passing import MessagePassing, propagate, step_of
+from mpnn.layer.softmax_energy import of_softmax
 from mpnn.step.fields import Fields
 from mpnn.step.parameters import Asked, Parameter, parameters_of
 
@@ -38,20 +40,26 @@ def energy(
     all directed edges; where its message is linear in x_j, it is E = -½ Σ_i x_i a_i, a_i being what node i
     receives. With `bias`, less Σ_i b_i x_i. Each feature of the nodes is a state of its own.
 
+    Where the layer aggregates by softmax and its message (s_ij, v_ij) reads the state at the destination
+    alone, each node has an energy of its own, E_i = ½ x_i·x_i - (1/β) log Σ_j exp(s_ij), less b_i·x_i. Its
+    slope is x_i - a_i, if ∂s_ij/∂x_i = β v_ij with one β for all edges.
+
     Args:
-        layer: sums its messages, and says the name of its state, `state = ("x",)`.
-        graph: holds each edge in both directions, and no self loop.
+        layer: sums its messages, or takes their softmax, and says the name of its state, `state = ("x",)`.
+        graph: holds each edge in both directions, and no self loop; for a softmax any graph.
         state: `[num_nodes, ...]`.
         bias: b, `[num_nodes]`, or in the form of the state.
         check: whether to look at every edge: a message may have no energy.
         **fields: what the message asks for besides.
 
     Returns:
-        `[...]`, a number for each feature of the state.
+        `[...]`, a number for each feature of the state; for a softmax `[num_nodes, ...]`, a number for each
+        score.
 
     Raises:
         ValueError: an edge lacks its reverse, weighs otherwise than it, or is a self loop.
-        TypeError: the message is not linear in the state of its source, and there is no `edge_energy`.
+        TypeError: the message is not linear in the state of its source, and there is no `edge_energy`; or the
+            values of a softmax are not the slopes of its scores.
 
     >>> class Spin(MessagePassing):
     ...     state = ("s",)
@@ -61,8 +69,15 @@ def energy(
     >>> energy(Spin(), pair, torch.tensor([1.0, -1.0]), w=w)
     tensor(2.)
     """
-    graph = as_graph(graph, state.size(0))
+    is_softmax = type(layer.aggr_module) is Softmax and not hasattr(layer, "edge_energy")
+    rows = state.size(0)
+    if is_softmax and isinstance(graph, Graph) and graph.is_bipartite:
+        graph = as_graph(graph, (graph.num_src, rows))
+    else:
+        graph = as_graph(graph, rows)
     name = _name(layer)
+    if is_softmax:
+        return of_softmax(layer, graph, name, state, bias, fields, check)
     given = {**fields, name: state}
     own = getattr(layer, "edge_energy", None)
     if own is not None:
@@ -123,7 +138,10 @@ def _name(layer: MessagePassing) -> str:
 def _messages(layer: MessagePassing, graph: Graph, given: dict[str, Any]) -> Any:
     """The step whose result is what the nodes receive."""
     if type(layer.aggr_module) is not Sum:
-        raise TypeError(f"{type(layer).__name__} must sum its messages to have an energy: aggr='sum'.")
+        raise TypeError(
+            f"{type(layer).__name__} must sum its messages to have an energy, or take their softmax: "
+            "aggr='sum' or 'softmax'."
+        )
     functions = {"message": parameters_of(layer.message), "aggregate": parameters_of(layer.aggregate, 1)}
     asked = Asked(functions)
     known = {name: value for name, value in given.items() if name in asked.fields}

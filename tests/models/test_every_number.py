@@ -95,6 +95,15 @@ TRANSPOSED = CONV | {"output_padding": 0}
 RECURRENT = {"input_size": 3, "hidden_size": 4, "num_layers": 2, "dropout": 0.1}
 LAYER = {"d_model": 8, "nhead": 2, "dim_feedforward": 8, "dropout": 0.1, "layer_norm_eps": 1e-5}
 NORM = {"num_features": 4, "eps": 1e-5, "momentum": 0.1}
+HOPFIELD = {
+    "input_size": 4,
+    "hidden_size": 3,
+    "output_size": 5,
+    "num_heads": 2,
+    "scaling": 0.5,
+    "update_steps_max": 2,
+    "update_steps_eps": 1e-3,
+}
 normed = lambda layer, o: layer(x(o.get("num_features", o.get("in_channels", 4))), GRAPH)  # noqa: E731
 
 CASES: dict[str, Case] = {
@@ -108,6 +117,16 @@ CASES: dict[str, Case] = {
         lambda layer, o: layer.hidden(torch.ones(2, int(o["num_visible"]))),
     ),
     "HopfieldNetwork": Case({"num_neurons": 5}, lambda layer, o: layer(torch.ones(int(o["num_neurons"])))),
+    "ModernHopfieldNetwork": Case(
+        {"scaling": 2.0}, lambda layer, o: layer.fit(torch.ones(2, 3))(torch.ones(1, 3))
+    ),
+    "Hopfield": Case(HOPFIELD, lambda layer, o: layer(torch.ones(2, 3, o["input_size"]))),
+    "HopfieldPooling": Case(
+        {"input_size": 4, "quantity": 2}, lambda layer, o: layer(torch.ones(2, 3, o["input_size"]))
+    ),
+    "HopfieldLayer": Case(
+        {"input_size": 4, "quantity": 2}, lambda layer, o: layer(torch.ones(2, 3, o["input_size"]))
+    ),
     "NeuronGraph": Case({"graph": DAG, "num_neurons": 5}, lambda layer, o: layer(torch.ones(4))),
     "APPNP": Case({"K": 2, "alpha": 0.1, "dropout": 0.1, "node_dim": 0}, lambda layer, o: layer(x(6), GRAPH)),
     "Autoencoder": Case(

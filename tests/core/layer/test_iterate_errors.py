@@ -20,7 +20,7 @@ class Plain(MessagePassing):
 class Nearer(MessagePassing):
     state = ("x",)
 
-    def message(self, x_i: Tensor, k_j: Tensor) -> Tensor:  # type: ignore[override]
+    def message(self, x_i: Tensor, k_j: Tensor) -> Tensor:
         return 0.1 * (k_j - x_i)
 
 

@@ -388,10 +388,10 @@ WHOLE = torch.tensor([3, 0, -2, 1, 5])
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_number_that_is_a_tensor_is_no_constant_of_a_rule(
-    message: Callable[..., Any], aggr: str, graph: Graph, numbers: dict[str, Tensor]
+    message: Callable[..., Any], aggr: str, graph: Graph, numbers: dict[str, Any]
 ) -> None:
     q, k = torch.randn(2, 5, 3, dtype=torch.float64)
-    nodes = {"q": q, "k": k} if aggr == "softmax" else {"k": k}
+    nodes: dict[str, Any] = {"q": q, "k": k} if aggr == "softmax" else {"k": k}
 
     def on(backend: str) -> Any:
         with mpnn.backend(backend):
