@@ -24,6 +24,7 @@ from mpnn.graph.checks import checked_positions
 from mpnn.graph.graph import Graph
 from mpnn.native.reach import traced
 from mpnn.step.schedule import PARALLEL, Schedule
+from mpnn.topology.complete import complete_bipartite
 from mpnn.topology.levels import topological_levels
 
 Integers = NDArray[np.int64]
@@ -158,10 +159,14 @@ class _Finder:
         src = self.src[edges]
         begin = np.asarray(starts, dtype=np.int64)
         block = np.where(self.is_new[edges], np.searchsorted(begin, self.place[src], side="right"), 0)
-        by_block = np.argsort(block, kind="stable")
-        edges, src, block = edges[by_block], src[by_block], block[by_block]
         row = np.where(block > 0, self.place[src] - np.append(0, begin)[block], src)
         ends = np.append(begin, first)
+        types, read = self.graph.edge_type, block * (self.graph.num_nodes + 1) + row
+        full = _as_matrix(read, self.place[self.dst[edges]] - first, end - first) if types is None else None
+        if full is not None:  # all nodes read the same rows: a dense product, of a message that has one
+            return self._full_wave(edges[full], block[full], row[full], ends, end - first)
+        by_block = np.argsort(block, kind="stable")
+        edges, src, block, row = edges[by_block], src[by_block], block[by_block], row[by_block]
         which, begins = np.unique(block, return_index=True)
         bounds = pairwise([*begins.tolist(), edges.size])
         parts = [(b, row[slice(*span)]) for b, span in zip(which.tolist(), bounds, strict=True)]
@@ -179,7 +184,6 @@ class _Finder:
                 for (b, part), width in zip(parts, widths, strict=True)
             ]
         pair = self._there(np.stack([from_row, self.place[self.dst[edges]] - first]))
-        types = self.graph.edge_type
         graph = Graph(
             pair,
             (num_rows, end - first),
@@ -188,5 +192,45 @@ class _Finder:
         )
         return (graph, None if sources is None else self._there(sources), tuple(rows)), edges
 
+    def _full_wave(
+        self, edges: Integers, block: Integers, row: Integers, ends: Integers, count: int
+    ) -> tuple[tuple[Graph, Tensor | None, tuple[tuple[int, Tensor | None], ...]], Integers]:
+        """The same where each of `count` nodes reads the same rows, in the same order."""
+        width = edges.size // count
+        src, block, row = self.src[edges[:width]], block[:width], row[:width]
+        rows: list[tuple[int, Tensor | None]] = []
+        for b in np.unique(block).tolist():
+            part = row[block == b]
+            size = self.graph.num_nodes if b == 0 else int(ends[b] - ends[b - 1])
+            rows.append((b, None if np.array_equal(part, np.arange(size)) else self._there(part)))
+        graph = complete_bipartite(width, count, device=self.graph.device)
+        every = len(rows) == 1 and rows[0] == (0, None)
+        return (graph, None if every else self._there(src), tuple(rows)), edges
+
     def _there(self, numbers: Integers) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.int64)).to(self.graph.device)
+
+
+def _as_matrix(read: Integers, node: Integers, count: int) -> Integers | None:
+    """The order in which edges are the entries of a matrix, row by row; None if they are no whole matrix.
+
+    Args:
+        read: what each edge reads.
+        node: which node each edge enters, in order.
+        count: how many nodes there are.
+    """
+    width, rest = divmod(read.size, count) if count > 1 else (0, 0)
+    if width < 2 or rest:
+        return None
+    entries = read.reshape(count, width)
+    first = np.sort(entries[0])
+    # A look at two rows refuses most waves of a sparse graph.
+    if not np.array_equal(first, np.sort(entries[1])) or (first[1:] == first[:-1]).any():
+        return None
+    order = np.argsort(entries, axis=1, kind="stable")
+    if not (np.take_along_axis(entries, order, axis=1) == first).all():
+        return None
+    if not (node.reshape(count, width) == np.arange(count)[:, None]).all():
+        return None
+    full: Integers = (order + width * np.arange(count)[:, None]).ravel()
+    return full

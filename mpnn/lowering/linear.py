@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn.aggregate.reductions import SUM
@@ -44,15 +45,14 @@ def _flat(reading: Reading, rows: Sequence[Tensor]) -> Tensor:
 
 
 def _product(rows: Sequence[Tensor], weight: Given, x: Given, factor: Given | None) -> Tensor:
-    product = rows[weight.index].reshape(-1, 1) * rows[x.index].flatten(1).reshape(PROBES, -1)
+    product = rows[weight.index].reshape(-1, 1) * rows[x.index].reshape(PROBES, -1)
     return product if factor is None else rows[factor.index].reshape(()) * product
 
 
 def _lowered(weight: Given, x: Given, number: float, factor: Given | None, shape: tuple[int, ...]) -> Lowered:
     def run(graph: Graph, values: Sequence[Tensor]) -> list[Tensor]:
-        (sources, *_), (destinations, *_) = lengths_of(graph)
-        matrix = values[weight.index].reshape(graph.num_graphs, destinations, sources)
-        out = matrix @ values[x.index].reshape(graph.num_graphs, sources, x.size)
+        (sources, *_), _ = lengths_of(graph)
+        out = _matrices(graph, values[weight.index]) @ values[x.index].reshape(-1, sources, x.size)
         out = out if number == 1 else number * out
         out = out if factor is None else values[factor.index].reshape(()) * out
         return [out.reshape(-1, *shape)]
@@ -60,10 +60,21 @@ def _lowered(weight: Given, x: Given, number: float, factor: Given | None, shape
     return run
 
 
+def _matrices(graph: Graph, weights: Tensor) -> Tensor:
+    """`[num_graphs, destinations, sources]`, from one weight per edge, row by row of the forward graph."""
+    (sources, *_), (destinations, *_) = lengths_of(graph)
+    rows, columns = (sources, destinations) if graph.is_reversed else (destinations, sources)  # type: ignore[attr-defined]
+    if isinstance(graph, Complete) and not graph.self_loops:
+        # Rows without the diagonal are n - 1 times n numbers: before each n, one of the diagonal is put.
+        n = rows
+        matrices = F.pad(weights.reshape(-1, n - 1, n), (1, 0, 0, 1)).flatten(1)[:, : n * n].reshape(-1, n, n)
+    else:
+        matrices = weights.reshape(-1, rows, columns)
+    return matrices.mT if graph.is_reversed else matrices  # type: ignore[attr-defined]
+
+
 def fits_linear(graph: Graph) -> None:
-    """Require that the edges are the entries of a matrix, in order."""
+    """Require that the edges are the entries of a matrix, in order, with or without those of the diagonal."""
     fits_attention(graph)
     if any(len(set(lengths)) > 1 for lengths in lengths_of(graph)):
         raise NoMatchError("the graphs of the batch differ in size")
-    if graph.is_reversed or (isinstance(graph, Complete) and not graph.self_loops):  # type: ignore[attr-defined]
-        raise NoMatchError("the edges are not the entries of a matrix, row by row")

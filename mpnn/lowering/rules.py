@@ -145,6 +145,10 @@ def _weighted_and_scaled(x_j: Tensor, w: Tensor, scale: Tensor) -> Tensor:
 def _linear_examples() -> list[Example]:
     graphs = [
         topology.complete(4),
+        topology.complete([4, 4], self_loops=False),
+        topology.complete(5, self_loops=False).reverse(),
+        topology.complete([2, 2]).reverse(),
+        topology.complete_bipartite(3, 5).reverse(),
         topology.complete_bipartite(3, 5),
         topology.complete_bipartite([2, 2], [3, 3]),
     ]
