@@ -25,7 +25,7 @@ from mpnn.graph.graph import Graph
 from mpnn.native.reach import traced
 from mpnn.step.schedule import PARALLEL, Schedule
 from mpnn.topology.complete import complete_bipartite
-from mpnn.topology.levels import topological_levels
+from mpnn.topology.levels import slots_of, topological_levels
 
 Integers = NDArray[np.int64]
 FEW_BLOCKS = 4  # that a wave reads on average
@@ -123,8 +123,9 @@ class _Finder:
         num_waves = int(self.level[self.nodes].max()) + 1 if self.nodes.size else int(not self.is_free.size)
         counts = np.bincount(self.level[self.nodes], minlength=num_waves)
         node_ptr = np.append(0, counts.cumsum())
-        edges = np.flatnonzero(self.is_free[self.dst])
-        edges = edges[np.argsort(self.place[self.dst[edges]], kind="stable")]
+        by_dst = self.graph.by_dst  # found once for all schedules, where the edges need no sorting any more
+        slots = slots_of(by_dst.indptr.cpu().numpy().astype(np.int64), self.nodes)
+        edges = by_dst.edge_ids.cpu().numpy().astype(np.int64)[slots]
         edge_ptr = np.append(0, np.bincount(self.level[self.dst[edges]], minlength=num_waves).cumsum())
         pairs = self.level[self.dst] * num_waves + self.level[self.src]
         joins = np.unique(pairs[self.is_new]).size > FEW_BLOCKS * num_waves
@@ -165,7 +166,9 @@ class _Finder:
         full = _as_matrix(read, self.place[self.dst[edges]] - first, end - first) if types is None else None
         if full is not None:  # all nodes read the same rows: a dense product, of a message that has one
             return self._full_wave(edges[full], block[full], row[full], ends, end - first)
-        by_block = np.argsort(block, kind="stable")
+        # Small numbers are sorted by counting them.
+        small = block.astype(np.int16) if len(starts) < np.iinfo(np.int16).max else block
+        by_block = np.argsort(small, kind="stable")
         edges, src, block, row = edges[by_block], src[by_block], block[by_block], row[by_block]
         which, begins = np.unique(block, return_index=True)
         bounds = pairwise([*begins.tolist(), edges.size])

@@ -97,7 +97,7 @@ def _longest_path(graph: Graph) -> Tensor:
     current = 0
     while ready.size:
         level[ready] = current
-        reached = indices[_slots(indptr, ready)]
+        reached = indices[slots_of(indptr, ready)]
         np.subtract.at(num_waiting_for, reached, 1)
         free = reached[num_waiting_for[reached] == 0]
         # A node that several edges reach is listed several times: the last one to leave its mark stays.
@@ -112,11 +112,11 @@ def _longest_path(graph: Graph) -> Tensor:
     return torch.from_numpy(level).to(graph.device)
 
 
-def _slots(indptr: Integers, rows: Integers) -> Integers:
+def slots_of(indptr: Integers, rows: Integers) -> Integers:
     """The slots of some rows of a CSR, one row behind the other."""
     start, count = indptr[rows], indptr[rows + 1] - indptr[rows]
     end = np.cumsum(count)
-    return np.repeat(start - end + count, count) + np.arange(end[-1])
+    return np.repeat(start - end + count, count) + np.arange(end[-1] if end.size else 0)
 
 
 def _some_cycle(graph: Graph, stuck: NDArray[np.bool_]) -> str:
