@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from neuron_oracles import feed_forward, kernel_perceptron, learned_perceptron, rbf_network
 from energy_oracles import dbn, rbm, sparse_rbm
+from neuron_oracles import kernel_perceptron, learned_perceptron, rbf_network
 from oracles import (
     LENGTH,
     Case,
@@ -166,9 +166,6 @@ ROWS = [
     Row("network of radial basis functions", "neurons/rbf_network RBFNetwork",
         topology_of("complete bipartite") + ", centres to samples", "w_c φ(ε ‖x_i - x_c‖)", "sum", PARALLEL,
         NONE, "Σ_c w_c φ(ε ‖x_i - x_c‖)", "matrix equation", rbf_network),
-    Row("neurons of a DAG", "neurons/mlp FeedForward", "any directed acyclic graph", "w_ij h_j, w_kj δ_k",
-        "sum", TOPOLOGICAL + ", and back on the reversed graph", "none: a batch per level",
-        "f(Σ_j w_ij h_j + b_i), δ_j = f'(a_j) Σ_k w_kj δ_k", "neuron by neuron, autograd", feed_forward),
     Row("network of neurons", "neurons/neuron_graph NeuronGraph", "any directed acyclic graph", "w_ij h_j",
         "sum", TOPOLOGICAL, "none: a batch per level", "f(Σ_j w_ij h_j + b_i)", "loop over neurons",
         neuron_graph),

@@ -9,7 +9,7 @@ from oracles import WIDTH, Case, against_equation, normal
 from sklearn.linear_model import Perceptron
 from torch import Tensor
 
-from mpnn import Graph, Schedule, iterate, models, propagate, topology
+from mpnn import Schedule, iterate, models, propagate, topology
 from mpnn.models.neurons.kernels import PolynomialKernel
 
 SAMPLES = 9
@@ -53,43 +53,3 @@ def rbf_network() -> list[Case]:
         return torch.exp(-0.25 * squared) @ network.weight
 
     return [against_equation(network, lambda x: network(x, graph), equation, normal(5, WIDTH))]
-
-
-def feed_forward() -> list[Case]:
-    """Neuron by neuron, and δ of each by autograd."""
-    edge_index = torch.combinations(torch.arange(9)).T
-    edge_index = edge_index[:, torch.rand(edge_index.size(1)) < 0.5]
-    network = models.FeedForward(Graph(edge_index, 9), "tanh").double()
-    src, dst = edge_index.tolist()
-
-    def neuron_by_neuron(x: Tensor) -> list[Tensor]:
-        inputs, hidden = network.inputs.tolist(), network.hidden.tolist()
-        sums: list[Tensor] = []
-        for i in range(9):
-            if i in inputs:
-                sums.append(x[:, inputs.index(i)] * 1)
-                continue
-            edges = [(e, src[e]) for e in range(len(src)) if dst[e] == i]
-            received = [network.weight[e] * output(j, sums) for e, j in edges]
-            sums.append(torch.stack(received).sum(0) + network.bias[hidden.index(i)])
-        return sums
-
-    def output(i: int, sums: list[Tensor]) -> Tensor:
-        is_end = i in network.inputs.tolist() or i in network.outputs.tolist()
-        return sums[i] if is_end else torch.tanh(sums[i])
-
-    def outputs(x: Tensor) -> Tensor:
-        sums = neuron_by_neuron(x)
-        return torch.stack([output(i, sums) for i in network.outputs.tolist()], 1)
-
-    def deltas(x: Tensor, error: Tensor) -> Tensor:
-        sums = neuron_by_neuron(x)
-        ends = torch.stack([output(i, sums) for i in network.outputs.tolist()], 1)
-        found = torch.autograd.grad(ends, sums, error, create_graph=True, allow_unused=True)
-        return torch.stack([x.new_zeros(len(x)) if one is None else one for one in found])
-
-    x, error = normal(4, len(network.inputs)), normal(4, len(network.outputs))
-    return [
-        against_equation(network, network, outputs, x),
-        against_equation(network, network.deltas, deltas, x, error),
-    ]

@@ -470,6 +470,8 @@ def variational_autoencoder() -> list[Case]:
         return call
 
     return [against(ours, theirs, drawn(ours), drawn(theirs), normal(NODES, WIDTH))]
+
+
 def modern_hopfield() -> list[Case]:
     network, patterns = models.ModernHopfieldNetwork(0.7), normal(7, 4)
     network.fit(patterns)

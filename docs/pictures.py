@@ -227,6 +227,8 @@ def maps() -> None:
         axes.add_collection(LineCollection(list(links), colors=LINE, linewidths=0.9))
         axes.scatter(*units.T, s=11, color=INK, linewidths=0, zorder=3)
     save(figure, "maps.png", colours=32)
+
+
 # Backpropagation ----------------------------------------------------------------------------------------
 
 SOURCES = [0, 1, 0, 1, 2, 1, 2, 3, 4, 0, 4, 5, 6, 7, 6, 7, 5]

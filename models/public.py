@@ -59,9 +59,9 @@ from mpnn.models.energy.boltzmann_machine import BoltzmannMachine
 from mpnn.models.energy.contrastive import ContrastiveDivergence
 from mpnn.models.energy.dbn import DBN
 from mpnn.models.energy.hopfield import HopfieldNetwork
-from mpnn.models.energy.rbm import RBM
 from mpnn.models.energy.hopfield_layers import Hopfield, HopfieldLayer, HopfieldPooling
 from mpnn.models.energy.modern_hopfield import ModernHopfieldNetwork
+from mpnn.models.energy.rbm import RBM
 from mpnn.models.networks.autoencoder import GAE, VGAE, DotProduct, PairMLP
 from mpnn.models.networks.causal_transformer import CausalTransformer
 from mpnn.models.networks.ensemble import Ensemble
@@ -81,15 +81,14 @@ from mpnn.models.networks.pooling import (
 from mpnn.models.networks.recurrent_lm import RecurrentLM
 from mpnn.models.networks.topk_pooling import TopKPooling
 from mpnn.models.networks.virtual_node import VirtualNode
+from mpnn.models.neurons.autoencoder import Autoencoder, AutoencoderLayer, MaskingNoise
 from mpnn.models.neurons.kernel_perceptron import KernelPerceptron
 from mpnn.models.neurons.kernels import PolynomialKernel, RadialKernel
-from mpnn.models.neurons.mlp import FeedForward, layered
+from mpnn.models.neurons.neuron_graph import Backpropagated, NeuronGraph, layered
 from mpnn.models.neurons.perceptron import Perceptron
 from mpnn.models.neurons.rbf_network import RBFNetwork
-from mpnn.models.neurons.autoencoder import Autoencoder, AutoencoderLayer, MaskingNoise
 from mpnn.models.neurons.som import SelfOrganisingMap
 from mpnn.models.neurons.vae import VariationalAutoencoder
-from mpnn.models.neurons.neuron_graph import Backpropagated, NeuronGraph
 
 __all__ = [
     "APPNP",
@@ -132,7 +131,6 @@ __all__ = [
     "DotProduct",
     "EdgeConv",
     "Ensemble",
-    "FeedForward",
     "GATConv",
     "GATv2Conv",
     "GCNConv",

@@ -261,10 +261,6 @@ CASES: dict[str, Case] = {
         {"in_features": 6, "out_features": 4, "num_centers": 3, "epsilon": 1.0},
         lambda layer, o: layer(x(o["in_features"])),
     ),
-    "FeedForward": Case(
-        {"graph": Graph(torch.tensor([[0, 1, 2], [2, 2, 3]]), 4), "num_neurons": 4},
-        lambda layer, o: layer(torch.ones(5, len(layer.inputs))),
-    ),
     "PairMLP": Case({"channels": 4, "out_channels": 2}, lambda layer, o: layer(x(o["channels"]), EDGES)),
     "PairNorm": Case({"scale": 1.0, "eps": 1e-5}, normed),
     "PolynomialKernel": Case(

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from mpnn.models import Ensemble
 from mpnn.train.errors import DivergedError, RunError
 from mpnn.train.fitting.interrupt import Interrupt
-from mpnn.train.fitting.learner import Learner
 from mpnn.train.fitting.learning_rate import learning_rate
 from mpnn.train.fitting.optimizer import build_optimizer
 from mpnn.train.fitting.state import BEST, Row, State
 from mpnn.train.fitting.stopping import EarlyStopping
+from mpnn.train.learners.learner import Learner
 from mpnn.train.options import Recipe
 from mpnn.train.tasks.metrics import Metric
 from mpnn.train.tasks.task import Task

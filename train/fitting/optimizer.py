@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mpnn.train.errors import RunError
-from mpnn.train.fitting.learner import Learner
+from mpnn.train.learners.learner import Learner
 from mpnn.train.options import Recipe
 
 KINDS: dict[str, type[torch.optim.Optimizer]] = {

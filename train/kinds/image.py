@@ -20,7 +20,7 @@ from mpnn.train.kinds.parts import chosen_shares, draw_parts
 from mpnn.train.kinds.pixels import as_pixels
 from mpnn.train.options import Options
 from mpnn.train.pictures.of_a_run import CONFUSION, CURVES, EMBEDDING, MISTAKES, NUMBERS, ROC
-from mpnn.train.pictures.of_codes import LATENT, RECONSTRUCTIONS, SAMPLES, UNITS
+from mpnn.train.pictures.of_codes import LATENT, MAP, RECONSTRUCTIONS, SAMPLES, UNITS
 from mpnn.train.tasks.code_task import CodeTask
 from mpnn.train.tasks.image_task import ImageTask
 from mpnn.train.tasks.kept import Kept
@@ -89,6 +89,6 @@ IMAGE = Kind(
     published=_published,
     pictures=(
         *(CURVES, EMBEDDING, CONFUSION, ROC, NUMBERS, MISTAKES),
-        *(RECONSTRUCTIONS, SAMPLES, UNITS, LATENT),
+        *(RECONSTRUCTIONS, SAMPLES, UNITS, LATENT, MAP),
     ),
 )

@@ -82,18 +82,16 @@ REMEMBERED: dict[str, dict[str, Any]] = {
 # takes its place.
 _LENET = {"optimizer": "sgd", "momentum": 0.9, "lr": 0.05, "schedule": "cosine", "weight_decay": 5e-4}
 _ADAM = {"optimizer": "adam", "lr": 0.001, "weight_decay": 0.0, "batch_size": 128, "epochs": 20}
-PRESETS: dict[str, dict[str, Any]] = {
-    model: FIXED[model] | chosen
-    for model, chosen in {
-        "lenet": _LENET | {"batch_size": 64, "epochs": 15},
-        "mlp": _ADAM | {"hidden": 500, "layers": 2, "dropout": 0.2},
-        "perceptron": {"epochs": 20},
-        "rbf": {"hidden": 300},
-        "dbn": _ADAM | {"hidden": 500, "layers": 3, "batch_size": 20, "pretrain": 10, "epochs": 40},
-        "rbm": {"optimizer": "sgd", "lr": 0.05, "momentum": 0.5, "weight_decay": 0.0}
-        | {"batch_size": 20, "hidden": 256, "epochs": 40},
-        "autoencoder": _ADAM | {"hidden": 500, "layers": 3, "embedding": 30, "dropout": 0.0, "epochs": 40},
-        "vae": _ADAM | {"hidden": 400, "layers": 2, "embedding": 20, "epochs": 40},
-        "som": {"map": "10x10", "lattice": "square", "epochs": 20},
-    }.items()
+_CHOSEN: dict[str, dict[str, Any]] = {
+    "lenet": _LENET | {"batch_size": 64, "epochs": 15},
+    "mlp": _ADAM | {"hidden": 500, "layers": 2, "dropout": 0.2},
+    "perceptron": {"epochs": 20},
+    "rbf": {"hidden": 300},
+    "dbn": _ADAM | {"hidden": 500, "layers": 3, "batch_size": 20, "pretrain": 10, "epochs": 40},
+    "rbm": {"optimizer": "sgd", "lr": 0.05, "momentum": 0.5, "weight_decay": 0.0}
+    | {"batch_size": 20, "hidden": 256, "epochs": 40},
+    "autoencoder": _ADAM | {"hidden": 500, "layers": 3, "embedding": 30, "dropout": 0.0, "epochs": 40},
+    "vae": _ADAM | {"hidden": 400, "layers": 2, "embedding": 20, "epochs": 40},
+    "som": {"map": "10x10", "lattice": "square", "epochs": 20},
 }
+PRESETS = {model: FIXED[model] | chosen for model, chosen in _CHOSEN.items()}

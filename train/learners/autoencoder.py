@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mpnn.models import Autoencoder, VariationalAutoencoder
-from mpnn.train.fitting.learner import CodeLearner
+from mpnn.train.learners.learner import CodeLearner
 from mpnn.train.learners.rbm import error_of
 
 

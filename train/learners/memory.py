@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mpnn.models import HopfieldNetwork, ModernHopfieldNetwork
-from mpnn.train.fitting.learner import CodeLearner
+from mpnn.train.learners.learner import CodeLearner
 
 SHARP = 8.0  # β of the modern network times the number of pixels
 MOST_SWEEPS = 100
@@ -39,11 +39,15 @@ class Memory(CodeLearner):
     def learn(self, x: Tensor, y: Tensor) -> Tensor:
         """Remember all pictures; the loss is the share of pixels that do not stay as they are."""
         states = spins(x)
-        if isinstance(self.network, HopfieldNetwork):
-            self.network.fit(states, "hebb" if self.rule == "hebb" else "pseudo-inverse")
-        else:
-            self.network.fit(states)
+        self.remember(states)
         return (self.recalled(states) != states).to(x.dtype).mean()
+
+    def remember(self, states: Tensor) -> None:
+        """Take states `[patterns, num_pixels]` for what is to be recalled."""
+        if isinstance(self.network, ModernHopfieldNetwork):
+            self.network.fit(states)
+        else:
+            self.network.fit(states, "hebb" if self.rule == "hebb" else "pseudo-inverse")
 
     @torch.no_grad()
     def recalled(self, states: Tensor) -> Tensor:
@@ -51,7 +55,8 @@ class Memory(CodeLearner):
         if isinstance(self.network, ModernHopfieldNetwork):
             found = self.network.predict(states).state
             return torch.where(found < 0, -1.0, 1.0).to(states.dtype)
-        return self.network.predict(states.T.contiguous(), steps=MOST_SWEEPS).state.T
+        found = self.network.predict(states.T.contiguous(), steps=MOST_SWEEPS).state.T
+        return found
 
     def scores(self, x: Tensor) -> dict[str, float]:
         """The overlap of pictures with what is recalled from them: 1 if all pixels stay, 0 by chance."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mpnn.models import Perceptron
-from mpnn.train.fitting.learner import Learner
+from mpnn.train.learners.learner import Learner
 
 
 class PerceptronLearner(Learner):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mpnn.models import RBFNetwork
 from mpnn.train.errors import RunError
-from mpnn.train.fitting.learner import Learner
+from mpnn.train.learners.learner import Learner
 
 NEAR = 3.0  # γ times the mean squared distance of two images: on MNIST γ is 0.03
 ALPHA = 1e-6  # of ridge regression
@@ -62,7 +62,8 @@ class RBFLearner(Learner):
 
     def forward(self, x: Tensor) -> Tensor:
         """Ten times the outputs, as logits: of targets 0 and 1 they are too near to each other."""
-        return 10 * self.network(x.flatten(1) * self.epsilon)
+        out: Tensor = self.network(x.flatten(1) * self.epsilon)
+        return 10 * out
 
     def extra_repr(self) -> str:
         """ε."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn.models import DBN, RBM, ContrastiveDivergence
-from mpnn.train.fitting.learner import CodeLearner, Learner
+from mpnn.train.learners.learner import CodeLearner, Learner
 
 STEPS = 2**20  # sweeps between the random numbers of two epochs
 RATE = 0.1  # of the layers that learn alone
@@ -108,7 +108,8 @@ class DBNLearner(Learner):
         with torch.no_grad():
             loss = step(rule, self.dbn(v, self.layer))
             for parameter in rule.rbm.parameters():  # the optimiser's rate is that of the whole network
-                parameter -= RATE * parameter.grad
+                if parameter.grad is not None:
+                    parameter -= RATE * parameter.grad
                 parameter.grad = None
         return loss
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from mpnn.graph.graph import Graph
 from mpnn.models import SelfOrganisingMap
 from mpnn.topology import lattice
-from mpnn.train.fitting.learner import CodeLearner
+from mpnn.train.learners.learner import CodeLearner
 
 LAST_SIGMA = 0.6  # units that win nothing learn from their neighbours
 

@@ -34,7 +34,7 @@ def reconstructions_picture(x: Tensor, rebuilt: Tensor, *, title: str = "") -> F
     if x.shape != rebuilt.shape:
         raise ValueError(f"rebuilt must be {list(x.shape)} as x, got shape {list(rebuilt.shape)}.")
     above, below = as_images("x", x), as_images("rebuilt", rebuilt)
-    return _mosaic([above, below], ("x", "rebuilt"), title)
+    return mosaic([above, below], ("x", "rebuilt"), title)
 
 
 def samples_picture(images: Tensor, *, columns: int = 8, title: str = "") -> Figure:
@@ -49,7 +49,7 @@ def samples_picture(images: Tensor, *, columns: int = 8, title: str = "") -> Fig
         ValueError: there is no image, or one is not square.
     """
     found = as_images("images", images)
-    return _mosaic([found[k : k + columns] for k in range(0, len(found), columns)], (), title)
+    return mosaic([found[k : k + columns] for k in range(0, len(found), columns)], title=title)
 
 
 def latent_picture(
@@ -96,7 +96,7 @@ def latent_plane_picture(decode: Callable[[Tensor], Tensor], side: int = 16, *, 
     along = torch.special.ndtri((torch.arange(side, dtype=torch.float64) + 0.5) / side).float()
     codes = torch.stack(torch.meshgrid(along.flip(0), along, indexing="ij"), -1)[..., [1, 0]]
     images = as_images("decode(codes)", decode(codes.reshape(-1, 2)))
-    return _mosaic(list(torch.split(images, side)), (), title)
+    return mosaic(list(torch.split(images, side)), title=title)
 
 
 def as_images(name: str, x: Tensor) -> Tensor:
@@ -112,19 +112,29 @@ def as_images(name: str, x: Tensor) -> Tensor:
     return x.detach().cpu()
 
 
-def _mosaic(rows: Sequence[Tensor], names: Sequence[str], title: str) -> Figure:
+def mosaic(rows: Sequence[Tensor], names: Sequence[str] = (), title: str = "") -> Figure:
+    """Draw rows of images, one below the other, a pixel apart.
+
+    Args:
+        rows: `[count, height, width]` each.
+        names: of the rows, or none.
+        title: text above the picture.
+    """
     columns, (height, width) = max(map(len, rows)), rows[0].shape[1:]
-    tall = EACH * height / width
+    down, across = height + 1, width + 1
     low, high = (float(getattr(torch.cat(list(rows)), end)()) for end in ("min", "max"))
     with styled():
-        figure = new_figure(EACH * columns + 0.6 * bool(names), tall * len(rows) + 0.3 * bool(title))
+        size = (EACH * columns + 0.6 * bool(names), EACH * down / across * len(rows) + 0.3 * bool(title))
+        figure = new_figure(*size)
         axes: Axes = figure.subplots()
-        whole = np.full((len(rows) * height, columns * width), low)
-        for k, row in enumerate(rows):
-            whole[k * height : (k + 1) * height, : len(row) * width] = torch.cat(list(row), 1).numpy()
+        whole = np.full((len(rows) * down - 1, columns * across - 1), np.nan)
+        for i, row in enumerate(rows):
+            for k, image in enumerate(row):
+                top, left = i * down, k * across
+                whole[top : top + height, left : left + width] = image.numpy()
         axes.imshow(whole, cmap="gray_r", vmin=low, vmax=high if high > low else low + 1)
         axes.set_xticks([])
-        axes.set_yticks([height * (k + 0.5) for k in range(len(names))], names)
+        axes.set_yticks([down * k + height / 2 - 0.5 for k in range(len(names))], names)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         set_title(figure, title)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mpnn.train.fitting.learner import CodeLearner
+from mpnn.train.learners.learner import CodeLearner
+from mpnn.train.learners.som import SOMLearner
 from mpnn.train.pictures.codes import latent_picture, reconstructions_picture, samples_picture
+from mpnn.train.pictures.maps import umatrix_picture
 from mpnn.train.pictures.of_a_run import Picture, Shown
 
 if TYPE_CHECKING:
@@ -44,18 +46,25 @@ def _units(run: Shown) -> Figure | None:
     found = run.model.prototypes() if isinstance(run.model, CodeLearner) else None
     if found is None:
         return None
-    side = getattr(getattr(run.model, "map", None), "shape", (8, 8))[-1]
+    side = run.model.map.shape[-1] if isinstance(run.model, SOMLearner) else 8
     shape = tuple(run.task.data.x.shape[1:])
     images = _grey(found, shape)
     return samples_picture(images[: max(MANY, side * side)], columns=side, title=f"{run.title}: units")
 
 
+def _map(run: Shown) -> Figure | None:
+    if not isinstance(run.model, SOMLearner):
+        return None
+    test = run.task.data.x[run.task.split.test].flatten(1)
+    return umatrix_picture(run.model.map, test, title=f"{run.test_title}, U-matrix")
+
+
 def _latent(run: Shown) -> Figure | None:
     y, names = run.task.data.y, run.task.data.class_names
-    if not isinstance(run.model, CodeLearner) or y.dim() != 1 or run.outputs.size(1) < 2:
-        return None
-    if len(run.task.objective.names) == 2 and run.task.objective.names[0] == "row":
+    if not isinstance(run.model, CodeLearner) or isinstance(run.model, SOMLearner):
         return None  # a place on a map is no point of a plane
+    if y.dim() != 1 or run.outputs.size(1) < 2:
+        return None
     test = run.task.split.test
     return latent_picture(run.outputs[test], y[test], names, title=f"{run.test_title}, codes", seed=run.seed)
 
@@ -64,3 +73,4 @@ RECONSTRUCTIONS = Picture("reconstructions", "images, and what is made of their 
 SAMPLES = Picture("samples", "new images", _samples)
 UNITS = Picture("units", "what each unit looks for", _units)
 LATENT = Picture("codes", "the codes in the plane, by their classes", _latent)
+MAP = Picture("map", "how far each unit is from its neighbours, and what it wins", _map)

@@ -48,7 +48,7 @@ def recall_by_load(model: Memory, states: Tensor, noise: float, seed: int) -> li
     for count in counts:
         memory = Memory(size, model.rule, count).to(states.device)
         some = states[:count]
-        memory.network.fit(some) if memory.rule == "attention" else memory.network.fit(some, memory.rule)
+        memory.remember(some)
         drawn = torch.rand(some.shape, generator=torch.Generator().manual_seed(seed)).to(some)
         recalled = memory.recalled(torch.where(drawn < noise, -some, some))
         found.append((count, float((recalled * some).mean())))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mpnn.datasets import ImageDataset
 from mpnn.train.errors import RunError
-from mpnn.train.fitting.learner import CodeLearner
+from mpnn.train.learners.learner import CodeLearner
 from mpnn.train.tasks.batches import shuffled_batches
 from mpnn.train.tasks.metrics import METRICS
 from mpnn.train.tasks.objective import Codes

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.datasets import ImageDataset
-from mpnn.train.fitting.learner import Learner
+from mpnn.train.learners.learner import Learner
 from mpnn.train.tasks.batched_task import BatchedTask
 from mpnn.train.tasks.objective import Aim
 from mpnn.train.tasks.split import Split

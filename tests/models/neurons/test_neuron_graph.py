@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import mpnn
 from mpnn import Graph, Schedule
-from mpnn.models import NeuronGraph
+from mpnn.models import NeuronGraph, layered
 from tests.compare import assert_close
 
 ACTIVATIONS = {
@@ -22,6 +22,7 @@ ACTIVATIONS = {
     "sigmoid": torch.sigmoid,
     "relu": torch.relu,
     "identity": lambda a: a,
+    "softplus": nn.functional.softplus,
 }
 
 
@@ -34,8 +35,12 @@ def acyclic(num_neurons: int, num_edges: int, seed: int) -> Graph:
 
 
 def made(graph: Graph, activation: str, seed: int) -> NeuronGraph:
-    network = NeuronGraph(graph, activation=activation).double()
+    """`activation` may be "drawn", another one for each neuron."""
     generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(len(ACTIVATIONS), (graph.num_nodes,), generator=generator).tolist()
+    entered = (graph.in_degree > 0).tolist()
+    each = [list(ACTIVATIONS)[k] if real else "identity" for k, real in zip(drawn, entered, strict=True)]
+    network = NeuronGraph(graph, activation=each if activation == "drawn" else activation).double()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
@@ -54,7 +59,7 @@ def by_hand(network: NeuronGraph, x: Tensor, order: list[int]) -> tuple[list[Ten
         edges = (graph.dst == i).nonzero().flatten().tolist()
         total = [network.weight[e] * h[int(graph.src[e])] for e in edges]
         a[i] = torch.stack(total).sum(0) + network.bias[i]
-        h[i] = ACTIVATIONS[network.activation](a[i])
+        h[i] = ACTIVATIONS[network.activations[int(network.kind[i])]](a[i])
     return a, h
 
 
@@ -62,7 +67,7 @@ def by_hand(network: NeuronGraph, x: Tensor, order: list[int]) -> tuple[list[Ten
     num_neurons=st.integers(2, 14),
     num_edges=st.integers(1, 40),
     num_samples=st.sampled_from([0, 1, 3]),
-    activation=st.sampled_from(list(ACTIVATIONS)),
+    activation=st.sampled_from([*ACTIVATIONS, "drawn"]),
     seed=st.integers(0, 2**20),
 )
 @settings(max_examples=60, deadline=None)
@@ -90,25 +95,14 @@ def test_the_delta_of_every_neuron_and_the_slope_of_every_weight_are_those_of_au
         assert_close(ours, torch.zeros_like(ours) if theirs is None else theirs, atol=1e-12)
 
 
-def layered(sizes: list[int]) -> tuple[Graph, list[int]]:
-    """Full layers, and the first neuron of each; the edges are the entries of the matrices, row by row."""
-    starts = [sum(sizes[:k]) for k in range(len(sizes))]
-    parts = [
-        torch.stack([source + low, target + high])
-        for low, high, n, m in zip(starts, starts[1:], sizes, sizes[1:], strict=False)
-        for target, source in [torch.meshgrid(torch.arange(m), torch.arange(n), indexing="ij")]
-    ]
-    return Graph(torch.cat([part.flatten(1) for part in parts], 1), sum(sizes)), starts
-
-
 def test_full_layers_are_those_of_torch_and_have_their_gradients() -> None:
     torch.manual_seed(0)
-    sizes = [3, 5, 4, 2]
-    graph, starts = layered(sizes)
+    sizes, starts = [3, 5, 4, 2], [0, 3, 8, 12]
+    graph = layered(*sizes)
     linears = [nn.Linear(n, m).double() for n, m in pairwise(sizes)]
     network = NeuronGraph(graph).double()
     with torch.no_grad():
-        network.weight.copy_(torch.cat([lin.weight.flatten() for lin in linears]))
+        network.weight.copy_(torch.cat([lin.weight.T.flatten() for lin in linears]))
         network.bias.copy_(torch.cat([torch.zeros(3), *(lin.bias for lin in linears)]))
     x, target = torch.randn(3, 7).double(), torch.randn(2, 7).double()
     out = x.T
@@ -121,7 +115,8 @@ def test_full_layers_are_those_of_torch_and_have_their_gradients() -> None:
     error[starts[-1] :] = 2 * (h[starts[-1] :] - target).detach()
     found = network.backpropagate(h, error)
     assert_close(
-        found.weight, torch.cat([lin.weight.grad.flatten() for lin in linears if lin.weight.grad is not None])
+        found.weight,
+        torch.cat([lin.weight.grad.T.flatten() for lin in linears if lin.weight.grad is not None]),
     )
     assert_close(found.bias[3:], torch.cat([lin.bias.grad for lin in linears if lin.bias.grad is not None]))
     (h[starts[-1] :] - target).square().sum().backward()  # PyTorch's own way through the same layer
@@ -195,6 +190,8 @@ TWO = torch.tensor([[0, 1], [1, 2]])
             lambda: NeuronGraph(TWO, activation="gelu"),
             "activation is 'gelu', but must be one of identity, tanh",
         ),
+        (lambda: NeuronGraph(TWO, activation=["tanh"]), "names 1 functions, but there are 3 neurons"),
+        (lambda: NeuronGraph(TWO, activation=["tanh"] * 3), r"activation\[0\] is 'tanh', but inputs have"),
         (lambda: NeuronGraph(Graph(TWO, 3), 4), "num_neurons is 4, but the graph has 3 nodes"),
         (lambda: NeuronGraph(TWO)(torch.ones(2)), r"x must be \[1\] or \[1, num_samples\].*got shape \[2\]"),
         (lambda: NeuronGraph(TWO)(torch.ones(1, 2, 3)), "x must be"),
@@ -204,7 +201,17 @@ TWO = torch.tensor([[0, 1], [1, 2]])
         ),
         (lambda: NeuronGraph(TWO).backpropagate(torch.ones(2), torch.ones(2)), r"h must be \[3\]"),
     ],
-    ids=["a cycle", "another activation", "another number", "two inputs", "three dimensions", "error", "h"],
+    ids=[
+        "a cycle",
+        "another activation",
+        "few",
+        "of an input",
+        "another number",
+        "two inputs",
+        "three dimensions",
+        "error",
+        "h",
+    ],
 )
 def test_what_does_not_fit_is_named(call: object, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):

@@ -13,8 +13,8 @@ import torch
 import mpnn
 from mpnn.datasets import ImageDataset, load
 from mpnn.train import RunError, Settings, load_model, preset, train
-from mpnn.train.fitting.learner import CodeLearner
 from mpnn.train.kinds.image_faces import CODES, OF_IMAGES
+from mpnn.train.learners.learner import CodeLearner
 from tests.compare import assert_close
 from tests.train.breaks import assert_goes_on
 
