@@ -73,7 +73,7 @@ def test_arrays_in_a_file_are_read(x: np.ndarray[Any, Any], tmp_path: Path) -> N
 
 def test_files_as_kerass_are_read(tmp_path: Path) -> None:
     names = np.array(["dog", "cat"])[np.arange(20) % 2]
-    parts = {
+    parts: dict[str, Any] = {
         "x_train": COLOURED[:12],
         "x_test": COLOURED[12:],
         "y_train": names[:12, None],

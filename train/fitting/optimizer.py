@@ -29,7 +29,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """
     parameters = list(model.parameters())
     if not parameters and isinstance(model, Learner):  # its rule needs none, but the loop has one
-        parameters = [torch.zeros(0)]
+        parameters = [nn.Parameter(torch.zeros(0))]
     if not parameters:
         raise RunError(f"{type(model).__name__} has no parameters to train")
     options: dict[str, Any] = {"lr": recipe.lr}

@@ -42,7 +42,8 @@ class AutoencoderLearner(CodeLearner):
     @torch.no_grad()
     def reconstructed(self, x: Tensor) -> Tensor:
         """What the code of an image stands for."""
-        return self.network(x.flatten(1)).sigmoid().view_as(x)
+        logits: Tensor = self.network(x.flatten(1))
+        return logits.sigmoid().view_as(x)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network.encode(x.flatten(1))

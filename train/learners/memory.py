@@ -55,8 +55,8 @@ class Memory(CodeLearner):
         if isinstance(self.network, ModernHopfieldNetwork):
             found = self.network.predict(states).state
             return torch.where(found < 0, -1.0, 1.0).to(states.dtype)
-        found = self.network.predict(states.T.contiguous(), steps=MOST_SWEEPS).state.T
-        return found
+        ended: Tensor = self.network.predict(states.T.contiguous(), steps=MOST_SWEEPS).state
+        return ended.T
 
     def scores(self, x: Tensor) -> dict[str, float]:
         """The overlap of pictures with what is recalled from them: 1 if all pixels stay, 0 by chance."""

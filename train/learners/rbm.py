@@ -109,7 +109,7 @@ class DBNLearner(Learner):
             loss = step(rule, self.dbn(v, self.layer))
             for parameter in rule.rbm.parameters():  # the optimiser's rate is that of the whole network
                 if parameter.grad is not None:
-                    parameter -= RATE * parameter.grad
+                    parameter.sub_(RATE * parameter.grad)
                 parameter.grad = None
         return loss
 

@@ -31,6 +31,7 @@ def test_a_run_remembers_as_the_network_does(rule: str, tmp_path: Path) -> None:
     train(settings(rule=rule, patterns=5), tmp_path, draw=False)
     model, task, _ = load_model(tmp_path)
     assert isinstance(model, Memory) and isinstance(task, MemoryTask)
+    assert isinstance(model.network, HopfieldNetwork)
     patterns = spins(task.data.x[task.split.train])
     network = HopfieldNetwork(64).fit(patterns, "hebb" if rule == "hebb" else "pseudo-inverse")
     assert_close(model.network.weight, network.weight, atol=1e-5)  # of patterns in another order
