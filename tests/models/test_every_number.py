@@ -328,6 +328,7 @@ CASES: dict[str, Case] = {
 WITHOUT = {
     "DegreeScaler",
     "DotProduct",
+    "Ensemble",
     "GAE",
     "KernelPerceptron",
     "LanguageModel",

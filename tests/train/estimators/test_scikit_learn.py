@@ -51,7 +51,8 @@ def test_it_passes_the_checks_of_scikit_learn(estimator: Any) -> None:
 
 
 def test_every_estimator_is_checked_and_public_twice() -> None:
-    assert {type(one).__name__ for one in ALL} == set(estimators.__all__)
+    elsewhere = {"RBM", "SOM"}  # in files of their own
+    assert {type(one).__name__ for one in ALL} | elsewhere == set(estimators.__all__)
     assert all(getattr(mpnn.train, name) is getattr(estimators, name) for name in estimators.__all__)
 
 
