@@ -66,6 +66,9 @@ def against_equation(module: nn.Module, call: Any, equation: Any, *inputs: Tenso
     return Case(call, equation, inputs, parameters, parameters)
 
 
+LENGTH = 10  # of sequences
+
+
 # Any graph --------------------------------------------------------------------------------------------------
 
 
@@ -308,6 +311,32 @@ def dag_rnn() -> list[Case]:
     return [against_equation(rnn, lambda x: rnn(x, graph=graph)[0], equation, normal(9, 3))]
 
 
+def diagonal_rnn() -> list[Case]:
+    ours, theirs = models.DiagonalRNN(3, 4), nn.RNN(3, 4)
+
+    def equation(x: Tensor) -> Tensor:
+        assert ours.bias is not None
+        weights = {"weight_ih_l0": ours.weight_ih, "weight_hh_l0": ours.weight_hh.diag()}
+        biases: dict[str, Tensor] = {"bias_ih_l0": ours.bias, "bias_hh_l0": torch.zeros(4).double()}
+        out: Tensor = torch.func.functional_call(theirs, {**weights, **biases}, (x,))[0]
+        return out
+
+    theirs.double()
+    return [against_equation(ours, ours, equation, normal(LENGTH, 2, 3))]
+
+
+def time_delay() -> list[Case]:
+    conv = models.Conv1d(3, 4, 3, dilation=2)
+
+    def spliced(x: Tensor) -> Tensor:
+        frames = torch.cat([x[..., :-4], x[..., 2:-2], x[..., 4:]], 1)
+        return (
+            torch.einsum("oi,bit->bot", conv.weight.permute(0, 2, 1).flatten(1), frames) + conv.bias[:, None]
+        )
+
+    return [against_equation(conv, conv, spliced, normal(2, 3, LENGTH))]
+
+
 def neuron_graph() -> list[Case]:
     edge_index = torch.combinations(torch.arange(9)).T
     edge_index = edge_index[:, torch.rand(edge_index.size(1)) < 0.4]
@@ -325,8 +354,6 @@ def neuron_graph() -> list[Case]:
 
 
 # Attention --------------------------------------------------------------------------------------------------
-
-LENGTH = 10
 
 
 def attention(graph: Graph, mask: Tensor | None = None) -> list[Case]:

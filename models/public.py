@@ -29,6 +29,7 @@ from mpnn.models.dense.convolution import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
+from mpnn.models.dense.diagonal_rnn import DiagonalRNN
 from mpnn.models.dense.multihead_attention import MultiheadAttention
 from mpnn.models.dense.neurons import Linear
 from mpnn.models.dense.pooling_grid import (
@@ -128,6 +129,7 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "DegreeScaler",
+    "DiagonalRNN",
     "DotProduct",
     "EdgeConv",
     "Ensemble",
