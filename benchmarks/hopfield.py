@@ -81,7 +81,7 @@ def draw(curves: dict[str, list[float]], path: Path) -> None:
     axes.text(0.139, 0.05, "α = 0.138", color="#7b8794", fontsize=8)
     axes.set(xlabel="patterns for each neighbour, α", ylabel="overlap of pattern and end", ylim=(0, 1.05))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower left")
+    axes.legend(frameon=False, loc="center right")
     figure.savefig(path, dpi=130)
 
 

@@ -330,9 +330,8 @@ def time_delay() -> list[Case]:
 
     def spliced(x: Tensor) -> Tensor:
         frames = torch.cat([x[..., :-4], x[..., 2:-2], x[..., 4:]], 1)
-        return (
-            torch.einsum("oi,bit->bot", conv.weight.permute(0, 2, 1).flatten(1), frames) + conv.bias[:, None]
-        )
+        bias = conv.get_parameter("bias")[:, None]
+        return torch.einsum("oi,bit->bot", conv.weight.permute(0, 2, 1).flatten(1), frames) + bias
 
     return [against_equation(conv, conv, spliced, normal(2, 3, LENGTH))]
 

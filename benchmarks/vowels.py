@@ -6,7 +6,9 @@ FOLDER holds `JapaneseVowels_TRAIN.ts` and `JapaneseVowels_TEST.ts`, as the whee
 `aeon/datasets/data/JapaneseVowels`: `pip download --no-deps aeon==1.6.0`, and unpack. 270 utterances of nine
 men to learn from and 370 to test, 7 to 29 frames of 12 coefficients. Two layers of 64 units see frames at -1,
 0, 1 and at -2, 0, 2, zeros beyond the ends; the mean over the frames of an utterance goes through a linear
-layer. 60 epochs of Adam at 0.002, batches of 16. Nothing is chosen on the test part.
+layer. Coefficients are standardised by the training part; 60 epochs of Adam at 0.002, batches of 8. Batches
+of 8, 16, 32 and whether to standardise were compared by five folds of the training part; nothing is chosen on
+the test part.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from mpnn import models
 
 Utterances = tuple[Tensor, Tensor, Tensor]  # frames [n, 12, longest], their numbers [n], speakers [n]
 MOST_BYTES = 10_000_000
+BATCH = 8
 
 
 class TimeDelay(nn.Module):
@@ -65,14 +68,23 @@ def read(path: Path) -> Utterances:
     return padded, lengths, torch.tensor(speakers)
 
 
+def standardised(part: Utterances, train: Utterances) -> Utterances:
+    """Every coefficient with the mean 0 and the deviation 1 that it has on the training part."""
+    frames = torch.cat([one[:, :length] for one, length in zip(*train[:2], strict=True)], 1)
+    x, lengths, speakers = part
+    exists = torch.arange(x.size(2)) < lengths[:, None]
+    x = (x - frames.mean(1)[:, None]) / frames.std(1)[:, None]
+    return x * exists[:, None], lengths, speakers
+
+
 def accuracy(train: Utterances, test: Utterances, seed: int, epochs: int = 60) -> float:
     """Of a network that was trained from random weights, on the test part."""
     torch.manual_seed(seed)
     network = TimeDelay()
     optimizer = torch.optim.Adam(network.parameters(), 2e-3)
-    x, lengths, speakers = train
+    test, (x, lengths, speakers) = (standardised(part, train) for part in (test, train))
     for _ in range(epochs):
-        for batch in torch.randperm(len(x)).split(16):
+        for batch in torch.randperm(len(x)).split(BATCH):  # type: ignore[no-untyped-call]
             optimizer.zero_grad()
             loss = F.cross_entropy(network(x[batch], lengths[batch]), speakers[batch])
             loss.backward()  # type: ignore[no-untyped-call]
