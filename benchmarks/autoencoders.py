@@ -14,7 +14,7 @@ deep       the code has 30 units; ReLU, cross-entropy, Adam with one cycle up to
            same images, stands beside it.
 binarised  every pixel is 1 with the probability that its grey says, drawn anew in every epoch, once for the
            test images; 784-200-200-50, tanh, Adam with one cycle up to 1e-3, batches of 100, 200 epochs
-           (Burda et al., 2016, in 3,280 epochs).
+           (the network of Burda et al., 2016).
 """
 
 from __future__ import annotations
