@@ -73,8 +73,8 @@ def test_a_reconstruction_is_below_its_image() -> None:
     x, rebuilt = torch.rand(5, 9), torch.rand(5, 9)
     (axes,) = reconstructions_picture(x, rebuilt).axes
     drawn = np.asarray(present(axes.images[0].get_array()))
-    assert drawn.shape == (6, 15)
-    assert np.allclose(drawn[:3, 3:6], x[1].view(3, 3)) and np.allclose(drawn[3:, 3:6], rebuilt[1].view(3, 3))
+    assert drawn.shape == (7, 19)  # a pixel between two images
+    assert np.allclose(drawn[:3, 4:7], x[1].view(3, 3)) and np.allclose(drawn[4:, 4:7], rebuilt[1].view(3, 3))
     with pytest.raises(ValueError, match=r"rebuilt must be \[5, 9\] as x, got shape \[4, 9\]"):
         reconstructions_picture(x, rebuilt[:4])
 
@@ -83,8 +83,8 @@ def test_images_fill_rows_and_the_last_row_may_be_shorter() -> None:
     images = torch.rand(5, 2, 3)
     (axes,) = samples_picture(images, columns=3).axes
     drawn = np.asarray(present(axes.images[0].get_array()))
-    assert drawn.shape == (4, 9)
-    assert np.allclose(drawn[2:, 3:6], images[4])
+    assert drawn.shape == (5, 11)
+    assert np.allclose(drawn[3:, 4:7], images[4])
     for bad in (torch.rand(5, 8), torch.rand(0, 9), torch.rand(9)):
         with pytest.raises(ValueError, match=r"images must be \[count, pixels\] of square images or"):
             samples_picture(bad)
@@ -115,4 +115,4 @@ def test_a_plane_of_codes_has_steps_of_equal_probability() -> None:
     along = torch.special.ndtr(codes.view(5, 5, 2))
     assert torch.allclose(along[0, :, 0], torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]), atol=1e-6)
     assert torch.allclose(along[:, 0, 1], torch.tensor([0.9, 0.7, 0.5, 0.3, 0.1]), atol=1e-6)
-    assert np.asarray(present(axes.images[0].get_array())).shape == (10, 10)
+    assert np.asarray(present(axes.images[0].get_array())).shape == (14, 14)
