@@ -46,7 +46,8 @@ RUNS = {
     "unification.py": ["--only GCNConv"],
     "walks.py": ["--graph tiny --walks 10 --length 5 --repeats 1 --threads 1"],
 }
-ELSEWHERE = {"gpu.py", "gpu_code.py", "dgl_layers.py"}  # tests/test_gpu_benchmark.py, and below
+# In tests/test_gpu_benchmark.py, tests/test_hopfield_benchmark.py, tests/test_vowels_benchmark.py, and below.
+ELSEWHERE = {"gpu.py", "gpu_code.py", "hopfield.py", "vowels.py", "dgl_layers.py"}
 
 
 @pytest.fixture(autouse=True)
