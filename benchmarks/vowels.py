@@ -7,8 +7,8 @@ FOLDER holds `JapaneseVowels_TRAIN.ts` and `JapaneseVowels_TEST.ts`, as the whee
 men to learn from and 370 to test, 7 to 29 frames of 12 coefficients. Two layers of 64 units see frames at -1,
 0, 1 and at -2, 0, 2, zeros beyond the ends; the mean over the frames of an utterance goes through a linear
 layer. Coefficients are standardised by the training part; 60 epochs of Adam at 0.002, batches of 8. Batches
-of 8, 16, 32 and whether to standardise were compared by five folds of the training part, after raw coefficients
-in batches of 16 had given 96.9 % on the test part.
+of 8, 16, 32 and whether to standardise were compared by five folds of the training part, after raw
+coefficients in batches of 16 had given 96.9 % on the test part.
 """
 
 from __future__ import annotations

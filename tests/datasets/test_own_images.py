@@ -101,8 +101,8 @@ def test_from_pictures_to_predictions(tmp_path: Path, monkeypatch: pytest.Monkey
         for k in range(30):
             image = DRAW.integers(low, low + 128, (8, 8), dtype=np.uint8)
             Image.fromarray(image).save(folder / f"{k}.jpg", quality=95)
-    words = ["train", "image", "--dataset", "pictures", "--model", "mlp", "--hidden", "8", "--epochs", "15"]
-    assert cli.main([*words, "--out", "run", "--no-pictures"]) == 0
+    words = ["train", "image", "--dataset", "pictures", "--model", "mlp", "--hidden", "8", "--epochs", "60"]
+    assert cli.main([*words, "--lr", "0.01", "--out", "run", "--no-pictures"]) == 0
     assert cli.main(["predict", "run", "--images", "pictures/light", "--output", "said.csv"]) == 0
     said = pd.read_csv("said.csv")
     assert len(said) == 30 and (said.predicted == "light").all()
