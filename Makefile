@@ -3,7 +3,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-gpu test-oldest test-export fuzz fuzz-files faults asan results lint types imports unit clean
+.PHONY: demo test test-gpu test-oldest test-peers test-export fuzz fuzz-files faults asan results lint types \
+	imports unit clean
 
 demo: $(READY)   ## set up, then train a GNN on a real graph and draw what it learned
 	$(BIN)/mpnn train node --dataset karate
@@ -62,6 +63,19 @@ $(OLDEST)/.ready: pyproject.toml constraints.txt tests/oldest.py
 		--requirement $(OLDEST)/requirements.txt --editable .
 	@touch $@
 
+PEERS := .venv-peers
+
+test-peers: $(PEERS)/.ready   ## whole networks against torchvision's, with the same weights; two minutes
+	$(PEERS)/bin/python -m pytest -q tests/peers/vision.py
+
+# Torch and all else are those of .venv; torchvision 0.(15 + k) is for torch 2.k.
+$(PEERS)/.ready: $(READY)
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> $$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps torchvision==0.28.0
+	@touch $@
+
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("mpnn needs Python 3.11 or newer, \
 	and $(PYTHON) is %d.%d: name another, as in make PYTHON=python3.12" % v[:2])'
@@ -71,4 +85,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

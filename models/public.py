@@ -32,6 +32,7 @@ from mpnn.models.dense.convolution import (
 from mpnn.models.dense.diagonal_rnn import DiagonalRNN
 from mpnn.models.dense.multihead_attention import MultiheadAttention
 from mpnn.models.dense.neurons import Linear
+from mpnn.models.dense.normalization import BatchNorm2d
 from mpnn.models.dense.pooling_grid import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -90,11 +91,26 @@ from mpnn.models.neurons.perceptron import Perceptron
 from mpnn.models.neurons.rbf_network import RBFNetwork
 from mpnn.models.neurons.som import SelfOrganisingMap
 from mpnn.models.neurons.vae import VariationalAutoencoder
+from mpnn.models.vision.fcn import FCN, fcn_resnet50
+from mpnn.models.vision.googlenet import GoogLeNet, googlenet
+from mpnn.models.vision.pixels import Hexagons, Pixels
+from mpnn.models.vision.points import Points
+from mpnn.models.vision.resnet import (
+    BasicBlock,
+    Bottleneck,
+    ResNet,
+    resnet18,
+    resnet20,
+    resnet34,
+    resnet50,
+    resnet_for,
+)
 
 __all__ = [
     "APPNP",
     "CONVS",
     "DBN",
+    "FCN",
     "GAE",
     "GIN",
     "GNN",
@@ -115,9 +131,12 @@ __all__ = [
     "AvgPool2d",
     "AvgPool3d",
     "Backpropagated",
+    "BasicBlock",
     "BatchNorm",
+    "BatchNorm2d",
     "BoltzmannLearning",
     "BoltzmannMachine",
+    "Bottleneck",
     "CausalTransformer",
     "ChebConv",
     "ContrastiveDivergence",
@@ -141,9 +160,11 @@ __all__ = [
     "GNNConv",
     "GatedGraphConv",
     "GlobalPool",
+    "GoogLeNet",
     "GraphClassifier",
     "GraphConv",
     "GraphNorm",
+    "Hexagons",
     "Hopfield",
     "HopfieldLayer",
     "HopfieldNetwork",
@@ -168,12 +189,15 @@ __all__ = [
     "PairMLP",
     "PairNorm",
     "Perceptron",
+    "Pixels",
+    "Points",
     "PolynomialKernel",
     "PositionalEncoding",
     "RBFNetwork",
     "RGCNConv",
     "RadialKernel",
     "RecurrentLM",
+    "ResNet",
     "SAGEConv",
     "SGConv",
     "SelfOrganisingMap",
@@ -190,11 +214,18 @@ __all__ = [
     "VirtualNode",
     "annealed_log_partition",
     "degree_histogram",
+    "fcn_resnet50",
     "gcn_norm",
     "global_add_pool",
     "global_max_pool",
     "global_mean_pool",
+    "googlenet",
     "layered",
     "noisy",
+    "resnet18",
+    "resnet20",
+    "resnet34",
+    "resnet50",
+    "resnet_for",
     "scaled_laplacian",
 ]

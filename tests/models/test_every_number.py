@@ -106,6 +106,9 @@ HOPFIELD = {
 }
 normed = lambda layer, o: layer(x(o.get("num_features", o.get("in_channels", 4))), GRAPH)  # noqa: E731
 
+BLOCK = {"inplanes": 4, "planes": 4, "stride": 1, "groups": 1, "base_width": 64, "dilation": 1}
+blocked = lambda layer, o: layer(torch.ones(2, o["inplanes"], 9, 9))  # noqa: E731
+
 CASES: dict[str, Case] = {
     "BoltzmannMachine": Case(
         {"graph": RING, "num_units": 5, "weight": 0.1, "bias": 0.1},
@@ -147,7 +150,10 @@ CASES: dict[str, Case] = {
         lambda layer, o: layer(x(o["in_features"]))[0],
     ),
     "AttentionalAggregation": Case({"gate_nn": nn.Linear(6, 1)}, lambda layer, o: layer(x(6), GRAPH)),
+    "BasicBlock": Case(BLOCK, blocked),
     "BatchNorm": Case(NORM, normed),
+    "BatchNorm2d": Case(NORM, image(2, "num_features")),
+    "Bottleneck": Case(BLOCK | {"inplanes": 16}, blocked),
     "CausalTransformer": Case(
         {"num_tokens": 7, "channels": 8, "heads": 2, "num_layers": 2, "context": 5, "dropout": 0.1}, tokens
     ),
@@ -200,6 +206,10 @@ CASES: dict[str, Case] = {
         on_graph,
     ),
     "GraphConv": Case({"in_channels": 6, "out_channels": 4, "node_dim": 0}, on_graph),
+    "GoogLeNet": Case(
+        {"num_classes": 4, "dropout": 0.1, "dropout_aux": 0.1},
+        lambda layer, o: layer(torch.ones(2, 3, 15, 15)),
+    ),
     "GraphNorm": Case({"in_channels": 4, "eps": 1e-5}, normed),
     **{
         name: Case(RECURRENT | ({"proj_size": 2} if name == "LSTM" else {}), sequence)
@@ -289,6 +299,18 @@ CASES: dict[str, Case] = {
         ),
     ),
     "RecurrentLM": Case({"num_tokens": 7, "channels": 8, "num_layers": 2, "dropout": 0.1}, tokens),
+    "ResNet": Case(
+        {
+            "block": models.Bottleneck,
+            "layers": [1, 1],
+            "num_classes": 4,
+            "groups": 1,
+            "width_per_group": 64,
+            "in_channels": 3,
+            "width": 8,
+        },
+        lambda layer, o: layer(torch.ones(2, o["in_channels"], 9, 9)),
+    ),
     "SAGEConv": Case({"in_channels": 6, "out_channels": 4, "node_dim": 0}, on_graph),
     **{
         name: Case({"in_channels": 6, "out_channels": 4, "K": 2, "node_dim": 0}, on_graph)
@@ -335,6 +357,7 @@ WITHOUT = {
     "LanguageModel",
     "VGAE",
 }  # take modules and names only
+WITHOUT = {"DegreeScaler", "DotProduct", "FCN", "GAE", "LanguageModel", "VGAE"}  # take modules and names only
 NUMBERS = [
     (name, option)
     for name, case in CASES.items()
