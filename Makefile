@@ -71,7 +71,7 @@ test-peers: $(PEERS)/.ready   ## whole networks against torchvision's, with the 
 # Torch and all else are those of .venv; torchvision 0.(15 + k) is for torch 2.k.
 $(PEERS)/.ready: $(READY)
 	$(PYTHON) -m venv --clear $(PEERS)
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"), "$(CURDIR)", sep="\n")' \
 		> $$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps torchvision==0.28.0
 	@touch $@

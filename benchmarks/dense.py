@@ -200,11 +200,11 @@ def memory(repeats: int) -> None:
             print(f"| {case.name} | {way} | {theirs:.1f} | {ours:.1f} | {ours / theirs:.3f} |", flush=True)
 
 
-def fresh(options: list[str], repeats: int) -> float:
-    """The median of the numbers that this script prints in several fresh processes."""
+def fresh(options: list[str], repeats: int, script: str = __file__) -> float:
+    """The median of the numbers that a script prints in several fresh processes."""
     # malloc returns freed memory at once; else a step would reuse an earlier step's memory, and show no peak.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
-    command = [sys.executable, __file__, *options]
+    command = [sys.executable, script, *options]
     found = []
     for _ in range(repeats):
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)

@@ -247,6 +247,30 @@ def adaptive() -> list[Case]:
     return [on_grid("AdaptiveAvgPool", d, graph, 3) for d, graph in graphs.items()]
 
 
+def batch_norm() -> list[Case]:
+    ours, theirs = models.BatchNorm2d(4), nn.BatchNorm2d(4)
+    return [against(ours, theirs, ours, theirs, normal(3, 4, *SHAPES[2]))]
+
+
+class Residual(nn.Module):
+    """A residual block in torch.nn's layers."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))))
+
+
+def residual_block() -> list[Case]:
+    ours, theirs = models.BasicBlock(4, 4), Residual(4)
+    return [against(ours, theirs, ours, theirs, normal(3, 4, *SHAPES[2]))]
+
+
 # Time, trees and directed acyclic graphs --------------------------------------------------------------------
 
 

@@ -44,6 +44,7 @@ RUNS = {
     "results.py": ["--write --home {folder} --page {folder}/results.md"],
     "tree_lstm.py": ["--data {folder} --batches 1 --repeats 1"],
     "unification.py": ["--only GCNConv"],
+    "zoo.py": ["--one resnet18 --way mpnn --mode inference --batch 1"],  # the other way needs torchvision
     "walks.py": ["--graph tiny --walks 10 --length 5 --repeats 1 --threads 1"],
 }
 # In tests/test_gpu_benchmark.py, tests/test_hopfield_benchmark.py, tests/test_vowels_benchmark.py, and below.

@@ -352,12 +352,12 @@ WITHOUT = {
     "DegreeScaler",
     "DotProduct",
     "Ensemble",
+    "FCN",
     "GAE",
     "KernelPerceptron",
     "LanguageModel",
     "VGAE",
 }  # take modules and names only
-WITHOUT = {"DegreeScaler", "DotProduct", "FCN", "GAE", "LanguageModel", "VGAE"}  # take modules and names only
 NUMBERS = [
     (name, option)
     for name, case in CASES.items()

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from mpnn import models
 from tests.peers.listing import LISTS, listing
@@ -158,6 +160,35 @@ def test_outputs_gradients_and_buffers_are_theirs(
     network: Network, dtype: torch.dtype, most: float, training: bool
 ) -> None:
     assert max(difference(network, dtype, training)) <= most
+
+
+class Operations(TorchDispatchMode):
+    """Notes which operations of PyTorch run, on which shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[Any] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Note one, and run it."""
+        shapes = [tuple(x.shape) for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
+        self.noted.append((str(func), shapes))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_the_operations_are_theirs_one_by_one_so_that_time_and_memory_are(
+    network: Network, training: bool
+) -> None:
+    noted = []
+    for build in (network.ours, network.theirs):
+        built, images = build().train(training), torch.randn(2, 3, 64, 64)
+        with Operations() as operations:
+            outputs = list(tensors(built(images)))
+            torch.autograd.backward(outputs, [torch.ones_like(out) for out in outputs])
+        noted.append(operations.noted)
+    assert noted[0] == noted[1]
 
 
 @pytest.mark.parametrize(
