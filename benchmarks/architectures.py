@@ -203,7 +203,7 @@ ROWS = [
         topology_of("complete bipartite") + ", to one node and back", "x_j, (x_j - mean_i)², the moments",
         "mean", "parallel, three times", "PyTorch's `batch_norm`, without a rule",
         "γ (x_i - mean) / √(var + ε) + β", "`torch.nn.BatchNorm2d`", batch_norm),
-    Row("residual block", "vision/resnet BasicBlock", grid_of(", twice"), RELATIONAL, "sum",
+    Row("residual block", "vision/blocks BasicBlock", grid_of(", twice"), RELATIONAL, "sum",
         "parallel, layer by layer", kernel_of("convolution", "`conv2d`"),
         "relu(x + norm(W_2 * relu(norm(W_1 * x))))", "`torch.nn.Conv2d`, `BatchNorm2d`", residual_block),
     Row("Hopfield's network", "energy/hopfield HopfieldNetwork", PAIRS, "w_ij s_j", "sum",

@@ -91,13 +91,12 @@ from mpnn.models.neurons.perceptron import Perceptron
 from mpnn.models.neurons.rbf_network import RBFNetwork
 from mpnn.models.neurons.som import SelfOrganisingMap
 from mpnn.models.neurons.vae import VariationalAutoencoder
+from mpnn.models.vision.blocks import BasicBlock, Bottleneck
 from mpnn.models.vision.fcn import FCN, fcn_resnet50
 from mpnn.models.vision.googlenet import GoogLeNet, googlenet
 from mpnn.models.vision.pixels import Hexagons, Pixels
 from mpnn.models.vision.points import Points
 from mpnn.models.vision.resnet import (
-    BasicBlock,
-    Bottleneck,
     ResNet,
     resnet18,
     resnet20,

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from mpnn.models.dense.convolution import Conv2d
 from mpnn.models.dense.normalization import BatchNorm2d
 from mpnn.models.parts.checks import check_count
-from mpnn.models.vision.resnet import Bottleneck, ResNet
+from mpnn.models.vision.blocks import Bottleneck
+from mpnn.models.vision.downloads import no_download
+from mpnn.models.vision.resnet import ResNet
 
 
 class ResNetMaps(ResNet):
@@ -86,16 +88,21 @@ def _enlarged(x: Tensor, size: Any) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
-def fcn_resnet50(*, num_classes: int = 21, aux_loss: bool = False) -> FCN:
+def fcn_resnet50(
+    *, weights: object = None, num_classes: int = 21, aux_loss: bool = False, weights_backbone: object = None
+) -> FCN:
     """FCN on a ResNet-50: 33.0 million parameters for 21 classes.
 
     Args:
+        weights: None; `load_state_dict` takes the weights of a file.
         num_classes: the number of classes, of which one is the background.
         aux_loss: whether it has an auxiliary classifier on the third stage.
+        weights_backbone: None, as `weights`.
 
     >>> fcn_resnet50()(torch.randn(2, 3, 32, 48))["out"].shape
     torch.Size([2, 21, 32, 48])
     """
+    no_download(weights=weights, weights_backbone=weights_backbone)
     check_count("num_classes", num_classes, 1)
     backbone = ResNetMaps(Bottleneck, [3, 4, 6, 3], aux_loss)
     aux = FCNHead(1024, num_classes) if aux_loss else None

@@ -12,6 +12,7 @@ from mpnn.models.dense.neurons import Linear
 from mpnn.models.dense.normalization import BatchNorm2d
 from mpnn.models.dense.pooling_grid import AdaptiveAvgPool2d, MaxPool2d
 from mpnn.models.parts.checks import at_least, check_probability, ranges
+from mpnn.models.vision.downloads import no_download
 
 # ImageNet's mean and deviation, by which images are standardised, and those of the published weights.
 STANDARDISED = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
@@ -176,9 +177,10 @@ def _as_published(x: Tensor) -> Tensor:
     return x * (deviation / PUBLISHED) + (mean - PUBLISHED) / PUBLISHED
 
 
-def googlenet(**options: Any) -> GoogLeNet:
+def googlenet(*, weights: object = None, **options: Any) -> GoogLeNet:
     """GoogLeNet: 13.0 million parameters, or 6.6 without the auxiliary classifiers.
 
     `options` are those of `GoogLeNet`.
     """
+    no_download(weights=weights)
     return GoogLeNet(**options)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import mpnn
 from mpnn import models
-from mpnn.models.vision.resnet import PaddedBlock
+from mpnn.models.vision.blocks import PaddedBlock
 from tests.compare import assert_close, assert_same
 from tests.models.vision.plain import Plain
 from tests.peers.vision import draw
@@ -130,6 +130,12 @@ def test_a_network_for_images_of_a_size_has_more_than_one_pixel_at_its_end(
             lambda: models.BasicBlock(4, 4, 2),
             "inplanes is 4, planes 4 and stride 2, but a block without downsample returns what it gets",
         ),
+        (
+            lambda: models.resnet18(weights="DEFAULT"),
+            "weights is 'DEFAULT', but must be None: load_state_dict takes",
+        ),
+        (lambda: models.googlenet(weights="DEFAULT"), "weights is 'DEFAULT', but must be None"),
+        (lambda: models.fcn_resnet50(weights_backbone=1), "weights_backbone is 1, but must be None"),
         (lambda: models.resnet_for("resnet19", 1, (28, 28), 10), "model is 'resnet19', but must be one of"),
         (
             lambda: models.resnet20()(torch.randn(2, 1, 28, 28)),
