@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 from functools import partial
 from typing import Any
@@ -146,3 +148,13 @@ def test_a_network_for_images_of_a_size_has_more_than_one_pixel_at_its_end(
 def test_what_cannot_be_is_one_sentence(build: Any, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         build()
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+def test_it_is_compiled_exported_copied_and_pickled() -> None:
+    network, images = drawn(SMALL["bottleneck"]), torch.randn(2, 2, 16, 16, dtype=torch.float64)
+    out = network(images)
+    assert_close(torch.compile(network, backend="eager", fullgraph=True)(images), out)
+    assert_close(torch.export.export(network, (images,)).module()(images), out)
+    assert_close(copy.deepcopy(network)(images), out)
+    assert_close(pickle.loads(pickle.dumps(network))(images), out)
