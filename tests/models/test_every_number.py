@@ -120,7 +120,7 @@ CASES: dict[str, Case] = {
         lambda layer, o: layer.hidden(torch.ones(2, int(o["num_visible"]))),
     ),
     "HopfieldNetwork": Case({"num_neurons": 5}, lambda layer, o: layer(torch.ones(int(o["num_neurons"])))),
-    "DiagonalRNN": Case({"input_size": 3, "hidden_size": 4}, sequence),
+    "DiagonalRNN": Case({"input_size": 3, "hidden_size": 4, "truncate": None}, sequence),
     "ModernHopfieldNetwork": Case(
         {"scaling": 2.0}, lambda layer, o: layer.fit(torch.ones(2, 3))(torch.ones(1, 3))
     ),

@@ -6,6 +6,10 @@ from typing import Any
 
 OF_IMAGES = {
     "lenet": "LeNet-5: two convolutions, three linear layers (LeCun et al., 1998)",
+    "resnet20": "residual network for small images, 0.3 million weights (He et al., 2016)",
+    "resnet18": "residual network of 18 layers (He et al., 2016)",
+    "resnet34": "residual network of 34 layers",
+    "resnet50": "residual network of 50 layers, with narrow convolutions between wide ones",
     "mlp": "layers of neurons, each with an edge to all of the next (Rumelhart et al., 1986)",
     "perceptron": "one neuron for each class, which learns from its mistakes (Rosenblatt, 1958)",
     "rbf": "radial basis functions around centres (Broomhead and Lowe, 1988)",
@@ -15,6 +19,7 @@ OF_IMAGES = {
     "vae": "codes with a distribution: variational autoencoder (Kingma and Welling, 2014)",
     "som": "codes on a lattice: self-organising map (Kohonen, 1990)",
 }
+RESNETS = ("resnet20", "resnet18", "resnet34", "resnet50")
 CODES = ("rbm", "autoencoder", "vae", "som")  # those to whom nothing is told of the images
 
 # What an option is where it has no effect: as a new run has it.
@@ -59,6 +64,10 @@ def _without(*names: str) -> dict[str, Any]:
 FIXED: dict[str, dict[str, Any]] = {
     "lenet": {"hidden": 84, "layers": 5, "act": "tanh", "dropout": 0.0}
     | _without("embedding", "pretrain", *_MAP),
+    **dict.fromkeys(
+        RESNETS,
+        _without("hidden", "layers", "act", "dropout", "embedding", "pretrain", *_MAP),
+    ),
     "mlp": _without("embedding", "pretrain", *_MAP),
     "perceptron": _without(*_RULE, *_TOLD, "hidden", "layers", "embedding", "pretrain", *_MAP),
     "rbf": _without(*_RULE, *_TOLD, "layers", "epochs", "patience", "embedding", "pretrain", *_MAP),
@@ -81,9 +90,12 @@ REMEMBERED: dict[str, dict[str, Any]] = {
 # LeCun et al., 1998, did 20 passes by gradient descent with a step size for each weight; momentum
 # takes its place.
 _LENET = {"optimizer": "sgd", "momentum": 0.9, "lr": 0.05, "schedule": "cosine", "weight_decay": 5e-4}
+# As He et al., 2016, section 4.2, in fewer epochs.
+_RESNET = {"optimizer": "sgd", "momentum": 0.9, "lr": 0.1, "schedule": "cosine", "weight_decay": 1e-4}
 _ADAM = {"optimizer": "adam", "lr": 0.001, "weight_decay": 0.0, "batch_size": 128, "epochs": 20}
 _CHOSEN: dict[str, dict[str, Any]] = {
     "lenet": _LENET | {"batch_size": 64, "epochs": 15},
+    **dict.fromkeys(RESNETS, _RESNET | {"batch_size": 128, "epochs": 30, "warmup": 1}),
     "mlp": _ADAM | {"hidden": 500, "layers": 2, "dropout": 0.2},
     "perceptron": {"epochs": 20},
     "rbf": {"hidden": 300},

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from torch import nn
 
-from mpnn.models import LeNet
+from mpnn.models import LeNet, resnet_for
 from mpnn.train.errors import RunError
+from mpnn.train.kinds.image_faces import RESNETS
 from mpnn.train.learners.autoencoder import AutoencoderLearner, VAELearner
 from mpnn.train.learners.layers import LayersOfNeurons
 from mpnn.train.learners.perceptron import PerceptronLearner
@@ -69,6 +70,11 @@ def _lenet(options: Options, shape: Shape) -> nn.Module:
     return LeNet(shape.num_features, shape.out_channels, (height, width))
 
 
+def _resnet(options: Options, shape: Shape) -> nn.Module:
+    height, width = shape.size
+    return resnet_for(options.model, shape.num_features, (height, width), shape.out_channels)
+
+
 def _mlp(options: Options, shape: Shape) -> nn.Module:
     widths = [_pixels(shape), *[options.hidden] * (options.layers - 1), shape.out_channels]
     return LayersOfNeurons(widths, options.act, options.dropout)
@@ -110,6 +116,7 @@ def _som(options: Options, shape: Shape) -> nn.Module:
 
 MODELS = {
     "lenet": ImageModel(_lenet),
+    **{name: ImageModel(_resnet) for name in RESNETS},
     "mlp": ImageModel(_mlp),
     "perceptron": ImageModel(
         lambda options, shape: PerceptronLearner(_pixels(shape), shape.out_channels),

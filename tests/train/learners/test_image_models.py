@@ -20,6 +20,7 @@ from tests.train.breaks import assert_goes_on
 
 QUICK: dict[str, dict[str, Any]] = {
     "lenet": {"epochs": 2},
+    "resnet20": {"epochs": 2, "warmup": 0},
     "mlp": {"epochs": 2, "hidden": 32},
     "perceptron": {"epochs": 2},
     "rbf": {"hidden": 20},
@@ -29,6 +30,11 @@ QUICK: dict[str, dict[str, Any]] = {
     "vae": {"epochs": 2, "hidden": 32, "embedding": 3},
     "som": {"epochs": 3, "map": "4x3", "lattice": "hexagonal"},
 }
+
+
+def test_every_model_is_here() -> None:
+    """The larger residual networks are of the class of the smallest."""
+    assert OF_IMAGES.keys() - QUICK.keys() == {"resnet18", "resnet34", "resnet50"}
 
 
 def quick(model: str) -> Settings:
@@ -41,7 +47,7 @@ def digits() -> ImageDataset:
     return data
 
 
-@pytest.mark.parametrize("model", OF_IMAGES)
+@pytest.mark.parametrize("model", QUICK)
 def test_a_run_after_a_break_has_the_numbers_of_one_without(model: str, tmp_path: Path) -> None:
     if model == "rbf":  # one epoch has no middle
         train(quick(model), tmp_path / "one", draw=False)
@@ -53,7 +59,7 @@ def test_a_run_after_a_break_has_the_numbers_of_one_without(model: str, tmp_path
         assert_goes_on(quick(model), tmp_path, QUICK[model]["epochs"] // 2)
 
 
-@pytest.mark.parametrize("model", OF_IMAGES)
+@pytest.mark.parametrize("model", QUICK)
 def test_a_loaded_model_says_of_images_from_elsewhere_what_its_run_said(model: str, tmp_path: Path) -> None:
     """Bytes from 0 to 255, as files have them, in place of the numbers of the data set."""
     train(quick(model), tmp_path, draw=False)
@@ -67,6 +73,13 @@ def test_a_loaded_model_says_of_images_from_elsewhere_what_its_run_said(model: s
         assert_close(torch.tensor(said.iloc[:, 1:].to_numpy(np.float64)), wanted.double(), atol=1e-3)
     else:
         assert said["predicted"].tolist() == [str(k) for k in wanted.argmax(1).tolist()]
+
+
+def test_a_larger_residual_network_learns(tmp_path: Path) -> None:
+    report = train(
+        preset("resnet18", task="image", dataset="digits", epochs=1, warmup=0), tmp_path, draw=False
+    )
+    assert report.results[0].history[0]["train_loss"] < 3
 
 
 @pytest.mark.parametrize(("model", "least"), [("mlp", 0.95), ("perceptron", 0.92), ("rbf", 0.96)])
