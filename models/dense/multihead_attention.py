@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mpnn import Graph, MessagePassing, as_graph, softmax
-from mpnn.aggregate.aggregators import Softmax
+from mpnn import as_graph
 from mpnn.functional import linear
 from mpnn.graph.adjacency import Topology
-from mpnn.layer.shortcut import goes_dense, straight
-from mpnn.models.dense.attention_masks import additive, edge_bias, edge_weights, joined_bias
+from mpnn.models.dense.attention_masks import additive, joined_bias
+from mpnn.models.dense.dot_product import DotProductAttention
+from mpnn.models.dense.key_values import KeyValues
 from mpnn.models.parts.checks import at_least, check_multiple, check_probability, ranges
-from mpnn.topology import Causal, Complete, CompleteBipartite, causal, complete, complete_bipartite
 
 
 @ranges(**dict.fromkeys(("embed_dim", "num_heads", "kdim", "vdim"), at_least(1)), dropout=check_probability)
-class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
+class MultiheadAttention(nn.MultiheadAttention, DotProductAttention):
     """`torch.nn.MultiheadAttention`, with its arguments and its state_dict, on any graph.
 
         out_i = W_o Σ_{j→i} softmax_j(q_i·k_j / √d + bias_ij) v_j        for every head
@@ -31,7 +26,10 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
 
     Shapes, besides torch's: with `graph`, query `[num_dst, embed_dim]`, key `[num_src, kdim]`, value
     `[num_src, vdim]`; attn_mask `[num_edges]` or `[num_edges, num_heads]`; the output is
-    `[num_dst, embed_dim]`, the weights are `[num_edges]`, or `[num_edges, num_heads]` if not averaged.
+    `[num_dst, embed_dim]`, the weights are `[num_edges]`, or `[num_edges, num_heads]` if not averaged. With
+    a `cache` the queries also attend to the keys that it holds, and this call's keys are added to it: a text
+    is read piece by piece. A cache of a memory (`KeyValues(grows=False)`) takes the first call's keys, and
+    later calls leave theirs alone.
 
     Raises:
         ValueError: a mask of another shape than the queries and keys ask for; with `graph`, an option that
@@ -46,8 +44,6 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
     >>> attention(x, x, x, graph=window, need_weights=False)[0].shape
     torch.Size([1000, 8])
     """
-
-    has_own_edges = True
 
     def __init__(
         self,
@@ -64,7 +60,7 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
         dtype: torch.dtype | None = None,
     ) -> None:
         check_multiple("embed_dim", embed_dim, "num_heads", num_heads)
-        # MessagePassing comes after torch's class in the order of bases, so super().__init__() of torch
+        # DotProductAttention comes after torch's class in the order of bases, so super().__init__() of torch
         # initialises it.
         super().__init__(
             embed_dim,
@@ -79,30 +75,11 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
             device,
             dtype,
         )
-        self.aggr, self.aggr_module = "softmax", Softmax()
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
         self._reset_parameters()
         self.out_proj.reset_parameters()
-
-    # What it says -------------------------------------------------------------------------------------
-
-    def edge_update(  # type: ignore[override]
-        self, q_i: Tensor, k_j: Tensor, bias: Tensor | None = None
-    ) -> Tensor:
-        """The score of every edge, `[num_edges, heads]`."""
-        score = (q_i * k_j).sum(-1) / math.sqrt(self.head_dim)
-        return score if bias is None else score + bias
-
-    def message(  # type: ignore[override]
-        self, q_i: Tensor, k_j: Tensor, v_j: Tensor, bias: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        score = self.edge_update(q_i, k_j, bias)
-        if self.training and self.dropout > 0:
-            # Σ_j dropout(α_ij) v_j is Σ_j α_ij v'_j, with v'_j = 0 or v_j / (1 - p) for a whole head.
-            v_j = v_j * F.dropout(torch.ones_like(score), self.dropout)[..., None]
-        return score, v_j
 
     # What it takes ------------------------------------------------------------------------------------
 
@@ -118,35 +95,48 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
         is_causal: bool = False,
         *,
         graph: Topology | None = None,
+        cache: KeyValues | None = None,
     ) -> tuple[Tensor, Tensor | None]:
+        if cache is not None:
+            self._check_cache_options(graph)
         if graph is not None:
             self._check_graph_options(query, key_padding_mask, is_causal)
             return self._on_graph(query, key, value, graph, attn_mask, need_weights, average_attn_weights)
         is_batched = query.dim() == 3
         self._check_sequences(query, key, value)
         # [batch, heads, length, head_dim]
-        q, k, v = map(self._to_heads, self._project(query, key, value))
+        q, k, v = self._heads(query, key, value, cache)
         shape = (q.size(0), self.num_heads, q.size(2), k.size(2))
         # As in torch, is_causal says what attn_mask is, which need not be looked at then.
         ignores_mask = is_causal and (attn_mask is None or not (need_weights or key_padding_mask is not None))
         bias = joined_bias(None if ignores_mask else attn_mask, key_padding_mask, shape, q)
         k, v, bias = self._with_extra_keys(k, v, bias)
         is_causal = ignores_mask
-        if is_causal and q.size(2) != k.size(2):
+        if is_causal and q.size(2) != k.size(2) and cache is None:
             raise ValueError(
                 f"is_causal needs as many keys as queries, but there are {q.size(2)} queries and "
                 f"{k.size(2)} keys."
             )
-        inputs = (q, k, v, bias, is_causal, need_weights)
-        if goes_dense(self, MultiheadAttention):
-            out, weights = straight(self, "attention", self._by_kernel, *inputs)
-        else:
-            out, weights = self._by_messages(*inputs)
+        out, weights = self.attend(q, k, v, bias, is_causal=is_causal, need_weights=need_weights)
         out = self.out_proj(self._from_heads(out, is_batched))
         if weights is not None:
             weights = weights.mean(1) if average_attn_weights else weights
             weights = weights if is_batched else weights.squeeze(0)
         return out, weights
+
+    def _heads(
+        self, query: Tensor, key: Tensor, value: Tensor, cache: KeyValues | None
+    ) -> tuple[Tensor, ...]:
+        """Queries of this call, keys and values of this call and of those before."""
+        if cache is not None and cache.is_complete:
+            rows = linear(query, *self._map_of_queries())
+            return self._to_heads(rows), *cache.read()
+        q, k, v = map(self._to_heads, self._project(query, key, value))
+        return (q, k, v) if cache is None else (q, *cache.append(k, v))
+
+    def _map_of_queries(self) -> tuple[Tensor, Tensor | None]:
+        weight = self.in_proj_weight[: self.embed_dim] if self._qkv_same_embed_dim else self.q_proj_weight
+        return weight, None if self.in_proj_bias is None else self.in_proj_bias[: self.embed_dim]
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
         weight, bias = self.in_proj_weight, self.in_proj_bias
@@ -192,43 +182,7 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
             k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
         return k, v, None if bias is None else F.pad(bias, (0, extra))
 
-    # How it is computed -------------------------------------------------------------------------------
-
-    def _by_kernel(
-        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, is_causal: bool, need_weights: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        dropout = self.dropout if self.training else 0.0
-        if is_causal and (bias is not None or need_weights):
-            later = q.new_ones(q.size(2), q.size(2), dtype=torch.bool).triu(1)
-            bias = additive(later, q) if bias is None else bias + additive(later, q)
-            is_causal = False
-        if not need_weights:
-            return F.scaled_dot_product_attention(q, k, v, bias, dropout, is_causal), None
-        score = q * (1 / math.sqrt(self.head_dim)) @ k.transpose(-2, -1)
-        weights = F.dropout((score if bias is None else score + bias).softmax(-1), dropout)
-        return weights @ v, weights
-
-    def _by_messages(
-        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, is_causal: bool, need_weights: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        shape = (*q.shape[:3], k.size(2))
-        graph = _topology(shape[0], *shape[2:], is_causal, q.device)
-        rows = {name: x.transpose(1, 2).flatten(0, 1) for name, x in (("q", q), ("k", k), ("v", v))}
-        bias = None if bias is None else edge_bias(bias, graph, shape)
-        out, weights = self._attend(graph, rows, bias, need_weights)
-        out = out.view(shape[0], shape[2], *out.shape[1:]).transpose(1, 2)
-        return out, None if weights is None else edge_weights(weights, graph, shape)
-
-    def _attend(
-        self, graph: Graph, rows: dict[str, Tensor], bias: Tensor | None, need_weights: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        fields: dict[str, Any] = {"q": (None, rows["q"]), "k": (rows["k"], None)}
-        if bias is not None:
-            fields["bias"] = bias
-        out: Tensor = self.propagate(graph, **fields, v=(rows["v"], None))
-        if not need_weights:
-            return out, None
-        return out, softmax(self.edge_updater(graph, **fields), graph.dst, graph.num_dst)
+    # On a graph ---------------------------------------------------------------------------------------
 
     def _on_graph(
         self,
@@ -243,8 +197,7 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
         num_src, num_dst = key.size(0), query.size(0)
         graph = as_graph(graph, num_dst if num_src == num_dst else (num_src, num_dst))
         heads = (self.num_heads, self.head_dim)
-        projected = self._project(query, key, value)
-        rows = {name: x.view(-1, *heads) for name, x in zip("qkv", projected, strict=True)}
+        q, k, v = (x.view(-1, *heads) for x in self._project(query, key, value))
         bias = None
         if attn_mask is not None:
             bias = additive(attn_mask, query)
@@ -254,7 +207,7 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
                     f"attn_mask has shape {list(attn_mask.shape)}, but with a graph of {graph.num_edges} "
                     f"edges must be [{graph.num_edges}] or [{graph.num_edges}, {self.num_heads}]."
                 )
-        out, weights = self._attend(graph, rows, bias, need_weights)
+        out, weights = self.attend_along(graph, q, k, v, bias, need_weights)
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
         return self.out_proj(out.flatten(1)), weights
@@ -303,13 +256,14 @@ class MultiheadAttention(nn.MultiheadAttention, MessagePassing):
                     f"{name} was given with a graph, but the graph's edges say which keys a query reads."
                 )
 
-
-@lru_cache(maxsize=64)
-def _topology(
-    batch: int, queries: int, keys: int, is_causal: bool, device: torch.device
-) -> Complete | CompleteBipartite | Causal:
-    if is_causal:
-        return causal([queries] * batch, device=device)
-    if queries == keys:
-        return complete([queries] * batch, device=device)
-    return complete_bipartite([keys] * batch, [queries] * batch, device=device)
+    def _check_cache_options(self, graph: Topology | None) -> None:
+        given = {
+            "graph": graph is not None,
+            "add_bias_kv": self.bias_k is not None,
+            "add_zero_attn": self.add_zero_attn,
+        }
+        for name, is_given in given.items():
+            if is_given:
+                raise ValueError(
+                    f"{name} was given with a cache, which holds keys of sequences and no others."
+                )
