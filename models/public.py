@@ -64,6 +64,10 @@ from mpnn.models.energy.hopfield import HopfieldNetwork
 from mpnn.models.energy.hopfield_layers import Hopfield, HopfieldLayer, HopfieldPooling
 from mpnn.models.energy.modern_hopfield import ModernHopfieldNetwork
 from mpnn.models.energy.rbm import RBM
+from mpnn.models.language.bert import Bert
+from mpnn.models.language.bert_heads import BertForMaskedLM, BertForSequenceClassification
+from mpnn.models.language.sentences import SentenceEncoder
+from mpnn.models.language.word_pieces import WordPieces
 from mpnn.models.networks.autoencoder import GAE, VGAE, DotProduct, PairMLP
 from mpnn.models.networks.causal_transformer import CausalTransformer
 from mpnn.models.networks.ensemble import Ensemble
@@ -134,6 +138,9 @@ __all__ = [
     "BatchNorm",
     "BatchNorm2d",
     "BoltzmannLearning",
+    "Bert",
+    "BertForMaskedLM",
+    "BertForSequenceClassification",
     "BoltzmannMachine",
     "Bottleneck",
     "CausalTransformer",
@@ -200,6 +207,7 @@ __all__ = [
     "SAGEConv",
     "SGConv",
     "SelfOrganisingMap",
+    "SentenceEncoder",
     "SkipGram",
     "TAGConv",
     "TopKPooling",
@@ -212,6 +220,7 @@ __all__ = [
     "VariationalAutoencoder",
     "VirtualNode",
     "annealed_log_partition",
+    "WordPieces",
     "degree_histogram",
     "fcn_resnet50",
     "gcn_norm",

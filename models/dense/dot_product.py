@@ -89,8 +89,8 @@ class DotProductAttention(MessagePassing):
     ) -> tuple[Tensor, Tensor | None]:
         """Each query to the keys from which the graph has an edge to it.
 
-        Shapes: q `[num_dst, heads, head_dim]`, k and v `[num_src, heads, head_dim]`, bias `[num_edges, heads or
-        1]` -> `[num_dst, heads, head_dim]`, and the weights `[num_edges, heads]` or None.
+        Shapes: q `[num_dst, heads, head_dim]`, k and v `[num_src, heads, head_dim]`, bias `[num_edges, 1]` or
+        `[num_edges, heads]` -> `[num_dst, heads, head_dim]`, and the weights `[num_edges, heads]` or None.
         """
         fields: dict[str, Any] = {"q": (None, q), "k": (k, None)}
         if bias is not None:
@@ -118,9 +118,9 @@ class DotProductAttention(MessagePassing):
     ) -> tuple[Tensor, Tensor | None]:
         shape = (*q.shape[:3], k.size(2))
         graph = _topology(shape[0], *shape[2:], is_causal, q.device)
-        rows = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v))
+        q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v))
         bias = None if bias is None else edge_bias(bias, graph, shape)
-        out, weights = self.attend_along(graph, *rows, bias, need_weights)
+        out, weights = self.attend_along(graph, q, k, v, bias, need_weights)
         out = out.view(shape[0], shape[2], *out.shape[1:]).transpose(1, 2)
         return out, None if weights is None else edge_weights(weights, graph, shape)
 

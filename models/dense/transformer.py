@@ -1,25 +1,29 @@
 """The Transformer (Vaswani et al., 2017), with attention as message passing.
 
 Every class takes torch.nn's arguments and state_dict. Where it attends to one set of nodes, it also takes a
-`graph`: nodes `[num_nodes, d_model]` then attend to their neighbours instead of to all nodes.
+`graph`: nodes `[num_nodes, d_model]` then attend to their neighbours instead of to all nodes. With caches of keys and
+values (`KeyValues`), one for each attention, a sequence is read piece by piece.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn.graph.adjacency import Topology
+from mpnn.models.dense.key_values import KeyValues
 from mpnn.models.dense.multihead_attention import MultiheadAttention
 from mpnn.models.parts.checks import Check, at_least, check_multiple, check_probability, positive, ranges
 from mpnn.models.parts.linear import through
 
 Activation = str | Callable[[Tensor], Tensor]
 Device = torch.device | str | None
+C = TypeVar("C")
 
 
 LAYER: dict[str, Check] = {
@@ -80,10 +84,11 @@ class TransformerEncoderLayer(nn.TransformerEncoderLayer):
         is_causal: bool = False,
         *,
         graph: Topology | None = None,
+        cache: KeyValues | None = None,
     ) -> Tensor:
         def attend(x: Tensor) -> Tensor:
             out, _ = self.self_attn(
-                x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal, graph=graph
+                x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal, graph=graph, cache=cache
             )
             dropped: Tensor = self.dropout1(out)
             return dropped
@@ -147,10 +152,20 @@ class TransformerDecoderLayer(nn.TransformerDecoderLayer):
         *,
         graph: Topology | None = None,
         memory_graph: Topology | None = None,
+        cache: KeyValues | None = None,
+        memory_cache: KeyValues | None = None,
     ) -> Tensor:
         def attend(x: Tensor) -> Tensor:
             out, _ = self.self_attn(
-                x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal, graph=graph
+                x,
+                x,
+                x,
+                tgt_key_padding_mask,
+                False,
+                tgt_mask,
+                is_causal=tgt_is_causal,
+                graph=graph,
+                cache=cache,
             )
             dropped: Tensor = self.dropout1(out)
             return dropped
@@ -165,6 +180,7 @@ class TransformerDecoderLayer(nn.TransformerDecoderLayer):
                 memory_mask,
                 is_causal=memory_is_causal,
                 graph=memory_graph,
+                cache=memory_cache,
             )
             dropped: Tensor = self.dropout2(out)
             return dropped
@@ -214,12 +230,13 @@ class TransformerEncoder(nn.TransformerEncoder):
         is_causal: bool | None = None,
         *,
         graph: Topology | None = None,
+        caches: Sequence[KeyValues] | None = None,
     ) -> Tensor:
         if is_causal is None:
             is_causal = graph is None and _is_causal(mask)
         x = src
-        for layer in self.layers:
-            x = layer(x, mask, src_key_padding_mask, is_causal, graph=graph)
+        for layer, cache in _with_caches(self.layers, caches):
+            x = layer(x, mask, src_key_padding_mask, is_causal, graph=graph, cache=cache)
         return x if self.norm is None else self.norm(x)
 
 
@@ -240,11 +257,13 @@ class TransformerDecoder(nn.TransformerDecoder):
         *,
         graph: Topology | None = None,
         memory_graph: Topology | None = None,
+        caches: Sequence[tuple[KeyValues, KeyValues]] | None = None,
     ) -> Tensor:
         if tgt_is_causal is None:
             tgt_is_causal = graph is None and _is_causal(tgt_mask)
         x = tgt
-        for layer in self.layers:
+        for layer, cache in _with_caches(self.layers, caches):
+            own, of_memory = (None, None) if cache is None else cache
             x = layer(
                 x,
                 memory,
@@ -256,8 +275,17 @@ class TransformerDecoder(nn.TransformerDecoder):
                 memory_is_causal,
                 graph=graph,
                 memory_graph=memory_graph,
+                cache=own,
+                memory_cache=of_memory,
             )
         return x if self.norm is None else self.norm(x)
+
+
+def _with_caches(layers: nn.ModuleList, caches: Sequence[C] | None) -> Iterator[tuple[nn.Module, C | None]]:
+    """Every layer, with its cache where there are any."""
+    if caches is not None and len(caches) != len(layers):
+        raise ValueError(f"caches holds {len(caches)}, but there are {len(layers)} layers.")
+    return zip(layers, [None] * len(layers) if caches is None else caches, strict=True)
 
 
 def _is_causal(mask: Tensor | None) -> bool:

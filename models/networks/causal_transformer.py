@@ -9,9 +9,13 @@ from torch import Tensor, nn
 
 from mpnn.functional import matmul
 from mpnn.graph.adjacency import Topology
+from mpnn.models.dense.key_values import KeyValues
 from mpnn.models.dense.transformer import TransformerEncoder, TransformerEncoderLayer
 from mpnn.models.networks.language_model import LanguageModel
 from mpnn.models.parts.checks import at_least, check_multiple, check_probability, ranges
+
+
+State = tuple[KeyValues, ...]
 
 
 @ranges(
@@ -29,14 +33,21 @@ class CausalTransformer(LanguageModel):
     and the logits are `[num_nodes, num_tokens]`: for windowed attention, `topology.band(num_nodes, window,
     causal=True)`.
 
+    With a state, that of `beginning` or of the call before, a call reads the tokens that follow those of the
+    state, and the keys and values of each layer go on from there: a step of generation costs one row. Without
+    one, a call returns none.
+
     Raises:
-        ValueError: channels that are no multiple of heads; more tokens than the context holds; a state that
-            is not None.
+        ValueError: channels that are no multiple of heads; more tokens than the context holds; a state of
+            another model or batch, or besides a graph.
 
     >>> model = CausalTransformer(num_tokens=65, channels=16, heads=2, num_layers=2, context=32)
     >>> logits, _ = model(torch.randint(65, (4, 32)))
     >>> logits.shape
     torch.Size([4, 32, 65])
+    >>> logits, state = model(torch.randint(65, (4, 31)), model.beginning())
+    >>> model(torch.randint(65, (4, 1)), state)[0].shape
+    torch.Size([4, 1, 65])
     >>> window = mpnn.topology.band(32, 8, causal=True)
     >>> model(torch.randint(65, (32,)), graph=window)[0].shape
     torch.Size([32, 65])
@@ -75,15 +86,38 @@ class CausalTransformer(LanguageModel):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
+    def beginning(self) -> State:
+        """A state without tokens."""
+        return tuple(KeyValues() for _ in self.layers.layers)
+
     def forward(
-        self, tokens: Tensor, state: None = None, *, graph: Topology | None = None
-    ) -> tuple[Tensor, None]:
-        if state is not None:
-            raise ValueError(f"state is a {type(state).__name__}, but this model has none: pass None")
+        self, tokens: Tensor, state: State | None = None, *, graph: Topology | None = None
+    ) -> tuple[Tensor, State | None]:
+        before = 0 if state is None else self._read(state, graph)
         length = tokens.size(-1)
-        if length > self.context:
-            raise ValueError(f"tokens are {length} in a row, but context is {self.context}")
-        places = torch.arange(length, device=tokens.device)
+        if before + length > self.context:
+            behind = f" behind {before} others" if before else ""
+            raise ValueError(f"tokens are {length} in a row{behind}, but context is {self.context}")
+        places = torch.arange(before, before + length, device=tokens.device)
         x = self.dropout(self.embed(tokens) + self.place(places))
-        x = self.layers(x, is_causal=True) if graph is None else self.layers(x, graph=graph)
-        return matmul(x, self.embed.weight.T), None
+        if graph is not None:
+            x = self.layers(x, graph=graph)
+        elif state is None:
+            x = self.layers(x, is_causal=True)
+        else:
+            state = tuple(one.copy() for one in state)  # what was given may be gone on from again
+            x = self.layers(x, is_causal=True, caches=state)
+        return matmul(x, self.embed.weight.T), state
+
+    def _read(self, state: State, graph: Topology | None) -> int:
+        """How many tokens a state is of."""
+        layers = len(self.layers.layers)
+        if not isinstance(state, tuple) or not all(isinstance(one, KeyValues) for one in state):
+            raise ValueError(
+                f"state is a {type(state).__name__}, but should be what `beginning` or a call gave"
+            )
+        if len(state) != layers:
+            raise ValueError(f"state is of {len(state)} layers, but this model has {layers}")
+        if graph is not None:
+            raise ValueError("state was given with a graph, but a graph holds all tokens that are read")
+        return state[0].length if state else 0

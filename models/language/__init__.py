@@ -1,0 +1,1 @@
+"""Networks of language: sentences as sequences, complete graphs and trees."""
