@@ -1,8 +1,8 @@
 """The Transformer (Vaswani et al., 2017), with attention as message passing.
 
 Every class takes torch.nn's arguments and state_dict. Where it attends to one set of nodes, it also takes a
-`graph`: nodes `[num_nodes, d_model]` then attend to their neighbours instead of to all nodes. With caches of keys and
-values (`KeyValues`), one for each attention, a sequence is read piece by piece.
+`graph`: nodes `[num_nodes, d_model]` then attend to their neighbours instead of to all nodes. With caches of
+keys and values (`KeyValues`), one for each attention, a sequence is read piece by piece.
 """
 
 from __future__ import annotations

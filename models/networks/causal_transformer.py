@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,11 @@ from mpnn.models.networks.language_model import LanguageModel
 from mpnn.models.parts.checks import at_least, check_multiple, check_probability, ranges
 
 
-State = tuple[KeyValues, ...]
+class Past(NamedTuple):
+    """The tokens that were read: how many, and the keys and values of each layer."""
+
+    length: int
+    layers: tuple[KeyValues, ...]
 
 
 @ranges(
@@ -86,13 +91,13 @@ class CausalTransformer(LanguageModel):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
-    def beginning(self) -> State:
+    def beginning(self) -> Past:
         """A state without tokens."""
-        return tuple(KeyValues() for _ in self.layers.layers)
+        return Past(0, tuple(KeyValues() for _ in self.layers.layers))
 
     def forward(
-        self, tokens: Tensor, state: State | None = None, *, graph: Topology | None = None
-    ) -> tuple[Tensor, State | None]:
+        self, tokens: Tensor, state: Past | None = None, *, graph: Topology | None = None
+    ) -> tuple[Tensor, Past | None]:
         before = 0 if state is None else self._read(state, graph)
         length = tokens.size(-1)
         if before + length > self.context:
@@ -105,19 +110,20 @@ class CausalTransformer(LanguageModel):
         elif state is None:
             x = self.layers(x, is_causal=True)
         else:
-            state = tuple(one.copy() for one in state)  # what was given may be gone on from again
-            x = self.layers(x, is_causal=True, caches=state)
+            # Copies: what was given may be gone on from again.
+            state = Past(before + length, tuple(one.copy() for one in state.layers))
+            x = self.layers(x, is_causal=True, caches=state.layers)
         return matmul(x, self.embed.weight.T), state
 
-    def _read(self, state: State, graph: Topology | None) -> int:
+    def _read(self, state: Past, graph: Topology | None) -> int:
         """How many tokens a state is of."""
         layers = len(self.layers.layers)
-        if not isinstance(state, tuple) or not all(isinstance(one, KeyValues) for one in state):
+        if not isinstance(state, Past):
             raise ValueError(
-                f"state is a {type(state).__name__}, but should be what `beginning` or a call gave"
+                f"state is a {type(state).__name__}, but should be what beginning() or a call returned"
             )
-        if len(state) != layers:
-            raise ValueError(f"state is of {len(state)} layers, but this model has {layers}")
+        if len(state.layers) != layers:
+            raise ValueError(f"state is of {len(state.layers)} layers, but this model has {layers}")
         if graph is not None:
             raise ValueError("state was given with a graph, but a graph holds all tokens that are read")
-        return state[0].length if state else 0
+        return state.length

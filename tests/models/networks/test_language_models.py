@@ -102,7 +102,7 @@ def test_a_generator_decides_what_is_written(lstm: models.RecurrentLM) -> None:
 def test_mistakes_are_named(transformer: models.CausalTransformer) -> None:
     with pytest.raises(ValueError, match="tokens are 13 in a row, but context is 12"):
         transformer(torch.zeros(1, 13, dtype=torch.long))
-    with pytest.raises(ValueError, match="state is a tuple, but this model has none"):
+    with pytest.raises(ValueError, match="state is a tuple, but should be what beginning"):
         transformer(torch.zeros(1, 3, dtype=torch.long), (1, 2))
     with pytest.raises(ValueError, match=r"tokens is \[3\], but should be \[batch, length\]"):
         transformer.continued(torch.zeros(3, dtype=torch.long), 3)
