@@ -67,6 +67,7 @@ from mpnn.models.energy.rbm import RBM
 from mpnn.models.language.bert import Bert
 from mpnn.models.language.bert_heads import BertForMaskedLM, BertForSequenceClassification
 from mpnn.models.language.sentences import SentenceEncoder
+from mpnn.models.language.tree_lstm import NaryTreeLSTM, TreeLSTM
 from mpnn.models.language.word_pieces import WordPieces
 from mpnn.models.networks.autoencoder import GAE, VGAE, DotProduct, PairMLP
 from mpnn.models.networks.causal_transformer import CausalTransformer
@@ -190,6 +191,7 @@ __all__ = [
     "MultiheadAttention",
     "NNConv",
     "NeuronGraph",
+    "NaryTreeLSTM",
     "Node2Vec",
     "PNAConv",
     "PairMLP",
@@ -218,6 +220,7 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "VariationalAutoencoder",
+    "TreeLSTM",
     "VirtualNode",
     "annealed_log_partition",
     "WordPieces",

@@ -42,6 +42,7 @@ RUNS = {
     "neurons.py": ["--dataset digits --epochs 2 --centers 5", "--dataset digits --only rbf --centers 3"],
     "ravine.py": ["--picture {folder}/ravine.png"],
     "results.py": ["--write --home {folder} --page {folder}/results.md"],
+    "sst.py": [f"--data {{folder}} --hidden 3 --epochs 1 --task {task}" for task in ("fine", "binary")],
     "tree_lstm.py": ["--data {folder} --batches 1 --repeats 1"],
     "unification.py": ["--only GCNConv"],
     "zoo.py": ["--one resnet18 --way mpnn --mode inference --batch 1"],  # the other way needs torchvision
@@ -91,6 +92,8 @@ def test_a_script_runs_to_its_end_and_prints_numbers(
 ) -> None:
     (tmp_path / "train.txt").write_text(TREES)
     write_digits(tmp_path)
+    for part in ("train", "dev", "test"):
+        (tmp_path / f"{part}.txt").write_text(TREES)
     shutil.copy(HOME / "docs/results.md", tmp_path)
     run(script, *arguments.format(folder=tmp_path).split())
     printed = capsys.readouterr().out

@@ -8,8 +8,8 @@ from torch import Tensor
 from mpnn.borrowed import tracing_state
 
 
-def check_ids(name: str, ids: Tensor, count: int) -> None:
-    """Require int64 or int32 from 0 to `count - 1`; while a program is made of a model, the type alone.
+def check_ids(name: str, ids: Tensor, count: int, least: int = 0) -> None:
+    """Require int64 or int32 from `least` to `count - 1`; while a program is made of a model, the type alone.
 
     Raises:
         TypeError: another type.
@@ -23,10 +23,12 @@ def check_ids(name: str, ids: Tensor, count: int) -> None:
         raise TypeError(f"{name} must be int64 or int32, got {ids.dtype}.")
     if is_program():
         return
-    outside = (ids < 0) | (ids >= count)
+    outside = (ids < least) | (ids >= count)
     if bool(outside.any()):
         place = tuple(outside.nonzero()[0].tolist())
-        raise ValueError(f"{name}{list(place)} is {int(ids[place])}, but must be from 0 to {count - 1}.")
+        raise ValueError(
+            f"{name}{list(place)} is {int(ids[place])}, but must be from {least} to {count - 1}."
+        )
 
 
 def is_program() -> bool:

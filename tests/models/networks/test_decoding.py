@@ -18,9 +18,8 @@ from tests.compare import assert_close, assert_same
 
 def transformer(**options: Any) -> models.CausalTransformer:
     torch.manual_seed(1)
-    model = (
-        models.CausalTransformer(9, 8, heads=2, num_layers=2, **{"context": 16, **options}).double().eval()
-    )
+    model = models.CausalTransformer(9, 8, heads=2, num_layers=2, **{"context": 16, **options})
+    model = model.double().eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
     return model
