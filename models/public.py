@@ -67,6 +67,8 @@ from mpnn.models.energy.rbm import RBM
 from mpnn.models.language.bert import Bert
 from mpnn.models.language.bert_heads import BertForMaskedLM, BertForSequenceClassification
 from mpnn.models.language.sentences import SentenceEncoder
+from mpnn.models.language.translation import Seq2Seq
+from mpnn.models.language.translation_transformer import TranslationTransformer
 from mpnn.models.language.tree_lstm import NaryTreeLSTM, TreeLSTM
 from mpnn.models.language.word_pieces import WordPieces
 from mpnn.models.networks.autoencoder import GAE, VGAE, DotProduct, PairMLP
@@ -210,6 +212,7 @@ __all__ = [
     "SGConv",
     "SelfOrganisingMap",
     "SentenceEncoder",
+    "Seq2Seq",
     "SkipGram",
     "TAGConv",
     "TopKPooling",
@@ -220,6 +223,7 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "VariationalAutoencoder",
+    "TranslationTransformer",
     "TreeLSTM",
     "VirtualNode",
     "annealed_log_partition",

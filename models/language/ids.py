@@ -31,6 +31,29 @@ def check_ids(name: str, ids: Tensor, count: int, least: int = 0) -> None:
         )
 
 
+def checked_lengths(name: str, tokens: Tensor, num_words: int, pad: int) -> Tensor:
+    """How many words each sentence has, `[batch]`.
+
+    Raises:
+        TypeError, ValueError: these are no sentences; the message names the first that is none.
+    """
+    if tokens.dim() != 2 or 0 in tokens.shape:
+        raise ValueError(f"{name} is {list(tokens.shape)}, but should be [batch, length], not empty.")
+    check_ids(name, tokens, num_words)
+    is_word = tokens != pad
+    lengths = is_word.sum(1)
+    if not is_program():
+        empty = lengths == 0
+        if bool(empty.any()):
+            raise ValueError(f"{name}[{int(empty.nonzero()[0])}] is all padding, but a sentence has a word.")
+        broken = (is_word != (torch.arange(tokens.size(1), device=tokens.device) < lengths[:, None])).any(1)
+        if bool(broken.any()):
+            raise ValueError(
+                f"{name}[{int(broken.nonzero()[0])}] has words behind padding, which must be at its end."
+            )
+    return lengths
+
+
 def is_program() -> bool:
     """Whether a program is made of what is called, which has no numbers to look at yet."""
     return torch.compiler.is_compiling() or tracing_state() is not None

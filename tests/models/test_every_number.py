@@ -78,6 +78,30 @@ def tokens(layer: Any, o: Options) -> Any:
     return layer(torch.zeros(2, min(5, o.get("context", 5)), dtype=torch.int64))[0]
 
 
+def translated(layer: Any, o: Options) -> Any:
+    words = torch.tensor([[0 if o["pad"] else 1, o["pad"]]])  # a word, and padding
+    return layer(words, torch.zeros_like(words) if o["pad"] else words)
+
+
+def small_bert() -> nn.Module:
+    return models.Bert(**BERT)
+
+
+SPECIAL = {"pad": 1, "bos": 2, "eos": 3}
+BERT: Options = {
+    "vocab_size": 7,
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 4,
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "max_position_embeddings": 5,
+    "type_vocab_size": 2,
+    "initializer_range": 0.02,
+    "layer_norm_eps": 1e-12,
+    "pad_token_id": 0,
+}
 ATTENTION = {"in_channels": 6, "out_channels": 4, "heads": 2, "dropout": 0.1, "edge_dim": 3, "node_dim": 0}
 SLOPE = ATTENTION | {"negative_slope": 0.2, "fill_value": 0.5}
 PNA = {"aggregators": ["mean"], "scalers": ["identity"], "deg": torch.tensor([1, 3])}
@@ -110,6 +134,43 @@ BLOCK = {"inplanes": 4, "planes": 4, "stride": 1, "groups": 1, "base_width": 64,
 blocked = lambda layer, o: layer(torch.ones(2, o["inplanes"], 9, 9))  # noqa: E731
 
 CASES: dict[str, Case] = {
+    "Bert": Case(BERT, lambda layer, o: layer(torch.ones(2, 3, dtype=torch.int64)).last_hidden_state),
+    "BertForSequenceClassification": Case(
+        {"bert": small_bert(), "num_labels": 3, "dropout": 0.1},
+        lambda layer, o: layer(torch.ones(2, 3, dtype=torch.int64)).logits,
+    ),
+    "NaryTreeLSTM": Case(
+        {"input_size": 3, "hidden_size": 4, "num_children": 2},
+        lambda layer, o: layer(torch.ones(3, o["input_size"]), mpnn.topology.tree([-1, 0, 1])),
+    ),
+    "TreeLSTM": Case(
+        {
+            "num_words": 7,
+            "input_size": 3,
+            "hidden_size": 4,
+            "num_classes": 5,
+            "num_children": 2,
+            "dropout": 0.1,
+        },
+        lambda layer, o: layer(torch.tensor([-1, -1, 0]), mpnn.topology.tree([-1, 0, 1])),
+    ),
+    "Seq2Seq": Case(
+        SPECIAL | {"width": 3, "hidden_size": 4, "dropout": 0.1, "num_source": 7, "num_target": 8}, translated
+    ),
+    "TranslationTransformer": Case(
+        SPECIAL
+        | {
+            "num_source": 7,
+            "num_target": 8,
+            "d_model": 8,
+            "nhead": 2,
+            "num_layers": 1,
+            "dim_feedforward": 4,
+            "dropout": 0.1,
+            "max_positions": 9,
+        },
+        translated,
+    ),
     "BoltzmannMachine": Case(
         {"graph": RING, "num_units": 5, "weight": 0.1, "bias": 0.1},
         lambda layer, o: layer.weight.sum(),
@@ -356,6 +417,12 @@ WITHOUT = {
     "GAE",
     "KernelPerceptron",
     "LanguageModel",
+    "BertForMaskedLM",
+    "DegreeScaler",
+    "DotProduct",
+    "GAE",
+    "LanguageModel",
+    "SentenceEncoder",
     "VGAE",
 }  # take modules and names only
 NUMBERS = [
