@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from energy_oracles import dbn, rbm, sparse_rbm
 from neuron_oracles import kernel_perceptron, learned_perceptron, rbf_network
+from language_oracles import bahdanau, bert, nary_tree_lstm, sparse_bert
 from oracles import (
     LENGTH,
     Case,
@@ -250,6 +251,10 @@ ROWS = [
     Row("child-sum Tree-LSTM", LINKS + "LSTM", topology_of("tree"), "h_j ‖ f_ij c_j", "sum", TOPOLOGICAL,
         kernel_of("child_sum", "products per level"), "c_i = Σ_j f_ij c_j + u_i g_i, h_i = o_i tanh(c_i)",
         "Tai et al. node by node", tree_lstm),
+    Row("N-ary Tree-LSTM", "language/tree_lstm NaryTreeLSTM", topology_of("tree"),
+        "h_j ‖ c_j, in the slot of j's place", "sum", TOPOLOGICAL, "none: a batch per level",
+        "c_i = Σ_k f_ik c_k + u_i g_i, h_i = o_i tanh(c_i), gates of x_i and all h_k",
+        "Tai et al. node by node", nary_tree_lstm),
     Row("RNN of a DAG", LINKS + "RNN", "any directed acyclic graph", "h_j", "sum", TOPOLOGICAL,
         "none: a batch per level", "tanh(W x_i + U Σ_j h_j + b)", "loop over nodes", dag_rnn),
     Row("self-attention", HEADS, topology_of("complete"), DOT, SOFTMAX, PARALLEL, SDPA, ATTENTION,
@@ -265,4 +270,13 @@ ROWS = [
     Row("Transformer's encoder layer", "dense/transformer TransformerEncoderLayer",
         topology_of("complete"), DOT, SOFTMAX, PARALLEL, SDPA, "y = norm(x + attention(x)), norm(y + f(y))",
         "`torch.nn.TransformerEncoderLayer`", encoder_layer),
+    Row("BERT", "language/bert Bert", topology_of("complete"), DOT, SOFTMAX, "parallel, L times", SDPA,
+        "norm(w + p + t), then y = norm(x + attention(x)), norm(y + f(y)), L times",
+        "`torch.nn.TransformerEncoder`", lambda: bert(topology.complete(LENGTH))),
+    Row("BERT on a sparse graph", "language/bert Bert", ANY, DOT, SOFTMAX, "parallel, L times", f"{NONE} in each layer",
+        "norm(w + p + t), then y = norm(x + attention(x)), norm(y + f(y)), L times",
+        "`torch.nn.TransformerEncoder` with a mask", sparse_bert),
+    Row("Bahdanau's attention", "language/translation BahdanauAttention", topology_of("complete bipartite"),
+        "(v·tanh(W s_i + U h_j + b), h_j)", SOFTMAX, PARALLEL, NONE,
+        "Σ_j softmax_j(v·tanh(W s_i + U h_j + b)) h_j", "matrix equation", bahdanau),
 ]  # fmt: skip

@@ -28,7 +28,8 @@ class BahdanauAttention(MessagePassing):
 
     def __init__(self, words: int, hidden: int) -> None:
         super().__init__("softmax")
-        self.attn, self.v = Linear(hidden + words, hidden), Linear(hidden, 1, bias=False)
+        # torch.nn's: a message that reads a layer with a graph of its own neurons has no kernel.
+        self.attn, self.v = nn.Linear(hidden + words, hidden), nn.Linear(hidden, 1, bias=False)
 
     def keys(self, h: Tensor) -> Tensor:
         """U h_j + b, which is the same in all steps."""

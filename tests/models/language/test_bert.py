@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from language_oracles import TorchBert
 from torch import Tensor, nn
 
 import mpnn
 from mpnn import Graph, models, topology
 from tests.compare import assert_close, assert_same
 from tests.models.language.folders import SMALL, small
-from tests.models.language.torch_bert import TorchBert
 
 IDS = torch.tensor([[2, 7, 3, 9, 4], [2, 5, 3, 0, 0], [2, 11, 13, 3, 0]])
 MASK = (IDS != 0).long()

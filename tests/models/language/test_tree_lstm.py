@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from language_oracles import TreeRecursion
 from torch import Tensor, nn
 
 import mpnn
@@ -18,44 +19,6 @@ FOREST = topology.tree(PARENTS)
 # The same edges, with places that differ from the order of numbers; some children are the second of one.
 TYPES = torch.tensor([1, 0, 1, 0, 0, 1, 1, 2, 0, 2, 1])
 PLACED = Graph(FOREST.edge_index, FOREST.num_nodes, TYPES, num_edge_types=3)
-
-
-class Recursion(nn.Module):
-    """Equations 9 to 14, for one node after the other; the places of children are those of an edge's type."""
-
-    def __init__(self, cell: models.NaryTreeLSTM, graph: Graph, places: Tensor) -> None:
-        super().__init__()
-        self.weight_ih, self.weight_hh, self.bias = cell.weight_ih, cell.weight_hh, cell.bias
-        self.n, self.h, self.graph, self.places = cell.num_children, cell.hidden_size, graph, places
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        w_i, w_f, w_g, w_o = self.weight_ih.split(self.h)
-        b_i, b_f, b_g, b_o = torch.zeros(4, self.h).double() if self.bias is None else self.bias.split(self.h)
-        rows = self.weight_hh.split(self.h)
-        children: dict[int, dict[int, int]] = {node: {} for node in range(len(x))}
-        edges = self.graph.edge_index.T.tolist()
-        for (child, parent), place in zip(edges, self.places.tolist(), strict=True):
-            children[parent][place] = child
-        found: dict[int, tuple[Tensor, Tensor]] = {}
-
-        def visit(j: int) -> tuple[Tensor, Tensor]:
-            if j not in found:
-                below = {place: visit(child) for place, child in children[j].items()}
-
-                def gate(row: Tensor, w: Tensor, b: Tensor) -> Tensor:
-                    u = row.split(self.h, 1)
-                    return sum((u[place] @ h for place, (h, _) in below.items()), w @ x[j] + b)
-
-                i, o = gate(rows[0], w_i, b_i).sigmoid(), gate(rows[-1], w_o, b_o).sigmoid()
-                c = i * gate(rows[-2], w_g, b_g).tanh()
-                for k, (_, c_k) in below.items():
-                    c = c + gate(rows[1 + k], w_f, b_f).sigmoid() * c_k
-                found[j] = o * c.tanh(), c
-            return found[j]
-
-        states = [visit(j) for j in range(len(x))]
-        h, c = (torch.stack(part) for part in zip(*states, strict=True))
-        return h, c
 
 
 class On(nn.Module):
@@ -80,7 +43,7 @@ def test_states_and_gradients_are_those_of_the_recursion(graph: Graph, bias: boo
     if places is None:
         places = torch.tensor([0, 1, 0, 1, 0, 0, 0, 0, 1, 0, 2])
     x = torch.randn(FOREST.num_nodes, 4, dtype=torch.float64)
-    assert_same(On(cell, graph, backend), Recursion(cell, graph, places), [x])
+    assert_same(On(cell, graph, backend), TreeRecursion(cell, graph, places), [x])
 
 
 def test_left_and_right_are_not_the_same() -> None:
