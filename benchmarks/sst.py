@@ -103,7 +103,8 @@ def train(parts: list[list[Tree]], num_words: int, seed: int, arguments: argpars
 
 def main() -> None:
     """Read the command line, print the figures."""
-    torch.sparse.check_sparse_tensor_invariants.disable()  # AdaGrad makes sparse tensors, and warns otherwise
+    # AdaGrad makes sparse tensors, and warns otherwise.
+    torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from mpnn.datasets import DataError
 from mpnn.datasets.problems import ProblemsError
+from mpnn.models.language.pretrained import WeightsError
 from mpnn.train import RunError
 from tests.fuzz_files.digest import digest
 from tests.fuzz_files.format import Format
@@ -110,7 +111,7 @@ class Samples:
             _bound()
             try:
                 found = digest(one.read(folder))
-            except (DataError, RunError) as error:
+            except (DataError, RunError, WeightsError) as error:
                 if one.heals or ("\n" in str(error) and not isinstance(error, ProblemsError)):
                     return ["traceback", f"{made.how}: {error}"]
                 return ["refused", f"{made.how}: {error}"]
