@@ -6,6 +6,7 @@ tables of two pages are made by, have tests of their own besides.
 
 from __future__ import annotations
 
+import gzip
 import re
 import runpy
 import shutil
@@ -38,6 +39,9 @@ RUNS = {
     "kernels.py": ["--graph tiny --repeats 1"],
     "layers.py": ["--graph tiny --layers GCN RGCN --repeats 1", "--graph tiny --layers GCN --one mpnn"],
     "maps.py": ["--repeats 1 --samples 50 --pictures {folder}"],
+    "multi30k.py": [
+        f"--data {{folder}} --model {model} --epochs 1 --width 8" for model in ("recurrent", "transformer")
+    ],
     "networks.py": ["--repeats 1 --threads 1"],
     "neurons.py": ["--dataset digits --epochs 2 --centers 5", "--dataset digits --only rbf --centers 3"],
     "ravine.py": ["--picture {folder}/ravine.png"],
@@ -94,6 +98,9 @@ def test_a_script_runs_to_its_end_and_prints_numbers(
     write_digits(tmp_path)
     for part in ("train", "dev", "test"):
         (tmp_path / f"{part}.txt").write_text(TREES)
+    for part in ("train", "val", "test_2016_flickr"):
+        for language, text in (("de", "Ein Hund.\nZwei Hunde.\n"), ("en", "A dog.\nTwo dogs.\n")):
+            (tmp_path / f"{part}.{language}.gz").write_bytes(gzip.compress(text.encode()))
     shutil.copy(HOME / "docs/results.md", tmp_path)
     run(script, *arguments.format(folder=tmp_path).split())
     printed = capsys.readouterr().out

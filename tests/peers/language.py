@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from multi30k import bleu
 from torch import Tensor, nn
 
 from mpnn import models
@@ -179,6 +180,22 @@ def test_the_likeliest_tokens_are_theirs(top_k: int | None, top_p: float | None)
     assert torch.equal(kept(logits, top_k, top_p), wanted)
 
 
+def test_the_score_of_translations_is_theirs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn_words = torch.randint(7, (30, 12), generator=generator)
+    wanted = [[str(int(k)) for k in row[: 3 + n % 9]] for n, row in enumerate(drawn_words)]
+    found = [[*text[: 1 + n % 4], "9", *text[2 + n % 3 :]] for n, text in enumerate(wanted)]
+    score = import_module("sacrebleu").corpus_bleu(
+        [" ".join(text) for text in found],
+        [[" ".join(text) for text in wanted]],
+        tokenize="none",
+        smooth_method="none",
+        force=True,
+    )
+    assert 5 < score.score < 95
+    assert abs(bleu(found, wanted) - score.score) < 1e-10
+
+
 def table() -> str:
     """The measured differences in Markdown, with the versions."""
     lines = ["| network | float64 | float32 |", "| --- | --- | --- |"]
@@ -193,7 +210,7 @@ def table() -> str:
                 numbers.append(difference(ours, theirs, IDS, MASK, TYPES))
             else:
                 numbers.append(difference(*published(dtype)))
-        lines.append(f"| {name} | {' | '.join(f'{x:.0e}' for x in numbers)} |")
+        lines.append(f"| {name} | {' | '.join(f'{x:.0e}' if x else '0' for x in numbers)} |")
     return "\n".join([*lines, "", f"transformers {transformers().__version__}, PyTorch {torch.__version__}"])
 
 
