@@ -116,10 +116,12 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=25)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help="of the first run")
     arguments = parser.parse_args()
     parts, num_words = read(arguments.data, arguments.task)
     print(f"{', '.join(str(len(part)) for part in parts)} trees, {num_words} words")
-    figures = [train(parts, num_words, seed, arguments) for seed in range(arguments.runs)]
+    seeds = range(arguments.seed, arguments.seed + arguments.runs)
+    figures = [train(parts, num_words, seed, arguments) for seed in seeds]
     spread = f" ± {stdev(figures):.1f}" if len(figures) > 1 else ""
     print(f"{arguments.task}, {arguments.cell}: {mean(figures):.1f}{spread} % of {len(figures)} runs")
 

@@ -15,31 +15,26 @@ from mpnn import files
 from mpnn.models.parts.safetensors import read_safetensors
 
 CONFIG = "config.json"
-# Every argument of Bert by its name in a folder of either kind.
-SAME = (
+# The arguments of Bert by their names in a folder of either kind.
+BERT = (
     "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
     "max_position_embeddings",
+    "type_vocab_size",
     "initializer_range",
+    "layer_norm_eps",
     "pad_token_id",
 )
 NAMES = {
-    "bert": {name: name for name in SAME}
-    | {
-        name: name
-        for name in (
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "intermediate_size",
-            "hidden_act",
-            "hidden_dropout_prob",
-            "attention_probs_dropout_prob",
-            "type_vocab_size",
-            "layer_norm_eps",
-        )
-    },
-    "distilbert": {name: name for name in SAME}
-    | {
+    "bert": dict(zip(BERT, BERT, strict=True)),
+    "distilbert": {
+        "vocab_size": "vocab_size",
         "dim": "hidden_size",
         "n_layers": "num_hidden_layers",
         "n_heads": "num_attention_heads",
@@ -47,13 +42,16 @@ NAMES = {
         "activation": "hidden_act",
         "dropout": "hidden_dropout_prob",
         "attention_dropout": "attention_probs_dropout_prob",
+        "max_position_embeddings": "max_position_embeddings",
+        "initializer_range": "initializer_range",
+        "pad_token_id": "pad_token_id",
     },
 }
 DEFAULTS: dict[str, dict[str, Any]] = {
     "bert": {},
     "distilbert": {"num_hidden_layers": 6, "type_vocab_size": 0},
 }
-# What a folder may say of a network that is another one, and what it must say here.
+# What a folder must say where it says anything: else the network is another one.
 ONLY = {
     "position_embedding_type": "absolute",
     "is_decoder": False,
@@ -114,14 +112,10 @@ class Weights(NamedTuple):
                     f"{self.path}: {name!r} has shape {list(tensor.shape)}, but by {CONFIG} should have "
                     f"{list(wanted[name].shape)}"
                 )
-            if not tensor.is_floating_point() or bool(tensor.isnan().any()):
-                what = "NaN" if tensor.is_floating_point() else str(tensor.dtype)
-                raise WeightsError(f"{self.path}: {name!r} holds {what}, but should hold numbers")
+            if fault := _fault(tensor):
+                raise WeightsError(f"{self.path}: {name!r} holds {fault}, but should hold numbers")
         numbers = {name: tensor.float() for name, tensor in given.items()}
         network.load_state_dict(numbers, strict=False, assign=True)
-        tie = getattr(network, "tie", None)
-        if callable(tie):
-            tie()
 
 
 class Pretrained(nn.Module):
@@ -151,7 +145,11 @@ class Pretrained(nn.Module):
                 raise
             raise WeightsError(f"{Path(folder) / CONFIG}: {fault}") from fault
         weights.fill(network)
+        network.tie()
         return network.eval()
+
+    def tie(self) -> None:
+        """Share what has two names."""
 
     @classmethod
     def built(cls: type[P], config: dict[str, Any]) -> P:
@@ -167,7 +165,7 @@ def read_folder(folder: Path, *, with_head: bool) -> tuple[dict[str, Any], Weigh
     """
     config = files.read_json(folder / CONFIG, WeightsError)
     kind = config.get("model_type")
-    if kind not in NAMES:
+    if not isinstance(kind, str) or kind not in NAMES:
         raise WeightsError(
             f"{folder / CONFIG} is of model_type {kind!r}, but only {' and '.join(map(repr, NAMES))} are read"
         )
@@ -230,6 +228,15 @@ def _check_layers(path: Path, weights: Mapping[str, Tensor], arguments: Mapping[
     said, there = arguments.get("num_hidden_layers", 12), len(layers)
     if said != there:
         raise WeightsError(f"{path} holds {there} layers, but {CONFIG} says {said!r}")
+
+
+def _fault(tensor: Tensor) -> str | None:
+    """What a tensor holds that is no weights, or None."""
+    if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+        return f"a tensor on {tensor.device} of layout {tensor.layout}"
+    if not tensor.is_floating_point():
+        return str(tensor.dtype)
+    return "NaN" if bool(tensor.isnan().any()) else None
 
 
 def _listed(names: list[str]) -> str:

@@ -156,6 +156,7 @@ WORDS = "embeddings.word_embeddings.weight"
 WRONG: dict[str, tuple[Change, str]] = {
     "another architecture": (config(model_type="gpt2"), "model_type 'gpt2', but only 'bert' and"),
     "relative places": (config(position_embedding_type="relative_key"), "='relative_key', but only"),
+    "no name": (config(model_type=["bert"]), r"model_type \['bert'\], but only"),
     "a decoder": (config(is_decoder=True), "says is_decoder=True, but only False is read"),
     "a missing key": (without("encoder.layer.1.output.dense.bias"), "lacks 'encoder.layer.1.output.dense"),
     "an unknown key": (with_one("embeddings.more", torch.ones(2)), "holds 'embeddings.more', which a Bert"),
@@ -193,6 +194,15 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save([torch.ones(2)], tmp_path / "pytorch_model.bin")
     with pytest.raises(WeightsError, match="holds no tensors by name"):
         models.Bert.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "odd", [torch.ones(8).to_sparse(), torch.ones(8, device="meta")], ids=["sparse", "meta"]
+)
+def test_a_tensor_without_ordinary_numbers_is_refused(odd: Tensor, tmp_path: Path) -> None:
+    weights = small().state_dict() | {"pooler.dense.bias": odd}
+    with pytest.raises(WeightsError, match=r"'pooler.dense.bias' holds a tensor on (cpu|meta) of layout"):
+        models.Bert.from_pretrained(write_folder(tmp_path, weights, pickled=True))
 
 
 # The format of the weights --------------------------------------------------------------------------------
