@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from energy_oracles import dbn, rbm, sparse_rbm
-from neuron_oracles import kernel_perceptron, learned_perceptron, rbf_network
 from language_oracles import bahdanau, bert, nary_tree_lstm, sparse_bert
+from neuron_oracles import kernel_perceptron, learned_perceptron, rbf_network
 from oracles import (
     LENGTH,
     Case,
