@@ -30,6 +30,7 @@ from mpnn.models.dense.convolution import (
     ConvTranspose3d,
 )
 from mpnn.models.dense.diagonal_rnn import DiagonalRNN
+from mpnn.models.dense.key_values import KeyValues
 from mpnn.models.dense.multihead_attention import MultiheadAttention
 from mpnn.models.dense.neurons import Linear
 from mpnn.models.dense.normalization import BatchNorm2d
@@ -181,6 +182,7 @@ __all__ = [
     "HopfieldPooling",
     "JumpingKnowledge",
     "KernelPerceptron",
+    "KeyValues",
     "LanguageModel",
     "LayerNorm",
     "LeNet",

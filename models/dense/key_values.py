@@ -12,6 +12,13 @@ class KeyValues:
     Args:
         grows: whether every call adds its keys; else those of the first call are all, as those of a memory
             that every step of a decoder reads.
+
+    >>> attention = mpnn.models.MultiheadAttention(8, num_heads=2, batch_first=True)
+    >>> cache = KeyValues()
+    >>> for word in torch.randn(3, 5, 8).split(1, 1):
+    ...     out, _ = attention(word, word, word, need_weights=False, cache=cache)
+    >>> out.shape, cache.length
+    (torch.Size([3, 1, 8]), 5)
     """
 
     def __init__(self, *, grows: bool = True) -> None:

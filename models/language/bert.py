@@ -1,7 +1,8 @@
 """BERT: a Transformer's encoder that reads a text in both directions (Devlin et al., 2019).
 
 Names of arguments and of weights are those of Hugging Face's `BertModel`, so that its checkpoints load; those
-of DistilBERT and MiniLM are the same network.
+of DistilBERT and MiniLM are the same network. (DistilBERT in training drops nothing of what attention adds to
+a word; a `Bert` with its weights does.)
 """
 
 from __future__ import annotations
