@@ -141,7 +141,6 @@ __all__ = [
     "BasicBlock",
     "BatchNorm",
     "BatchNorm2d",
-    "BoltzmannLearning",
     "Bert",
     "BertForMaskedLM",
     "BertForSequenceClassification",
