@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mpnn import files
 from mpnn.models.language.bert import Bert
 from mpnn.models.language.pretrained import WeightsError
-from mpnn.models.language.word_pieces import LONGEST, WordPieces
+from mpnn.models.language.word_pieces import LONGEST, SHORTEST, WordPieces
 from mpnn.models.parts.checks import check_count
 
 POOLING, LENGTH = "1_Pooling/config.json", "sentence_bert_config.json"
@@ -60,8 +60,11 @@ class SentenceEncoder(nn.Module):
         length = LONGEST
         if (folder / LENGTH).exists():
             length = files.read_json(folder / LENGTH, WeightsError).get("max_seq_length", LONGEST)
+            if type(length) is not int or length < SHORTEST:
+                raise WeightsError(f"{folder / LENGTH} says max_seq_length={length!r}, but texts are longer")
         encoder = cls(Bert.from_pretrained(folder))
-        encoder.pieces = WordPieces(folder, length)
+        most = encoder.bert.embeddings.position_embeddings.num_embeddings
+        encoder.pieces = WordPieces(folder, min(length, most))
         return encoder.eval()
 
     def forward(

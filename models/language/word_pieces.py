@@ -13,10 +13,11 @@ from torch import Tensor
 
 from mpnn import files
 from mpnn.models.language.pretrained import WeightsError
+from mpnn.models.parts.checks import check_count
 
 TOKENIZER, VOCABULARY, SETTINGS = "tokenizer.json", "vocab.txt", "tokenizer_config.json"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-LONGEST = 512
+SHORTEST, LONGEST = 3, 512  # of a text: a piece and both ends, and what most networks read
 
 
 class WordPieces:
@@ -34,8 +35,7 @@ class WordPieces:
 
     def __init__(self, folder: str | Path, max_length: int = LONGEST) -> None:
         folder = Path(folder)
-        if max_length < 2:
-            raise ValueError(f"max_length is {max_length}, but must be at least 2, for both ends of a text.")
+        check_count("max_length", max_length, SHORTEST)
         self._tokenizer = _from_json(folder) if (folder / TOKENIZER).exists() else _from_vocabulary(folder)
         self._tokenizer.enable_truncation(max_length)
         self._tokenizer.enable_padding(pad_id=self.number("[PAD]"), pad_token="[PAD]")

@@ -295,6 +295,23 @@ def test_without_the_library_for_texts_a_sentence_says_how_to_get_it(
         models.SentenceEncoder(small()).encode(["a"])
 
 
+def test_a_folder_whose_sentences_are_no_means_is_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, small().state_dict())
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": "all"}')
+    with pytest.raises(WeightsError, match="says max_seq_length='all', but texts are longer"):
+        models.SentenceEncoder.from_pretrained(folder)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(
+        '{"pooling_mode_cls_token": true, "word_embedding_dimension": 8}'
+    )
+    with pytest.raises(
+        WeightsError, match="says pooling_mode_cls_token, but only pooling_mode_mean_tokens is"
+    ):
+        models.SentenceEncoder.from_pretrained(folder)
+    with pytest.raises(ValueError, match="max_length must be at least 3, got 2"):
+        models.WordPieces(folder, 2)
+
+
 def test_a_sentence_is_the_normalised_mean_of_its_words() -> None:
     bert = small().double()
     mask = (IDS != 0).long()
