@@ -21,6 +21,7 @@ def g(seed):
 dtype = torch.{dtype}
 torch.manual_seed({seed})
 """
+IMPORTS = ["from mpnn import topology", "from mpnn.layer.schedule import Topological"]
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,18 @@ class Edges:
 
 
 @dataclass(frozen=True)
+class Regular:
+    """A graph whose edges are a formula: what makes it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Field:
-    """A field of `propagate`. `text` makes it from the number of its rows, `{n}`."""
+    """A field of `propagate`. `text` makes it from the number of its rows, `{n}`; other than rows, it is it."""
 
     name: str
-    per: str  # "node", "edge" or "shared"
+    per: str  # "node", "source", "destination", "edge", "shared" or "number"
     text: str
     seed: int
     learned: bool = True
@@ -69,7 +77,7 @@ class Case:
     """A random program. What stands in `graphs` runs one after another, by the same plan."""
 
     seed: int
-    graphs: tuple[Edges, ...]
+    graphs: tuple[Edges | Regular, ...]
     bipartite: bool
     fields: tuple[Field, ...]
     parameters: tuple[str, ...]  # of the message: "x_j"
@@ -84,6 +92,8 @@ class Case:
     dtype: str = "float64"
     autocast: bool = False
     features: tuple[str, ...] = ()  # which productions it is made of
+    settings: tuple[str, ...] = ()  # for each graph, what is set before its run
+    cell: tuple[str, ...] = ()  # of a recurrent cell, whose update is the statements: its other lines
 
     def but(self, **changes: object) -> Case:
         """A copy with some fields changed."""
@@ -112,9 +122,11 @@ def source(case: Case, graph: int = 0) -> str:
     return "\n".join(
         [
             f"# seed {case.seed}" + (f", graph {graph}" if len(case.graphs) > 1 else ""),
+            *IMPORTS * any(isinstance(edges, Regular) for edges in case.graphs),
             HEADER.format(dtype=case.dtype, seed=case.seed) + "learned_tensors = {}",
             *definitions_text(case),
             *message_text(case),
+            *settings_text(case, graph),
             *graph_text(case, graph),
             *fields_text(case, graph),
             "",
@@ -163,6 +175,8 @@ def message_text(case: Case) -> list[str]:
     body = [line for statement in case.live for line in statement.lines]
     autocast = ["    with torch.autocast('cpu', dtype=torch.bfloat16):"] if case.autocast else []
     deeper = "        " if case.autocast else "    "
+    if case.form == "cell":
+        return _cell_text(case, body)
     if case.form == "layer":
         return [
             "class Layer(MessagePassing):",
@@ -208,6 +222,29 @@ def message_text(case: Case) -> list[str]:
     ]
 
 
+def _cell_text(case: Case, body: list[str]) -> list[str]:
+    return [
+        "class Cell(Topological):",
+        *(f"    {line}" for line in case.cell),
+        "    def __init__(self):",
+        f"        super().__init__({case.aggr})",
+        *(f"        self.{d.name} = {d.text}" for d in case.definitions),
+        f"    def update(self, {', '.join(case.parameters)}):",
+        *_indented([*body, f"return {case.result}"], "self."),
+        "",
+        "layer = Cell().to(dtype)",
+        "learned_tensors.update(layer.named_parameters())",
+        "def run(graph, **fields):",
+        "    first, last = layer.scan(graph, **fields)",
+        "    return torch.cat([first.flatten(), *(state.flatten() for state in last)])",
+    ]
+
+
+def settings_text(case: Case, graph: int) -> list[str]:
+    """What is set before the run on a graph."""
+    return [_own(case.settings[graph], "layer." if case.form == "layer" else "")] if case.settings else []
+
+
 def _is_number(text: str) -> bool:
     return re.fullmatch(r"-?[\d.e-]+", text) is not None
 
@@ -236,6 +273,8 @@ def _indented(lines: list[str], prefix: str) -> list[str]:
 def graph_text(case: Case, graph: int) -> list[str]:
     """The graph."""
     edges = case.graphs[graph]
+    if isinstance(edges, Regular):
+        return [f"graph = {edges.text}"]
     rows = [[pair[k] for pair in edges.pairs] for k in (0, 1)]
     size = f"({edges.num_src}, {edges.num_dst})" if case.bipartite else f"{edges.num_src}"
     return [f"graph = Graph(torch.tensor({rows}, dtype=torch.int64), {size})"]
@@ -244,20 +283,32 @@ def graph_text(case: Case, graph: int) -> list[str]:
 def fields_text(case: Case, graph: int) -> list[str]:
     """The fields, drawn anew for each graph."""
     edges = case.graphs[graph]
+    num_src, num_dst, num_edges = (
+        ("graph.num_src", "graph.num_dst", "graph.num_edges")
+        if isinstance(edges, Regular)
+        else (str(edges.num_src), str(edges.num_dst), str(len(edges.pairs)))
+    )
+    # A pair is (senders, receivers), also where messages go against the edges.
+    senders, receivers = (num_src, num_dst)[:: -1 if case.flow == "target_to_source" else 1]
     lines = ["fields = {}"]
     for field in case.fields:
-        if field.per == "node" and case.bipartite:
-            # A pair is (senders, receivers), also where messages go against the edges.
-            sizes = (edges.num_src, edges.num_dst)[:: -1 if case.flow == "target_to_source" else 1]
-            made = ", ".join(_tensor(field, n, graph, side) for side, n in enumerate(sizes))
-            lines.append(f"fields['{field.name}'] = ({made})")
-        else:
-            n = {"node": edges.num_src, "edge": len(edges.pairs), "shared": 1}[field.per]
-            lines.append(f"fields['{field.name}'] = {_tensor(field, n, graph, 0)}")
+        match field.per:
+            case "node" if case.bipartite:
+                made = f"({_tensor(field, senders, graph, 0)}, {_tensor(field, receivers, graph, 1)})"
+            case "source":
+                made = f"({_tensor(field, senders, graph, 0)}, None)"
+            case "destination":
+                made = f"(None, {_tensor(field, receivers, graph, 0)})"
+            case _:
+                n = {"node": num_src, "edge": num_edges, "shared": "1", "number": ""}[field.per]
+                made = _tensor(field, n, graph, 0)
+        lines.append(f"fields['{field.name}'] = {made}")
     return lines
 
 
-def _tensor(field: Field, n: int, graph: int, side: int) -> str:
+def _tensor(field: Field, n: str, graph: int, side: int) -> str:
     generator = f"g({field.seed + graph + 2 * side})"
-    made = field.text.replace("{n}", str(n)).replace("{2n}", str(2 * n)).replace("{g}", generator)
+    twice = str(2 * int(n)) if n.isdigit() else f"2 * {n}"
+    made = field.text.replace("{n}", n).replace("{2n}", twice).replace("{g}", generator)
+    made = made.replace("{k}", str(graph + 1))
     return f"{made}.requires_grad_()" if field.learned else made

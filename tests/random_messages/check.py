@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import mpnn
-from tests.random_messages.case import Case, source
+from tests.random_messages.case import Case, settings_text, source
 
 # Relative to the largest number of a tensor, or to 1 where that is larger.
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 2e-2}
@@ -37,6 +37,8 @@ def check(case: Case, backend: str = "auto") -> None:
     for given in programs[1:]:
         given.update(run=programs[0]["run"], learned_tensors=programs[0]["learned_tensors"])
     for k, given in enumerate(programs):
+        if k:  # the settings of the first stand in its program
+            exec("\n".join(settings_text(case, k)), programs[0])
         try:
             theirs = outcome(given, "eager", case.seed)
         except Exception as error:
@@ -92,9 +94,11 @@ def _tensors(fields: Mapping[str, Any], learned: Mapping[str, Tensor]) -> dict[s
     for name, value in fields.items():
         if isinstance(value, tuple):
             found |= {
-                f"{name} at the {end}": t for end, t in zip(("sources", "destinations"), value, strict=True)
+                f"{name} at the {end}": t
+                for end, t in zip(("sources", "destinations"), value, strict=True)
+                if t is not None
             }
-        else:
+        elif isinstance(value, Tensor):
             found[name] = value
     return found | dict(learned)
 

@@ -9,6 +9,7 @@ from tests.random_messages.case import Case, Field, Statement, mentions
 from tests.random_messages.draft import RULES, Draft
 from tests.random_messages.graphs import random_graph
 from tests.random_messages.inputs import TIES, WIDTHS, drawn, random_inputs
+from tests.random_messages.regular import FIRST, random_regular_case
 from tests.random_messages.value import Value
 
 DTYPES = {"float64": 8, "float32": 1.5, "bfloat16": 0.7, "autocast": 0.7}
@@ -16,7 +17,9 @@ FIELD_OF = {"x": "x", "h": "h", "n": "n", "b": "b"}
 
 
 def random_case(seed: int) -> Case:
-    """The program of a seed: the same on every machine."""
+    """The program of a seed: the same on every machine. From `FIRST` on the graph is a regular one."""
+    if seed >= FIRST:
+        return pruned(random_regular_case(seed))
     random = Random(seed)
     width = drawn(random, WIDTHS)
     bipartite = random.random() < 0.25
@@ -81,7 +84,8 @@ def pruned(case: Case) -> Case:
     parameters = tuple(p for p in case.parameters if mentions(text, p))
     names = {field_of(p) for p in parameters}
     fields: tuple[Field, ...] = tuple(f for f in case.fields if f.name in names)
-    held = text + "\n" + case.update
+    cell = "\n".join(case.cell).replace("self.", "own.")
+    held = "\n".join([text, case.update, cell, *case.settings])
     definitions = tuple(d for d in case.definitions if mentions_own(held, d.name))
     statements: tuple[Statement, ...] = live
     return case.but(statements=statements, parameters=parameters, fields=fields, definitions=definitions)
