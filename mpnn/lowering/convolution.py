@@ -11,7 +11,7 @@ from torch import Tensor
 from mpnn.aggregate.reductions import SUM
 from mpnn.graph.graph import Graph
 from mpnn.lowering.images import common_padding, padded, to_image, to_rows
-from mpnn.lowering.match import PROBES, foreign, probe, typed_matrices
+from mpnn.lowering.match import PROBES, foreign, probes, require_real, typed_matrices
 from mpnn.lowering.reading import Reading
 from mpnn.lowering.rule import Lowered, NoMatchError
 from mpnn.topology import Grid
@@ -27,10 +27,11 @@ def match_convolution(reading: Reading, graph: Graph) -> Lowered:
         raise NoMatchError("the messages are not reduced by one sum")
     if foreign(reading):
         raise NoMatchError(f"the message uses {foreign(reading)}")
+    require_real(reading)
     num_types = graph.num_edge_types
-    rows = probe(reading, num_types)
-    (message,) = reading.per_edge(rows, PROBES)
-    found = typed_matrices(reading, rows, message, num_types)
+    probed = probes(reading, num_types)
+    messages = [reading.per_edge(rows, PROBES)[0] for rows in probed]
+    found = typed_matrices(reading, probed, messages, num_types)
     if found is None:
         raise NoMatchError("the message is not x_j W[edge_type]")
     x, weight, order = found
@@ -58,7 +59,7 @@ def fits_convolution(graph: Graph) -> None:
 def _forward(image: Tensor, matrices: Tensor, grid: Grid) -> Tensor:
     """Args: matrices `[types, groups, in, out]`."""
     _, groups, width, out = matrices.shape
-    weight = matrices.permute(1, 3, 2, 0).reshape(groups * out, width, *grid.kernel_size)
+    weight = matrices.permute(1, 3, 2, 0).reshape(groups * out, width, *grid.kernel_size).contiguous()
     border = common_padding(grid)
     if border is None:
         image, border = padded(image, grid), (0,) * len(grid.in_shape)
@@ -69,7 +70,7 @@ def _forward(image: Tensor, matrices: Tensor, grid: Grid) -> Tensor:
 
 def _transposed(image: Tensor, matrices: Tensor, grid: Grid) -> Tensor:
     _, groups, width, out = matrices.shape
-    weight = matrices.permute(1, 2, 3, 0).reshape(groups * width, out, *grid.kernel_size)
+    weight = matrices.permute(1, 2, 3, 0).reshape(groups * width, out, *grid.kernel_size).contiguous()
     conv = CONV_TRANSPOSE[len(grid.in_shape)]
     result: Tensor = conv(image, weight, None, grid.stride, 0, 0, groups, grid.dilation)
     for d, extent in enumerate(grid.in_shape):

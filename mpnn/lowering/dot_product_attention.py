@@ -32,31 +32,27 @@ def match_attention(reading: Reading, graph: Graph) -> Lowered:
     require_real(reading)
     value_shape, score_shape = reading.shapes
     heads = torch.Size(score_shape).numel()
-    if value_shape[: len(score_shape)] != score_shape and value_shape[-1:] != (1,):
+    if heads != 1 and value_shape[: len(score_shape)] != score_shape:
         raise NoMatchError(f"the score is {list(score_shape)}, the value {list(value_shape)} per edge")
-    rows, others = probes(reading)
-    score = torch.cat([_score(reading, one, heads) for one in (rows, others)])
-    v = is_source_field(reading, rows, reading.per_edge(rows, PROBES)[0])
+    probed = probes(reading)
+    values, scores = zip(*(reading.per_edge(rows, PROBES) for rows in probed), strict=True)
+    score = torch.cat(scores).reshape(-1, heads)
+    v = is_source_field(reading, probed, values)
     if v is None:
         raise NoMatchError("the value is not a field of the source")
-    scales = factors(reading, rows, (1, heads))
+    scales = factors(reading, (1, heads))
     for q, k, factor in product(reading.of(Home.DST), reading.of(Home.SRC), scales):
         if q.size != k.size or q.size % heads:
             continue
         biases = [g for g in reading.given if g not in (q, k) and g.home is not Home.SHARED]
         biases = [g for g in biases if g.size in (1, heads)]
-        parts = [_terms(one, q, k, factor, biases, heads) for one in (rows, others)]
+        parts = [_terms(rows, q, k, factor, biases, heads) for rows in probed]
         found = fit(score, [torch.cat(both) for both in zip(*parts, strict=True)])
         if found is not None:
             scale, *weights, _ = found
-            # A term that is the same for all messages to a node cancels in the softmax.
-            kept = [(g, w) for g, w in zip(biases, weights, strict=True) if w and g.home is not Home.DST]
+            kept = [(g, w) for g, w in zip(biases, weights, strict=True) if w]
             return _lowered(q, k, v, scale, factor, kept, heads, value_shape)
     raise NoMatchError("the score is not a scaled dot product with biases")
-
-
-def _score(reading: Reading, rows: Sequence[Tensor], heads: int) -> Tensor:
-    return reading.per_edge(rows, PROBES)[1].reshape(PROBES, heads)
 
 
 def _terms(
@@ -91,12 +87,13 @@ def _lowered(
         query, key, value = (values[g.index].reshape(-1, heads, g.size // heads) for g in (q, k, v))
         if factor is not None:  # of each head, or of all
             query = query * values[factor.index].reshape(-1, 1)
-        per_key: list[Tensor] = []
-        per_edge: list[Tensor] = []
+        terms: dict[Home, list[Tensor]] = {Home.SRC: [], Home.DST: [], Home.EDGE: []}
         for given, weight in biases:
             bias = values[given.index].reshape(-1, given.size)
-            (per_edge if given.home is Home.EDGE else per_key).append(bias if weight == 1 else weight * bias)
-        out = attend(graph, query, key, value, scale, _total(per_key), _total(per_edge))
+            terms[given.home].append(bias if weight == 1 else weight * bias)
+        per_key, per_query, per_edge = (_total(terms[home]) for home in (Home.SRC, Home.DST, Home.EDGE))
+        out = attend(graph, query, key, value, scale, per_key, per_edge)
+        out = out if per_query is None else _biased(out, per_query)
         return [out.reshape(-1, *value_shape)]
 
     return run
@@ -107,6 +104,12 @@ def _total(terms: Sequence[Tensor]) -> Tensor | None:
     for term in terms:
         total = term if total is None else total + term
     return total
+
+
+def _biased(out: Tensor, bias: Tensor) -> Tensor:
+    """What a node receives whose scores all have a bias `[num_dst, 1 or heads]`: it cancels where finite."""
+    bias = bias.detach()[..., None]
+    return (out + (bias - bias)).masked_fill(bias == -torch.inf, 0)
 
 
 def lengths_of(graph: Graph) -> tuple[tuple[int, ...], tuple[int, ...]]:

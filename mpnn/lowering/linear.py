@@ -25,14 +25,14 @@ def match_linear(reading: Reading, graph: Graph) -> Lowered:
     if foreign(reading):
         raise NoMatchError(f"the message uses {foreign(reading)}")
     require_real(reading)
-    rows, others = probes(reading)
-    message = torch.cat([_flat(reading, one) for one in (rows, others)])
+    probed = probes(reading)
+    message = torch.cat([_flat(reading, rows) for rows in probed])
     for weight in reading.of(Home.EDGE):
         for x in reading.of(Home.SRC):
-            if weight.size != 1 or x.size != message.size(1) or not weight.dtype.is_floating_point:
+            if weight.size != 1 or x.size != message.size(1) or weight.is_type:
                 continue
-            for factor in factors(reading, rows, [1]):
-                product = torch.cat([_product(one, weight, x, factor) for one in (rows, others)])
+            for factor in factors(reading, [1]):
+                product = torch.cat([_product(rows, weight, x, factor) for rows in probed])
                 found = fit(message, [product])
                 if found is not None:
                     return _lowered(weight, x, found[0], factor, reading.shapes[0])

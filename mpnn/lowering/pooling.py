@@ -14,7 +14,7 @@ from mpnn.aggregate.reduction import Reduction
 from mpnn.aggregate.reductions import MAX
 from mpnn.graph.graph import Graph
 from mpnn.lowering.images import common_padding, padded, refuse_reversed, to_image, to_rows
-from mpnn.lowering.match import PROBES, foreign, is_source_field, probe, require_real
+from mpnn.lowering.match import PROBES, foreign, is_source_field, probes, require_real
 from mpnn.lowering.reading import Reading
 from mpnn.lowering.rule import Lowered, NoMatchError
 from mpnn.topology import AdaptiveGrid, Grid
@@ -38,9 +38,8 @@ def match_pooling(reduction: Reduction) -> Callable[[Reading, Graph], Lowered]:
         if foreign(reading):
             raise NoMatchError(f"the message uses {foreign(reading)}")
         require_real(reading)
-        rows = probe(reading)
-        (message,) = reading.per_edge(rows, PROBES)
-        x = is_source_field(reading, rows, message)
+        probed = probes(reading)
+        x = is_source_field(reading, probed, [reading.per_edge(rows, PROBES)[0] for rows in probed])
         if x is None:
             raise NoMatchError("the message is not a field of the source")
         pool = _adaptive_sum if isinstance(graph, AdaptiveGrid) else _largest if reduction == MAX else _sum

@@ -12,9 +12,11 @@ from torch import Tensor
 from mpnn.aggregate.aggregators import Aggregator, Custom, Several
 from mpnn.aggregate.reduction import Reduction
 from mpnn.lowering.rule import NoMatchError, Reader
-from mpnn.plan.front import Captured, arguments_of, key_of, read_function
+from mpnn.plan.front import Captured, arguments_of, key_of, placeholders_of, read_function
 from mpnn.plan.hoist import Evaluator, Hoisted, hoist
-from mpnn.plan.homes import Home, feature_shape, lives_at, op_name
+from mpnn.plan.homes import Home, feature_shape, lives_at, op_name, row_size
+from mpnn.plan.rows import NotFusableError
+from mpnn.step.fields import Deferred
 from mpnn.step.step import Step
 
 
@@ -26,6 +28,7 @@ class Given:
     home: Home
     shape: tuple[int, ...]  # of a row; of the tensor where all edges share it
     dtype: torch.dtype
+    is_type: bool = False  # whether it is the types that a regular graph gives its edges
 
     @property
     def size(self) -> int:
@@ -117,15 +120,17 @@ def _read(step: Step) -> Reading:
     traced.require_rows()
     outputs = traced.outputs
     hoisted = hoist(traced.module, outputs, differentiated=True)
+    deferred = {name for name, (_, value) in step.arguments.items() if isinstance(value, Deferred)}
+    named = zip(placeholders_of(traced.graph), arguments.names, strict=False)  # what is captured comes behind
+    types = {node for node, name in named if name in deferred}
     given = tuple(
-        Given(
-            k,
-            lives_at(node),
-            feature_shape(node),
-            node.meta["val"].dtype,
-        )
+        Given(k, lives_at(node), feature_shape(node), node.meta["val"].dtype, node in types)
         for k, node in enumerate(hoisted.inputs)
     )
+    if not all(g.size for g in given) or not all(map(row_size, outputs)):
+        raise NotFusableError("there are values without numbers")
+    if len({g.dtype for g in given if g.dtype.is_floating_point}) > 1:
+        raise NotFusableError("the values are of several types")
     return Reading(
         tuple(found),
         given,

@@ -19,12 +19,13 @@ from torch import Tensor
 from mpnn import borrowed
 from mpnn.graph.graph import Graph
 from mpnn.lowering.cell import Cell
-from mpnn.lowering.match import POLYNOMIAL, PROBES, same
+from mpnn.lowering.match import NEAR, POLYNOMIAL, PROBES, same
 from mpnn.lowering.rule import NoMatchError
 from mpnn.native.gate import CPU
 from mpnn.plan.capture import Path
 from mpnn.topology import Chain
 
+FARTHEST_STATE = 24  # the largest power of two of a state
 ANALYTIC = POLYNOMIAL | {"sigmoid", "tanh", "new_zeros", "zeros_like"}
 Weights = tuple[Tensor | None, ...]  # W of the input, W of the state, their biases, the projection
 States = tuple[Tensor, ...]
@@ -165,8 +166,11 @@ def find_roles(cell: Cell, kernels: tuple[RecurrentKernel, ...], several: bool =
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    x, before = draw(PROBES, cell.width), draw(PROBES, cell.width)
-    states, others = (tuple(draw(PROBES, width) for width in cell.states) for _ in range(2))
+    # Beyond `NEAR` they are large, so that a term with a small coefficient is seen.
+    powers = torch.randint(FARTHEST_STATE, (PROBES, 1), generator=generator).double()
+    powers[:NEAR] = 0
+    x, before = (2**powers * draw(PROBES, cell.width) for _ in range(2))
+    states, others = (tuple(2**powers * draw(PROBES, width) for width in cell.states) for _ in range(2))
     weights = {path: draw(*shape) for path, shape in cell.weights.items()}
     wanted = [*cell.first([x], weights), *cell.following([x, before, *states], weights)]
     if several:
