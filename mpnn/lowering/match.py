@@ -149,7 +149,11 @@ def typed_matrices(
                 if tuple(weight.shape[d] for d in order) != wanted:
                     continue
                 products = (
-                    torch.einsum("e...i,e...io->e...o", rows[x.index], rows[weight.index].permute(order)[rows[kind.index]])
+                    torch.einsum(
+                        "e...i,e...io->e...o",
+                        rows[x.index],
+                        rows[weight.index].permute(order)[rows[kind.index]],
+                    )
                     for rows in probed
                 )
                 if all(same(*pair) for pair in zip(messages, products, strict=True)):

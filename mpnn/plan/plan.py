@@ -35,6 +35,7 @@ from mpnn.plan.ir import Output, Program
 from mpnn.plan.lower import Lowering, input_of
 from mpnn.plan.numbers import type_beside, with_numbers
 from mpnn.plan.residency import find_places
+from mpnn.plan.rounding import refuse_rounding
 from mpnn.plan.row_softmax import traceable, weighted
 from mpnn.plan.rows import NotFusableError, Refused, RowsMode
 from mpnn.plan.stems import Inputs, Stems, as_inputs, before_maps
@@ -269,6 +270,8 @@ def make_plan(
     core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
     program: Program | Refused
     try:
+        if autocast is None:  # whose casts are to save time
+            refuse_rounding(placeholders_of(module.graph), hoisted.core)
         simple, of = _decomposed(hoisted, core)
         simply = [(one, of[value], None if score is None else of[score]) for one, value, score in reductions]
         program = _program(simple, simply)

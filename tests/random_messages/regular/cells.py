@@ -76,7 +76,14 @@ class _Written:
 
 
 def _done(
-    w: _Written, seed: int, kind: str, dtype: str, graphs: tuple[Regular, ...], wide: int, result: str, states: int
+    w: _Written,
+    seed: int,
+    kind: str,
+    dtype: str,
+    graphs: tuple[Regular, ...],
+    wide: int,
+    result: str,
+    states: int,
 ) -> Case:
     message = {1: ["def message(self, h_j):", "    return h_j"]}.get(
         states, ["def message(self, h_j, c_j):", "    return torch.cat([h_j, c_j], -1)"]
@@ -139,9 +146,7 @@ def _done(
     )
 
 
-def _rnn(
-    random: Random, seed: int, dtype: str, graphs: tuple[Regular, ...], wide: int, width: int
-) -> Case:
+def _rnn(random: Random, seed: int, dtype: str, graphs: tuple[Regular, ...], wide: int, width: int) -> Case:
     w = _Written(random, wide, width, 1)
     total = w.say("total", f"{w.projected()} + {w.looped('inputs')}")
     if w.maybe("bias", 0.05):
@@ -155,12 +160,13 @@ def _rnn(
     return _done(w, seed, "rnn", dtype, graphs, wide, f"({h},)", 1)
 
 
-def _gru(
-    random: Random, seed: int, dtype: str, graphs: tuple[Regular, ...], wide: int, width: int
-) -> Case:
+def _gru(random: Random, seed: int, dtype: str, graphs: tuple[Regular, ...], wide: int, width: int) -> Case:
     w = _Written(random, wide, width, 3)
     if random.random() < 0.2:
-        w.definitions = [Definition("lin", f"nn.Linear({wide}, 1)"), Definition("unit", f"nn.GRUCell({wide}, {width})")]
+        w.definitions = [
+            Definition("lin", f"nn.Linear({wide}, 1)"),
+            Definition("unit", f"nn.GRUCell({wide}, {width})"),
+        ]
         w.say("h", f"own.unit(x, inputs{' * 0.5' if w.maybe('half of the state') else ''})")
         return _done(w, seed, "gru", dtype, graphs, wide, "(h,)", 1)
     w.say("a", w.projected())
@@ -168,18 +174,28 @@ def _gru(
     order = [0, 1, 2]
     if w.maybe("gates in another order", 0.06):
         random.shuffle(order)
-    r, z, n = ((f"a[:, {k * width}:{(k + 1) * width}]", f"b[:, {k * width}:{(k + 1) * width}]") for k in order)
+    r, z, n = (
+        (f"a[:, {k * width}:{(k + 1) * width}]", f"b[:, {k * width}:{(k + 1) * width}]") for k in order
+    )
     w.say("r", w.act("sigmoid", f"{r[0]} + {r[1]}"))
     w.say("z", w.act("sigmoid", f"{z[0]} + {z[1]}"))
     inner = f"{n[0]} + r * {n[1]}" if not w.maybe("reset gate outside", 0.05) else f"r * ({n[0]} + {n[1]})"
     w.say("n", w.act("tanh", inner))
-    last = "(1 - z) * n + z * inputs" if not w.maybe("update gate swapped", 0.06) else "z * n + (1 - z) * inputs"
+    last = (
+        "(1 - z) * n + z * inputs" if not w.maybe("update gate swapped", 0.06) else "z * n + (1 - z) * inputs"
+    )
     w.say("h", random.choice([last, "n + z * (inputs - n)"]) if last.startswith("(1") else last)
     return _done(w, seed, "gru", dtype, graphs, wide, "(h,)", 1)
 
 
 def _lstm(
-    random: Random, seed: int, dtype: str, graphs: tuple[Regular, ...], wide: int, width: int, child: bool = False
+    random: Random,
+    seed: int,
+    dtype: str,
+    graphs: tuple[Regular, ...],
+    wide: int,
+    width: int,
+    child: bool = False,
 ) -> Case:
     w = _Written(random, wide, width, 4)
     w.say("gates", f"{w.projected()} + {w.looped(f'inputs[:, :{width}]')}")

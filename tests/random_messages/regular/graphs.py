@@ -38,7 +38,9 @@ def _lengths(random: Random, most: int) -> str:
         case "equal":
             return str([random.randint(1, most)] * random.choice([2, 3]))
         case "ragged":
-            return str([random.randint(random.choice([0, 1, 1, 1, 2]), most) for _ in range(random.choice([2, 3]))])
+            return str(
+                [random.randint(random.choice([0, 1, 1, 1, 2]), most) for _ in range(random.choice([2, 3]))]
+            )
         case "single":
             return "1"
     return random.choice(["0", "[]", "[0, 0]"])
@@ -75,7 +77,8 @@ def windows(random: Random, pooling: bool) -> Regular:
         options = ["padding='same'", *(o for o in options if o.startswith(("dilation", "periodic")))]
     listed = "".join(f", {o}" for o in options)
     return Regular(
-        f"topology.grid({tuple(shape)}, {tuple(kernel)}{listed}{batch})" + _turned(random, 0.1 if pooling else 0.3)
+        f"topology.grid({tuple(shape)}, {tuple(kernel)}{listed}{batch})"
+        + _turned(random, 0.1 if pooling else 0.3)
     )
 
 
@@ -106,7 +109,9 @@ def any_regular(random: Random) -> tuple[Regular, bool]:
             torus = random.choice(["", ", torus=True"])
             return Regular(f"topology.lattice({(n + 1, 3)}{torus})"), True
         case 1:
-            return Regular(f"topology.product(topology.chain({n}), topology.complete(2)){_turned(random)}"), True
+            return Regular(
+                f"topology.product(topology.chain({n}), topology.complete(2)){_turned(random)}"
+            ), True
         case 2:
             return Regular(f"topology.star({n}, both_ways=True)"), True
         case 3:

@@ -108,7 +108,9 @@ class Sketch:
 
     def number(self) -> str:
         """One number: written, held, given, a tensor; it may be another one in the next call."""
-        kind = self.random.choice(["literal", "literal", "held", "set", "tensor", "refilled", "given", "shared"])
+        kind = self.random.choice(
+            ["literal", "literal", "held", "set", "tensor", "refilled", "given", "shared"]
+        )
         self.features.append(f"number: {kind}")
         name = f"c{len(self.definitions) + len(self.fields)}"
         match kind:

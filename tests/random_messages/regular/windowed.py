@@ -71,7 +71,10 @@ def _near(
         "scale of channels": (1, lambda d, m: f"{m} * {d.own(row)}"),
         "scale": (1, lambda d, m: f"{m} * {d.number()}"),
         "minus the destination": (1, lambda d, m: f"{m} - {d.node(d.fresh('y'), row, 'i')}"),
-        "plus the source": (1, lambda d, m: f"{m} + {d.node('x', (*group, wide), 'j')}.sum(-1, keepdim=True)"),
+        "plus the source": (
+            1,
+            lambda d, m: f"{m} + {d.node('x', (*group, wide), 'j')}.sum(-1, keepdim=True)",
+        ),
         "half of the channels": (1, lambda d, m: f"{m}[..., :1]"),
         "channels turned": (1, lambda d, m: f"{m}.flip(-1)"),
         "types as numbers": (1, lambda d, m: f"{m} * {kind}.view(-1{one})"),
