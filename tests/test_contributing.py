@@ -30,7 +30,7 @@ from mpnn.datasets.own.readers import READERS
 from mpnn.datasets.registry import Entry
 from mpnn.graph.adjacency import Topology
 from mpnn.lowering import RULES, Example
-from mpnn.lowering.match import is_source_field, probe
+from mpnn.lowering.match import PROBES, is_source_field, probes
 from mpnn.lowering.reading import MESSAGES, Reading
 from mpnn.lowering.rule import Lowered, NoMatchError, Rule
 from mpnn.models.conv.layer import Layer
@@ -203,9 +203,8 @@ def a_backend(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def _match_readout(reading: Reading, graph: Graph) -> Lowered:
-    rows = probe(reading)
-    (message,) = reading.per_edge(rows, len(rows[0]))
-    x = is_source_field(reading, rows, message)
+    probed = probes(reading)
+    x = is_source_field(reading, probed, [reading.per_edge(rows, PROBES)[0] for rows in probed])
     if reading.reductions != (SUM,) or x is None:
         raise NoMatchError("the message is no sum of x_j")
 

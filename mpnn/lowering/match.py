@@ -85,7 +85,7 @@ def same(found: Tensor, wanted: Tensor, scale: Tensor | None = None) -> bool:
     Args:
         found: numbers.
         wanted: those that they should be.
-        scale: for each row the largest number that they were computed from, where they themselves may be small.
+        scale: for each row the largest number that was added, where the sum may be small.
     """
     found, wanted = found.reshape(len(found), -1), wanted.reshape(len(wanted), -1)
     if found.shape != wanted.shape:

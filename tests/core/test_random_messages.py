@@ -198,7 +198,7 @@ def test_a_failing_program_is_made_short() -> None:
     case = next(c for c in cases if len(c.statements) > 5 and fails_with_tanh(c, "auto"))
     short, _ = shrink(case, "auto", "output differs: it has tanh", fails_with_tanh)
     assert len(short.live) == 1
-    assert sum(len(graph.pairs) for graph in short.graphs) <= 1
+    assert sum(graph.size for graph in short.graphs) <= 1
 
 
 # Many seeds ----------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ for seed in range(first, end):
 def test_a_crash_ends_no_more_than_its_own_case(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(blocks, "COMMAND", [sys.executable, "-c", CRASHES])
     report = tmp_path / "report"
-    summary = blocks.run_seeds(range(8), 2, "auto", (), report)
+    summary = blocks.run_seeds([range(8)], 2, "auto", (), report)
     assert summary.passed == 6
     assert summary.failed[3].startswith("the process ended by SIGSEGV")
     assert str(random_case(3)) in report.read_text()
@@ -231,4 +231,4 @@ def test_a_process_that_does_not_begin_is_an_error_and_not_a_failing_seed(
 ) -> None:
     monkeypatch.setattr(blocks, "COMMAND", [sys.executable, "-c", "raise SystemExit('no such module')"])
     with pytest.raises(RuntimeError, match="no such module"):
-        blocks.run_seeds(range(8), 1, "auto")
+        blocks.run_seeds([range(8)], 1, "auto")

@@ -4,7 +4,9 @@
     python -m tests.random_messages --show 17                    the program of one seed, as Python
     python -m tests.random_messages --shrink 17                  the shortest program that still fails
 
-A seed gives the same program on every machine. A failure prints the program, which runs as it stands.
+A seed gives the same program on every machine. A failure prints the program, which runs as it stands. Seeds
+from 1,000,000 on give messages on graphs whose edges are a formula, for the dense rules; with `--rules` the
+command counts which ran by one.
 """
 
 from tests.random_messages.case import Case

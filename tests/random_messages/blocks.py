@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,25 +29,38 @@ class Summary:
     passed: int = 0
     refused: list[int] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
+    rules: Counter[str] = field(default_factory=Counter)  # of kinds of messages, by which rules they ran
 
     def __str__(self) -> str:
         total = self.passed + len(self.refused) + len(self.failed)
         lines = [f"{seed:>6}  {text.splitlines()[0]}" for seed, text in sorted(self.failed.items())]
         refused = f"{len(self.refused)} refused by eager ({100 * len(self.refused) / max(total, 1):.1f} %)"
+        lines += [f"{count:>6}  {text}" for text, count in sorted(self.rules.items())]
         return "\n".join([*lines, f"{self.passed} passed, {len(self.failed)} failed, {refused}"])
 
 
 def run_seeds(
-    seeds: range, jobs: int, backend: str, without: Sequence[str] = (), report: Path | None = None
+    seeds: Sequence[range],
+    jobs: int,
+    backend: str,
+    without: Sequence[str] = (),
+    report: Path | None = None,
+    rules: bool = False,
 ) -> Summary:
     """Check all seeds, some blocks at a time. `report` is a file to which each failure is added at once."""
     summary = Summary()
     options = ["--backend", backend, *(["--without", *without] if without else [])]
-    blocks = [range(start, min(start + BLOCK, seeds.stop)) for start in range(seeds.start, seeds.stop, BLOCK)]
+    options += ["--rules"] * rules
+    blocks = [
+        range(start, min(start + BLOCK, some.stop))
+        for some in seeds
+        for start in range(some.start, some.stop, BLOCK)
+    ]
+    total, finished = sum(map(len, seeds)), 0
     with tempfile.TemporaryDirectory(prefix="random-messages-") as folder, ThreadPoolExecutor(jobs) as pool:
         results = [pool.submit(lambda b: list(_block(b, options, folder)), block) for block in blocks]
         began = time.monotonic()
-        for done, result in enumerate(results, 1):
+        for block, result in zip(blocks, results, strict=True):
             for seed, verdict, text in result.result():
                 if verdict == "failed":
                     summary.failed[seed] = text
@@ -57,9 +71,10 @@ def run_seeds(
                     summary.refused.append(seed)
                 else:
                     summary.passed += 1
-            finished = blocks[done - 1].stop - seeds.start
+                    summary.rules[text] += rules
+            finished += len(block)
             rate = (time.monotonic() - began) / finished
-            progress = f"{finished} of {len(seeds)}: {len(summary.failed)} failed, {rate:.2f} s a case"
+            progress = f"{finished} of {total}: {len(summary.failed)} failed, {rate:.2f} s a case"
             print(progress, file=sys.stderr, flush=True)
     return summary
 

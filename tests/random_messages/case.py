@@ -53,6 +53,11 @@ class Edges:
     num_dst: int
     pairs: tuple[tuple[int, int], ...]
 
+    @property
+    def size(self) -> int:
+        """How large it is to a reader."""
+        return len(self.pairs)
+
 
 @dataclass(frozen=True)
 class Regular:
@@ -60,10 +65,15 @@ class Regular:
 
     text: str
 
+    @property
+    def size(self) -> int:
+        """How large it is to a reader."""
+        return sum(map(int, re.findall(r"\d+", self.text)))
+
 
 @dataclass(frozen=True)
 class Field:
-    """A field of `propagate`. `text` makes it from the number of its rows, `{n}`; other than rows, it is it."""
+    """A field of `propagate`. `text` makes it from the number of its rows, `{n}`, and `{k}`, the run's."""
 
     name: str
     per: str  # "node", "source", "destination", "edge", "shared" or "number"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import mpnn
+from mpnn.backends.run.record import recording
 from tests.random_messages.case import Case, settings_text, source
 
 # Relative to the largest number of a tensor, or to 1 where that is larger.
@@ -53,6 +54,14 @@ def check(case: Case, backend: str = "auto") -> None:
         difference = compare(ours, theirs, exact, tolerance)
         if difference:
             raise AssertionError(f"{difference}\n\n{source(case, k)}")
+
+
+def rules_of(case: Case) -> list[str]:
+    """The dense rules by which the first run of a case goes, or none."""
+    given = program(case, 0)
+    with recording() as ran, mpnn.backend("auto"):
+        given["run"](given["graph"], **given["fields"])
+    return [one.reason.partition(":")[0] for one in ran if one.how == "dense"]
 
 
 def program(case: Case, graph: int, *, exact: bool = False) -> dict[str, Any]:

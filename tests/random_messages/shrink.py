@@ -10,7 +10,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from signal import Signals
 
-from tests.random_messages.case import Case, Edges, Statement, mentions
+from tests.random_messages.case import Case, Edges, Regular, Statement, mentions
 from tests.random_messages.generate import pruned, random_case
 
 Judge = Callable[[Case, str], str]
@@ -45,7 +45,7 @@ def shrink(case: Case, backend: str, cause: str, judge: Judge | None = None) -> 
             if new and kind_of(new) == wanted:
                 case, cause, found = candidate, new, True
                 print(
-                    f"{len(case.statements)} statements, {sum(len(g.pairs) for g in case.graphs)} edges",
+                    f"{len(case.statements)} statements, graphs of {sum(g.size for g in case.graphs)}",
                     file=sys.stderr,
                 )
                 break
@@ -103,7 +103,7 @@ def simpler(case: Case) -> Iterator[Case]:
     """Cases with something taken away, the largest things first."""
     if len(case.graphs) > 1:
         for k in range(len(case.graphs)):
-            yield case.but(graphs=case.graphs[k : k + 1])
+            yield case.but(graphs=case.graphs[k : k + 1], settings=case.settings[k : k + 1])
     yield from _results(case)
     yield from _statements(case)
     plain = {
@@ -172,6 +172,10 @@ def _renamed(text: str, old: str, new: str) -> str:
 
 def _graphs(case: Case) -> Iterator[Case]:
     for k, graph in enumerate(case.graphs):
+        if isinstance(graph, Regular):
+            for text in _simpler_texts(graph.text):
+                yield case.but(graphs=(*case.graphs[:k], Regular(text), *case.graphs[k + 1 :]))
+            continue
         pairs = graph.pairs
         half = len(pairs) // 2
         shorter = [pairs[:half], pairs[half:]] if half else []
@@ -188,8 +192,19 @@ def _graphs(case: Case) -> Iterator[Case]:
         )
         if smaller != graph and pairs:
             yield case.but(graphs=(*case.graphs[:k], smaller, *case.graphs[k + 1 :]))
-    if case.bipartite and all(g.num_src == g.num_dst for g in case.graphs):
+    if case.bipartite and all(isinstance(g, Edges) and g.num_src == g.num_dst for g in case.graphs):
         yield case.but(bipartite=False)
+
+
+def _simpler_texts(text: str) -> Iterator[str]:
+    """The text of a regular graph without an option or an entry, or with a smaller number."""
+    for part in (r"\.reverse\(\)", r", \w+='?[\w]+'?", r", \w+=[\[(][^=]*[\])](?=[,)])", r", \d+(?=\])"):
+        for found in re.finditer(part, text):
+            yield text[: found.start()] + text[found.end() :]
+    for found in re.finditer(r"\d+", text):
+        for smaller in sorted({int(found[0]) // 2, int(found[0]) - 1}):
+            if smaller >= 0:
+                yield f"{text[: found.start()]}{smaller}{text[found.end() :]}"
 
 
 def _fields(case: Case) -> Iterator[Case]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from tests.random_messages.case import Case
+from tests.random_messages.case import Case, Definition, Regular
 from tests.random_messages.regular.graphs import pairs
 from tests.random_messages.regular.sketch import Change, Sketch
 
@@ -13,7 +13,7 @@ def attention(random: Random, seed: int, dtype: str) -> Case:
     """A case."""
     graph, square = pairs(random)
     again = random.random() < 0.5
-    graphs = (graph, pairs_like(random, graph.text, square)) if again else (graph,)
+    graphs = (graph, pairs_like(random, square)) if again else (graph,)
     draft = Sketch(random, graphs, square, ties=True)
     heads = random.choice([0, 0, 1, 2, 3])
     width, wide = random.choice([1, 2, 3, 4, 5, 8]), random.choice([1, 2, 3, 4])
@@ -60,7 +60,7 @@ def attention(random: Random, seed: int, dtype: str) -> Case:
     return found.but(form="layer") if "learn" in aggr and not found.settings else found
 
 
-def pairs_like(random: Random, text: str, square: bool):  # noqa: ANN201
+def pairs_like(random: Random, square: bool) -> Regular:
     """Another graph with as many sets of nodes."""
     while True:
         graph, is_square = pairs(random)
@@ -72,15 +72,15 @@ def _fields(draft: Sketch, head: tuple[int, ...], width: int, wide: int) -> tupl
     """The query, the key and the value, which may be one field."""
     match draft.random.choice(["three", "three", "three", "all one", "key is value", "mapped"]):
         case "all one" if draft.square:
-            return (*(draft.node("x", (*head, width), at) for at in "ij"), "x_j")
+            q = draft.node("x", (*head, width), "i")
+            k = draft.node("x", (*head, width), "j")
+            return q, k, k
         case "key is value":
             q = draft.node("q", (*head, width), "i")
             k = draft.node("k", (*head, width), "j")
             return q, k, k
         case "mapped" if draft.square:
             name = f"map{len(draft.definitions)}"
-            from tests.random_messages.case import Definition
-
             bias = draft.random.choice(["", ", bias=False"])
             draft.definitions.append(Definition(name, f"nn.Linear({max(width, 1)}, {max(width, 1)}{bias})"))
             x_i, x_j = (draft.node("x", (*head, max(width, 1)), at) for at in "ij")
@@ -101,7 +101,7 @@ def _dot(draft: Sketch, q: str, k: str, heads: int) -> str:
 
 
 def _with(change: object, heads: int) -> Change:
-    return lambda draft, value: change(draft, value, (heads,) if heads else ())  # type: ignore[operator,no-any-return]
+    return lambda draft, value: change(draft, value, (heads,) if heads else ())  # type: ignore[operator]
 
 
 def _some(draft: Sketch, head: tuple[int, ...]) -> tuple[int, ...]:

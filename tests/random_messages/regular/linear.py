@@ -16,7 +16,7 @@ def linear(random: Random, seed: int, dtype: str) -> Case:
         graph, square = pairs(random)
         if ".complete" in graph.text or random.random() < 0.1:
             break
-    draft = Sketch(random, (graph, pairs_like(random, graph.text, square))[: random.choice([1, 2])], square)
+    draft = Sketch(random, (graph, pairs_like(random, square))[: random.choice([1, 2])], square)
     draft.ties = True
     row = random.choice([(), (1,), (3,), (3,), (5,), (2, 3), (2, 1), (0,)])
     x = draft.node("x", row, "j")
