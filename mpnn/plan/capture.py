@@ -93,6 +93,10 @@ def _find_reads(plain: Any, owner: type | None) -> _Reads:
     names = dict.fromkeys(name for f in functions for name in attribute_names(f.__code__))
     written = [pair for f in functions for pair in written_names(f.__code__)]
     mentioned = {name for f in functions for name in all_names(f.__code__)}
+    if "is_grad_enabled" in mentioned:
+        raise NotFusableError(
+            f"{plain.__name__}() asks whether gradients are enabled, which a trace is without"
+        )
     dynamic = not mentioned.isdisjoint(("getattr", "vars", "__dict__", "__getattr__"))
     found = {
         (id(f.__globals__), name): (f.__globals__, name)

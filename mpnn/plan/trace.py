@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
+from types import FrameType
 from typing import Any
 
 import torch
@@ -41,7 +43,17 @@ class _Blind(TorchFunctionMode):
             raise NotFusableError("the message switches differentiation on or off by itself")
         if func in _CUTS and self._message:
             raise NotFusableError(f"the message cuts a tensor off from its gradient ({func.__name__})")
+        if func in _ASKS and self._message and not _asked_by_library(sys._getframe(1)):
+            raise NotFusableError(f"the message asks for the gradient of a tensor ({_ASKS[func]})")
         return func(*args, **(kwargs or {}))
+
+
+def _asked_by_library(frame: FrameType | None) -> bool:
+    """Whether code of PyTorch or of ours is behind a call, which asks so in every trace."""
+    while frame is not None and frame.f_code.co_name == "__torch_function__":  # of modes within this one
+        frame = frame.f_back
+    name = "" if frame is None else frame.f_globals.get("__name__", "")
+    return name.partition(".")[0] in ("torch", "mpnn")
 
 
 def _listed(x: Tensor, index: Any) -> Tensor | None:
@@ -61,6 +73,13 @@ _LOOKS = frozenset(
 )
 
 _CUTS = frozenset([Tensor.detach_, Tensor.data.__set__])  # type: ignore[attr-defined]
+
+# A trace is made without gradients: what is asked has another answer there, and no hook is called.
+_ASKS: dict[Any, str] = {
+    **{getattr(Tensor, name).__get__: name for name in ("requires_grad", "grad_fn", "is_leaf", "grad")},
+    **{getattr(Tensor, name): name for name in ("register_hook", "retain_grad", "requires_grad_")},
+    Tensor.requires_grad.__set__: "requires_grad",  # type: ignore[attr-defined]
+}
 
 
 def trace(
