@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from mpnn.graph.graph import Graph
 from mpnn.lowering.rule import Lowered, NoMatchError, Reader, Rule, StepReading
 from mpnn.lowering.rules import rules_for
+from mpnn.plan.autocast import autocast_type, without_autocast
 from mpnn.plan.rows import NotFusableError, Refused
 from mpnn.step.step import Step
 from mpnn.topology import Implicit
@@ -76,7 +78,8 @@ def _without_rules(graph: Graph, schedule: str) -> str:
 
 def _match(step: Step, reader: Reader, rules: tuple[Rule, ...]) -> Match:
     try:
-        key = (type(step.fields.graph), step.schedule.name, reader.name, reader.key(step))
+        graph = step.fields.graph
+        key = (type(graph), step.schedule.name, autocast_type(graph), reader.name, reader.key(step))
     except NotFusableError as error:
         raise NoMatchError(str(error)) from None
     known = _known.get(key)
@@ -98,15 +101,26 @@ def _match(step: Step, reader: Reader, rules: tuple[Rule, ...]) -> Match:
 
 def _search(step: Step, reader: Reader, rules: tuple[Rule, ...]) -> Match | Refused:
     """The first rule that recognises a step, or why none does."""
-    reasons = []
+    reasons, cast = [], autocast_type(step.fields.graph)
     try:
         reading = reader.read(step)
         for rule in rules:
             try:
                 with torch.no_grad(), torch.inference_mode(False):
-                    return Match(rule, reading, rule.match(reading, step.fields.graph))
+                    run = rule.match(reading, step.fields.graph)
+                return Match(rule, reading, run if cast is None else _without_autocast(run))
             except NoMatchError as error:
                 reasons.append(f"{rule.name}: {error}")
     except NotFusableError as error:
         reasons.append(str(error))
     return Refused("; ".join(reasons))
+
+
+def _without_autocast(run: Lowered) -> Lowered:
+    """The same without it: what it casts is an operation of the message, which then no rule matches."""
+
+    def without(graph: Graph, values: Sequence[Tensor]) -> Any:
+        with without_autocast(graph):
+            return run(graph, values)
+
+    return without

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from mpnn.aggregate.reduce import add_rows_
-from mpnn.backends.run.autocast import without_autocast
 from mpnn.graph.csr import CSR
 from mpnn.graph.graph import Graph
 from mpnn.native.reach import is_single
+from mpnn.plan.autocast import without_autocast
 from mpnn.plan.dropout import Seed, seeded
 from mpnn.plan.homes import Home
 from mpnn.plan.plan import Plan

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from mpnn.aggregate.aggregators import Aggregator
 from mpnn.backends.run import chunked, own_rows, updates
-from mpnn.backends.run.autocast import without_autocast
 from mpnn.backends.run.counts import counts_of, reciprocal_counts
 from mpnn.backends.run.gradients import Gradients
 from mpnn.backends.run.net import caught
@@ -30,6 +29,7 @@ from mpnn.native.memory import is_spare
 from mpnn.native.reach import is_single
 from mpnn.native.row_blocks import has_several
 from mpnn.native.toolchain import CompilerError
+from mpnn.plan.autocast import without_autocast
 from mpnn.plan.dropout import Seed, draw_seed
 from mpnn.plan.homes import Home, feature_shape, shape_of
 from mpnn.plan.plan import Plan

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from mpnn.aggregate.aggregators import Aggregator, Custom, Several
-from mpnn.backends.run.autocast import autocast_type, without_autocast
 from mpnn.backends.run.net import caught
 from mpnn.graph.graph import Graph
+from mpnn.plan.autocast import autocast_type, without_autocast
 from mpnn.plan.backward import Backward, make_backward
 from mpnn.plan.capture import Path, forget
 from mpnn.plan.dropout import Seed

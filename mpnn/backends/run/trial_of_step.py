@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.backends import eager
-from mpnn.backends.run.autocast import casting
 from mpnn.backends.run.odd_graph import difference, odd_graph, rows_like, scale_of
 from mpnn.backends.run.plans import Fused
 from mpnn.backends.run.trial import Way, believe
 from mpnn.native.toolchain import CompilerError
+from mpnn.plan.autocast import casting
 from mpnn.plan.front import home_of, is_count
 from mpnn.plan.homes import Home
 from mpnn.plan.rows import NotFusableError

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from mpnn.aggregate.aggregators import Aggregator
-from mpnn.backends.run.autocast import autocast_type, without_autocast
 from mpnn.backends.run.by_rows import by_rows
 from mpnn.backends.run.counts import counts_of
 from mpnn.backends.run.net import caught
 from mpnn.backends.run.plans import Fused
 from mpnn.functional import matmul
 from mpnn.graph.graph import Graph
+from mpnn.plan.autocast import autocast_type, without_autocast
 from mpnn.plan.capture import fingerprint
 from mpnn.plan.finish import CountItself, Finish, Wide, others_of, read_finish
 from mpnn.plan.homes import Home

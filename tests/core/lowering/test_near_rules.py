@@ -215,7 +215,7 @@ def _masked(q_i: Tensor, k_j: Tensor, m_i: Tensor) -> tuple[Tensor, Tensor]:
 
 def test_a_node_whose_own_bias_is_minus_infinity_receives_nothing() -> None:
     mask = torch.tensor([0.0, -torch.inf, 1.5, -torch.inf]).double()
-    fields = {"q": X, "k": X, "m": mask}
+    fields: dict[str, Any] = {"q": X, "k": X, "m": mask}
     for graph in (FULL, topology.causal(4), topology.band(4, 1), topology.complete([3, 1])):
         assert_like_eager(graph, _masked, "softmax", fields)
         assert rule_of(graph, _masked, "softmax", fields) == "attention"
@@ -224,11 +224,47 @@ def test_a_node_whose_own_bias_is_minus_infinity_receives_nothing() -> None:
 
 
 def test_a_node_whose_own_bias_is_infinite_receives_no_number() -> None:
-    fields = {"q": X, "k": X, "m": torch.tensor([0.0, torch.inf, torch.nan, 0]).double()}
+    fields: dict[str, Any] = {"q": X, "k": X, "m": torch.tensor([0.0, torch.inf, torch.nan, 0]).double()}
     with mpnn.backend("dense"):
         out = propagate(FULL, _masked, "softmax", **fields)
     with mpnn.backend("eager"):
         assert torch.equal(out.isnan(), propagate(FULL, _masked, "softmax", **fields).isnan())
+
+
+# Autocast ------------------------------------------------------------------------------------------------
+
+
+def _times_types(x_j: Tensor, edge_type: Tensor, weight: Tensor) -> Tensor:
+    return (x_j[:, :, None] * weight[edge_type]).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("graph", "message", "aggr", "fields"),
+    [
+        (FULL, _dot, "softmax", {"q": X, "k": X, "v": X}),
+        (FULL, _weighted, "sum", {"x": X, "w": torch.randn(16)}),
+        (GRID, _times_types, "sum", {**ROWS, **TYPED}),
+        (GRID, _by_types, "sum", {**ROWS, **TYPED}),
+        (GRID, _itself, "mean", ROWS),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_autocast_changes_a_rule_no_more_than_eager(
+    graph: Graph, message: Callable[..., Any], aggr: str, fields: dict[str, Any], first: bool
+) -> None:
+    floats: dict[str, Any] = {
+        name: (value[0].float(), None) if isinstance(value, tuple) else value.float()
+        for name, value in fields.items()
+    }
+
+    def on(backend: str) -> Tensor:
+        with mpnn.backend(backend), torch.autocast("cpu", torch.bfloat16):
+            return propagate(graph, message, aggr, **floats)
+
+    if first:  # it is known without autocast
+        propagate(graph, message, aggr, **floats)
+    expected = on("eager")
+    assert_close(on("auto"), expected, atol=1e-6 if expected.dtype == torch.float32 else 2e-2)
 
 
 # Memory --------------------------------------------------------------------------------------------------
