@@ -59,7 +59,8 @@ def _terms(
     rows: Sequence[Tensor], q: Given, k: Given, factor: Given | None, biases: Sequence[Given], heads: int
 ) -> list[Tensor]:
     """The dot product, the biases and a constant, `[PROBES, heads]` each."""
-    dot = (rows[q.index] * rows[k.index]).reshape(PROBES, heads, -1).sum(-1)
+    query, key = (rows[given.index].reshape(PROBES, heads, -1) for given in (q, k))
+    dot = (query * key).sum(-1)
     dot = dot if factor is None else dot * rows[factor.index].reshape(-1)
     terms = [rows[g.index].reshape(PROBES, -1).expand(-1, heads) for g in biases]
     return [dot, *terms, torch.ones_like(dot)]
@@ -135,6 +136,8 @@ def attend(
     Shapes: query `[num_dst, heads, channels]`, key and value `[num_src, heads, channels]`, key_bias
     `[num_src, 1 or heads]`, edge_bias `[num_edges, 1 or heads]`.
     """
+    if scale <= 0:  # a kernel with a causal flag multiplies -inf by it
+        query, scale = scale * query, 1.0
     src_lengths, dst_lengths = lengths_of(graph)
     device = query.device
     src: Batch = graph.memo(("batch of sources", device), lambda: Batch.of(src_lengths, device))

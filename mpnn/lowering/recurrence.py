@@ -212,7 +212,8 @@ def _roles(cell: Cell, kernel: RecurrentKernel) -> Iterator[tuple[Path | None, .
     rows = kernel.gates * hidden
     shapes = cell.weights
     biases = [path for path, shape in shapes.items() if shape == (rows,)]
-    projections = [path for path, shape in shapes.items() if shape == (state, hidden)]
+    # A kernel knows that there is a projection by the smaller state.
+    projections = [path for path, shape in shapes.items() if shape == (state, hidden) and state < hidden]
     for w in (path for path, shape in shapes.items() if shape == (rows, cell.width)):
         for u in (path for path, shape in shapes.items() if shape == (rows, state) and path != w):
             for b, c in permutations([*biases, None, None], 2):

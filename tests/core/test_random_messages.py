@@ -14,15 +14,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from mpnn.lowering import RULES as RULES_OF_KERNELS
 from tests.core.running import KERNEL, ways
 from tests.random_messages import Case, RefusedError, blocks, check, random_case
-from tests.random_messages.check import compare, outcome, program
+from tests.random_messages.check import compare, outcome, program, rules_of
 from tests.random_messages.draft import RULES
 from tests.random_messages.graphs import KINDS
 from tests.random_messages.inputs import DATA, LAYOUTS, WIDTHS
+from tests.random_messages.regular import FIRST
+from tests.random_messages.regular.attention import BIASES, NEAR
 from tests.random_messages.shrink import shrink
 
 SEEDS, BLOCK = 300, 20
+REGULAR_SEEDS = 100
 TRITON_SEEDS, TRITON_BLOCK = 50, 5
 MANY = 10_000
 
@@ -35,6 +39,11 @@ def _strict(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
 def test_random_messages_give_what_eager_gives(first: int) -> None:
+    assert_pass(range(first, first + BLOCK), "auto")
+
+
+@pytest.mark.parametrize("first", range(FIRST, FIRST + REGULAR_SEEDS, BLOCK))
+def test_random_messages_on_regular_graphs_give_what_eager_gives(first: int) -> None:
     assert_pass(range(first, first + BLOCK), "auto")
 
 
@@ -114,8 +123,39 @@ def test_every_example_of_a_known_fault_is_said(said: Counter[str]) -> None:
     assert [example for example in EXAMPLES if said[example] < 3] == []
 
 
+@pytest.fixture(scope="module")
+def said_of_regular_graphs() -> Counter[str]:
+    """The same of messages on regular graphs."""
+    return Counter(f for seed in range(FIRST, FIRST + 2000) for f in random_case(seed).features)
+
+
+def test_every_form_on_a_regular_graph_is_said_often_enough(said_of_regular_graphs: Counter[str]) -> None:
+    kinds = ("attention", "linear", "convolution", "pooling", "rnn", "gru", "lstm", "child sum")
+    numbers = ("literal", "held", "set", "tensor", "refilled", "given", "shared")
+    wanted = [
+        *(f"kind: {kind}" for kind in kinds),
+        *(f"number: {number}" for number in numbers),
+        *(f"change: {change}" for change in (*BIASES, *NEAR)),
+        *(f"dtype: {dtype}" for dtype in ("float64", "float32", "bfloat16")),
+        *("flow: target_to_source", "form: layer", "form: function", "aggr: Softmax(learn=True)"),
+    ]
+    assert [feature for feature in wanted if said_of_regular_graphs[feature] < 5] == []
+
+
+def test_messages_on_regular_graphs_run_by_every_rule() -> None:
+    """A comparison of other kernels would not test the rules."""
+    found: Counter[str] = Counter()
+    for seed in range(FIRST, FIRST + REGULAR_SEEDS):
+        case = random_case(seed)
+        if not is_refused(case):
+            found.update(set(rules_of(case)))
+    assert [rule.name for rule in RULES_OF_KERNELS if found[rule.name] < 1] == []
+    assert sum(found.values()) > 0.4 * REGULAR_SEEDS
+
+
 def test_eager_refuses_few_programs() -> None:
-    refused = [seed for seed in range(SEEDS) if is_refused(random_case(seed))]
+    seeds = [*range(SEEDS), *range(FIRST, FIRST + REGULAR_SEEDS)]
+    refused = [seed for seed in seeds if is_refused(random_case(seed))]
     assert len(refused) < 0.1 * SEEDS, refused
 
 

@@ -267,6 +267,73 @@ def test_autocast_changes_a_rule_no_more_than_eager(
     assert_close(on("auto"), expected, atol=1e-6 if expected.dtype == torch.float32 else 2e-2)
 
 
+# What a kernel of PyTorch does otherwise -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [-0.3, 0.0])
+@pytest.mark.parametrize(
+    "graph",
+    [FULL, topology.causal(4), topology.causal(4).reverse(), topology.causal([3, 1]), topology.band(4, 1)],
+    ids=repr,
+)
+def test_a_score_may_be_minus_a_product_or_nothing(graph: Graph, scale: float) -> None:
+    def message(q_i: Tensor, k_j: Tensor, v_j: Tensor) -> tuple[Tensor, Tensor]:
+        return (q_i * k_j).sum(-1) * scale, v_j
+
+    fields = {"q": X, "k": X.flip(0), "v": X}
+    assert_like_eager(graph, message, "softmax", fields)
+    assert rule_of(graph, message, "softmax", fields) == "attention"
+
+
+def _biased(q_i: Tensor, k_j: Tensor, v_j: Tensor, b_i: Tensor) -> tuple[Tensor, Tensor]:
+    return (q_i * k_j).sum(-1) + b_i, v_j
+
+
+def test_fields_of_one_size_and_other_shapes_are_told_apart() -> None:
+    q, k = torch.randn(2, 4, 2, 3).double()
+    fields = {"q": q, "k": k, "v": torch.randn(4, 2, 1).double(), "b": torch.randn(4, 2).double()}
+    assert_like_eager(FULL, _biased, "softmax", fields)
+    assert rule_of(FULL, _biased, "softmax", fields) == "attention"
+
+
+class Projected(Topological):
+    """The LSTM, whose h is projected to another width, or to its own."""
+
+    state = ("h", "c")
+
+    def __init__(self, width: int) -> None:
+        super().__init__("sum")
+        self.width = width
+        self.lin, self.loop = nn.Linear(3, 16), nn.Linear(width, 16)
+        self.project = nn.Linear(4, width, bias=False)
+
+    def message(self, h_j: Tensor, c_j: Tensor) -> Tensor:
+        return torch.cat([h_j, c_j], -1)
+
+    def nothing(self, num_nodes: int, fields: Any) -> Tensor:
+        return self.lin.weight.new_zeros(num_nodes, self.width + 4)
+
+    def update(self, inputs: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        i, f, g, o = (self.lin(x) + self.loop(inputs[:, : self.width])).chunk(4, -1)
+        c = f.sigmoid() * inputs[:, self.width :] + i.sigmoid() * g.tanh()
+        return self.project(o.sigmoid() * c.tanh()), c
+
+
+@pytest.mark.parametrize("width", [2, 4, 6])
+def test_a_projection_to_any_width_gives_the_states_of_eager(width: int) -> None:
+    cell, chain = Projected(width).double(), topology.chain([4, 2])
+
+    def on(backend: str) -> Callable[..., Any]:
+        def run(x: Tensor) -> Any:
+            with mpnn.backend(backend):
+                first, last = cell.scan(chain, x=x)
+                return first, *last
+
+        return run
+
+    assert_same(on("auto"), on("eager"), [torch.randn(6, 3).double()])
+
+
 # Memory --------------------------------------------------------------------------------------------------
 
 

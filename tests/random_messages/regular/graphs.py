@@ -55,7 +55,7 @@ def windows(random: Random, pooling: bool) -> Regular:
     dims = random.choice([1, 1, 2, 2, 3])
     shape = [random.randint(2, 7 if dims == 1 else 5 if dims == 2 else 4) for _ in range(dims)]
     batch = random.choice(["", "", ", batch=2"])
-    if pooling and random.random() < 0.2:
+    if pooling and random.random() < 0.35:
         out = [random.randint(1, n + 1) for n in shape]
         return Regular(f"topology.adaptive_grid({tuple(shape)}, {tuple(out)}{batch})" + _turned(random, 0.1))
     kernel = [random.randint(1, min(n, 3)) for n in shape]
