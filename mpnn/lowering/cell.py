@@ -122,6 +122,8 @@ def _read(step: Step) -> Cell:
     ((name, x),) = given.items()
     if not isinstance(x, Tensor) or x.dim() != 2:
         raise NotFusableError(f"{name} is no tensor [num_nodes, channels]")
+    if not x.size(1):
+        raise NotFusableError(f"{name} has no channels")
 
     def update(received: Tensor, fields: dict[str, Any]) -> list[Tensor]:
         asked = parameters_of(_update(step), skip=1)

@@ -301,10 +301,10 @@ class Projected(Topological):
 
     state = ("h", "c")
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, wide: int) -> None:
         super().__init__("sum")
         self.width = width
-        self.lin, self.loop = nn.Linear(3, 16), nn.Linear(width, 16)
+        self.lin, self.loop = nn.Linear(wide, 16), nn.Linear(width, 16)
         self.project = nn.Linear(4, width, bias=False)
 
     def message(self, h_j: Tensor, c_j: Tensor) -> Tensor:
@@ -319,9 +319,11 @@ class Projected(Topological):
         return self.project(o.sigmoid() * c.tanh()), c
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors is a no-op")  # of torch.nn
+@pytest.mark.parametrize("wide", [0, 3])
 @pytest.mark.parametrize("width", [2, 4, 6])
-def test_a_projection_to_any_width_gives_the_states_of_eager(width: int) -> None:
-    cell, chain = Projected(width).double(), topology.chain([4, 2])
+def test_a_projection_to_any_width_gives_the_states_of_eager(width: int, wide: int) -> None:
+    cell, chain = Projected(width, wide).double(), topology.chain([4, 2])
 
     def on(backend: str) -> Callable[..., Any]:
         def run(x: Tensor) -> Any:
@@ -331,7 +333,7 @@ def test_a_projection_to_any_width_gives_the_states_of_eager(width: int) -> None
 
         return run
 
-    assert_same(on("auto"), on("eager"), [torch.randn(6, 3).double()])
+    assert_same(on("auto"), on("eager"), [torch.randn(6, wide).double()])
 
 
 # Memory --------------------------------------------------------------------------------------------------
