@@ -94,9 +94,11 @@ def _largest(image: Tensor, grid: Windows) -> Tensor:
 
 def _sum(image: Tensor, grid: Windows) -> Tensor:
     assert isinstance(grid, Grid)
-    pool = AVG_POOL[len(grid.in_shape)]
+    pool, dtype = AVG_POOL[len(grid.in_shape)], image.dtype
+    if image.is_cpu and image.dim() == 5 and dtype in (torch.bfloat16, torch.float16):
+        image = image.float()  # there PyTorch has no such kernel in half precision
     result: Tensor = pool(padded(image, grid), grid.kernel_size, grid.stride) * prod(grid.kernel_size)
-    return result
+    return result.to(dtype)
 
 
 def _adaptive_sum(image: Tensor, grid: Windows) -> Tensor:

@@ -336,6 +336,25 @@ def test_a_projection_to_any_width_gives_the_states_of_eager(width: int, wide: i
     assert_same(on("auto"), on("eager"), [torch.randn(6, wide).double()])
 
 
+@pytest.mark.parametrize("aggr", ["sum", "mean", "max"])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_images_in_half_precision_are_pooled(dtype: torch.dtype, dims: int, aggr: str) -> None:
+    graph = topology.grid((4,) * dims, (2,) * dims)
+    x = torch.randn(graph.num_src, 2).to(dtype)
+
+    def on(backend: str) -> tuple[Tensor, Tensor]:
+        given = x.clone().requires_grad_()
+        with mpnn.backend(backend):
+            out = propagate(graph, _itself, aggr, x=(given, None))
+        out.square().sum().backward()
+        assert given.grad is not None
+        return out, given.grad
+
+    for ours, theirs in zip(on("dense"), on("eager"), strict=True):
+        assert_close(ours, theirs, atol=0.02 * float(theirs.detach().abs().max()))  # of numbers of 8 to 11 bits
+
+
 # Memory --------------------------------------------------------------------------------------------------
 
 
