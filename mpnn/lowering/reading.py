@@ -93,7 +93,20 @@ def _key(step: Step) -> Hashable:
     if not graph.num_edges:
         raise NoMatchError("the graph has no edges")
     # The number of types is part of a convolution's message, the rest of a grid is not.
-    return graph.num_edge_types, key_of(step, types_known=True)
+    return graph.num_edge_types, _types_in(step), key_of(step, types_known=True)
+
+
+def _types_in(step: Step) -> tuple[str, ...]:
+    """The arguments of a message that are the types which a graph gives its edges."""
+    graph = step.fields.graph
+    if not graph.num_edge_types:
+        return ()
+    found = []
+    for name, (_, value) in step.arguments.items():
+        given = isinstance(value, Tensor) and value.dtype == torch.int64 and value.dim() == 1
+        if isinstance(value, Deferred) or (given and value is graph.edge_type):
+            found.append(name)
+    return tuple(found)
 
 
 def _read(step: Step) -> Reading:
@@ -120,9 +133,9 @@ def _read(step: Step) -> Reading:
     traced.require_rows()
     outputs = traced.outputs
     hoisted = hoist(traced.module, outputs, differentiated=True)
-    deferred = {name for name, (_, value) in step.arguments.items() if isinstance(value, Deferred)}
     named = zip(placeholders_of(traced.graph), arguments.names, strict=False)  # what is captured comes behind
-    types = {node for node, name in named if name in deferred}
+    typed = _types_in(step)
+    types = {node for node, name in named if name in typed}
     given = tuple(
         Given(k, lives_at(node), feature_shape(node), node.meta["val"].dtype, node in types)
         for k, node in enumerate(hoisted.inputs)
