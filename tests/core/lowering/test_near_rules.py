@@ -352,7 +352,9 @@ def test_images_in_half_precision_are_pooled(dtype: torch.dtype, dims: int, aggr
         return out, given.grad
 
     for ours, theirs in zip(on("dense"), on("eager"), strict=True):
-        assert_close(ours, theirs, atol=0.02 * float(theirs.detach().abs().max()))  # of numbers of 8 to 11 bits
+        assert_close(
+            ours, theirs, atol=0.02 * float(theirs.detach().abs().max())
+        )  # of numbers of 8 to 11 bits
 
 
 # Memory --------------------------------------------------------------------------------------------------
