@@ -99,24 +99,3 @@ def acyclic(random: Random) -> Regular:
     edges = [(a, b) for b in range(n) for a in range(b) if random.random() < 0.4]
     ends = [[e[k] for e in edges] for k in (0, 1)]
     return Regular(f"Graph(torch.tensor({ends}, dtype=torch.int64), {n})")
-
-
-def any_regular(random: Random) -> tuple[Regular, bool]:
-    """Any graph with a formula, and whether it has one set of nodes."""
-    n = random.randint(1, 5)
-    match random.randrange(6):
-        case 0:
-            torus = random.choice(["", ", torus=True"])
-            return Regular(f"topology.lattice({(n + 1, 3)}{torus})"), True
-        case 1:
-            return Regular(
-                f"topology.product(topology.chain({n}), topology.complete(2)){_turned(random)}"
-            ), True
-        case 2:
-            return Regular(f"topology.star({n}, both_ways=True)"), True
-        case 3:
-            holes = f"torch.arange(0, {2 * n}, 2)"
-            return Regular(f"topology.lattice({(n + 1, 2)}).subgraph({holes})[0]"), True
-        case 4:
-            return Regular(f"Graph.batch([topology.complete({n}), topology.complete(2)])"), True
-    return pairs(random)
