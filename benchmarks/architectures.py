@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from energy_oracles import dbn, rbm, sparse_rbm
+from energy_oracles import boltzmann_machine, dbn, hopfield, modern_hopfield, rbm, sparse_rbm
 from language_oracles import bahdanau, bert, nary_tree_lstm, sparse_bert
-from neuron_oracles import kernel_perceptron, learned_perceptron, rbf_network
+from neuron_oracles import kernel_perceptron, learned_perceptron, neuron_graph, rbf_network
 from oracles import (
     LENGTH,
     Case,
@@ -15,7 +15,6 @@ from oracles import (
     as_pyg,
     attention,
     batch_norm,
-    boltzmann_machine,
     causal_attention,
     convolution,
     dag_rnn,
@@ -24,11 +23,8 @@ from oracles import (
     gnn_loop,
     grouped,
     holes,
-    hopfield,
     linear,
-    modern_hopfield,
     mpnn_loop,
-    neuron_graph,
     perceptron,
     pooling,
     pruned,

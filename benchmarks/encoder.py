@@ -9,7 +9,7 @@ often; then each weight moves by 2 in the direction of its slope. A start is sol
 have four codes, and the most likely second group, given the first, is the right one: found by enumeration at
 the last temperature, after each cycle.
 
-All starts are one machine on a graph of so many parts, and differ by their random numbers alone.
+All starts are one machine on a graph with a part for each, and differ by their random numbers alone.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from oracles import WIDTH, Case, against_equation, normal
+from oracles import WIDTH, Case, against_equation, incoming, normal
 from sklearn.linear_model import Perceptron
 from torch import Tensor
 
@@ -53,3 +53,19 @@ def rbf_network() -> list[Case]:
         return torch.exp(-0.25 * squared) @ network.weight
 
     return [against_equation(network, lambda x: network(x, graph), equation, normal(5, WIDTH))]
+
+
+def neuron_graph() -> list[Case]:
+    edge_index = torch.combinations(torch.arange(9)).T
+    edge_index = edge_index[:, torch.rand(edge_index.size(1)) < 0.4]
+    network = models.NeuronGraph(edge_index, 9)
+    inputs = network.inputs.tolist()
+
+    def equation(x: Tensor) -> Tensor:
+        h: list[Tensor] = []
+        for i in range(9):
+            total = sum((network.weight[e] * h[j] for e, j in incoming(edge_index, i)), network.bias[i])
+            h.append(x[inputs.index(i)] if i in inputs else torch.tanh(total))
+        return torch.stack(h)
+
+    return [against_equation(network, network, equation, normal(len(inputs), 5))]

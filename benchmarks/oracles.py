@@ -360,22 +360,6 @@ def time_delay() -> list[Case]:
     return [against_equation(conv, conv, spliced, normal(2, 3, LENGTH))]
 
 
-def neuron_graph() -> list[Case]:
-    edge_index = torch.combinations(torch.arange(9)).T
-    edge_index = edge_index[:, torch.rand(edge_index.size(1)) < 0.4]
-    network = models.NeuronGraph(edge_index, 9)
-    inputs = network.inputs.tolist()
-
-    def equation(x: Tensor) -> Tensor:
-        h: list[Tensor] = []
-        for i in range(9):
-            total = sum((network.weight[e] * h[j] for e, j in incoming(edge_index, i)), network.bias[i])
-            h.append(x[inputs.index(i)] if i in inputs else torch.tanh(total))
-        return torch.stack(h)
-
-    return [against_equation(network, network, equation, normal(len(inputs), 5))]
-
-
 # Attention --------------------------------------------------------------------------------------------------
 
 
@@ -415,44 +399,6 @@ def encoder_layer() -> list[Case]:
     ours, theirs = (library.TransformerEncoderLayer(8, 2, 16, dropout=0.0) for library in (models, nn))
     graph = topology.complete(LENGTH)
     return [against(ours, theirs, lambda x: ours(x, graph=graph), theirs, normal(LENGTH, 8))]
-
-
-# Energy -----------------------------------------------------------------------------------------------------
-
-
-def pairs(number: int) -> Graph:
-    """Some pairs, each in both directions."""
-    one = torch.tensor([[0, 0, 1, 2, 3, 4], [1, 3, 2, 4, 5, 5]])
-    return Graph(torch.cat([one, one.flip(0)], 1), num_nodes=number)
-
-
-def matrix(graph: Graph, weight: Tensor) -> Tensor:
-    return torch.zeros(graph.num_dst, graph.num_src, dtype=weight.dtype).index_put(
-        (graph.dst, graph.src), weight, accumulate=True
-    )
-
-
-def hopfield() -> list[Case]:
-    graph, half = pairs(6), normal(6)
-    network = models.HopfieldNetwork(6, graph)
-    network.weight = torch.cat([half, half])
-    dense = matrix(graph, network.weight)
-    states = normal(6, 5).sign()
-    return [
-        against_equation(network, network, lambda s: torch.sign(dense @ s), states),
-        against_equation(network, network.energy, lambda s: -0.5 * (s * (dense @ s)).sum(0), states),
-    ]
-
-
-def boltzmann_machine() -> list[Case]:
-    graph, half = pairs(6), normal(6)
-    machine = models.BoltzmannMachine(graph, weight=torch.cat([half, half]), bias=normal(6)).double()
-
-    def equation(s: Tensor) -> Tensor:
-        coupled = matrix(graph, machine.weight) @ s
-        return -0.5 * (s * coupled).sum(0) - machine.bias @ s
-
-    return [against_equation(machine, machine.energy, equation, (normal(6, 5) > 0).double())]
 
 
 # Maps and codes ---------------------------------------------------------------------------------------------
@@ -520,15 +466,3 @@ def variational_autoencoder() -> list[Case]:
         return call
 
     return [against(ours, theirs, drawn(ours), drawn(theirs), normal(NODES, WIDTH))]
-
-
-def modern_hopfield() -> list[Case]:
-    network, patterns = models.ModernHopfieldNetwork(0.7), normal(7, 4)
-    network.fit(patterns)
-
-    def attention(q: Tensor) -> Tensor:
-        return nn.functional.scaled_dot_product_attention(q[None], patterns[None], patterns[None], scale=0.7)[
-            0
-        ]
-
-    return [against_equation(network, network, attention, normal(5, 4))]

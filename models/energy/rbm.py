@@ -296,5 +296,5 @@ def _check_shape(name: str, values: Tensor, number: int) -> None:
 
 
 def _pieces(states: Tensor, width: int) -> tuple[Tensor, ...]:
-    """So many states at once that what the other side receives stays within some megabytes."""
+    """States, as many at once as keep what the other side receives within some megabytes."""
     return states.split(max(1, 2**MOST_ENUMERATED // width))  # type: ignore[no-untyped-call, no-any-return]

@@ -41,7 +41,7 @@ class ResNet(nn.Module):
         width_per_group: channels of a group in the first stage, times 64 / groups (Wide ResNet).
         replace_stride_with_dilation: for each stage but the first, whether its convolutions are dilated in
             place of a stride, so that pixels stay.
-        norm_layer: makes a normalisation of so many channels.
+        norm_layer: makes a normalisation of that number of channels.
         in_channels: channels of an image.
         width: channels of the first convolution and the first stage.
         small: for small images a first convolution of 3 × 3 without a stride, and no max pooling.

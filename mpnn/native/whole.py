@@ -1,7 +1,7 @@
 """Libraries that are checked before use: loading one that was cut off crashes the process.
 
 A library carries its own checksum, behind its last byte, where the loader does not look: one file appears at
-once, so whoever finds it finds the whole of it, also while other processes compile the same kernel.
+once, so that a process finds the whole of it or nothing, also while others compile the same kernel.
 """
 
 from __future__ import annotations

@@ -94,5 +94,5 @@ def test_what_does_not_fit_is_a_sentence(
 
 
 def test_images_are_of_no_use_to_a_graph_task() -> None:
-    with pytest.raises(RunError, match="task is 'node', but bars is images: train image on it"):
+    with pytest.raises(RunError, match="task is 'node', but bars is images: train image or memory on it"):
         train(preset("gcn", dataset="bars"))
