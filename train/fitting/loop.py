@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpnn.models import Ensemble
 from mpnn.train.errors import DivergedError, RunError
 from mpnn.train.fitting.interrupt import Interrupt
 from mpnn.train.fitting.learning_rate import learning_rate
-from mpnn.train.fitting.optimizer import build_optimizer
+from mpnn.train.fitting.optimizer import build_optimizer, members_of
 from mpnn.train.fitting.state import BEST, Row, State
 from mpnn.train.fitting.stopping import EarlyStopping
 from mpnn.train.learners.learner import Learner
@@ -167,18 +166,26 @@ def _steps(state: State, task: Task, recipe: Recipe) -> list[Tensor]:
     losses: list[Tensor] = []
     for batch in task.batches():
         state.optimizer.zero_grad()
-        members = list(state.model.members) if isinstance(state.model, Ensemble) else [state.model]
-        found = [task.loss(member, batch) for member in members]
-        loss = sum(found[1:], found[0])
-        losses.append(loss.detach() / len(found))
-        if recipe.l1:
-            loss = loss + recipe.l1 * sum(weight.abs().sum() for weight in state.model.parameters())
-        if loss.requires_grad:  # else a `Learner` has learned by a rule of its own
-            loss.backward()  # type: ignore[no-untyped-call]
+        found = [_slopes(member, task, batch, recipe) for member in members_of(state.model)]
+        losses.append(sum(found[1:], found[0]) / len(found))
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip)
         state.optimizer.step()
     return losses
+
+
+def _slopes(model: nn.Module, task: Task, batch: Any, recipe: Recipe) -> Tensor:
+    """Add the gradients of a batch's loss to those of a model, and return the loss.
+
+    The task may use its memory again for the next model.
+    """
+    loss = task.loss(model, batch)
+    whole = loss
+    if recipe.l1:
+        whole = loss + recipe.l1 * sum(weight.abs().sum() for weight in model.parameters())
+    if whole.requires_grad:  # else a `Learner` has learned by a rule of its own
+        whole.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
 
 
 class _NotFiniteError(DivergedError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -67,4 +65,4 @@ class RBFLearner(Learner):
 
     def extra_repr(self) -> str:
         """ε."""
-        return f"epsilon={math.sqrt(float(self.epsilon)):.3g}"
+        return f"epsilon={float(self.epsilon):.3g}"

@@ -21,10 +21,12 @@ from tests.train.toys import rings_and_stars
 KARATE: dict[str, Any] = {"dataset": "karate", "epochs": 8, "dropout": 0.0, "monitor": "last"}
 
 
-def test_each_network_learns_as_it_would_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("decayed", ["all", "first"])
+def test_each_network_learns_as_it_would_alone(decayed: str, tmp_path: Path) -> None:
     """Without dropout the whole graph is learned from without a random number."""
-    train(Settings(**KARATE, seed=3), tmp_path / "one", draw=False)
-    train(Settings(**KARATE, seed=3, ensemble=3), tmp_path / "three", draw=False)
+    settings = Settings(**KARATE, seed=3, weight_decay=0.1, decayed=decayed)
+    train(settings, tmp_path / "one", draw=False)
+    train(replace(settings, ensemble=3), tmp_path / "three", draw=False)
     one, _, _ = load_model(tmp_path / "one")
     three, task, _ = load_model(tmp_path / "three")
     assert isinstance(three, Ensemble) and len(three.members) == 3
@@ -52,6 +54,11 @@ def test_images_have_ensembles_and_are_changed_as_they_are_learned_from(tmp_path
     assert isinstance(model, Ensemble)
     plain = train(replace(asked, augment=None), tmp_path / "plain", draw=False)
     assert plain.results[0].history != report.results[0].history
+
+
+def test_a_published_model_has_an_ensemble(tmp_path: Path) -> None:
+    report = train(preset("gcn", dataset="karate", epochs=30, ensemble=2), tmp_path, draw=False)
+    assert report.settings.decayed == "first" and report.test()[0] > 0.5
 
 
 def test_graphs_have_ensembles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
