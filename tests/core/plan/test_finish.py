@@ -12,6 +12,8 @@ from torch import Tensor, nn
 import mpnn
 from mpnn import Graph, MessagePassing, models
 from mpnn.backends.run import updates
+from mpnn.plan import wide_maps
+from mpnn.plan.homes import op_name, shape_of
 from tests.compare import assert_close
 
 NUM_NODES, NUM_EDGES = 60, 240
@@ -29,11 +31,11 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
     found: list[set[str]] = []
     run = updates.run
 
-    def noting(finish: Any, step: Any, reduce: Any) -> Any:
-        names = {name for name in ("map_first", "count_itself", "wide") if getattr(finish, name)}
-        targets = {getattr(target, "__name__", "") for _, target, *_ in finish.late.steps}
+    def noting(read: Any, step: Any, reduce: Any) -> Any:
+        names = {name for name in ("map_first", "count_itself", "wide") if getattr(read, name)}
+        targets = {getattr(target, "__name__", "") for _, target, *_ in read.late.steps}
         found.append(names | targets & {"add_in_place", "add_product"})
-        return run(finish, step, reduce)
+        return run(read, step, reduce)
 
     monkeypatch.setattr(updates, "run", noting)
     return found
@@ -189,6 +191,48 @@ def test_a_layer_is_what_its_paper_says(name: str, taken: list[set[str]]) -> Non
         assert (one is None) == (other is None)
         if one is not None:
             assert other is not None
+            assert_close(one, other)
+
+
+@pytest.mark.parametrize("towers", [1, 2])
+def test_what_is_scaled_in_several_ways_is_mapped_once(towers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    widths: list[int] = []
+    split = wide_maps.split_wide_maps
+
+    def noting(traced: torch.fx.Graph, late: Any) -> Any:
+        made = split(traced, late)
+        widths.extend(shape_of(n)[-1] for n in traced.nodes if op_name(n) == "mm")
+        return made
+
+    monkeypatch.setattr("mpnn.plan.finish.split_wide_maps", noting)
+    layer = models.PNAConv(6, 4, ["mean", "std"], list(SCALERS), DEGREES, towers=towers).double()
+    x = torch.randn(NUM_NODES, 6, dtype=torch.float64, requires_grad=True)
+    ours, theirs = both(layer, x, graph())
+    assert widths.count(5 * 4 // towers) == towers  # as wide as five maps side by side
+    for one, other in zip(ours, theirs, strict=True):
+        assert one is not None and other is not None
+        assert_close(one, other)
+
+
+@pytest.mark.parametrize("out", [0, 1])
+def test_wide_maps_of_nodes_to_nothing_and_of_no_nodes(out: int) -> None:
+    def scaled(layer: Any, inputs: Tensor, root: Tensor) -> Tensor:
+        s = root.sum(1, keepdim=True)
+        return layer.wide(torch.cat([root, inputs, s * inputs, s.sin() * inputs], 1))
+
+    layer = Update(scaled)
+    layer.wide = nn.Linear(20, 1, dtype=torch.float64)
+    layer.wide.weight = nn.Parameter(layer.wide.weight[:out])
+    layer.wide.bias = nn.Parameter(layer.wide.bias[:out])
+    for num_nodes in (NUM_NODES, 0):
+        g = graph() if num_nodes else Graph(torch.zeros(2, 0, dtype=torch.long), num_nodes=0)
+        x = torch.randn(num_nodes, 5, dtype=torch.float64, requires_grad=True)
+        found = []
+        for backend in ("auto", "eager"):
+            with mpnn.backend(backend):
+                made = layer(x, g, torch.ones(g.num_edges, 1, dtype=torch.float64))
+            found.append([made, *torch.autograd.grad(made.sin().sum(), [x, layer.wide.weight])])
+        for one, other in zip(*found, strict=True):
             assert_close(one, other)
 
 
