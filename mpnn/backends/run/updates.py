@@ -113,7 +113,7 @@ def _in_blocks(wide: Wide, given: list[Tensor]) -> list[Tensor]:
 
     together = by_rows(block, rows, shared)
     parts = torch.split(together, list(wide.widths), 1) if len(wide.widths) > 1 else [together]
-    return [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+    return [part.reshape(len(part), *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _num_rows(count: int) -> dict[Home, int]:
