@@ -27,9 +27,9 @@ imports: $(READY)
 unit: $(READY)
 	$(BIN)/python -m pytest -q -n 2
 
-FUZZ_SEEDS ?= 0:10000 1000000:1002000
+FUZZ_SEEDS ?= 0:10000 1000000:1002000 2000000:2001000
 
-fuzz: $(READY)   ## 12,000 random messages on the default backend against eager, an hour on two cores
+fuzz: $(READY)   ## 13,000 random messages on the default backend against eager, an hour on two cores
 	$(BIN)/python -m tests.random_messages --seeds $(FUZZ_SEEDS) --jobs 2
 
 fuzz-files: $(READY)   ## 5,000 damaged files of every format, each in a process of its own; half an hour

@@ -28,7 +28,18 @@ from mpnn.plan.capture import SCALARS
 from mpnn.plan.checker import check
 from mpnn.plan.front import Captured, Placed, placeholders_of, read_function
 from mpnn.plan.hoist import Evaluator, ancestors, evaluator
-from mpnn.plan.homes import Home, args_of, emit, has_rows, lives_at, op_name, row_size, shape_of
+from mpnn.plan.homes import (
+    Home,
+    Place,
+    args_of,
+    emit,
+    has_rows,
+    lives_at,
+    op_name,
+    put,
+    row_size,
+    shape_of,
+)
 from mpnn.plan.linear_messages import linear_in, summed_rows
 from mpnn.plan.plan import Plan
 from mpnn.plan.rows import NotFusableError
@@ -246,6 +257,7 @@ class _Trace:
     def leave_out(self, name: str) -> None:
         """Replace a node of this trace by what was received."""
         (node,) = (n for n in self.graph.nodes if n.name == name)
+        put(self.reduced[0], Place(lives_at(node)))
         node.replace_all_uses_with(self.reduced[0])
 
     # W x_i + r, the map first

@@ -10,13 +10,15 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from mpnn.backends.run import updates as updates_by_passes
 from mpnn.lowering import RULES as RULES_OF_KERNELS
 from tests.core.running import KERNEL, ways
-from tests.random_messages import Case, RefusedError, blocks, check, random_case
+from tests.random_messages import Case, RefusedError, blocks, check, random_case, updates
 from tests.random_messages.check import compare, outcome, program, rules_of
 from tests.random_messages.draft import RULES
 from tests.random_messages.graphs import KINDS
@@ -26,7 +28,7 @@ from tests.random_messages.regular.attention import BIASES, NEAR
 from tests.random_messages.shrink import shrink
 
 SEEDS, BLOCK = 300, 20
-REGULAR_SEEDS = 100
+REGULAR_SEEDS = UPDATE_SEEDS = 100
 TRITON_SEEDS, TRITON_BLOCK = 50, 5
 MANY = 10_000
 
@@ -44,6 +46,11 @@ def test_random_messages_give_what_eager_gives(first: int) -> None:
 
 @pytest.mark.parametrize("first", range(FIRST, FIRST + REGULAR_SEEDS, BLOCK))
 def test_random_messages_on_regular_graphs_give_what_eager_gives(first: int) -> None:
+    assert_pass(range(first, first + BLOCK), "auto")
+
+
+@pytest.mark.parametrize("first", range(updates.FIRST, updates.FIRST + UPDATE_SEEDS, BLOCK))
+def test_random_updates_give_what_eager_gives(first: int) -> None:
     assert_pass(range(first, first + BLOCK), "auto")
 
 
@@ -157,6 +164,31 @@ def rules_by_which_run(seeds: range) -> Counter[str]:
         if not is_refused(case):
             found.update(set(rules_of(case)))
     return found
+
+
+def test_every_form_of_an_update_is_said_often_enough() -> None:
+    seeds = range(updates.FIRST, updates.FIRST + 1000)
+    said = Counter(f for seed in seeds for f in random_case(seed).features)
+    wanted = [*(f"update: {name}" for name in updates.FORMS), "aggr: DegreeScaler", "bipartite: True"]
+    assert [feature for feature in wanted if said[feature] < 20] == []
+
+
+def test_updates_run_by_every_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: Counter[str] = Counter()
+    run = updates_by_passes.run
+
+    def noting(finish: Any, step: Any, reduce: Any) -> Any:
+        found.update(name for name in ("map_first", "count_itself", "wide") if getattr(finish, name))
+        found.update({getattr(target, "__name__", "") for _, target, *_ in finish.late.steps})
+        return run(finish, step, reduce)
+
+    monkeypatch.setattr(updates_by_passes, "run", noting)
+    monkeypatch.setattr(updates_by_passes, "FEW", 1)
+    for case in map(random_case, range(updates.FIRST, updates.FIRST + UPDATE_SEEDS)):
+        given = program(case, 0)
+        given["run"](given["graph"], **given["fields"])
+    passes = ("map_first", "count_itself", "wide", "add_in_place", "add_product")
+    assert [name for name in passes if found[name] < 1] == []
 
 
 def test_eager_refuses_few_programs() -> None:

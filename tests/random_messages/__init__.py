@@ -6,7 +6,8 @@
 
 A seed gives the same program on every machine. A failure prints the program, which runs as it stands. Seeds
 from 1,000,000 on give messages on graphs whose edges are a formula, for the dense rules; with `--rules` the
-command counts which ran by one.
+command counts which ran by one. From 2,000,000 on they give updates, for the passes over
+what a node becomes.
 """
 
 from tests.random_messages.case import Case

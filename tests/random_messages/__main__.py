@@ -16,7 +16,7 @@ def main() -> int:
         "--seeds",
         type=_range,
         nargs="+",
-        default=[range(10_000), range(1_000_000, 1_002_000)],
+        default=[range(10_000), range(1_000_000, 1_002_000), range(2_000_000, 2_001_000)],
         metavar="FIRST:END",
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")

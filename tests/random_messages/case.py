@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations, prune
 import mpnn
 from mpnn import Graph, MessagePassing
 from mpnn.aggregate.aggregators import Softmax
+from mpnn.models import DegreeScaler
 
 def g(seed):
     return torch.Generator().manual_seed(seed)
@@ -76,7 +77,7 @@ class Field:
     """A field of `propagate`. `text` makes it from the number of its rows, `{n}`, and `{k}`, the run's."""
 
     name: str
-    per: str  # "node", "source", "destination", "edge", "shared" or "number"
+    per: str  # "node", "source", "destination", "receiver", "edge", "shared" or "number"
     text: str
     seed: int
     learned: bool = True
@@ -99,6 +100,8 @@ class Case:
     node_dim: int = 0
     form: str = "function"  # or "lambda" or "layer"
     update: str = ""
+    update_statements: tuple[Statement, ...] = ()
+    update_parameters: tuple[str, ...] = ()  # besides `inputs`
     dtype: str = "float64"
     autocast: bool = False
     features: tuple[str, ...] = ()  # which productions it is made of
@@ -112,14 +115,23 @@ class Case:
     @property
     def live(self) -> tuple[Statement, ...]:
         """The statements that the result depends on."""
-        needed: list[Statement] = []
-        for statement in reversed(self.statements):
-            if mentions(self.result, statement.name) or any(s.reads(statement.name) for s in needed):
-                needed.append(statement)
-        return tuple(reversed(needed))
+        return _live(self.statements, self.result)
+
+    @property
+    def live_update(self) -> tuple[Statement, ...]:
+        """The statements that the update depends on."""
+        return _live(self.update_statements, self.update)
 
     def __str__(self) -> str:
         return source(self)
+
+
+def _live(statements: tuple[Statement, ...], result: str) -> tuple[Statement, ...]:
+    needed: list[Statement] = []
+    for statement in reversed(statements):
+        if mentions(result, statement.name) or any(s.reads(statement.name) for s in needed):
+            needed.append(statement)
+    return tuple(reversed(needed))
 
 
 def mentions(text: str, name: str) -> bool:
@@ -195,10 +207,7 @@ def message_text(case: Case) -> list[str]:
             *(f"        self.{d.name} = {d.text}" for d in case.definitions),
             f"    def message(self, {', '.join(case.parameters)}):",
             *_indented([*body, f"return {case.result}"], "self."),
-            *(
-                [f"    def update(self, inputs):\n        return {_own(case.update, 'self.')}"]
-                * bool(case.update)
-            ),
+            *_update_text(case),
             "    def forward(self, graph, **fields):",
             "        return self.propagate(graph, **fields)",
             "",
@@ -229,6 +238,16 @@ def message_text(case: Case) -> list[str]:
         "def run(graph, **fields):",
         *autocast,
         f"{deeper}return mpnn.propagate(graph, message, aggr, node_dim={case.node_dim}, **fields)",
+    ]
+
+
+def _update_text(case: Case) -> list[str]:
+    if not case.update:
+        return []
+    body = [line for statement in case.live_update for line in statement.lines]
+    return [
+        f"    def update(self, {', '.join(['inputs', *case.update_parameters])}):",
+        *_indented([*body, f"return {case.update}"], "self."),
     ]
 
 
@@ -310,7 +329,14 @@ def fields_text(case: Case, graph: int) -> list[str]:
             case "destination":
                 made = f"(None, {_tensor(field, receivers, graph, 0)})"
             case _:
-                n = {"node": num_src, "edge": num_edges, "shared": "1", "number": ""}[field.per]
+                sizes = {
+                    "node": num_src,
+                    "receiver": receivers,
+                    "edge": num_edges,
+                    "shared": "1",
+                    "number": "",
+                }
+                n = sizes[field.per]
                 made = _tensor(field, n, graph, 0)
         lines.append(f"fields['{field.name}'] = {made}")
     return lines

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from random import Random
 
-from tests.random_messages import operations  # noqa: F401  (fills RULES)
-from tests.random_messages.case import Case, Field, Statement, mentions
+from tests.random_messages import operations, regular, updates  # noqa: F401  (operations fills RULES)
+from tests.random_messages.case import Case, Field, mentions
 from tests.random_messages.draft import RULES, Draft
 from tests.random_messages.graphs import random_graph
 from tests.random_messages.inputs import TIES, WIDTHS, drawn, random_inputs
-from tests.random_messages.regular import FIRST, random_regular_case
 from tests.random_messages.value import Value
 
 DTYPES = {"float64": 8, "float32": 1.5, "bfloat16": 0.7, "autocast": 0.7}
@@ -17,9 +16,11 @@ FIELD_OF = {"x": "x", "h": "h", "n": "n", "b": "b"}
 
 
 def random_case(seed: int) -> Case:
-    """The program of a seed: the same on every machine. From `FIRST` on the graph is a regular one."""
-    if seed >= FIRST:
-        return pruned(random_regular_case(seed))
+    """The program of a seed: the same on every machine."""
+    if seed >= updates.FIRST:
+        return pruned(updates.random_update_case(seed))
+    if seed >= regular.FIRST:
+        return pruned(regular.random_regular_case(seed))
     random = Random(seed)
     width = drawn(random, WIDTHS)
     bipartite = random.random() < 0.25
@@ -82,13 +83,22 @@ def pruned(case: Case) -> Case:
     live = case.live
     text = "\n".join([*(line for s in live for line in s.lines), case.result])
     parameters = tuple(p for p in case.parameters if mentions(text, p))
-    names = {field_of(p) for p in parameters}
+    live_update = case.live_update if case.update else ()
+    update = "\n".join([*(line for s in live_update for line in s.lines), case.update])
+    of_update = tuple(p for p in case.update_parameters if mentions(update, p))
+    names = {field_of(p) for p in (*parameters, *of_update)}
     fields: tuple[Field, ...] = tuple(f for f in case.fields if f.name in names)
     cell = "\n".join(case.cell).replace("self.", "own.")
-    held = "\n".join([text, case.update, cell, *case.settings])
+    held = "\n".join([text, update, cell, *case.settings])
     definitions = tuple(d for d in case.definitions if mentions_own(held, d.name))
-    statements: tuple[Statement, ...] = live
-    return case.but(statements=statements, parameters=parameters, fields=fields, definitions=definitions)
+    return case.but(
+        statements=live,
+        parameters=parameters,
+        update_statements=live_update,
+        update_parameters=of_update,
+        fields=fields,
+        definitions=definitions,
+    )
 
 
 def field_of(parameter: str) -> str:

@@ -106,6 +106,9 @@ def simpler(case: Case) -> Iterator[Case]:
             yield case.but(graphs=case.graphs[k : k + 1], settings=case.settings[k : k + 1])
     yield from _results(case)
     yield from _statements(case)
+    if case.update_statements:
+        for simple in (*_results(_turned(case)), *_statements(_turned(case))):
+            yield _turned(simple)
     plain = {
         "form": "function",
         "update": "",
@@ -124,6 +127,19 @@ def simpler(case: Case) -> Iterator[Case]:
     yield from _graphs(case)
     yield from _fields(case)
     yield from _widths(case)
+
+
+def _turned(case: Case) -> Case:
+    """The case with message and update in each other's place: what shortens one shortens the other."""
+    parameters = tuple(p for p in case.parameters if p != "inputs")
+    return case.but(
+        statements=case.update_statements,
+        result=case.update,
+        parameters=("inputs", *case.update_parameters),
+        update_statements=case.statements,
+        update=case.result,
+        update_parameters=parameters,
+    )
 
 
 def _results(case: Case) -> Iterator[Case]:

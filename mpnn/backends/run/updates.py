@@ -109,7 +109,8 @@ def _in_blocks(wide: Wide, given: list[Tensor]) -> list[Tensor]:
         each, others = iter(some), iter(shared)
         made = wide.evaluate([next(each if r else others) for r in wide.rows], _num_rows(some[0].size(0)))
         shapes[:] = [t.shape[1:] for t in made]
-        return torch.cat([t.flatten(1) for t in made], 1) if len(made) > 1 else made[0].flatten(1)
+        flat = [t.reshape(len(t), t.shape[1:].numel()) for t in made]
+        return torch.cat(flat, 1) if len(flat) > 1 else flat[0]
 
     together = by_rows(block, rows, shared)
     parts = torch.split(together, list(wide.widths), 1) if len(wide.widths) > 1 else [together]
