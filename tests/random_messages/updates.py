@@ -70,6 +70,9 @@ def random_update_case(seed: int) -> Case:
     draft = Draft(
         random, "bfloat16" if autocast else dtype, [*values, received], max(g.num_dst for g in graphs)
     )
+    if "DegreeScaler" in aggr and random.random() < 0.7:
+        draft.rule = "a map of both"
+        a_map_of_both(draft)
     _write(draft, random.choice([1, 1, 2, 3]))
     last = _received(draft)
     assert last is not None
@@ -265,8 +268,10 @@ def towers(draft: Draft) -> Value | None:
     if v is None or v.width < 2 or v.width % 2:
         return None
     group = draft.choice(["[:, 0]", "[:, 1]", "[:, -1]", ".sum(1)"])
+    split = draft.choice(["unflatten(-1, (2, {k}))", "reshape({v}.size(0), 2, {k})", "view(-1, 2, {k})"])
+    split = split.format(v=v.text, k=v.width // 2) if v.width else "unflatten(-1, (2, 0))"
     return draft.emit(
-        f"{v.text}.reshape(len({v.text}), 2, {v.width // 2}){group}",
+        f"{v.text}.{split}{group}",
         v,
         (v.width // 2,),
         size=2 * v.size,
