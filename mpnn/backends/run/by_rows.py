@@ -33,6 +33,15 @@ def by_rows(function: Callable[..., Tensor], rows: Sequence[Tensor], parameters:
     return cast(Tensor, _ByRows.apply(function, len(rows), *rows, *parameters))  # type: ignore[no-untyped-call]
 
 
+def _first(
+    function: Callable[..., Tensor], block: Sequence[Tensor], wanted: Sequence[bool]
+) -> tuple[Tensor, bool]:
+    """The first rows of the result, and whether a gradient goes through: not where they are detached."""
+    with torch.enable_grad():
+        part = function(*[t.detach().requires_grad_(want) for t, want in zip(block, wanted, strict=False)])
+    return part.detach(), part.requires_grad
+
+
 class _ByRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, function: Callable[..., Tensor], num_given: int, *tensors: Tensor) -> Tensor:
@@ -41,9 +50,13 @@ class _ByRows(torch.autograd.Function):
         given = tensors[:num_given]
         out: Tensor | None = None
         for rows in rows_at_a_time(given[0].size(0), ROWS_AT_ONCE):
-            part = function(*[t[rows] for t in given])
             if out is None:
+                part, follows = _first(function, [t[rows] for t in given], ctx.needs_input_grad[2:])
                 out = empty((len(given[0]), *part.shape[1:]), part.dtype)
+                if not follows:
+                    ctx.mark_non_differentiable(out)
+            else:
+                part = function(*[t[rows] for t in given])
             out[rows] = part
         assert out is not None
         return out

@@ -236,6 +236,36 @@ def test_wide_maps_of_nodes_to_nothing_and_of_no_nodes(out: int) -> None:
             assert_close(one, other)
 
 
+@pytest.mark.parametrize("stop", [Tensor.detach, lambda t: (t > 0).double()])
+def test_a_gradient_that_ends_in_a_wide_row_ends_there(stop: Callable[[Tensor], Tensor]) -> None:
+    def stopped(layer: Any, inputs: Tensor, root: Tensor) -> Tensor:
+        return stop(torch.cat([inputs, 2 * inputs, root], 1)[:, :7])
+
+    layer, weight = Update(stopped), torch.ones(NUM_EDGES, 1, dtype=torch.float64)
+    x = torch.randn(NUM_NODES, 5, dtype=torch.float64, requires_grad=True)
+    ours = layer(x, graph(), weight)
+    with mpnn.backend("eager"):
+        theirs = layer(x, graph(), weight)
+    assert_close(ours, theirs)
+    assert not ours.requires_grad
+    assert not theirs.requires_grad
+
+
+def test_an_update_of_one_number_per_node_may_be_made_of_wide_rows(taken: list[set[str]]) -> None:
+    def mean(layer: Any, inputs: Tensor, root: Tensor) -> Tensor:
+        return torch.cat([inputs, 2 * inputs, 3 * inputs, root], 1).exp().mean(1)
+
+    found, layer, weight = [], Update(mean), torch.ones(NUM_EDGES, 1, dtype=torch.float64)
+    for backend in ("auto", "eager"):
+        x = torch.linspace(0, 1, NUM_NODES * 5, dtype=torch.float64).view(-1, 5).requires_grad_()
+        with mpnn.backend(backend):
+            out = layer(x, graph(), weight)
+        found.append([out, *torch.autograd.grad(out.sin().sum(), x)])
+    assert taken == [{"wide"}]
+    for one, other in zip(*found, strict=True):
+        assert_close(one, other)
+
+
 def test_a_map_is_not_skipped_by_a_hook_that_waits_for_it(taken: list[set[str]]) -> None:
     layer, x = models.GraphConv(5, 2), torch.randn(NUM_NODES, 5)
     layer(x, graph())
