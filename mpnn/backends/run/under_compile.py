@@ -13,6 +13,8 @@ at, after a warning.
 
 from __future__ import annotations
 
+import dis
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -27,12 +29,14 @@ from mpnn.aggregate.reduction import Applied, named
 from mpnn.backends.run.counts import counts_of
 from mpnn.backends.run.net import caught, title
 from mpnn.backends.run.plans import fusible
+from mpnn.backends.run.region import Narrowing, narrowing_map, split
 from mpnn.backends.run.rows_op import fused_of, places, rows
-from mpnn.borrowed import FakeTensorMode, region, with_parameters
+from mpnn.borrowed import FakeTensorMode, known_while_compiling, region, with_parameters
 from mpnn.graph import ops as graph_ops  # noqa: F401  registers what graphs need
 from mpnn.native.reach import stands_alone
-from mpnn.plan.front import home_of, reductions_of
+from mpnn.plan.front import home_of, placeholders_of, reductions_of
 from mpnn.plan.homes import Home
+from mpnn.plan.linear_messages import linear_in
 from mpnn.plan.plan import Plan, make_plan
 from mpnn.plan.rows import NotFusableError
 from mpnn.plan.text import Reduced, plan_to_text
@@ -83,11 +87,28 @@ def run(step: Step) -> Any:
     """
     graph, aggregator = step.fields.graph, cast(Aggregator, step.aggregator)
     reads = _reads(step)
-    reduces = _region if torch.compiler.is_dynamo_compiling() else _exported
-    reduced = reduces(step, reads)
+    if not torch.compiler.is_dynamo_compiling():
+        reduced = _exported(step, reads)
+    elif inspect.ismethod(step.update) and _sums_alone(aggregator) and not _keeps(step.update.__func__):
+        return _region(step, reads, step.updated)[0]
+    else:
+        reduced = _region(step, reads)
     if aggregator.in_one is not None:
         return step.updated(reduced[0])
     return step.updated(aggregator.merge(reduced, counts_of(graph, reduced[0].dtype, reduced[0].dim())))
+
+
+@known_while_compiling
+def _keeps(update: Callable[..., Any]) -> bool:
+    """Whether a function writes an attribute: what is traced as a region may not."""
+    return any(i.opname.startswith(("STORE_ATTR", "STORE_GLOBAL")) for i in dis.get_instructions(update))
+
+
+def _sums_alone(aggregator: Aggregator) -> bool:
+    """Whether a node receives one linear reduction as it is."""
+    alone = type(aggregator).merge is Aggregator.merge
+    reduction = aggregator.in_one or (aggregator.reduction if alone else None)
+    return reduction is not None and reduction.linear
 
 
 class _Reads(NamedTuple):
@@ -166,7 +187,8 @@ def _plan(step: Step, reads: _Reads) -> tuple[Plan, list[Tensor]]:
 # In `torch.compile`, which reads Python -------------------------------------------------------------------
 
 
-def _region(step: Step, reads: _Reads) -> list[Tensor]:
+def _region(step: Step, reads: _Reads, then: Callable[[Tensor], Any] | None = None) -> list[Tensor]:
+    """The reductions of a step; or what `then` makes of the only one, which is traced with the message."""
     edge_index, (num_src, num_dst) = step.fields.graph.edge_index, step.fields.graph.size
     message, aggregator = step.message, cast(Aggregator, step.aggregator)
     names, homes, tensors, fixed = reads
@@ -179,9 +201,10 @@ def _region(step: Step, reads: _Reads) -> list[Tensor]:
         if not isinstance(messages, aggregator.accepts):
             raise TypeError("no messages, for which eager has the words")
         reductions = reductions_of(aggregator, messages)
-        return [
+        reduced = [
             gathered(r.value, r.score, r.reduction.name, edge_index, num_src, num_dst) for r in reductions
         ]
+        return reduced if then is None else [then(reduced[0])]
 
     return list(region(partial(_by_plan, title(message)), body, *tensors))
 
@@ -200,17 +223,25 @@ def _by_plan(name: str, body: fx.GraphModule) -> Callable[..., list[Tensor]]:
 
 
 class _Region:
-    """A traced message with its reductions, and its plan."""
+    """A traced message with its reductions, its plan, and what is made of the reductions."""
 
     def __init__(self, body: fx.GraphModule, given: Sequence[Any], name: str) -> None:
-        self.body, self.name = body, name
-        self.places = [n for n in body.graph.nodes if n.op == "placeholder"]
-        self.gathered = body.graph.find_nodes(op="call_function", target=torch.ops.mpnn.gathered.default)
+        self.whole, self.name = body, name
+        first, *_ = body.graph.find_nodes(op="call_function", target=torch.ops.mpnn.gathered.default)
+        self.ends = dict(zip(("edge_index", "num_src", "num_dst"), first.args[3:], strict=True))
         self.plan: Plan | None = None
+        self.map_first: _MapFirst | None = None
+        try:
+            self.body, self.rest = split(body, torch.ops.mpnn.gathered.default)
+        except NotFusableError:
+            return
+        self.places = placeholders_of(self.body.graph)
+        self.gathered = self.body.graph.find_nodes(op="call_function", target=torch.ops.mpnn.gathered.default)
         values = dict(zip(self.places, given, strict=True))
         for sizes_are_rows in (False, True):
             try:
                 self.plan, self.text = self._make(values, sizes_are_rows)
+                self._find_map(given, values, sizes_are_rows)
                 fused_of(self.text, _device_of(given))
                 return
             except NotFusableError:
@@ -218,6 +249,24 @@ class _Region:
             except Exception as error:
                 self._give_up(error)
                 return
+
+    def _find_map(self, given: Sequence[Any], values: dict[fx.Node, Any], sizes_are_rows: bool) -> None:
+        """Map before the reduction what is mapped after it, if that is narrower."""
+        plan = cast(Plan, self.plan)
+        argument, first = linear_in(plan), narrowing_map(self.rest, given)
+        if argument is None or first is None or len(self.gathered) > 1:
+            return
+        place, home = self.inputs[plan.names.index(argument)]
+        if values[place].dtype != given[first.weight].dtype:
+            return
+        try:
+            narrow = values | {place: _empty([1, first.width], values[place])}
+            self.plan, self.text = self._make(narrow, sizes_are_rows)
+        except (NotFusableError, RuntimeError):  # the message knows the width of x
+            self.plan, self.text = self._make(values, sizes_are_rows)
+            return
+        self.rest = first.rest
+        self.map_first = _MapFirst(self.inputs.index((place, home)), first)
 
     def _make(self, given: dict[fx.Node, Any], sizes_are_rows: bool) -> tuple[Plan, str]:
         """A plan of the region.
@@ -259,20 +308,32 @@ class _Region:
         return cast(Tensor, given[cast(fx.Node, self.gathered[0].args[3])])
 
     def __call__(self, given: Sequence[Any]) -> list[Tensor]:
-        values = dict(zip(self.places, given, strict=True))
-        _, _, _, *rest = self.gathered[0].args
-        edge_index, num_src, num_dst = (values[a] if isinstance(a, fx.Node) else a for a in rest)
+        known = dict(zip(placeholders_of(self.whole.graph), given, strict=True))
+        edge_index, num_src, num_dst = (known.get(a, a) for a in self.ends.values())
         if self.plan is not None:
+            values = dict(zip(self.places, given, strict=True))
             inputs = [values[node] for node, _ in self.inputs]
+            if self.map_first is not None:
+                k, first = self.map_first
+                inputs[k] = first(inputs[k], given)
             try:
-                return _emit(self.plan, self.text, inputs, edge_index, num_src, num_dst)
+                reduced = _emit(self.plan, self.text, inputs, edge_index, num_src, num_dst)
             except Exception as error:
                 self._give_up(error)
-        return cast(list[Tensor], list(_Plain(self.body, edge_index, num_dst).run(*given)))
+            else:
+                return list(self.rest(*given, *reduced))
+        return cast(list[Tensor], list(_Plain(self.whole, edge_index, num_dst).run(*given)))
 
     def _give_up(self, error: Exception) -> None:
         caught(self.name, error)
         self.plan, self.text = None, ""
+
+
+class _MapFirst(NamedTuple):
+    """Which input of a plan is mapped, and by what."""
+
+    place: int
+    first: Narrowing
 
 
 _regions: WeakKeyDictionary[fx.GraphModule, _Region] = WeakKeyDictionary()
@@ -287,9 +348,12 @@ def _home_of(user: fx.Node, given: fx.Node) -> Home | None:
 
 def _example(value: Tensor, home: Home) -> Tensor:
     rows = value.shape[:1] if home is Home.SHARED else [1]  # how many there are may stay unknown
-    shape = [int(n) for n in (*rows, *value.shape[1:])]
+    return _empty([int(n) for n in (*rows, *value.shape[1:])], value)
+
+
+def _empty(shape: Sequence[int], like: Tensor) -> Tensor:
     with FakeTensorMode():
-        return torch.empty(shape, dtype=value.dtype, device=value.device)
+        return torch.empty(shape, dtype=like.dtype, device=like.device)
 
 
 def _device_of(given: Sequence[Any]) -> torch.device:

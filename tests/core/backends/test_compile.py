@@ -260,3 +260,78 @@ def test_a_program_makes_its_constants_where_it_runs(regions: list[Any]) -> None
         plan = plan_from_text(regions[0].text, device)
         nodes = [*plan.hoisted.inputs, *plan.hoisted.core]
         assert {node.meta["val"].device.type for node in nodes} == {device}
+
+
+# What a node becomes -------------------------------------------------------------------------------------
+
+
+class Narrows(MessagePassing):
+    """A sum of weighted rows, then a map to fewer channels; `update` may be another."""
+
+    def __init__(self, aggr: str = "sum", update: Callable[..., Tensor] | None = None) -> None:
+        super().__init__(aggr)
+        torch.manual_seed(3)
+        self.lin, self.own = nn.Linear(4, 2, dtype=DTYPE), nn.Linear(4, 2, bias=False, dtype=DTYPE)
+        self.then = update
+
+    def forward(self, x: Tensor, weight: Tensor, graph: Graph | Tensor) -> Tensor:
+        out: Tensor = self.propagate(graph, x=x, weight=weight, root=x)
+        return out
+
+    def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
+        return weight * x_j
+
+    def update(self, inputs: Tensor, root: Tensor) -> Tensor:
+        return self.lin(inputs) + self.own(root) if self.then is None else self.then(self, inputs, root)
+
+
+weight = torch.linspace(-1, 1, graph.num_edges, dtype=DTYPE).view(-1, 1)
+
+
+@pytest.mark.parametrize("aggr", ["sum", "mean"])
+def test_x_is_mapped_before_it_is_gathered_where_that_is_narrower(aggr: str, regions: list[Any]) -> None:
+    layer = Narrows(aggr)
+    assert_same(Compiled(layer), layer, [x, weight, graph.edge_index])
+    (region,) = regions
+    assert region.map_first is not None
+    assert region.map_first.first.width == 2
+
+
+KEEPS_ITS_WIDTH: dict[str, Callable[..., Tensor]] = {
+    "the sum is read twice": lambda layer, inputs, root: layer.lin(inputs) + inputs[:, :2],
+    "the sum is written into": lambda layer, inputs, root: layer.lin(inputs.mul_(2)) + layer.own(root),
+    "the map widens": lambda layer, inputs, root: F.linear(inputs, layer.lin.weight.repeat(3, 1)),
+    "no map": lambda layer, inputs, root: inputs.relu() - root,
+}
+
+
+@pytest.mark.parametrize("name", KEEPS_ITS_WIDTH)
+def test_x_is_gathered_as_it_is_elsewhere(name: str, regions: list[Any]) -> None:
+    layer = Narrows("sum", KEEPS_ITS_WIDTH[name])
+    assert_same(Compiled(layer), layer, [x, weight, graph.edge_index])
+    assert [region.map_first for region in regions] == [None]
+
+
+def test_a_message_that_asks_for_the_width_of_x_keeps_it(regions: list[Any]) -> None:
+    class Asks(Narrows):
+        def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
+            x_j.view(x_j.size(0), 4)
+            return weight * x_j / x_j.size(-1)
+
+    layer = Asks()
+    assert_same(Compiled(layer), layer, [x, weight, graph.edge_index])
+    assert all(region.plan is not None for region in regions)
+
+
+def test_an_update_may_keep_something(regions: list[Any]) -> None:
+    class Keeping(Narrows):
+        def update(self, inputs: Tensor, root: Tensor) -> Tensor:
+            self.received = inputs
+            return self.lin(inputs) + self.own(root)
+
+    layer = Keeping()
+    with torch.no_grad():
+        out = whole(layer)(x, weight, graph.edge_index)
+        assert layer.received.shape == x.shape
+        assert_close(out, layer(x, weight, graph.edge_index))
+    assert [region.map_first for region in regions] == [None]
