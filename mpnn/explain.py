@@ -88,10 +88,11 @@ class Explanation:
 class StepExplanation:
     """One step of message passing, or a sweep of many in the order of a schedule.
 
-    `way` is "kernel", "chunks", "dense", "eager" or "levels"; `reason` says why there is no kernel, or which
-    rule matched. Bytes and operations are those of the forward pass. For a kernel in C they are estimates:
-    `bytes_without_reuse` counts a source node's row for each edge that leaves it, `bytes_at_least` counts it
-    once. For PyTorch they are counted operation by operation; a sweep by levels has its numbers in its steps.
+    `way` is "kernel", "chunks", "dense", "eager", "in order" or "levels"; `reason` says why there is no
+    kernel, or which rule matched. Bytes and operations are those of the forward pass. For a kernel in C they
+    are estimates: `bytes_without_reuse` counts a source node's row for each edge that leaves it,
+    `bytes_at_least` counts it once. For PyTorch they are counted operation by operation; a sweep by levels
+    has its numbers in its steps, and one from node to node has none.
     """
 
     def __init__(self, ran: Ran) -> None:
@@ -123,6 +124,8 @@ class StepExplanation:
     @property
     def sources(self) -> Iterator[str]:
         """The generated code, forward and backward."""
+        if self._ran.source:
+            yield self._ran.source
         if self.way != "kernel" or self.plan is None:
             return
         fused, wanted = self._ran.fused, self._ran.wanted
@@ -179,6 +182,7 @@ class StepExplanation:
             "kernel": f"as a kernel in {self._language}", "chunks": "on some edges at a time, in PyTorch",
             "dense": "as one dense operation", "eager": "on all edges at once, in PyTorch",
             "levels": "level by level, the steps that follow",
+            "in order": "from node to node, as a kernel in C",
         }[self.way]  # fmt: skip
         why = f": {self.reason}" if self.reason else ""
         what = self._ran.what

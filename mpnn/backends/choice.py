@@ -8,9 +8,11 @@ from contextvars import ContextVar
 from typing import Any
 
 from mpnn.backends import cpu, dense, eager, triton
+from mpnn.backends.run import in_order
 from mpnn.backends.run.record import Ran, listener
 from mpnn.borrowed import begins_no_graph, known_while_compiling
 from mpnn.lowering import explain, rules_for
+from mpnn.plan.rows import NotFusableError
 from mpnn.step.step import Step
 
 Backend = Callable[[Step], Any]
@@ -64,17 +66,30 @@ def current() -> Backend:
 
 
 @begins_no_graph
-def sweep(step: Step) -> Any:
-    """Compute a sweep of a schedule by a dense kernel; None if it must go wave by wave."""
+def sweep(step: Step, whole: Callable[[], Step] | None = None) -> Any:
+    """Compute a sweep of a schedule by one kernel; None if it must go wave by wave.
+
+    Args:
+        step: the sweep as rules for dense kernels read it.
+        whole: makes the same with the arguments of its functions on the whole graph, for a kernel that goes
+            from node to node.
+    """
     chosen = _name()
     if chosen == "dense" and rules_for(step.fields.graph, step.schedule.name):
         return dense.lowered(step)
     found = dense.lowered_if_known(step) if chosen == "auto" else None
+    if found is not None:
+        return found
     ran = listener()
-    if found is None and ran is not None:
-        reason = "it was asked for" if chosen not in ("auto", "dense") else explain(step)
+    reason = "it was asked for" if ran is None or chosen not in ("auto", "dense") else explain(step)
+    if whole is not None and chosen in ("auto", "cpu"):
+        try:
+            return in_order.run(whole())
+        except NotFusableError as error:
+            reason = f"{reason}; no kernel from node to node: {error}"
+    if ran is not None:
         ran.append(Ran(step, "levels", reason))
-    return found
+    return None
 
 
 def wants_dense() -> bool:

@@ -126,7 +126,9 @@ def iterate(
         if sweeper.is_one_step:
             return sweeper.sweep(before)
         said = Recurrence(type(layer).__name__, names, before, prepare, None)
-        found: States | None = backends.sweep(as_step(layer, graph, now, schedule, said))
+        found: States | None = backends.sweep(
+            as_step(layer, graph, now, schedule, said), lambda: sweeper.whole_step(before)
+        )
         return sweeper.sweep(before) if found is None else found
 
     def as_given(states: States) -> Any:

@@ -1,4 +1,7 @@
-"""One sweep of a schedule: wave by wave, each wave a step of message passing on its own graph."""
+"""One sweep of a schedule: wave by wave, each wave a step of message passing on its own graph.
+
+The waves are found when the first sweep needs them: one that goes from node to node does not.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from mpnn import backends
 from mpnn.graph.graph import Graph
 from mpnn.layer.message_passing import MessagePassing, aggregator_of, step_of
 from mpnn.layer.watched import refuse_watched
-from mpnn.layer.waves import Wave, waves_of
+from mpnn.layer.waves import Wave, is_at_once, waves_of
 from mpnn.step.fields import PAIR, Argument, Fields
 from mpnn.step.parameters import Asked, Parameter, Residency, parameters_of
 from mpnn.step.schedule import Schedule
@@ -71,26 +74,43 @@ class Sweeper:
     ) -> None:
         refuse_watched(layer)
         self._layer, self._names, self._nothing = layer, names, nothing
-        self._graph = graph
-        against = layer.flow == "target_to_source"
-        self._waves = waves_of(schedule, graph.reverse() if against else graph)
-        # A layer whose messages run against the edges turns each graph itself.
-        graphs = [graph if wave.graph is None else wave.graph for wave in self._waves.waves]
-        self._graphs = [g if g is graph or not against else g.reverse() for g in graphs]
+        self._graph, self._schedule, self._has_waves = graph, schedule, False
+        self._against = layer.flow == "target_to_source"
         functions = {"message": parameters_of(layer.message), "aggregate": parameters_of(layer.aggregate, 1)}
         self._asked = Asked(functions)
         self._update = parameters_of(layer.update, skip=1)
-        self._own: list[dict[str, Any]] = [{} for _ in self._graphs]  # for `update`
-        self._given: list[dict[str, Any]] = [{} for _ in self._graphs]  # for `message`
+        if not self.is_one_step and not callable(schedule.rank):  # or the error, before the first sweep
+            schedule.rank_of(graph)
         self.take(fields)
 
     def take(self, fields: Mapping[str, Any]) -> None:
-        """Cut fields to the nodes that each wave updates, and to the edges that enter them; others stay."""
+        """Go on with other fields."""
+        self._check_names({p.field for p in self._asked.lifted})
+        self._fields, self._graded = fields, torch.is_grad_enabled()
+        self._is_cut = False
+
+    def _prepare(self) -> None:
+        """Find the waves, and cut the fields to them, where that is not done."""
+        graph = self._graph
+        if not self._has_waves:
+            self._waves = waves_of(self._schedule, graph.reverse() if self._against else graph)
+            # A layer whose messages run against the edges turns each graph itself.
+            graphs = [graph if wave.graph is None else wave.graph for wave in self._waves.waves]
+            self._graphs = [g if g is graph or not self._against else g.reverse() for g in graphs]
+            self._has_waves = True
+        if not self._is_cut:
+            with torch.set_grad_enabled(self._graded):  # a later sweep may need gradients that this does not
+                self._cut()
+            self._is_cut = True
+
+    def _cut(self) -> None:
+        """Cut the fields to the nodes that each wave updates, and to the edges that enter them."""
+        self._own: list[dict[str, Any]] = [{} for _ in self._graphs]  # for `update`
+        self._given: list[dict[str, Any]] = [{} for _ in self._graphs]  # for `message`
         at_ends = {p.field for p in self._asked.lifted}
         plain = {p.field for ps in self._asked.functions.values() for p in ps} - at_ends
-        self._check_names(at_ends)
-        asked = fields if self._nothing else {p.field for p in self._update}
-        for name, value in fields.items():
+        asked = self._fields if self._nothing else {p.field for p in self._update}
+        for name, value in self._fields.items():
             src, dst = value if isinstance(value, PAIR) else (value, value)
             if name in asked:
                 _spread(self._own, name, self._at_nodes(value))
@@ -113,7 +133,21 @@ class Sweeper:
     @property
     def is_one_step(self) -> bool:
         """Whether a sweep is one step on the whole graph, as `propagate` makes it."""
-        return self._waves.is_whole
+        return is_at_once(self._schedule)
+
+    def whole_step(self, before: States) -> Step:
+        """A sweep as one step on the whole graph, for a kernel that goes from node to node."""
+        graph, layer = self._graph.reverse() if self._against else self._graph, self._layer
+        everything = {**self._fields, **dict(zip(self._names, before, strict=True))}
+        given = {name: value for name, value in everything.items() if name in self._asked.fields}
+        others = {
+            p.name: Argument(Residency.GIVEN, everything[p.field])
+            for p in self._update
+            if p.field in everything
+        }
+        bound = Fields(graph, None, given, self._asked, layer.node_dim)
+        said = Recurrence(type(layer).__name__, self._names, before, dict, None)
+        return step_of(layer, bound, others)._replace(schedule=self._schedule, recurrence=said)
 
     def sweep(self, before: States | None, truncate: int | None = None) -> States:
         """Update every node once.
@@ -125,6 +159,7 @@ class Sweeper:
         Returns:
             The states after it, in the same form.
         """
+        self._prepare()
         waves = self._waves
         results: list[States] = []
         blocks: list[States] = [before or ()]

@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mpnn.graph.checks import checked_positions
 from mpnn.graph.graph import Graph
 from mpnn.native.reach import traced
+from mpnn.step.order import is_free
 from mpnn.step.schedule import PARALLEL, Schedule
 from mpnn.topology.complete import complete_bipartite
 from mpnn.topology.levels import slots_of, topological_levels
@@ -82,15 +82,17 @@ def waves_of(schedule: Schedule, graph: Graph) -> Waves:
     return known[graph]
 
 
+def is_at_once(schedule: Schedule) -> bool:
+    """Whether all nodes are updated at once: one wave, the graph itself."""
+    return schedule.rank is PARALLEL.rank and schedule.clamped is None
+
+
 def _find(schedule: Schedule, graph: Graph) -> Waves:
-    if schedule.rank is PARALLEL.rank and schedule.clamped is None:
+    if is_at_once(schedule):
         return _at_once(graph)
-    rank = schedule.rank_of(graph)
-    is_free = np.ones(graph.num_nodes, dtype=bool)
-    if schedule.clamped is not None:
-        clamped = checked_positions("clamped", schedule.clamped, graph.num_nodes, graph.device)
-        is_free[clamped.cpu().numpy()] = False
-    return _Finder(graph, rank.cpu().numpy(), is_free).waves()
+    rank, free = schedule.rank_of(graph), is_free(schedule, graph)
+    everyone = np.ones(graph.num_nodes, dtype=bool)
+    return _Finder(graph, rank.cpu().numpy(), everyone if free is None else free.cpu().numpy()).waves()
 
 
 def _at_once(graph: Graph) -> Waves:
@@ -156,7 +158,10 @@ class _Finder:
     def _wave(
         self, edges: Integers, starts: list[int], first: int, end: int
     ) -> tuple[tuple[Graph, Tensor | None, tuple[tuple[int, Tensor | None], ...]], Integers]:
-        """The wave of the nodes from `first` to `end`, and its edges in the order of what they read."""
+        """The wave of the nodes from `first` to `end`, and its edges.
+
+        The edges of a node stay in their order, so that sums have the bits of a loop over nodes and edges.
+        """
         src = self.src[edges]
         begin = np.asarray(starts, dtype=np.int64)
         block = np.where(self.is_new[edges], np.searchsorted(begin, self.place[src], side="right"), 0)
@@ -169,7 +174,7 @@ class _Finder:
         # Small numbers are sorted by counting them.
         small = block.astype(np.int16) if len(starts) < np.iinfo(np.int16).max else block
         by_block = np.argsort(small, kind="stable")
-        edges, src, block, row = edges[by_block], src[by_block], block[by_block], row[by_block]
+        src, block, row = src[by_block], block[by_block], row[by_block]
         which, begins = np.unique(block, return_index=True)
         bounds = pairwise([*begins.tolist(), edges.size])
         parts = [(b, row[slice(*span)]) for b, span in zip(which.tolist(), bounds, strict=True)]
@@ -181,7 +186,8 @@ class _Finder:
             rows = [(b, None)]
             sources = None if b == 0 else self.nodes[begin[b - 1] : ends[b]]
         else:
-            from_row, num_rows = np.arange(edges.size), edges.size
+            from_row, num_rows = np.empty_like(by_block), edges.size
+            from_row[by_block] = np.arange(edges.size)
             rows = [
                 (b, None if np.array_equal(part, np.arange(width)) else self._there(part))
                 for (b, part), width in zip(parts, widths, strict=True)

@@ -216,6 +216,7 @@ def make_plan(
     autocast: torch.dtype | None = None,
     mapped: Mapping[str, tuple[int, ...]] | None = None,
     numbers: Sequence[Path] = (),
+    differentiated: bool = True,
 ) -> Plan:
     """Trace a message and its aggregator.
 
@@ -229,6 +230,8 @@ def make_plan(
             rows; `names` has in its place the names of x, W and b, if there is one.
         autocast: the type of the `torch.autocast` that the message is called in, which itself is off here.
         numbers: which of the numbers that the message or the aggregator reaches are arguments of the plan.
+        differentiated: whether gradients may be asked for. If not, PyTorch may compute more before the
+            kernel, and numbers are float64, as Python's: beside other tensors they have the type of those.
 
     Raises:
         NotFusableError: with the reason in words.
@@ -237,6 +240,8 @@ def make_plan(
     arguments = names
 
     number_type = type_beside([t for _, t in examples]) if numbers else None
+    if numbers and not differentiated:
+        number_type = torch.float64
     if numbers and number_type is None:
         raise NotFusableError("a number that changes stands beside whole numbers")
     like = [t for _, t in examples[:1] if numbers]
@@ -264,7 +269,7 @@ def make_plan(
         check(traced.graph, traced.mode, "splitting linear maps", homes=True)
     traced.require_rows()
     outputs, module = traced.outputs, traced.module
-    hoisted = hoist(module, outputs, differentiated=True)
+    hoisted = hoist(module, outputs, differentiated=differentiated)
     reductions, shares = _distinct(found, outputs)
     core_outputs = [n for _, value, score in reductions for n in (value, score) if n is not None]
     core = Evaluator(hoisted.inputs, {}, hoisted.core, core_outputs)
@@ -274,7 +279,7 @@ def make_plan(
             refuse_rounding(placeholders_of(module.graph), hoisted.core)
         simple, of = _decomposed(hoisted, core)
         simply = [(one, of[value], None if score is None else of[score]) for one, value, score in reductions]
-        program = _program(simple, simply)
+        program = _program(simple, simply, differentiated)
     except NotFusableError as error:
         program = Refused(str(error))
     drops = any(op_name(n) == "kept" for n in hoisted.core)
@@ -364,7 +369,7 @@ def _decomposed(hoisted: Hoisted, core: Evaluator) -> tuple[Hoisted, dict[fx.Nod
     return simple, dict(zip(core.results, outputs, strict=True))
 
 
-def _program(hoisted: Hoisted, reductions: Sequence[_Reduced]) -> Program:
+def _program(hoisted: Hoisted, reductions: Sequence[_Reduced], differentiated: bool) -> Program:
     lowering = Lowering(hoisted.inputs)
     outputs = []
     for reduction, value, score in reductions:
@@ -374,7 +379,7 @@ def _program(hoisted: Hoisted, reductions: Sequence[_Reduced]) -> Program:
         if score is not None:
             stored = torch.promote_types(stored, score.meta["val"].dtype)
         outputs.append(Output(reduction, lowering(value), stored, None if score is None else lowering(score)))
-    program_type = _dtype(hoisted)
+    program_type = _dtype(hoisted, differentiated)
     best = [output for output in outputs if output.reduction.rounds]
     if any(output.dtype != program_type for output in best):
         raise NotFusableError(f"a {best[0].reduction.name} in {best[0].dtype} is mixed with {program_type}")
@@ -383,9 +388,13 @@ def _program(hoisted: Hoisted, reductions: Sequence[_Reduced]) -> Program:
     return Program(inputs, tuple(outputs), Home.DST, program_type, exact)
 
 
-def _dtype(hoisted: Hoisted) -> torch.dtype:
-    """The floating type of a program: half precision is only for storage, so it may stand beside float32."""
-    given, made = ({n.meta["val"].dtype for n in nodes} for nodes in (hoisted.inputs, hoisted.outputs))
+def _dtype(hoisted: Hoisted, differentiated: bool) -> torch.dtype:
+    """The floating type of a program: half precision is only for storage, so it may stand beside float32.
+
+    A tensor of one number without dimensions takes the type of those beside it; its gradient would not.
+    """
+    beside = [n for n in hoisted.inputs if differentiated or shape_of(n) or not _is_real(n)]
+    given, made = ({n.meta["val"].dtype for n in nodes} for nodes in (beside, hoisted.outputs))
     floating = {t for t in given | made if t.is_floating_point}
     others = (given - {torch.bool} | made) - floating
     if others:
@@ -397,3 +406,7 @@ def _dtype(hoisted: Hoisted) -> torch.dtype:
         raise NotFusableError(f"the message compares in {', '.join(sorted(map(str, floating)))}")
     promoted: torch.dtype = reduce(torch.promote_types, floating)
     return promoted
+
+
+def _is_real(node: fx.Node) -> bool:
+    return bool(node.meta["val"].dtype.is_floating_point)

@@ -108,15 +108,13 @@ class Schedule:
             ValueError: a node is missing or stands there twice.
         """
         _check_rank(permutation, "permutation")
-        order = torch.arange(permutation.numel(), device=permutation.device)
-        if not torch.equal(permutation.sort().values, order):
+        rank = places_in(permutation)
+        if rank is None:
             raise ValueError(
                 f"permutation must name each of the {permutation.numel()} nodes 0.."
                 f"{permutation.numel() - 1} once."
             )
-        return cls(
-            torch.empty_like(order).scatter_(0, permutation.long(), order), name="asynchronous", **rest
-        )
+        return cls(rank, name="asynchronous", **rest)
 
     # What follows from it -----------------------------------------------------------------------------
 
@@ -192,6 +190,27 @@ def _check_change(until: Any) -> None:
         raise TypeError(f"until must be a number or a function of two states, got {until!r}.")
     if not until >= 0:
         raise ValueError(f"until is {until}, but the largest change must be at least 0.")
+
+
+def places_in(permutation: Tensor) -> Tensor | None:
+    """Where each of the numbers 0, 1, ... stands in a permutation of them, int64; None if it is none.
+
+    >>> places_in(torch.tensor([2, 0, 1])), places_in(torch.tensor([1, 0, 1]))
+    (tensor([1, 2, 0]), None)
+    """
+    whole = permutation.long()
+    number = whole.numel()
+    if not number:
+        return whole
+    lowest, highest = torch.stack(torch.aminmax(whole)).tolist()
+    if (
+        lowest != 0
+        or highest != number - 1
+        or (permutation.is_floating_point() and bool((whole != permutation).any()))
+    ):
+        return None
+    places = whole.new_full((number,), -1).scatter_(0, whole, torch.arange(number, device=whole.device))
+    return None if bool((places < 0).any()) else places
 
 
 def _nothing_first(graph: Graph) -> Tensor:

@@ -17,11 +17,12 @@ class Ran(NamedTuple):
     """Something that was computed."""
 
     what: Step | str  # a string names a layer that called its kernel itself
-    how: str  # "plan", "eager", "dense", or "levels", whose steps follow
+    how: str  # "plan", "eager", "dense", "in order", or "levels", whose steps follow
     reason: str = ""  # why it is not a plan, or which rule it follows
     work: Work | None = None  # counted while it ran
     fused: Any = None  # its plan and kernels
     wanted: tuple[bool, ...] = ()  # which of the plan's inputs a gradient is asked for
+    source: str = ""  # of a kernel without a plan
 
 
 LISTENER: ContextVar[list[Ran] | None] = ContextVar("mpnn_record", default=None)

@@ -44,6 +44,17 @@ _on_trial: ContextVar[bool] = ContextVar("mpnn_trial", default=False)
 _lock = RLock()
 
 
+def believe_source(identity: str, what: What, find_fault: Callable[[], str | None]) -> None:
+    """The same for a kernel in C that is no plan's; `identity` is all that its numbers follow from.
+
+    Raises:
+        DistrustedError: the numbers differ.
+    """
+    if not _on_trial.get():
+        with _lock:
+            _try(_Verdict("\n".join([_EDITION, torch.__version__, identity])), what, find_fault)
+
+
 def believe(fused: Fused, way: Way, what: What, find_fault: Callable[[], str | None]) -> None:
     """Let the kernels of a plan be believed, or not.
 
@@ -62,20 +73,24 @@ def believe(fused: Fused, way: Way, what: What, find_fault: Callable[[], str | N
     with _lock:
         if way in fused.believed:
             return
-        verdict = _Verdict(fused, way)
-        fault = verdict.read()
-        if fault is None:
-            token = _on_trial.set(True)
-            try:
-                with unseen():
-                    fault = find_fault()
-            finally:
-                _on_trial.reset(token)
-            if fault is not None:
-                verdict.write(fault)
-        if fault:
-            raise DistrustedError(_distrusted(what, fault))
+        kept = fused.language == "C" and (way is None or way[:1] != ("chunks",))
+        _try(_Verdict(_described(fused, way) if kept else None), what, find_fault)
         fused.believed.add(way)
+
+
+def _try(verdict: _Verdict, what: What, find_fault: Callable[[], str | None]) -> None:
+    fault = verdict.read()
+    if fault is None:
+        token = _on_trial.set(True)
+        try:
+            with unseen():
+                fault = find_fault()
+        finally:
+            _on_trial.reset(token)
+        if fault is not None:
+            verdict.write(fault)
+    if fault:
+        raise DistrustedError(_distrusted(what, fault))
 
 
 def _distrusted(what: What, fault: str) -> str:
@@ -97,12 +112,11 @@ def _distrusted(what: What, fault: str) -> str:
 class _Verdict:
     """What a trial found, beside the compiled files: by the programs, and by what is computed around them."""
 
-    def __init__(self, fused: Fused, way: Way) -> None:
+    def __init__(self, described: str | None) -> None:
         self._path = None
         folder = cache_folder()
-        if folder is not None and fused.language == "C" and (way is None or way[:1] != ("chunks",)):
-            described = _described(fused, way).encode()
-            self._path = folder / f"{hashlib.sha256(described).hexdigest()[:32]}.trial"
+        if folder is not None and described is not None:
+            self._path = folder / f"{hashlib.sha256(described.encode()).hexdigest()[:32]}.trial"
 
     def read(self) -> str | None:
         """The fault that was found, "" if none was, None where there was no trial."""

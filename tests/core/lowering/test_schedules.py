@@ -126,8 +126,14 @@ def test_a_rule_for_another_schedule_is_found_by_its_name() -> None:
 
 @pytest.mark.usefixtures("_known")
 def test_a_layer_that_it_does_not_recognise_goes_wave_by_wave() -> None:
-    first, *steps = mpnn.explain(_run, Twice(), B).steps
-    assert (first.way, first.reason) == ("levels", "no dense kernel: running sum: the update is no sum")
+    (alone,) = mpnn.explain(_run, Twice(), B).steps
+    assert alone.way == "in order"
+    first, *steps = mpnn.explain(_run, Twice(), B.clone().requires_grad_()).steps
+    assert (first.way, first.reason) == (
+        "levels",
+        "no dense kernel: running sum: the update is no sum; "
+        "no kernel from node to node: gradients go wave by wave",
+    )
     assert len(steps) == 4
     with (
         mpnn.backend("dense"),
@@ -137,10 +143,11 @@ def test_a_layer_that_it_does_not_recognise_goes_wave_by_wave() -> None:
 
 
 def test_without_the_rule_the_schedule_has_none() -> None:
-    first = mpnn.explain(_run, Running(), B).steps[0]
+    first = mpnn.explain(_run, Running(), B.clone().requires_grad_()).steps[0]
     assert (first.way, first.reason) == (
         "levels",
-        "no dense kernel: no rule is for Chain and the schedule running",
+        "no dense kernel: no rule is for Chain and the schedule running; "
+        "no kernel from node to node: gradients go wave by wave",
     )
 
 
