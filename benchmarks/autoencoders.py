@@ -9,9 +9,12 @@ samples and codes.
 
 vae        784-400-20, ReLU, Adam 1e-3, batches of 128, seed 1, 10 epochs; the loss is the sum of the pixels'
            cross-entropies and the divergence, over the number of images.
-deep       the code has 30 units; ReLU, cross-entropy, Adam with one cycle up to 2e-3, batches of 250, 40
-           epochs, no pre-training, weights drawn as by He et al., 2015. PCA of 30 components, fitted to the
-           same images, stands beside it.
+deep       the code has 30 units; ReLU, cross-entropy, Adam with one cycle, batches of 250, 80 epochs, no
+           pre-training, weights drawn as by He et al., 2015. The highest rate of the cycle is chosen first:
+           each of 5e-4, 1e-3, 2e-3 and 4e-3 learns from five sixths of the training images, in a tenth of
+           the epochs, and the one with the least squared error on the last sixth of them is taken. Then the
+           network begins anew, and learns from all training images; the test images are looked at once, at
+           the end. PCA of 30 components, fitted to the same images, stands beside it.
 binarised  every pixel is 1 with the probability that its grey says, drawn anew in every epoch, once for the
            test images; 784-200-200-50, tanh, Adam with one cycle up to 1e-3, batches of 100, 200 epochs
            (the network of Burda et al., 2016).
@@ -33,7 +36,8 @@ from mpnn.datasets.digits import load_digits, load_mnist
 from mpnn.models import Autoencoder, VariationalAutoencoder
 from mpnn.train import latent_picture, reconstructions_picture, samples_picture, save_picture
 
-EPOCHS = {"vae": 10, "deep": 40, "binarised": 200}
+EPOCHS = {"vae": 10, "deep": 80, "binarised": 200}
+RATES = (5e-4, 1e-3, 2e-3, 4e-3)  # of `deep`, one of which is chosen on training images
 SAMPLES, JUDGED = 500, 1000  # of the importance-weighted bound: draws of a code, and test images
 
 
@@ -94,22 +98,47 @@ def vae(pixels: Pixels, epochs: int, pictures: Path | None) -> None:
             save_picture(samples_picture(model.sample(64)), pictures / "vae-samples.png")
 
 
-def deep(pixels: Pixels, epochs: int, pictures: Path | None, rate: float = 2e-3) -> None:
+def deep(pixels: Pixels, epochs: int, pictures: Path | None, rate: float | None = None) -> None:
     """The squared error of Hinton and Salakhutdinov, 2006."""
-    model = Autoencoder([pixels.train.size(1), 1000, 500, 250, 30])
-
-    def loss(x: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(model(x), x, reduction="sum")
-
-    learn(model, loss, lambda: pixels.train, epochs=epochs, size=250, rate=rate, one_cycle=True)
+    if rate is None:
+        rate = chosen_rate(pixels.train, max(1, epochs // 10))
+    model = deep_model(pixels.train, epochs, rate)
+    for name, x in (("training", pixels.train), ("test", pixels.test)):
+        print(f"squared error per {name} image {squared_error(model, x):.3f}")
     with torch.no_grad():
-        for name, x in (("training", pixels.train), ("test", pixels.test)):
-            errors = [(model(part).sigmoid() - part).square().sum(1) for part in torch.split(x, 1000)]
-            print(f"squared error per {name} image {torch.cat(errors).mean():.3f}")
         draw(pictures, "deep", pixels, model(pixels.test[:12]).sigmoid(), model.encode(pixels.test))
     components = PCA(min(30, len(pixels.train)), random_state=0).fit(pixels.train.numpy())
     rebuilt = components.inverse_transform(components.transform(pixels.test.numpy()))
     print(f"PCA: squared error per test image {((rebuilt - pixels.test.numpy()) ** 2).sum(1).mean():.3f}")
+
+
+def chosen_rate(x: Tensor, epochs: int) -> float:
+    """The rate whose network has the least squared error on the last sixth of the images."""
+    kept = len(x) - len(x) // 6
+    errors = {}
+    for rate in RATES:
+        errors[rate] = squared_error(deep_model(x[:kept], epochs, rate), x[kept:])
+        print(f"rate {rate:g}: squared error per held-out training image {errors[rate]:.3f}", flush=True)
+    return min(errors, key=errors.__getitem__)
+
+
+def deep_model(x: Tensor, epochs: int, rate: float) -> Autoencoder:
+    """The network, from the same weights each time, after learning from images."""
+    torch.manual_seed(1)
+    model = Autoencoder([x.size(1), 1000, 500, 250, 30])
+
+    def loss(x: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(model(x), x, reduction="sum")
+
+    learn(model, loss, lambda: x, epochs=epochs, size=250, rate=rate, one_cycle=True)
+    return model
+
+
+@torch.no_grad()
+def squared_error(model: Autoencoder, x: Tensor) -> float:
+    """The mean over images of the sum over pixels."""
+    errors = [(model(part).sigmoid() - part).square().sum(1) for part in torch.split(x, 1000)]
+    return torch.cat(errors).mean().item()
 
 
 def binarised(pixels: Pixels, epochs: int, pictures: Path | None) -> None:
@@ -150,7 +179,7 @@ def main() -> None:
     add("--data", type=Path, help="the folder of MNIST's files")
     add("--dataset", choices=("mnist", "digits"), default="mnist")
     add("--epochs", type=int, help=f"by default {EPOCHS}")
-    add("--rate", type=float, default=2e-3, help="of `deep`, where its cycle is highest")
+    add("--rate", type=float, help="of `deep`, where its cycle is highest, without choosing one")
     add("--images", type=int, help="no more than these, of either part")
     add("--pictures", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()

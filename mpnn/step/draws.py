@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from mpnn.native.uniforms import drawn
+
 MASK = 0xFFFFFFFF
+Bits = TypeVar("Bits", int, Tensor)
 
 
-def mix(x: Tensor) -> Tensor:
+def mix(x: Bits) -> Bits:
     """A bijection of 32 bits with little bias (Wellons, "lowbias32")."""
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & MASK
     x = ((x ^ (x >> 15)) * 0x846CA68B) & MASK
@@ -47,8 +51,11 @@ def uniforms(
     dtype = dtype or torch.get_default_dtype()
     if dtype not in (torch.float32, torch.float64):
         raise TypeError(f"dtype is {dtype}, but must be torch.float32 or torch.float64.")
-    chain = mix(torch.tensor([seed & MASK, sweep & MASK, (seed >> 32) & MASK], device=device))
-    key = mix(chain[0] ^ ((chain[1] * 0x9E3779B1) & MASK) ^ ((chain[2] * 0x85EBCA77) & MASK))
+    first, second, third = mix(seed & MASK), mix(sweep & MASK), mix((seed >> 32) & MASK)
+    key = mix(first ^ ((second * 0x9E3779B1) & MASK) ^ ((third * 0x85EBCA77) & MASK))
+    made = drawn(key, size, dtype, device)
+    if made is not None:
+        return made
     node = torch.arange(size[0], device=device).view(-1, 1)
     lane = torch.arange(prod(size[1:]), device=device)
     by_node = mix(((node * 0x9E3779B1) & MASK) ^ key)
