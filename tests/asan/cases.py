@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 import mpnn
-from mpnn import Graph, models
+from mpnn import Graph, MessagePassing, Schedule, models
 from mpnn.backends.c import kernel
-from mpnn.native import child_sum, dropout, pool, products, skip_gram, sort, walks
+from mpnn.backends.run import in_order
+from mpnn.native import child_sum, dropout, pool, products, skip_gram, sort, uniforms, walks
 from mpnn.native.compiler import load
 from mpnn.native.gate import address
 from tests import laws
@@ -21,7 +22,8 @@ from tests.asan.messages import WIDTHS, Random
 
 Case = tuple[str, Callable[[], None]]
 
-kernel.SMALL = child_sum.SMALL = dropout.SMALL = skip_gram.SMALL = sort.SMALL = walks.SMALL = 0  # two threads
+for room in (kernel, child_sum, dropout, in_order, skip_gram, sort, uniforms, walks):
+    room.SMALL = 0  # type: ignore[attr-defined]  # two threads
 pool.leave_to_malloc()  # whose memory the sanitizers know the ends of
 
 ODD: dict[str, tuple[int, list[tuple[int, int]]]] = {
@@ -87,7 +89,7 @@ def blocks() -> None:
 
 
 def functions() -> None:
-    """The C files: sums of products, dropout, sorting."""
+    """The C files: sums of products, dropout, random numbers by counter, sorting."""
     torch.manual_seed(0)
     for p, q in ((1, 1), (7, 33), (64, 96), (5, 257)):
         products.gram(torch.randn(70_001, p), torch.randn(70_001, q))
@@ -96,6 +98,9 @@ def functions() -> None:
         )
     for size in (1, 7, 100_003):
         trained(dropout.dropout(torch.randn(size, requires_grad=True), 0.3))
+    for rows_and_lanes in ((1,), (70_001,), (5000, 15), (300, 16), (2, 10_001), (0, 3), (3, 0)):
+        for dtype in (torch.float32, torch.float64):
+            mpnn.uniforms(1, 2, rows_and_lanes, dtype=dtype)
     for num_rows, number in ((1, 0), (1, 1), (3, 70_001), (70_001, 5)):
         rows = torch.randint(num_rows, (number,))
         for index_type in (torch.int32, torch.int64):
@@ -119,6 +124,38 @@ def divergence() -> None:
     models.SkipGram(Graph(torch.randint(50, (2, 300)), 50), 8, rounds=3, length=8, window=3, lr=1e30).fit()
 
 
+class Chance(MessagePassing):
+    """±1 by chance, beside a number."""
+
+    state = ("s", "x")
+
+    def message(self, s_i: Tensor, s_j: Tensor, x_j: Tensor, w: Tensor) -> Tensor:
+        """w_ij s_j x_j - s_i."""
+        return w.view(-1, *[1] * (s_j.dim() - 1)) * s_j * x_j - s_i
+
+    def update(self, inputs: Tensor, x: Tensor, u: Tensor, t: float) -> tuple[Tensor, Tensor]:
+        """Some of the chances are such that PyTorch is asked."""
+        return torch.where(u < torch.sigmoid(inputs / t), 1.0, -1.0).to(x.dtype), 0.5 * x
+
+
+def sweeps() -> None:
+    """Sweeps from node to node, a few nodes at once, some clamped."""
+    torch.manual_seed(0)
+    for graph in (*odd_graphs(), Graph(torch.randint(30, (2, 90)), 30)):
+        n = graph.num_nodes
+        order = torch.randperm(n)
+        for shape in ((n,), (n, 3), (n, 64), (n, 2, 75)):
+            for schedule in (
+                Schedule(order),
+                Schedule(order // 3 * 3 + (order % 3 > 1), clamped=order < n // 4),
+            ):
+                state = {name: torch.randn(shape) for name in Chance.state}
+                u = torch.where(torch.rand(shape) < 0.1, 0.5, torch.rand(shape))
+                w = torch.zeros(graph.num_edges) if n == 30 else torch.randn(graph.num_edges)
+                layer = Chance("mean")
+                mpnn.iterate(layer, graph, state, schedule=schedule, steps=2, t=1.5, w=w, u=u)
+
+
 def trees() -> None:
     """An LSTM on forests, level by level."""
     torch.manual_seed(0)
@@ -137,6 +174,7 @@ def cases(messages: int) -> Iterator[Case]:
     yield "C functions", functions
     yield "walks", random_walks
     yield "divergence", divergence
+    yield "sweeps", sweeps
     yield "trees", trees
     for name in models.CONVS:
         yield f"layer {name}", partial(layer, name, torch.float32)
