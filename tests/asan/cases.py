@@ -12,8 +12,7 @@ from torch import Tensor
 
 import mpnn
 from mpnn import Graph, MessagePassing, Schedule, models
-from mpnn.backends.c import kernel
-from mpnn.backends.run import in_order
+from mpnn.backends.c import kernel, sweep
 from mpnn.native import child_sum, dropout, pool, products, skip_gram, sort, uniforms, walks
 from mpnn.native.compiler import load
 from mpnn.native.gate import address
@@ -22,7 +21,7 @@ from tests.asan.messages import WIDTHS, Random
 
 Case = tuple[str, Callable[[], None]]
 
-for room in (kernel, child_sum, dropout, in_order, skip_gram, sort, uniforms, walks):
+for room in (kernel, child_sum, dropout, sweep, skip_gram, sort, uniforms, walks):
     room.SMALL = 0  # type: ignore[attr-defined]  # two threads
 pool.leave_to_malloc()  # whose memory the sanitizers know the ends of
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import mpnn
 from mpnn import EachSweep, Graph, MessagePassing, Schedule, iterate, topology, uniforms
-from mpnn.backends.run.in_order import SweepKernel
+from mpnn.backends.run.in_order import Ordered
 from mpnn.backends.run.plans import trace_count
 from mpnn.layer.waves import waves_of
 from tests.compare import assert_close
@@ -227,8 +227,8 @@ def test_what_the_last_bits_of_a_function_decide_is_decided_by_pytorch(
 ) -> None:
     """Uniforms at the chance itself, and just above: PyTorch is asked at every node."""
     asked: list[int] = []
-    ask = SweepKernel.ask
-    monkeypatch.setattr(SweepKernel, "ask", lambda *given: (asked.append(given[2]), ask(*given))[1])
+    ask = Ordered.ask
+    monkeypatch.setattr(Ordered, "ask", lambda *given: (asked.append(given[2]), ask(*given))[1])
     graph, states, rest = _case(Gibbs, shape, dtype=dtype)
     rest |= {"t": 1.5, "steps": 1}
 
