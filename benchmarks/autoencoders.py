@@ -9,12 +9,13 @@ samples and codes.
 
 vae        784-400-20, ReLU, Adam 1e-3, batches of 128, seed 1, 10 epochs; the loss is the sum of the pixels'
            cross-entropies and the divergence, over the number of images.
-deep       the code has 30 units; ReLU, cross-entropy, Adam with one cycle, batches of 250, 80 epochs, no
-           pre-training, weights drawn as by He et al., 2015. The highest rate of the cycle is chosen first:
-           each of 5e-4, 1e-3, 2e-3 and 4e-3 learns from five sixths of the training images, in a tenth of
-           the epochs, and the one with the least squared error on the last sixth of them is taken. Then the
-           network begins anew, and learns from all training images; the test images are looked at once, at
-           the end. PCA of 30 components, fitted to the same images, stands beside it.
+deep       the code has 30 units; ReLU, cross-entropy, Adam with one cycle, batches of 250, 40 epochs, no
+           pre-training, weights drawn as by He et al., 2015, and a weight decay of 0.1 (AdamW), without
+           which the network learns the training images by heart. The highest rate of the cycle is chosen
+           first: each of 5e-4, 1e-3, 2e-3 and 4e-3 learns from five sixths of the training images, in a
+           tenth of the epochs, and the one with the least squared error on the last sixth of them is taken.
+           Then the network begins anew, and learns from all training images; the test images are looked at
+           once, at the end. PCA of 30 components, fitted to the same images, stands beside it.
 binarised  every pixel is 1 with the probability that its grey says, drawn anew in every epoch, once for the
            test images; 784-200-200-50, tanh, Adam with one cycle up to 1e-3, batches of 100, 200 epochs
            (the network of Burda et al., 2016).
@@ -36,8 +37,9 @@ from mpnn.datasets.digits import load_digits, load_mnist
 from mpnn.models import Autoencoder, VariationalAutoencoder
 from mpnn.train import latent_picture, reconstructions_picture, samples_picture, save_picture
 
-EPOCHS = {"vae": 10, "deep": 80, "binarised": 200}
+EPOCHS = {"vae": 10, "deep": 40, "binarised": 200}
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)  # of `deep`, one of which is chosen on training images
+DECAY = 0.1  # of `deep`
 SAMPLES, JUDGED = 500, 1000  # of the importance-weighted bound: draws of a code, and test images
 
 
@@ -67,10 +69,11 @@ def learn(
     epochs: int,
     size: int,
     rate: float = 1e-3,
+    decay: float = 0.0,
     one_cycle: bool = False,
 ) -> None:
     """Adam, with `x()` drawn anew for every epoch; prints the mean loss of each."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
     steps = epochs * -(-len(x()) // size)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps) if one_cycle else None
     began = time.perf_counter()
@@ -130,7 +133,7 @@ def deep_model(x: Tensor, epochs: int, rate: float) -> Autoencoder:
     def loss(x: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(model(x), x, reduction="sum")
 
-    learn(model, loss, lambda: x, epochs=epochs, size=250, rate=rate, one_cycle=True)
+    learn(model, loss, lambda: x, epochs=epochs, size=250, rate=rate, decay=DECAY, one_cycle=True)
     return model
 
 

@@ -47,6 +47,7 @@ RUNS = {
     "ravine.py": ["--picture {folder}/ravine.png"],
     "results.py": ["--write --home {folder} --page {folder}/results.md"],
     "sst.py": [f"--data {{folder}} --hidden 3 --epochs 1 --task {task}" for task in ("fine", "binary")],
+    "sweeps.py": ["--nodes 30 --chains 1 3 --repeats 1"],
     "tree_lstm.py": ["--data {folder} --batches 1 --repeats 1"],
     "unification.py": ["--only GCNConv"],
     "zoo.py": ["--one resnet18 --way mpnn --mode inference --batch 1"],  # the other way needs torchvision
