@@ -24,7 +24,7 @@ from mpnn.aggregate.reductions import SUM, Max, Mean, Min, Sum
 from mpnn.plan.capture import Path, fingerprint
 from mpnn.plan.finish import others_of
 from mpnn.plan.front import Placed, arguments_of, key_of, placeholders_of
-from mpnn.plan.homes import Home
+from mpnn.plan.homes import Home, has_rows, op_name
 from mpnn.plan.ir import Program, Value
 from mpnn.plan.law import in_order
 from mpnn.plan.nests import base_of
@@ -100,8 +100,10 @@ class InOrder:
         (output,) = self.message.kernel_program.outputs
         near = _near(in_order([output.value]), set(), {})
         loose: set[Value] = set()
-        if base_of(output.value) in near:
+        if base_of(output.value) in near or _fuses(self.message):
             loose = {v for v in _loads(self.states) if v.detail == self.received}
+        if _fuses(self.update) and any(value.name in STEPS for value in in_order(self.states)):
+            raise NotFusableError("the last bits of a product with a sum may decide in update()")
         found: dict[Value, Value] = {}
         _near(in_order(self.states), loose, found)
         return found
@@ -124,6 +126,11 @@ def _near(operations: Any, loose: set[Value], guarded: dict[Value, Value]) -> se
         elif rough or value.name not in EXACT:
             near.add(value)
     return near
+
+
+def _fuses(plan: Plan) -> bool:
+    """Whether there is an operation with a product and a sum, which PyTorch may round once."""
+    return any(op_name(n) == "lerp" or n.kwargs.get("alpha", 1) != 1 for n in plan.hoisted.core)
 
 
 def _loads(values: Sequence[Value]) -> list[Value]:
@@ -203,7 +210,7 @@ def read_in_order(step: Step, with_numbers: bool) -> InOrder:
     if not message.is_merged(aggregator) or len(program.outputs) != 1:
         raise NotFusableError(f"{aggregator} is more than one reduction")
     (output,) = program.outputs
-    if not isinstance(output.reduction, REDUCTIONS):
+    if type(output.reduction) not in REDUCTIONS:
         raise NotFusableError(f"the reduction {output.reduction.name!r} has no kernel in order")
     if output.value.shape != shape or output.dtype != dtype or program.dtype != dtype:
         raise NotFusableError("a message has another form than the state")
@@ -213,6 +220,9 @@ def read_in_order(step: Step, with_numbers: bool) -> InOrder:
         raise NotFusableError("update() gives another form than the state's")
     for value in [output.value, *(o.value for o in updated.outputs)]:
         _require_arithmetic(value)
+    widened = {n.meta["val"].dtype for plan in (message, update) for n in plan.hoisted.core if has_rows(n)}
+    if dtype == torch.float32 and torch.float64 in widened:
+        raise NotFusableError("numbers are computed in float64 beside states in float32")
     own = {f"{name}_i": k for k, name in enumerate(said.state)}
     own_places = {k: own[name] for k, name in enumerate(given.names) if name in own}
     plain = {name: k for k, name in enumerate(said.state)}
