@@ -82,11 +82,14 @@ class SweepKernel:
         received = buffer(self.size, self.dtype)
         count, csr, numbers = len(order.nodes), graph.by_dst, graph.num_nodes * self.size
         index_type = csr.indptr.dtype
-        sweep = Sweep(
+        tables = [
             _table(self._places(graph, inputs)),
             _table([address(t, self.dtype, numbers) for t in states]),
             _table([address(t, self.dtype, waiting * self.size) for t in pending]),
             _table([address(t, self.dtype, self.size) for t in answers]),
+        ]
+        sweep = Sweep(
+            *map(ctypes.addressof, tables),
             address(received, self.dtype, self.size),
             address(csr.indptr, index_type, graph.num_nodes + 1),
             address(csr.indices, index_type, graph.num_edges),
@@ -133,5 +136,4 @@ class SweepKernel:
 
 
 def _table(addresses: Sequence[int | None]) -> Any:
-    table = (ctypes.c_void_p * max(1, len(addresses)))(*addresses)
-    return ctypes.cast(table, ctypes.c_void_p)
+    return (ctypes.c_void_p * max(1, len(addresses)))(*addresses)

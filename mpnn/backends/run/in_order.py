@@ -92,6 +92,7 @@ class Ordered:
     def __init__(self, program: InOrder) -> None:
         self.program, self.kernel = program, SweepKernel(program)
         self.believed, self.refused = False, ""
+        self._updated = Updated(program.num_states)
 
     def fits(self, step: Step) -> bool:
         """Whether the tensors that the functions reach by themselves have the forms of the trace."""
@@ -144,7 +145,7 @@ class Ordered:
             [received, *[t for _, t in others.placed]],
             others.fixed,
             cast(Callable[..., Any], step.update),
-            Updated(program.num_states),
+            self._updated,
             graph,
         )
         found: list[Tensor | None] = [
