@@ -39,7 +39,7 @@ from mpnn.train import latent_picture, reconstructions_picture, samples_picture,
 
 EPOCHS = {"vae": 10, "deep": 40, "binarised": 200}
 RATES = (5e-4, 1e-3, 2e-3, 4e-3)  # of `deep`, one of which is chosen on training images
-DECAY = 0.1  # of `deep`
+DECAY = 0.1  # of the weights of `deep`
 SAMPLES, JUDGED = 500, 1000  # of the importance-weighted bound: draws of a code, and test images
 
 
@@ -101,11 +101,11 @@ def vae(pixels: Pixels, epochs: int, pictures: Path | None) -> None:
             save_picture(samples_picture(model.sample(64)), pictures / "vae-samples.png")
 
 
-def deep(pixels: Pixels, epochs: int, pictures: Path | None, rate: float | None = None) -> None:
+def deep(pixels: Pixels, epochs: int, pictures: Path | None, rate: float | None, decay: float) -> None:
     """The squared error of Hinton and Salakhutdinov, 2006."""
     if rate is None:
-        rate = chosen_rate(pixels.train, max(1, epochs // 10))
-    model = deep_model(pixels.train, epochs, rate)
+        rate = chosen_rate(pixels.train, max(1, epochs // 10), decay)
+    model = deep_model(pixels.train, epochs, rate, decay)
     for name, x in (("training", pixels.train), ("test", pixels.test)):
         print(f"squared error per {name} image {squared_error(model, x):.3f}")
     with torch.no_grad():
@@ -115,17 +115,17 @@ def deep(pixels: Pixels, epochs: int, pictures: Path | None, rate: float | None 
     print(f"PCA: squared error per test image {((rebuilt - pixels.test.numpy()) ** 2).sum(1).mean():.3f}")
 
 
-def chosen_rate(x: Tensor, epochs: int) -> float:
+def chosen_rate(x: Tensor, epochs: int, decay: float) -> float:
     """The rate whose network has the least squared error on the last sixth of the images."""
     kept = len(x) - len(x) // 6
     errors = {}
     for rate in RATES:
-        errors[rate] = squared_error(deep_model(x[:kept], epochs, rate), x[kept:])
+        errors[rate] = squared_error(deep_model(x[:kept], epochs, rate, decay), x[kept:])
         print(f"rate {rate:g}: squared error per held-out training image {errors[rate]:.3f}", flush=True)
     return min(errors, key=errors.__getitem__)
 
 
-def deep_model(x: Tensor, epochs: int, rate: float) -> Autoencoder:
+def deep_model(x: Tensor, epochs: int, rate: float, decay: float) -> Autoencoder:
     """The network, from the same weights each time, after learning from images."""
     torch.manual_seed(1)
     model = Autoencoder([x.size(1), 1000, 500, 250, 30])
@@ -133,7 +133,7 @@ def deep_model(x: Tensor, epochs: int, rate: float) -> Autoencoder:
     def loss(x: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(model(x), x, reduction="sum")
 
-    learn(model, loss, lambda: x, epochs=epochs, size=250, rate=rate, decay=DECAY, one_cycle=True)
+    learn(model, loss, lambda: x, epochs=epochs, size=250, rate=rate, decay=decay, one_cycle=True)
     return model
 
 
@@ -183,6 +183,7 @@ def main() -> None:
     add("--dataset", choices=("mnist", "digits"), default="mnist")
     add("--epochs", type=int, help=f"by default {EPOCHS}")
     add("--rate", type=float, help="of `deep`, where its cycle is highest, without choosing one")
+    add("--decay", type=float, default=DECAY, help="of the weights of `deep`")
     add("--images", type=int, help="no more than these, of either part")
     add("--pictures", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()
@@ -190,7 +191,7 @@ def main() -> None:
     pixels = Pixels(arguments.dataset, arguments.data, arguments.images)
     epochs = arguments.epochs or EPOCHS[arguments.figure]
     if arguments.figure == "deep":
-        deep(pixels, epochs, arguments.pictures, arguments.rate)
+        deep(pixels, epochs, arguments.pictures, arguments.rate, arguments.decay)
     else:
         {"vae": vae, "binarised": binarised}[arguments.figure](pixels, epochs, arguments.pictures)
 
