@@ -190,8 +190,9 @@ class _Numbers:
         is_received = not self.is_message and k == self.whole.received
         here = not isinstance(place, str) and tuple(place) == tuple(broadcast(self._here, self.whole.shape))
         here = here and given.shape == self.whole.shape
-        if (is_received or (self.is_message and k in self.whole.live)) and not here:
-            raise NotFusableError("a number of a node follows from other numbers of the nodes before")
+        is_state = self.whole.state_of(k, self.is_message) is not None  # written while it is read
+        if (is_received or is_state) and not here:
+            raise NotFusableError("a number of a node follows from other numbers of the states")
         if is_received:
             return "sum[c]"
         self._loads.add(k)

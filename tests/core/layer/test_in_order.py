@@ -303,6 +303,11 @@ class Flipped(Spin):
         return beside(w, s_j) * s_j.flip(-1)
 
 
+class OfItsFirst(Spin):
+    def update(self, inputs: Tensor, s: Tensor) -> Tensor:
+        return inputs.sign() + s[:, :1]
+
+
 class Summed(Spin):
     def update(self, inputs: Tensor, s: Tensor) -> Tensor:
         return inputs - inputs.sum(-1, keepdim=True)
@@ -361,7 +366,8 @@ class Counted(Spin):
         (Joined(), "a concatenation is not arithmetic"),
         (InPlace(), "in-place"),
         (Counted(), "writes 'calls'"),
-        (Flipped(), "follows from other numbers of the nodes before"),
+        (Flipped(), "follows from other numbers of the states"),
+        (OfItsFirst(), "follows from other numbers of the states"),
         (Summed(), "the sum of features is not arithmetic"),
         (OfTanh(), "sign decides by the last bits"),
         (Looking(), "cannot be traced"),
@@ -371,7 +377,7 @@ class Counted(Spin):
     ids=lambda value: type(value).__name__ if isinstance(value, Spin) else "",
 )
 def test_other_sweeps_go_wave_by_wave_and_explain_says_why(layer: Spin, why: str) -> None:
-    graph, states, rest = _case(shape=(4,))
+    graph, states, rest = _case(shape=(130,))
 
     def run() -> Tensor:
         torch.manual_seed(0)
