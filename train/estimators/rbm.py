@@ -25,9 +25,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     """`mpnn.models.RBM`, with the arguments, methods and attributes of `sklearn.neural_network.BernoulliRBM`.
 
     With the same `random_state` it learns the weights of BernoulliRBM, which is trained by persistent chains
-    and one sweep a step; where a batch is short, all chains count, as there. The weights agree to 1e-13: SciPy's
-    sigmoid and NumPy's sums and products round otherwise than PyTorch's. With PyTorch's in their place
-    scikit-learn's weights are these in every bit.
+    and one sweep a step; where a batch is short, all chains count, as there. The weights agree to 1e-13:
+    SciPy's sigmoid and NumPy's sums and products round otherwise than PyTorch's. With PyTorch's in their
+    place scikit-learn's weights are these in every bit.
 
     Args:
         n_components: the number of hidden units.
