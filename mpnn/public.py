@@ -7,6 +7,7 @@ from mpnn.explain import explain
 from mpnn.graph.adjacency import as_graph
 from mpnn.graph.csr import CSR
 from mpnn.graph.graph import Graph
+from mpnn.graph.hetero import HeteroGraph, HeteroPart
 from mpnn.interop import as_pyg
 from mpnn.interop.accelerate import accelerate, acceleration
 from mpnn.layer.energy import EnergyLayer, energy
@@ -14,6 +15,7 @@ from mpnn.layer.iterate import EachSweep, Iterated, iterate
 from mpnn.layer.message_passing import MessagePassing, propagate
 from mpnn.native.memory import keep_freed_memory
 from mpnn.native.pool import release_kept_memory
+from mpnn.sampling.hetero import HeteroSample
 from mpnn.sampling.loader import NeighborLoader
 from mpnn.sampling.neighbors import sample_neighbors
 from mpnn.sampling.sample import Sample
@@ -27,6 +29,9 @@ __all__ = [
     "EachSweep",
     "EnergyLayer",
     "Graph",
+    "HeteroGraph",
+    "HeteroPart",
+    "HeteroSample",
     "Iterated",
     "MessagePassing",
     "NeighborLoader",

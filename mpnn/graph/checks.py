@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import SupportsIndex, TypeVar
 
 import numpy as np
@@ -220,8 +220,10 @@ def check_grouped(name: str, chosen: Tensor, owner: Tensor) -> None:
         )
 
 
-def checked_kind(graphs: Iterable[T], of: type[T]) -> list[T]:
-    """One graph or more, all bipartite or none, all on one device."""
+def checked_kind(
+    graphs: Iterable[T], of: type[T], kinds: Sequence[str] = ("is_bipartite", "device")
+) -> list[T]:
+    """One graph or more that are alike in these properties: all bipartite or none, all on one device."""
     if not isinstance(graphs, Iterable):
         raise TypeError(f"graphs must be a sequence of graphs, got {type(graphs).__name__}.")
     graphs = list(graphs)
@@ -230,7 +232,7 @@ def checked_kind(graphs: Iterable[T], of: type[T]) -> list[T]:
     for k, graph in enumerate(graphs):
         if not isinstance(graph, of):
             raise TypeError(f"graphs[{k}] must be a {of.__name__}, got {type(graph).__name__}.")
-    for kind in ("is_bipartite", "device"):
-        if len({getattr(graph, kind) for graph in graphs}) > 1:
+    for kind in kinds:
+        if any(getattr(graph, kind) != getattr(graphs[0], kind) for graph in graphs):
             raise ValueError(f"graphs differ in {kind}: a batch needs graphs of one kind.")
     return graphs

@@ -98,7 +98,7 @@ def from_networkx(
             raise ValueError(f"{SIZE} is {facts[SIZE]}, but the networkx graph has {len(number)} nodes.")
         ends[1] -= num_src
     attributes = [a for *_, a in edges]
-    edge_type, edge_time = _edge_types(attributes, NUM_EDGE_TYPES in facts), _edge_times(attributes, facts)
+    edge_type, edge_time = _edge_types(attributes, NUM_EDGE_TYPES in facts), edge_times(attributes, facts)
     out = Graph(ends, num_nodes, edge_type, num_edge_types=facts.get(NUM_EDGE_TYPES), edge_time=edge_time)
     if GRAPH_SIZES in facts:
         sizes: list[Size] = facts[GRAPH_SIZES]
@@ -132,7 +132,8 @@ def _edge_types(attributes: list[dict[str, Any]], typed: bool) -> Tensor | None:
     return None if types is None else torch.tensor(types, dtype=torch.int64)
 
 
-def _edge_times(attributes: list[dict[str, Any]], facts: dict[str, Any]) -> Tensor | None:
+def edge_times(attributes: list[dict[str, Any]], facts: dict[str, Any]) -> Tensor | None:
+    """The times of edges, int64 or what `facts` of their graph say; None where edges have none."""
     times = _on_all_edges(attributes, EDGE_TIME, TIME_DTYPE in facts)
     for one in times or ():
         if isinstance(one, bool) or not isinstance(one, int | float | np.integer | np.floating):

@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader
 
 from mpnn.graph.adjacency import Topology, as_graph
 from mpnn.graph.checks import as_int, checked_positions
-from mpnn.sampling.neighbors import check_room, checked_fanouts, sample_of
+from mpnn.sampling.neighbors import check_room, sample_of
 from mpnn.sampling.padded import padded_sample
 from mpnn.sampling.sample import Sample
+from mpnn.sampling.slots import checked_fanouts
 
 _DEFAULTS = inspect.signature(DataLoader.__init__).parameters
 

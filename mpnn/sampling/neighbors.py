@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mpnn.graph.adjacency import Topology, as_graph
 from mpnn.graph.checks import as_seed, checked_positions
 from mpnn.graph.contents import OfTensors
-from mpnn.graph.csr import CSR
 from mpnn.graph.graph import Graph
+from mpnn.graph.hetero import EdgeType, HeteroGraph
+from mpnn.sampling.hetero import HeteroSample, hetero_sample
 from mpnn.sampling.padded import padded_sample
-from mpnn.sampling.sample import Sample, draw, seed_key
+from mpnn.sampling.sample import Sample
+from mpnn.sampling.slots import Numbers, all_slots, checked_fanouts, some_slots
 
 ROOM = 1 << 27  # edges of a padded sample at most: 1 GB for each number of theirs
-FEW = 64  # edges: so much room for each node is not worth a look at what is needed, which a GPU waits for
 
 
+@overload
 def sample_neighbors(
     graph: Topology,
     nodes: Tensor,
@@ -27,7 +29,27 @@ def sample_neighbors(
     *,
     seed: int | None = None,
     padded: bool = False,
-) -> Sample:
+) -> Sample: ...
+
+
+@overload
+def sample_neighbors(
+    graph: HeteroGraph,
+    nodes: Mapping[str, Tensor],
+    fanouts: Sequence[int] | Mapping[EdgeType, Sequence[int]],
+    *,
+    seed: int | None = None,
+) -> HeteroSample: ...
+
+
+def sample_neighbors(
+    graph: Topology | HeteroGraph,
+    nodes: Any,
+    fanouts: Any,
+    *,
+    seed: int | None = None,
+    padded: bool = False,
+) -> Sample | HeteroSample:
     """Draw the edges that bring messages to some nodes, hop by hop (GraphSAGE, Hamilton et al., 2017).
 
     In hop k every node that the hop before has added, first those asked for, receives by `fanouts[k]` of its
@@ -44,9 +66,13 @@ def sample_neighbors(
     layers compute the same at all other nodes, and a CUDA graph can capture the draw together with the step;
     only what looks at all nodes, such as batch normalisation, sees the padding.
 
+    Of a `HeteroGraph`, a node receives by `fanouts[k]` edges of each relation, or by `fanouts[relation][k]`,
+    and the result is a `HeteroSample`, which is not padded.
+
     Args:
-        graph: a `Graph` with one set of nodes, or an `edge_index` tensor.
-        nodes: integer `[num_seeds]`, each node once, or a bool mask `[num_nodes]`. For a padded sample no
+        graph: a `Graph` with one set of nodes, an `edge_index` tensor, or a `HeteroGraph`.
+        nodes: integer `[num_seeds]`, each node once, or a bool mask `[num_nodes]`; by node type of a
+            `HeteroGraph`. For a padded sample no
             mask; the tensor is looked at while it is new, and a node that it holds twice is there twice.
         fanouts: of each hop how many edges enter a node at most; -1 for all, but not in a padded sample.
         seed: of the random numbers; None draws one from torch's generator, if padded from the device's.
@@ -61,6 +87,10 @@ def sample_neighbors(
     >>> sample.nodes.tolist(), sample.edges.tolist(), sample.graph.edge_index.tolist()
     ([2, 1, 0], [1, 0], [[1, 2], [0, 1]])
     """
+    if isinstance(graph, HeteroGraph):
+        if padded:
+            raise ValueError("padded is True, but the sample of a HeteroGraph is not padded.")
+        return hetero_sample(graph, nodes, fanouts, as_seed(seed))
     graph = as_graph(graph)
     graph.require_one_node_set("sample_neighbors()")
     fanouts, seed = checked_fanouts(fanouts, padded), as_seed(seed)
@@ -73,12 +103,12 @@ def sample_neighbors(
 
 def sample_of(graph: Graph, nodes: Tensor, fanouts: Sequence[int], seed: int | None) -> Sample:
     """`sample_neighbors` of arguments that are checked."""
-    known = _Numbers(nodes)
+    known = Numbers(nodes)
     if seed is None:
         seed = int(torch.randint(2**63 - 1, (), device="cpu"))
     rows, frontier, edges = graph.by_dst, nodes, [nodes.new_empty(0)]
     for hop, fanout in enumerate(fanouts):
-        slots = _all_slots(rows, frontier) if fanout < 0 else _slots(rows, frontier, fanout, seed + hop)
+        slots = all_slots(rows, frontier) if fanout < 0 else some_slots(rows, frontier, fanout, seed + hop)
         edges.append(rows.edge_ids[slots].long())
         frontier = known.add(rows.indices[slots].long())
     drawn, around = torch.cat(edges), torch.cat(known.nodes)
@@ -103,22 +133,6 @@ def _seen_positions(nodes: Tensor, graph: Graph) -> Tensor:
     return nodes.long()
 
 
-def checked_fanouts(fanouts: Sequence[int], padded: bool = False) -> list[int]:
-    """Numbers of edges, -1 for all."""
-    if not isinstance(fanouts, Sequence | np.ndarray):
-        raise TypeError(f"fanouts must be a sequence, a number of edges for each hop, got {fanouts!r}.")
-    for k, fanout in enumerate(fanouts):
-        if padded and fanout == -1:
-            raise ValueError(
-                f"fanouts[{k}] is -1, for all edges, but a padded sample needs a number of them."
-            )
-        if isinstance(fanout, bool) or not isinstance(fanout, int | np.integer) or fanout < -1:
-            raise ValueError(
-                f"fanouts[{k}] is {fanout!r}, but should be a number of edges, or -1 for all of them."
-            )
-    return [int(fanout) for fanout in fanouts]
-
-
 def check_room(num_seeds: int, fanouts: Sequence[int]) -> None:
     """Raise ValueError if a padded sample, which has room for all that fanouts allow, would be too large."""
     edges, newest = 0, num_seeds
@@ -129,50 +143,3 @@ def check_room(num_seeds: int, fanouts: Sequence[int]) -> None:
             f"fanouts is {list(fanouts)}, with which a padded sample of {num_seeds} nodes has room for "
             f"{edges:,} edges, but at most {ROOM:,} are possible: choose smaller fanouts, or fewer nodes."
         )
-
-
-class _Numbers:
-    """The numbers of the sample's nodes, in the order in which they were added."""
-
-    def __init__(self, nodes: Tensor) -> None:
-        self.nodes = [nodes]
-        self._sorted, self._number = torch.sort(nodes)
-        again = (self._sorted[1:] == self._sorted[:-1]).nonzero()
-        if again.numel():
-            raise ValueError(
-                f"nodes holds {int(self._sorted[again[0]])} more than once: choose each node once."
-            )
-
-    def add(self, found: Tensor) -> Tensor:
-        """Number the nodes among these that are new, and return them."""
-        found = torch.unique(found)
-        if self._sorted.numel():
-            place = torch.searchsorted(self._sorted, found).clamp_(max=self._sorted.numel() - 1)
-            found = found[self._sorted[place] != found]
-        number = torch.arange(found.numel(), device=found.device) + self._sorted.numel()
-        self.nodes.append(found)
-        self._sorted, order = torch.sort(torch.cat([self._sorted, found]))
-        self._number = torch.cat([self._number, number])[order]
-        return found
-
-    def __call__(self, nodes: Tensor) -> Tensor:
-        return self._number[torch.searchsorted(self._sorted, nodes.contiguous())]
-
-
-def _all_slots(rows: CSR, nodes: Tensor) -> Tensor:
-    """The slots of whole rows, one behind the other."""
-    begin, degree = rows.indptr[nodes].long(), (rows.indptr[nodes + 1] - rows.indptr[nodes]).long()
-    last = degree.cumsum(0)
-    total = int(last[-1]) if last.numel() else 0
-    start = torch.repeat_interleave(begin - last + degree, degree, output_size=total)
-    return start + torch.arange(total, device=nodes.device)
-
-
-def _slots(rows: CSR, nodes: Tensor, fanout: int, seed: int) -> Tensor:
-    """`fanout` slots of each row, drawn without repeats, in their order; of a shorter row all."""
-    begin, degree = rows.indptr[nodes].long(), (rows.indptr[nodes + 1] - rows.indptr[nodes]).long()
-    if fanout > FEW:  # no more room is needed than the largest row has
-        fanout = min(fanout, int(degree.max()) if degree.numel() else 0)
-    drawn, there = draw(degree, nodes, fanout, seed_key(seed))
-    slots: Tensor = (begin[:, None] + drawn)[there]
-    return slots
