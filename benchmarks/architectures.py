@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from energy_oracles import boltzmann_machine, dbn, hopfield, modern_hopfield, rbm, sparse_rbm
+from hetero_oracles import hetero_conv, hgt
 from language_oracles import bahdanau, bert, nary_tree_lstm, sparse_bert
 from neuron_oracles import kernel_perceptron, learned_perceptron, neuron_graph, rbf_network
 from oracles import (
@@ -125,6 +126,13 @@ ROWS = [
                 as_pyg("TransformerConv(6, 4, heads=2, edge_dim=3)", "edge_attr")),
     graph_layer("RGCNConv", "rgcn_conv", "W[type of j→i] h_j", "mean per type",
                 "W h_i + Σ_r mean_{j of type r} W_r h_j + b", as_pyg("RGCNConv(6, 4, 3)", "edge_type")),
+    graph_layer("RGATConv", "rgat_conv", "W[type of j→i] h_j", SOFTMAX,
+                "Σ_j softmax_j(LeakyReLU(Q·W_r h_i + K·W_r h_j)) W_r h_j + b",
+                as_pyg("RGATConv(6, 4, 3, heads=2)", "edge_type")),
+    graph_layer("HeteroConv", "hetero_conv", "by the relation: W_r h_j", "mean per relation, sum of these",
+                "Σ_r layer_r(h_j → h_i), with SAGE and with GAT", hetero_conv),
+    graph_layer("HGTConv", "hgt_conv", "M_r V h_j", SOFTMAX,
+                "β W_out gelu(Σ_j softmax_j((Q h_i)·(A_r K h_j) μ_r / √d) M_r V h_j) + (1 - β) h_i", hgt),
     graph_layer("EdgeConv", "edge_conv", "f(h_i ‖ h_j - h_i)", "max", "max_j f(h_i ‖ h_j - h_i)",
                 as_pyg("EdgeConv(network(12, 4))")),
     graph_layer("NNConv", "nn_conv", "f(e_ij) h_j", "sum", "W h_i + Σ_j f(e_ij) h_j + b, f(e_ij) a matrix",

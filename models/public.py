@@ -11,11 +11,14 @@ from mpnn.models.conv.gcn_conv import GCNConv
 from mpnn.models.conv.gin_conv import GINConv, GINEConv
 from mpnn.models.conv.gnn_conv import GNNConv
 from mpnn.models.conv.graph_conv import GraphConv
+from mpnn.models.conv.hetero_conv import HeteroConv
+from mpnn.models.conv.hgt_conv import HGTConv
 from mpnn.models.conv.mpnn_conv import MPNNConv
 from mpnn.models.conv.nn_conv import NNConv
 from mpnn.models.conv.normalize import gcn_norm, scaled_laplacian
 from mpnn.models.conv.pna_conv import PNAConv
 from mpnn.models.conv.registry import CONVS, Conv
+from mpnn.models.conv.rgat_conv import RGATConv
 from mpnn.models.conv.rgcn_conv import RGCNConv
 from mpnn.models.conv.sage_conv import SAGEConv
 from mpnn.models.conv.sg_conv import SGConv
@@ -174,6 +177,8 @@ __all__ = [
     "GraphClassifier",
     "GraphConv",
     "GraphNorm",
+    "HGTConv",
+    "HeteroConv",
     "Hexagons",
     "Hopfield",
     "HopfieldLayer",
@@ -206,6 +211,7 @@ __all__ = [
     "PolynomialKernel",
     "PositionalEncoding",
     "RBFNetwork",
+    "RGATConv",
     "RGCNConv",
     "RadialKernel",
     "RecurrentLM",

@@ -36,6 +36,7 @@ RUNS = {
     "dense.py": ["--tiny --repeats 1", "--one 1", "--one 1 --way layer", "--long-one causal 16"],
     "epochs.py": ["--dataset karate cycles --layers gcn sage --repeats 1"],
     "explanations.py": ["--houses 2 --epochs 2"],
+    "hetero.py": ["--nodes 50 --degree 2 --width 16 --repeats 1"],
     "kernels.py": ["--graph tiny --repeats 1"],
     "layers.py": ["--graph tiny --layers GCN RGCN --repeats 1", "--graph tiny --layers GCN --one mpnn"],
     "maps.py": ["--repeats 1 --samples 50 --pictures {folder}"],

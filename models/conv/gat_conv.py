@@ -94,7 +94,7 @@ class GATConv(LoopedAttention):
         x_src, x_dst, graph = self.read(x, graph, size)
         graph, edge = self.read_edges(graph, edge_attr)
         # What depends on one node, or on one edge, is computed there: a score is then a sum of three numbers.
-        h_src, h_dst, score = self._transform(x_src, x_dst)
+        h_src, h_dst, score = self.transform(x_src, x_dst)
         scores: dict[str, Any] = {"score": score, "edge_score": self._edge_score(edge)}
         out = self.finish(self.propagate(graph, x=(h_src, h_dst), **scores), x_dst)
         return (out, (like(given, graph), self.weights(graph, **scores))) if return_attention_weights else out
@@ -106,7 +106,7 @@ class GATConv(LoopedAttention):
         assert self.att_edge is not None
         return dot_of_map(self.lin_edge, edge, self.att_edge)
 
-    def _transform(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None, Pair]:
+    def transform(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None, Pair]:
         """W h at the sources and the destinations, and the parts that both have in a score."""
         one = not isinstance(self.in_channels, tuple | list)
         lin_src = self.lin if one else self.lin_src

@@ -14,6 +14,7 @@ from mpnn.functional import linear
 from mpnn.graph.adjacency import Topology
 from mpnn.graph.contents import OfTensors
 from mpnn.layer.typed import TypedEdges, propagate_by_type
+from mpnn.models.conv.edge_types import typed_edges, weight_shape
 from mpnn.models.conv.layer import Layer, Widths, pair
 from mpnn.models.parts.cache import Cache
 from mpnn.models.parts.checks import check_count
@@ -75,20 +76,10 @@ class RGCNConv(Layer):
         check_count("in_channels", src_channels, 0)
         check_count("in_channels", dst_channels, 0)
         check_count("out_channels", out_channels, 0)
-        check_count("num_relations", num_relations, 1)
-        for name, count in (("num_bases", num_bases), ("num_blocks", num_blocks)):
-            if count is not None:
-                check_count(name, count, 1)
         super().__init__(aggr, **kwargs)
         self.in_channels, self.out_channels, self.num_relations = in_channels, out_channels, num_relations
         self.num_bases, self.num_blocks, self.is_sorted = num_bases, num_blocks, is_sorted
-        shape: tuple[int, ...] = (num_bases or num_relations, src_channels, out_channels)
-        if num_blocks is not None:
-            if num_bases is not None:
-                raise ValueError(f"num_bases={num_bases} and num_blocks={num_blocks} exclude each other.")
-            if src_channels % num_blocks or out_channels % num_blocks:
-                raise ValueError(f"num_blocks={num_blocks} must divide {src_channels} and {out_channels}.")
-            shape = (num_relations, num_blocks, src_channels // num_blocks, out_channels // num_blocks)
+        shape = weight_shape(src_channels, out_channels, num_relations, num_bases, num_blocks)
         self.weight = nn.Parameter(torch.empty(shape))
         self.comp = None if num_bases is None else nn.Parameter(torch.empty(num_relations, num_bases))
         self.root = nn.Parameter(torch.empty(dst_channels, out_channels)) if root_weight else None
@@ -126,25 +117,8 @@ class RGCNConv(Layer):
 
     def _typed_edges(self, graph: Graph, edge_type: Tensor | None) -> TypedEdges:
         """Who sends to whom by which relation."""
-        if edge_type is not None:
-            if graph.edge_type is not None:
-                raise ValueError("RGCNConv got edge_type twice: as an argument, and in the graph.")
-            untyped = graph
-            graph = self._typed(
-                lambda: untyped.carrying(edge_type=edge_type, num_edge_types=self.num_relations),
-                untyped,
-                edge_type,
-            )
-        types = graph.edge_type
-        if types is None:
-            raise ValueError("RGCNConv needs edge_type, as an argument or in the graph, but got none.")
-        if graph.num_edge_types > self.num_relations:
-            raise ValueError(
-                f"the graph has {graph.num_edge_types} edge types, but RGCNConv was built with "
-                f"num_relations={self.num_relations}."
-            )
-        forward, everywhere = self.flow == "source_to_target", isinstance(self.aggr_module, Mul)
-        return TypedEdges(graph, types, self.num_relations, forward, everywhere)
+        everywhere = isinstance(self.aggr_module, Mul)
+        return typed_edges(self, graph, edge_type, self.num_relations, self._typed, everywhere=everywhere)
 
     def _read_nodes_or_numbers(
         self, x: Nodes | tuple[Nodes, Tensor], graph: Topology

@@ -277,6 +277,47 @@ class HeteroGraph:
                 size[k] = sum(own.stop - own.start for own in rows.values())
         return self._graph.bipartite_with(torch.stack(edge_index), (size[0], size[1]))
 
+    def relations_into(self, node_type: str) -> list[EdgeType]:
+        """The relations that end at a type of nodes, in their order."""
+        return [edge_type for edge_type in self._edges if edge_type[2] == node_type]
+
+    def by_receiver(self) -> Graph:
+        """All edges from the nodes of `homogeneous` to rows (node, relation): a node's rows lie together.
+
+        So the rows of a type of nodes are `[num_nodes, relations_into(node_type), ...]`, type after type, and
+        one product maps what all relations bring and sums it. The edges keep their order.
+
+        >>> graph = HeteroGraph({"a": 2}, {("a", r, "a"): torch.tensor([[0], [1]]) for r in ("to", "of")})
+        >>> graph.by_receiver().edge_index.tolist()
+        [[0, 0], [2, 3]]
+        """
+        return self._graph.memo("by receiver", self._by_receiver)
+
+    def _by_receiver(self) -> Graph:
+        types = self._graph.edge_type
+        assert types is not None
+        each = {node_type: self.relations_into(node_type) for node_type in self._rows}
+        first = dict(
+            zip(
+                each,
+                accumulate((self._num_nodes[name] * len(found) for name, found in each.items()), initial=0),
+                strict=False,
+            )
+        )
+        lines = [  # a row is count * node + begin
+            (
+                len(each[edge_type[2]]),
+                first[edge_type[2]]
+                + each[edge_type[2]].index(edge_type)
+                - len(each[edge_type[2]]) * self._rows[edge_type[2]].start,
+            )
+            for edge_type in self._edges
+        ]
+        count, begin = torch.tensor(lines, device=self.device, dtype=torch.int64).reshape(-1, 2)[types].t()
+        rows = self._graph.dst * count + begin
+        num_rows = sum(self._num_nodes[edge_type[2]] for edge_type in self._edges)
+        return self._graph.bipartite_with(torch.stack([self._graph.src, rows]), (self.num_nodes, num_rows))
+
     # Graphs made from this one ------------------------------------------------------------------------
 
     @staticmethod
@@ -328,6 +369,25 @@ class HeteroGraph:
         rows = torch.cat(list(kept.values())) if kept else torch.empty(0, dtype=torch.int64)
         part, edges = self._graph.subgraph(rows)
         return self.part(part, rows, edges, ptr or None)
+
+    def with_edge_types(self, edge_types: Sequence[EdgeType]) -> HeteroGraph:
+        """The same nodes with the edges of some relations alone, which are numbered in the order given."""
+        chosen = [self.edges(edge_type) for edge_type in edge_types]
+        if list(edge_types) == self.edge_types:
+            return self
+        return self._graph.memo(
+            ("edge types", tuple(edge_types)), lambda: self._with_edge_types(edge_types, chosen)
+        )
+
+    def _with_edge_types(self, edge_types: Sequence[EdgeType], chosen: Sequence[slice]) -> HeteroGraph:
+        checked_edge_types(edge_types, self.node_types)
+        counts = [own.stop - own.start for own in chosen]
+        edges = [torch.arange(own.start, own.stop, device=self.device) for own in chosen]
+        origin = torch.cat([torch.empty(0, dtype=torch.int64, device=self.device), *edges])
+        time = self._graph.edge_time
+        facts = EdgeFacts(_numbered(counts, self.device), None if time is None else time[origin])
+        graph = self._graph.derive(origin=origin, edges=facts, num_edge_types=len(counts))
+        return _made(graph, self._num_nodes, edge_types, counts, self._ptr)
 
     def part(
         self, part: Graph, rows: Tensor, edges: Tensor, ptr: Mapping[str, Tensor] | None = None

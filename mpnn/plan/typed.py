@@ -59,6 +59,59 @@ def grouped_linear(x: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
     return cast(Tensor, _Grouped.apply(x, weight, counts))  # type: ignore[no-untyped-call]
 
 
+def linear_rows(
+    xs: Sequence[Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor] | None = None
+) -> Tensor:
+    """`x_k W_kᵀ + b_k` of every k, one below the other; the same x may come several times, and is not copied.
+
+    Shapes: x_k `[num_rows_k, in_k]`, W_k `[out, in_k]`, b_k `[out]` -> `[sum of all num_rows_k, out]`.
+
+    >>> linear_rows([torch.ones(1, 2), torch.ones(2, 1)], [torch.ones(1, 2), torch.ones(1, 1)]).T
+    tensor([[2., 1., 1.]])
+    """
+    plus = list(biases) if biases is not None else [None] * len(xs)
+    together = all(only_autograd_follows(x) for x in xs) and not torch.compiler.is_compiling()
+    if not xs or not together or torch.is_autocast_enabled(xs[0].device.type):
+        return torch.cat([F.linear(x, w, b) for x, w, b in zip(xs, weights, plus, strict=True)])
+    return cast(Tensor, _Rows.apply(len(xs), *xs, *weights, *plus))  # type: ignore[no-untyped-call]
+
+
+class _Rows(torch.autograd.Function):
+    """The products written below each other into one tensor, forward and backward, without a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, count: int, *given: Tensor) -> Tensor:
+        xs, weights, biases = given[:count], given[count : 2 * count], given[2 * count :]
+        ctx.save_for_backward(*xs, *weights)
+        ctx.counts = [len(x) for x in xs]
+        out = empty((sum(ctx.counts), len(weights[0])), xs[0].dtype, xs[0].device)
+        for x, weight, bias, rows in zip(xs, weights, biases, _ranges(ctx.counts), strict=True):
+            multiply(x, weight.t(), out[rows], bias)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        (gradient,), counts = gradients, ctx.counts
+        xs, weights = ctx.saved_tensors[: len(counts)], ctx.saved_tensors[len(counts) :]
+        plain = not torch.is_grad_enabled() and is_single(gradient)  # else PyTorch must see each operation
+        of_x: list[Tensor | None] = []
+        of_weight: list[Tensor | None] = []
+        of_bias: list[Tensor | None] = []
+        wanted = ctx.needs_input_grad[1:]
+        for k, (x, weight, rows) in enumerate(zip(xs, weights, _ranges(counts), strict=True)):
+            part = gradient[rows]
+            of_x.append(None)
+            if wanted[k]:
+                of_x[k] = (
+                    multiply(part, weight, empty(x.shape, x.dtype, x.device)) if plain else part @ weight
+                )
+            of_weight.append(None)
+            if wanted[len(counts) + k]:
+                of_weight[k] = gram(part, x) if plain else part.t() @ x
+            of_bias.append(part.sum(0) if wanted[2 * len(counts) + k] else None)
+        return (None, *of_x, *of_weight, *of_bias)
+
+
 def _suits_one_kernel(x: Tensor, weight: Tensor) -> bool:
     """Whether tensor cores do all products at once: bfloat16 on a GPU, in rows of whole 16 bytes."""
     return (

@@ -146,6 +146,20 @@ def test_rows_by_relation_find_every_edge_again() -> None:
         assert torch.equal(half.dst[edges], graph.homogeneous.dst[edges])
 
 
+def test_a_nodes_rows_lie_together_and_each_receives_from_one_relation() -> None:
+    graph = hetero_graph()
+    rows, begin = graph.by_receiver(), 0
+    for name, count in graph.num_nodes_dict.items():
+        into = graph.relations_into(name)
+        assert into == [edge_type for edge_type in RELATIONS if edge_type[2] == name]
+        degree = rows.in_degree[begin : begin + count * len(into)].view(count, len(into))
+        for k, edge_type in enumerate(into):
+            assert torch.equal(degree[:, k], graph[edge_type].in_degree)
+        begin += count * len(into)
+    assert rows.num_dst == begin
+    assert torch.equal(rows.src, graph.homogeneous.src)
+
+
 @given(anything)
 def test_copies_and_files_hold_the_same(graph: HeteroGraph) -> None:
     file = io.BytesIO()

@@ -141,6 +141,17 @@ CASES = [
     Case("RGCNConv(6, 4, 3, num_blocks=2)", "edge_type", bipartite=True),
     Case("RGCNConv(6, 4, 3, num_blocks=2, aggr='add', root_weight=False, bias=False)", "edge_type"),
     Case("RGCNConv(6, 4, 5)", "edge_type"),
+    Case("RGATConv(6, 4, 3)", "edge_type"),
+    Case("RGATConv(6, 4, 3, heads=2, concat=False, negative_slope=0.5, bias=False)", "edge_type"),
+    Case("RGATConv(6, 4, 3, heads=2, flow='target_to_source')", "edge_type"),
+    Case("RGATConv(6, 4, 3, heads=2, num_bases=2)", "edge_type"),
+    Case("RGATConv(6, 4, 3, heads=2, num_blocks=2, attention_mechanism='within-relation')", "edge_type"),
+    Case("RGATConv(6, 4, 3, dim=3, heads=2, attention_mode='multiplicative-self-attention')", "edge_type"),
+    *(
+        Case(f"RGATConv(6, 4, 3, heads=2, mod={mod!r}, attention_mechanism='{mechanism}')", "edge_type")
+        for mod in (None, "additive", "scaled", "f-additive", "f-scaled")
+        for mechanism in ("across-relation", "within-relation")
+    ),
     Case("EdgeConv(mlp(12, 4))", bipartite=True),
     Case("EdgeConv(mlp(12, 4), aggr='mean')", bipartite=True),
     Case("NNConv(6, 4, mlp(3, 24))", "edge_attr", bipartite=True),
