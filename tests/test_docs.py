@@ -61,7 +61,7 @@ def test_how_it_works_shows_the_triton_that_is_generated() -> None:
     assert [line for line in lines_of(shown) if line not in generated] == []
 
 
-@pytest.mark.parametrize("page", ["backpropagation.md", "gallery.md", "overfitting.md"])
+@pytest.mark.parametrize("page", ["backpropagation.md", "gallery.md", "heterogeneous.md", "overfitting.md"])
 def test_a_page_runs_from_top_to_bottom_and_prints_what_it_says(
     page: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,7 +94,7 @@ class GATConv(LoopedAttention):
         x_src, x_dst, graph = self.read(x, graph, size)
         graph, edge = self.read_edges(graph, edge_attr)
         # What depends on one node, or on one edge, is computed there: a score is then a sum of three numbers.
-        h_src, h_dst, score = self.transform(x_src, x_dst)
+        h_src, h_dst, score = self._transform(x_src, x_dst)
         scores: dict[str, Any] = {"score": score, "edge_score": self._edge_score(edge)}
         out = self.finish(self.propagate(graph, x=(h_src, h_dst), **scores), x_dst)
         return (out, (like(given, graph), self.weights(graph, **scores))) if return_attention_weights else out
@@ -106,21 +106,25 @@ class GATConv(LoopedAttention):
         assert self.att_edge is not None
         return dot_of_map(self.lin_edge, edge, self.att_edge)
 
-    def transform(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None, Pair]:
+    def _transform(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None, Pair]:
         """W h at the sources and the destinations, and the parts that both have in a score."""
-        one = not isinstance(self.in_channels, tuple | list)
-        lin_src = self.lin if one else self.lin_src
+        lin_src, lin_dst = self.maps()
         see(lin_src, x_src)
         if x_dst is not None:
-            see(lin_src if one else self.lin_dst, x_dst)
-        if one and x_dst is x_src:
+            see(lin_dst, x_dst)
+        if lin_src is lin_dst and x_dst is x_src:
             h_src, (score_src, score_dst) = map_and_dot(lin_src, x_src, self.att_src, self.att_dst)
             return h_src, h_src, (score_src, score_dst)
         h_src, (score_src,) = map_and_dot(lin_src, x_src, self.att_src)
         if x_dst is None:
             return h_src, None, (score_src, None)
-        h_dst, (score_dst,) = map_and_dot(lin_src if one else self.lin_dst, x_dst, self.att_dst)
+        h_dst, (score_dst,) = map_and_dot(lin_dst, x_dst, self.att_dst)
         return h_src, h_dst, (score_src, score_dst)
+
+    def maps(self) -> tuple[Projection, Projection]:
+        """W of the sources and of the destinations, which may be one."""
+        one = not isinstance(self.in_channels, tuple | list)
+        return (self.lin, self.lin) if one else (self.lin_src, self.lin_dst)
 
     def edge_update(  # type: ignore[override]
         self, score_j: Tensor, score_i: Tensor | None, edge_score: Tensor | None

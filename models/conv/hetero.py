@@ -28,7 +28,7 @@ def as_hetero(graph: HeteroTopology, x_dict: Mapping[str, Tensor], cache: Cache)
     if not isinstance(x_dict, Mapping):
         raise TypeError(f"x_dict must be a dictionary by node type, got {type(x_dict).__name__}.")
     if isinstance(graph, HeteroGraph):
-        graph.check_nodes(x_dict)
+        graph.check_nodes(x_dict, "x_dict")
         return graph
     if not isinstance(graph, Mapping):
         raise TypeError(

@@ -14,10 +14,10 @@ from mpnn.functional import linear
 from mpnn.graph.hetero import EdgeType
 from mpnn.models.conv.gat_conv import GATConv
 from mpnn.models.conv.graph_conv import GraphConv
-from mpnn.models.conv.layer import pair
 from mpnn.models.conv.sage_conv import SAGEConv
 from mpnn.models.parts.linear import see
 from mpnn.plan.typed import linear_rows
+from mpnn.step.maps import dot_of_map
 from mpnn.step.plain import is_plain, weights_of
 
 Layers = Mapping[EdgeType, nn.Module]
@@ -54,15 +54,16 @@ def is_linear(edge_type: EdgeType, conv: nn.Module, x_dict: Inputs) -> bool:
     if conv.flow != "source_to_target" or conv.node_dim != 0:
         return False
     ends = [(maps.neighbours, edge_type[0]), *([(maps.root, edge_type[2])] if maps.root else [])]
-    for lin, node_type in ends:
-        x = x_dict.get(node_type)
-        if x is None or x.dim() != 2:
-            return False
-        see(lin, x)
-        known = weights_of(lin)
-        if known is None or known.weight.size(1) != x.size(1) or known.weight.dtype != x.dtype:
-            return False
-    return True
+    return all(_fits(lin, x_dict.get(node_type)) for lin, node_type in ends)
+
+
+def _fits(lin: nn.Module, x: Tensor | None) -> bool:
+    """Whether a linear map may be read instead of called, and takes these rows."""
+    if x is None or x.dim() != 2:
+        return False
+    see(lin, x)
+    known = weights_of(lin)
+    return known is not None and known.weight.size(1) == x.size(1) and known.weight.dtype == x.dtype
 
 
 def linear_sums(convs: Layers, x_dict: Inputs, graph: HeteroGraph) -> dict[str, Tensor]:
@@ -164,8 +165,8 @@ def attends_alike(convs: Layers, x_dict: Inputs) -> Iterator[dict[EdgeType, GATC
         if not is_plain(conv, GATConv):
             continue
         gat = cast(GATConv, conv)
-        given = zip(pair(gat.in_channels), (x_dict.get(edge_type[0]), x_dict.get(edge_type[2])), strict=True)
-        if not all(_fits(x, width, gat.att_src.dtype) for width, x in given):
+        given = zip(gat.maps(), (x_dict.get(edge_type[0]), x_dict.get(edge_type[2])), strict=True)
+        if not all(_fits(lin, x) for lin, x in given):
             continue
         if gat.add_self_loops or gat.edge_dim is not None or gat.flow != "source_to_target" or gat.node_dim:
             continue
@@ -174,24 +175,20 @@ def attends_alike(convs: Layers, x_dict: Inputs) -> Iterator[dict[EdgeType, GATC
     return (group for group in groups.values() if len(group) > 1)
 
 
-def _fits(x: Tensor | None, width: int, dtype: torch.dtype) -> bool:
-    return x is not None and x.dim() == 2 and width in (-1, x.size(1)) and x.dtype == dtype
-
-
 def attended(convs: Mapping[EdgeType, GATConv], x_dict: Inputs, graph: HeteroGraph) -> dict[EdgeType, Tensor]:
     """Of each relation what its layer gives: values and scores are rows (relation, node) of one step."""
     graph = graph.with_edge_types(list(convs))
-    values, senders, receivers = [], [], []
-    for edge_type, conv in convs.items():
-        value, _, (sender, receiver) = conv.transform(x_dict[edge_type[0]], x_dict[edge_type[2]])
-        assert receiver is not None
-        values.append(value)
-        senders.append(sender)
-        receivers.append(receiver)
+    senders, receivers, weights = [], [], []
+    for (source, _, destination), conv in convs.items():
+        lin_src, lin_dst = conv.maps()
+        weights.append(cast(Tensor, lin_src.weight))
+        senders.append(dot_of_map(lin_src, x_dict[source], conv.att_src))
+        receivers.append(dot_of_map(lin_dst, x_dict[destination], conv.att_dst))
+    values = linear_rows([x_dict[edge_type[0]] for edge_type in convs], weights)
     first = next(iter(convs.values()))
     received = first.propagate(
         graph.by_relation(sources=True, destinations=True),
-        x=(torch.cat(values), None),
+        x=(first.split(values), None),
         score=(torch.cat(senders), torch.cat(receivers)),
         edge_score=None,
     )

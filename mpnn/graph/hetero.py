@@ -209,14 +209,15 @@ class HeteroGraph:
             raise ValueError(f"rows has {rows.size(0)} rows, but the graph has {self.num_nodes} nodes.")
         return {node_type: rows[own] for node_type, own in self._rows.items()}
 
-    def check_nodes(self, values: Mapping[str, Tensor]) -> None:
+    def check_nodes(self, values: Mapping[str, Tensor], argument: str = "values") -> None:
         """Raise ValueError for values of an unknown node type, or of another number of nodes."""
-        self._check_names("values", values)
+        self._check_names(argument, values)
         for node_type, value in values.items():
             count = self._num_nodes[node_type]
             if value.size(0) != count:
                 raise ValueError(
-                    f"there are {value.size(0)} values of node type {node_type!r}, but {count} nodes."
+                    f"{argument}[{node_type!r}] has {value.size(0)} rows, but there are {count} nodes of "
+                    "that type."
                 )
 
     def _check_names(self, argument: str, given: Mapping[str, Any]) -> None:

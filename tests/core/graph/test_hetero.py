@@ -234,7 +234,7 @@ WRITES = ("author", "writes", "paper")
         (
             lambda: hetero_graph().join({"author": torch.ones(8, 1)}),
             ValueError,
-            "there are 8 values of node type 'author', but 7 nodes",
+            r"values\['author'\] has 8 rows, but there are 7 nodes of that type",
         ),
         (
             lambda: hetero_graph().join({"author": torch.ones(7, 1)}),

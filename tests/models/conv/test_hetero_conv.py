@@ -233,7 +233,7 @@ def test_a_sample_gives_the_seeds_what_the_whole_graph_gives() -> None:
                 x_dict(EQUAL) | {"reader": torch.ones(2, 6)}, GRAPH
             ),
             ValueError,
-            "values names 'reader', which is no node type: these are 'author', 'paper', 'venue'",
+            "x_dict names 'reader', which is no node type: these are 'author', 'paper', 'venue'",
         ),
         (
             lambda: hetero_conv(models, of_widths(CONVS["SAGE"], EQUAL))(
