@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mpnn.graph.batch import Batch
 from mpnn.graph.checks import check_grouped, checked_kind, checked_positions
 from mpnn.graph.facts import EdgeFacts
 from mpnn.graph.graph import Graph
@@ -20,8 +19,8 @@ from mpnn.graph.hetero_checks import (
     checked_edges,
     checked_node_types,
     checked_typing,
-    listed,
 )
+from mpnn.graph.hetero_incidence import HeteroIncidence, numbered
 
 if TYPE_CHECKING:
     import networkx
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["EdgeType", "HeteroGraph", "HeteroPart"]
 
 
-class HeteroGraph:
+class HeteroGraph(HeteroIncidence):
     """An immutable directed graph with nodes and edges of several types.
 
     An edge type, or relation, is `(source, relation, destination)`: its edges go from nodes of one type to
@@ -82,242 +81,11 @@ class HeteroGraph:
         graph = Graph(
             torch.cat(shifted, dim=1) if shifted else torch.empty(2, 0, dtype=torch.int64),
             sum(sizes.values()),
-            _numbered(counts, device),
+            numbered(counts, device),
             num_edge_types=len(counts),
             edge_time=checked_edge_times(edge_time_dict, edges),
         )
         self._set(graph, sizes, list(edges), counts, None)
-
-    def _set(
-        self,
-        graph: Graph,
-        num_nodes: Mapping[str, int],
-        edge_types: Sequence[EdgeType],
-        counts: Sequence[int],
-        ptr: Mapping[str, Tensor] | None,
-    ) -> None:
-        self._graph, self._num_nodes, self._ptr = graph, dict(num_nodes), ptr
-        self._rows = dict(zip(self._num_nodes, _slices(self._num_nodes.values()), strict=True))
-        self._edges = dict(zip(edge_types, _slices(counts), strict=True))
-
-    # What there is ------------------------------------------------------------------------------------
-
-    @property
-    def homogeneous(self) -> Graph:
-        """All nodes and edges as one `Graph`: rows by node type, edges by relation, with `edge_type`."""
-        return self._graph
-
-    @property
-    def node_types(self) -> list[str]:
-        """The types of nodes, in the order of their rows."""
-        return list(self._rows)
-
-    @property
-    def edge_types(self) -> list[EdgeType]:
-        """The relations `(source, relation, destination)`, in the order of their numbers."""
-        return list(self._edges)
-
-    def metadata(self) -> tuple[list[str], list[EdgeType]]:
-        """Both, as PyG's layers take them."""
-        return self.node_types, self.edge_types
-
-    @property
-    def num_nodes_dict(self) -> dict[str, int]:
-        """How many nodes each type has."""
-        return dict(self._num_nodes)
-
-    @property
-    def num_nodes(self) -> int:
-        """How many nodes there are of all types."""
-        return self._graph.num_nodes
-
-    @property
-    def num_edges(self) -> int:
-        """How many edges there are of all types."""
-        return self._graph.num_edges
-
-    @property
-    def edge_index_dict(self) -> dict[EdgeType, Tensor]:
-        """Of each edge type `[2, num_edges]`."""
-        return {edge_type: self[edge_type].edge_index for edge_type in self._edges}
-
-    @property
-    def device(self) -> torch.device:
-        """Where the edges are."""
-        return self._graph.device
-
-    def nodes(self, node_type: str) -> slice:
-        """The rows of a type in `homogeneous`."""
-        if node_type not in self._rows:
-            raise KeyError(f"{node_type!r} is no node type: these are {listed(self._rows)}.")
-        return self._rows[node_type]
-
-    def edges(self, edge_type: EdgeType) -> slice:
-        """The edges of a relation in `homogeneous`."""
-        if edge_type not in self._edges:
-            raise KeyError(f"{edge_type!r} is no edge type: these are {listed(self._edges)}.")
-        return self._edges[edge_type]
-
-    @property
-    def node_type(self) -> Tensor:
-        """`[num_nodes]`, the number of the type of each row."""
-        return self._graph.memo("node type", lambda: _numbered(self._num_nodes.values(), self.device))
-
-    def __getitem__(self, edge_type: EdgeType) -> Graph:
-        """One relation: bipartite, unless it goes from a type to itself."""
-        edges = self.edges(edge_type)
-        return self._graph.memo(("relation", edge_type), lambda: self._relation(edge_type, edges))
-
-    def _relation(self, edge_type: EdgeType, edges: slice) -> Graph:
-        ends = (self._rows[edge_type[0]], self._rows[edge_type[2]])
-        edge_index = torch.stack(
-            [row[edges] - rows.start for row, rows in zip(self._graph.edge_index, ends, strict=True)]
-        )
-        time = self._graph.edge_time
-        return self._graph.derive(
-            edge_index,
-            size=(self._num_nodes[edge_type[0]], self._num_nodes[edge_type[2]]),
-            bipartite=edge_type[0] != edge_type[2],
-            edges=EdgeFacts(edge_time=None if time is None else time[edges].clone()),
-            num_edge_types=1,
-            batch=None if self._ptr is None else Batch(self._ptr[edge_type[0]], self._ptr[edge_type[2]]),
-        )
-
-    def __repr__(self) -> str:
-        counts = {edge_type: edges.stop - edges.start for edge_type, edges in self._edges.items()}
-        graphs = "" if self._ptr is None else f", num_graphs={self.num_graphs}"
-        return f"HeteroGraph(num_nodes={self._num_nodes}, num_edges={counts}{graphs})"
-
-    # Values of all nodes ------------------------------------------------------------------------------
-
-    def join(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Rows of all nodes `[num_nodes, ...]`, from those of each type, which are equally wide.
-
-        >>> graph = HeteroGraph({"author": 1, "paper": 2}, {})
-        >>> graph.join({"paper": torch.ones(2, 3), "author": torch.zeros(1, 3)})[:, 0]
-        tensor([0., 1., 1.])
-        """
-        self.check_nodes(values)
-        for node_type in self._rows:
-            if node_type not in values:
-                raise ValueError(f"there are no values of node type {node_type!r}, only of {listed(values)}.")
-        return torch.cat([values[node_type] for node_type in self._rows])
-
-    def split(self, rows: Tensor) -> dict[str, Tensor]:
-        """The rows of each type, out of those of all nodes `[num_nodes, ...]`."""
-        if rows.size(0) != self.num_nodes:
-            raise ValueError(f"rows has {rows.size(0)} rows, but the graph has {self.num_nodes} nodes.")
-        return {node_type: rows[own] for node_type, own in self._rows.items()}
-
-    def check_nodes(self, values: Mapping[str, Tensor], argument: str = "values") -> None:
-        """Raise ValueError for values of an unknown node type, or of another number of nodes."""
-        self._check_names(argument, values)
-        for node_type, value in values.items():
-            count = self._num_nodes[node_type]
-            if value.size(0) != count:
-                raise ValueError(
-                    f"{argument}[{node_type!r}] has {value.size(0)} rows, but there are {count} nodes of "
-                    "that type."
-                )
-
-    def _check_names(self, argument: str, given: Mapping[str, Any]) -> None:
-        if not isinstance(given, Mapping):
-            raise TypeError(f"{argument} must be a dictionary by node type, got {type(given).__name__}.")
-        for name in given:
-            if name not in self._rows:
-                raise ValueError(
-                    f"{argument} names {name!r}, which is no node type: these are {listed(self._rows)}."
-                )
-
-    # Rows by relation ---------------------------------------------------------------------------------
-
-    @property
-    def source_rows(self) -> dict[EdgeType, slice]:
-        """Of each relation the rows of its sources, where all relations are side by side."""
-        return self._side_by_side(0)
-
-    @property
-    def destination_rows(self) -> dict[EdgeType, slice]:
-        """Of each relation the rows of its destinations, where all relations are side by side."""
-        return self._side_by_side(2)
-
-    def _side_by_side(self, end: int) -> dict[EdgeType, slice]:
-        counts = [self._num_nodes[edge_type[end]] for edge_type in self._edges]
-        return dict(zip(self._edges, _slices(counts), strict=True))
-
-    def by_relation(self, *, sources: bool = False, destinations: bool = False) -> Graph:
-        """All edges between rows (relation, node): a node has a row for each relation with its type there.
-
-        What a node sends along a relation, a map by relation for one, is a row of its own then, and so is
-        what it receives; one loop aggregates all of them. The edges keep their order.
-
-        Args:
-            sources: whether edges leave rows, which `source_rows` finds, else the nodes of `homogeneous`.
-            destinations: whether they enter rows, which `destination_rows` finds.
-
-        Returns:
-            A bipartite graph.
-
-        >>> graph = HeteroGraph({"a": 2}, {("a", r, "a"): torch.tensor([[0], [1]]) for r in ("to", "of")})
-        >>> graph.by_relation(sources=True).edge_index.tolist()
-        [[0, 2], [1, 1]]
-        >>> graph.by_relation(sources=True, destinations=True).edge_index.tolist()
-        [[0, 2], [1, 3]]
-        """
-        ends = (sources, destinations)
-        return self._graph.memo(("by relation", ends), lambda: self._by_relation(ends))
-
-    def _by_relation(self, ends: tuple[bool, bool]) -> Graph:
-        types = self._graph.edge_type
-        assert types is not None
-        edge_index, size = list(self._graph.edge_index), [self.num_nodes, self.num_nodes]
-        for k, rows in enumerate((self.source_rows, self.destination_rows)):
-            if ends[k]:
-                begin = [own.start - self._rows[edge_type[2 * k]].start for edge_type, own in rows.items()]
-                edge_index[k] = edge_index[k] + torch.tensor(begin, device=self.device).long()[types]
-                size[k] = sum(own.stop - own.start for own in rows.values())
-        return self._graph.bipartite_with(torch.stack(edge_index), (size[0], size[1]))
-
-    def relations_into(self, node_type: str) -> list[EdgeType]:
-        """The relations that end at a type of nodes, in their order."""
-        return [edge_type for edge_type in self._edges if edge_type[2] == node_type]
-
-    def by_receiver(self) -> Graph:
-        """All edges from the nodes of `homogeneous` to rows (node, relation): a node's rows lie together.
-
-        So the rows of a type of nodes are `[num_nodes, relations_into(node_type), ...]`, type after type, and
-        one product maps what all relations bring and sums it. The edges keep their order.
-
-        >>> graph = HeteroGraph({"a": 2}, {("a", r, "a"): torch.tensor([[0], [1]]) for r in ("to", "of")})
-        >>> graph.by_receiver().edge_index.tolist()
-        [[0, 0], [2, 3]]
-        """
-        return self._graph.memo("by receiver", self._by_receiver)
-
-    def _by_receiver(self) -> Graph:
-        types = self._graph.edge_type
-        assert types is not None
-        each = {node_type: self.relations_into(node_type) for node_type in self._rows}
-        first = dict(
-            zip(
-                each,
-                accumulate((self._num_nodes[name] * len(found) for name, found in each.items()), initial=0),
-                strict=False,
-            )
-        )
-        lines = [  # a row is count * node + begin
-            (
-                len(each[edge_type[2]]),
-                first[edge_type[2]]
-                + each[edge_type[2]].index(edge_type)
-                - len(each[edge_type[2]]) * self._rows[edge_type[2]].start,
-            )
-            for edge_type in self._edges
-        ]
-        count, begin = torch.tensor(lines, device=self.device, dtype=torch.int64).reshape(-1, 2)[types].t()
-        rows = self._graph.dst * count + begin
-        num_rows = sum(self._num_nodes[edge_type[2]] for edge_type in self._edges)
-        return self._graph.bipartite_with(torch.stack([self._graph.src, rows]), (self.num_nodes, num_rows))
 
     # Graphs made from this one ------------------------------------------------------------------------
 
@@ -386,7 +154,7 @@ class HeteroGraph:
         edges = [torch.arange(own.start, own.stop, device=self.device) for own in chosen]
         origin = torch.cat([torch.empty(0, dtype=torch.int64, device=self.device), *edges])
         time = self._graph.edge_time
-        facts = EdgeFacts(_numbered(counts, self.device), None if time is None else time[origin])
+        facts = EdgeFacts(numbered(counts, self.device), None if time is None else time[origin])
         graph = self._graph.derive(origin=origin, edges=facts, num_edge_types=len(counts))
         return _made(graph, self._num_nodes, edge_types, counts, self._ptr)
 
@@ -466,18 +234,6 @@ class HeteroGraph:
                 raise ValueError(f"sizes[{name!r}] must add up to {count}, got {sizes.get(name)}.")
         if len({len(each) for each in sizes.values()}) > 1:
             raise ValueError(f"sizes must tell of equally many graphs for each node type, got {dict(sizes)}.")
-
-    @property
-    def num_graphs(self) -> int:
-        """How many graphs this one is a batch of."""
-        return 1 if self._ptr is None else next(iter(self._ptr.values())).numel() - 1
-
-    def graph_index(self, node_type: str) -> Tensor:
-        """`[num_nodes]`, in which graph of the batch each node of a type is."""
-        own = self.nodes(node_type)
-        if self._ptr is None:
-            return torch.zeros(own.stop - own.start, dtype=torch.int64, device=self.device)
-        return _owner(self._ptr[node_type], own.stop - own.start)
 
     def unbatch(self) -> list[HeteroGraph]:
         """The graphs that `batch` put together."""
@@ -604,11 +360,6 @@ def _owners(graph: HeteroGraph) -> Tensor:
     return torch.cat([graph.graph_index(node_type) for node_type in graph.node_types])
 
 
-def _owner(ptr: Tensor, count: int) -> Tensor:
-    graphs = torch.arange(ptr.numel() - 1, device=ptr.device)
-    return graphs.repeat_interleave(ptr.diff(), output_size=count)
-
-
 def _ptr(owner: Tensor, num_graphs: int) -> Tensor:
     counts = torch.bincount(owner, minlength=num_graphs)
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
@@ -621,17 +372,6 @@ def _kept_ptr(node_type: str, ptr: Tensor, chosen: Tensor) -> Tensor:
     return _ptr(owner, ptr.numel() - 1)
 
 
-def _numbered(counts: Iterable[int], device: torch.device) -> Tensor:
-    """0 as often as the first count says, then 1, and so on."""
-    each = torch.tensor(list(counts), dtype=torch.int64, device=device)
-    return torch.arange(each.numel(), device=device).repeat_interleave(each)
-
-
-def _slices(counts: Iterable[int]) -> list[slice]:
-    """Ranges of these lengths, one behind the other."""
-    return [slice(begin, end) for begin, end in pairwise(accumulate(counts, initial=0))]
-
-
 def _restored(
     graph: Graph,
     num_nodes: Mapping[str, int],
@@ -641,7 +381,7 @@ def _restored(
     """The graph that a file holds, checked."""
     sizes = checked_node_types(num_nodes)
     relations = checked_edge_types(edge_types, sizes)
-    types = _numbered(sizes.values(), graph.device)
+    types = numbered(sizes.values(), graph.device)
     if types.numel() != graph.num_nodes:
         raise ValueError(f"a saved graph has {graph.num_nodes} nodes, but its types have {types.numel()}.")
     checked_typing(graph, types, list(sizes), relations)

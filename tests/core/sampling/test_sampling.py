@@ -164,11 +164,11 @@ def test_graphs_with_two_sets_of_nodes_and_empty_batches_are_refused() -> None:
         with pytest.raises(ValueError, match=r"padded sample of 3 nodes has room for"):
             sample_neighbors(random_graph(), torch.arange(3), fanouts, padded=True)
     with pytest.raises(TypeError, match="fanouts must be a sequence, a number of edges for each hop, got 5"):
-        sample_neighbors(random_graph(), torch.arange(3), 5)  # type: ignore[arg-type]
+        sample_neighbors(random_graph(), torch.arange(3), 5)  # type: ignore[call-overload]
     with pytest.raises(TypeError, match=r"batch_size is 2.5, but should be an integer"):
         mpnn.NeighborLoader(random_graph(), [2], batch_size=2.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="seed is 'one', but should be an integer"):
-        sample_neighbors(random_graph(), torch.arange(3), [2], seed="one")  # type: ignore[arg-type]
+        sample_neighbors(random_graph(), torch.arange(3), [2], seed="one")  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="batch_size is 0, but should be at least 1"):
         NeighborLoader(random_graph(), [1], batch_size=0)
 
