@@ -78,7 +78,7 @@ def signalled(kind: str, number: signal.Signals, seed: int) -> Case:
         one = whole(kind, folder)
         shutil.rmtree(one.home, ignore_errors=True)
         started = Started(begin(kind, one.home, *one.flags), one.home)
-        while not (one.home / "config.json").exists() and started.process.is_alive():
+        while not (one.home / "config.json").exists() and started.is_alive():
             time.sleep(0.002)
         time.sleep(random.Random(seed).uniform(0, 0.5))
         started.kill(number)

@@ -14,8 +14,10 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +38,9 @@ symbols()
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
 LONGEST = 240.0  # seconds of any process
+# How a process ended can be read once, and each start of a process reads it of all that have ended: of two
+# threads that read it at once, one finds nothing, which the library calls exit 255.
+ENDS = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -96,23 +101,32 @@ class Started:
             (self.notes / name).write_text("")
         given = (list(words), str(home), fault or Fault(), str(self.notes), variables or {})
         self.process = CONTEXT.Process(target=_child, args=given)
-        self.process.start()
+        with ENDS:
+            self.process.start()
+
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        with ENDS:
+            return self.process.is_alive()
 
     def kill(self, number: int) -> None:
         """Send a signal, if the process is still there."""
-        if self.process.is_alive() and self.process.pid is not None:
+        if self.is_alive() and self.process.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, number)
 
     def end(self) -> Ended:
         """Wait for it."""
-        self.process.join(LONGEST)
-        if self.process.exitcode is None:
-            self.process.kill()
+        is_over = bool(wait([self.process.sentinel], LONGEST))
+        with ENDS:
+            if not is_over:
+                self.process.kill()
             self.process.join()
-            raise AssertionError(f"the process has not ended after {LONGEST:g} seconds")
+            code = self.process.exitcode
+        assert is_over, f"the process has not ended after {LONGEST:g} seconds"
+        assert code is not None
         out, err = ((self.notes / name).read_text(errors="replace") for name in ("out", "err"))
-        return Ended(self.process.exitcode, out, err, len((self.notes / "steps").read_text()))
+        return Ended(code, out, err, len((self.notes / "steps").read_text()))
 
 
 def run(

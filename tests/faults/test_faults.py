@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import resource
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import forkserver
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
 
 from tests.faults import kernels
 from tests.faults.cases import Case, at_once, fails_at, in_own_folder, killed_at, limited, signalled
-from tests.faults.child import Ended, Fault
+from tests.faults.child import Ended, Fault, Started
 from tests.faults.kinds import Whole, check_sentence
 
 CASES = [
@@ -53,3 +57,20 @@ def test_a_file_that_differs_is_found(folder: Path) -> None:
 def test_a_traceback_is_found() -> None:
     with pytest.raises(AssertionError, match="Traceback"):
         check_sentence(Ended(2, "", "Traceback (most recent call last):\n", 0))
+
+
+def test_how_a_process_ended_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where several threads ask at once."""
+    read_signed = forkserver.read_signed
+
+    def slow(number: int) -> int:
+        time.sleep(0.1)
+        code: int = read_signed(number)
+        return code
+
+    monkeypatch.setattr(forkserver, "read_signed", slow)
+    started = Started(["--version"], tmp_path / "run")
+    assert wait([started.process.sentinel], 60)
+    with ThreadPoolExecutor(4) as pool:
+        assert not any(pool.map(lambda _: started.is_alive(), range(4)))
+    assert started.end().code == 0
