@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mpnn.datasets.record import DataError
 from mpnn.files import Arrays, free_memory, read
-from mpnn.graph.matrix import check_matrix
+from mpnn.graph.matrix import check_entries, check_matrix
 
 SECONDS = 600
 # A sparse matrix is sent as it was read, without any step of scipy that trusts its pointers.
@@ -100,7 +100,8 @@ def sparse(parts: Mapping[str, NDArray[Any]], before: str) -> Any:
     """A sound sparse matrix of scipy, whose parts have these words before their names.
 
     Raises:
-        ValueError: its pointers or its indices are none, or its form is not known.
+        ValueError: its pointers or its indices are none, its form is not known, or an entry is not finite in
+            float32.
         DataError: a part is missing.
     """
     form, shape = str(parts[before + "format"].item()), tuple(map(int, parts[before + "shape"]))
@@ -120,4 +121,5 @@ def sparse(parts: Mapping[str, NDArray[Any]], before: str) -> Any:
     else:
         raise ValueError(f"its form is {form!r}, but should be csr, csc, coo, bsr or dia")
     check_matrix(matrix, before.rstrip(".") or "matrix")
+    check_entries(matrix, before.rstrip(".") or "matrix")
     return matrix

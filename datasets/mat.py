@@ -17,6 +17,7 @@ from mpnn.datasets.files import find_file, published
 from mpnn.datasets.planetoid_npz import DAMAGE
 from mpnn.datasets.record import DataError, NodeDataset, check_dense, damage
 from mpnn.graph.graph import Graph
+from mpnn.graph.matrix import check_entries
 
 FILES = {"blogcatalog": "blogcatalog.mat", "ppi": "Homo_sapiens.mat"}
 
@@ -66,11 +67,13 @@ def read_mat(path: Path, name: str) -> NodeDataset:
 
 
 def _matrix(parts: Mapping[str, NDArray[Any]], path: Path, name: str) -> coo_matrix:
-    if name in parts:
-        return coo_matrix(parts[name])
-    if f"{name}.format" not in parts:
+    if name not in parts and f"{name}.format" not in parts:
         raise DataError(f"{path} is damaged or of another format: it has no matrix {name!r}")
     try:
+        if name in parts:
+            matrix = coo_matrix(parts[name])
+            check_entries(matrix, name)
+            return matrix
         return sparse(parts, f"{name}.").tocoo()
     except DAMAGE as error:
         raise damage(path, error) from error

@@ -15,7 +15,7 @@ from mpnn.datasets.files import compare_content
 from mpnn.datasets.record import DataError, NodeDataset, check_declared, check_dense, damage, row_normalise
 from mpnn.files import Arrays, read
 from mpnn.graph.graph import Graph
-from mpnn.graph.matrix import check_matrix
+from mpnn.graph.matrix import check_entries, check_matrix
 
 DAMAGE = (EOFError, ValueError, KeyError, IndexError, TypeError, OverflowError)
 
@@ -56,9 +56,10 @@ def compressed(arrays: Mapping[str, NDArray[Any]], before: str) -> csr_matrix:
     """A sound matrix in CSR form, whose parts have these words before their names.
 
     Raises:
-        ValueError: its pointers or its indices are none.
+        ValueError: its pointers or its indices are none, or an entry is not finite in float32.
     """
     data, indices, indptr, shape = (arrays[before + part] for part in ("data", "indices", "indptr", "shape"))
     matrix = csr_matrix((data, indices, indptr), shape=tuple(map(int, shape)))
     check_matrix(matrix, before.rstrip("_."))
+    check_entries(matrix, before.rstrip("_."))
     return matrix

@@ -242,14 +242,14 @@ def answers(table: Table, name: str) -> Answers:
     if not given:
         raise DataError(f"{table.path}: column {name!r} is empty")
     said = [cell for cell in given if cell.lower() not in MISSING]
-    if said and all(_number(cell) is not None for cell in said):  # then what is no number is not known
+    if said and all(map(_is_number, said)):  # then what is no number is not known
         _check_size(table, name, cells)
         if any("." in cell for cell in said) or _is_real(table.frame[name]):
             values = [math.nan if (value := _number(cell)) is None else value for cell in cells]
             y = torch.tensor(values)[:, None]
             return Answers(y, (name,), ~y.isnan().squeeze(1))
         given = said
-    whole = all(cell.lstrip("-").isdecimal() for cell in given)
+    whole = all(re.fullmatch(r"-?\d+", cell) for cell in given)
     names = sorted(set(given), key=int if whole else str)
     number = {label: k for k, label in enumerate(names)}
     y = torch.tensor([number.get(cell, -1) for cell in cells])
@@ -288,15 +288,22 @@ def _several(table: Table, names: list[str]) -> Answers:
 
 
 def _check_size(table: Table, name: str, cells: Sequence[str]) -> None:
-    """Refuse a number that is infinite in float32."""
+    """Refuse a number that is infinite in float32: as a class too, since it is a slip and no name."""
     for row, cell in enumerate(cells):
-        if (value := _number(cell)) is not None and abs(value) > LARGEST:
+        if _is_number(cell) and _number(cell) is None and cell.lower() not in MISSING:
             raise DataError(f"{table.place(row)}: {name} is {cell[:40]!r}, but should be finite in float32")
 
 
 def _number(cell: str) -> float | None:
+    """The number that a cell is; None if it is none, or none that is finite in float32."""
+    value = float(cell) if _is_number(cell) else math.nan
+    return value if abs(value) <= LARGEST else None
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is a number, if only one that is infinite."""
     try:
-        value = float(cell)
+        float(cell)
     except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+        return False
+    return True

@@ -15,6 +15,7 @@ from mpnn.datasets.own.edge_list import EdgeList
 from mpnn.datasets.planetoid_npz import DAMAGE
 from mpnn.datasets.record import DataError, check_declared, damage
 from mpnn.files import Arrays, read
+from mpnn.graph.matrix import check_entries
 
 ENTRY = "value"  # what the entries of a matrix are called
 
@@ -31,9 +32,6 @@ def read_matrix(path: Path, columns: Columns) -> EdgeList:
     there = matrix.data != 0
     ends = np.stack([matrix.row[there], matrix.col[there]]).astype(np.int64)
     weights = matrix.data[there].astype(np.float32)
-    if not np.isfinite(weights).all():
-        i, j = ends[:, int((~np.isfinite(weights)).argmax())]
-        raise DataError(f"{path}: the entry at row {i}, column {j} should be finite")
     attr = None
     if columns.edge_weight is not None:
         attr = torch.from_numpy(weights)
@@ -50,6 +48,7 @@ def _load(path: Path) -> Any:
             parts = read_in_child(path, "Matrix Market")
             dense = "matrix" in parts
             matrix = scipy.sparse.coo_array(parts["matrix"]) if dense else sparse(parts, "matrix.")
+            check_entries(matrix)
     except DAMAGE as error:
         raise damage(path, error) from error
     return matrix.tocoo()

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+LARGEST = float(np.finfo(np.float32).max)
 ROWS = {"csr": 0, "bsr": 0, "csc": 1}  # which dimension the pointers are of
 
 
@@ -33,6 +34,23 @@ def check_matrix(matrix: Any, name: str = "matrix") -> None:
                     f"{name}.rows[{row}] holds {len(columns)} columns, but {name}.data[{row}] holds "
                     f"{len(values)} values."
                 )
+
+
+def check_entries(matrix: Any, name: str = "matrix") -> None:
+    """Raise ValueError unless the entries of a sound matrix are real, and finite in float32.
+
+    >>> check_entries(scipy.sparse.eye_array(3).tocsr())
+    """
+    if matrix.data.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {matrix.data.dtype}, but should hold real numbers.")
+    if bool((np.abs(matrix.data) <= LARGEST).all()):
+        return
+    entries = matrix.tocoo()
+    bad = int((~(np.abs(entries.data) <= LARGEST)).argmax())
+    raise ValueError(
+        f"{name}: the entry at row {entries.row[bad]}, column {entries.col[bad]} is {entries.data[bad]}, but "
+        "should be finite in float32."
+    )
 
 
 def _check_compressed(matrix: Any, name: str) -> None:

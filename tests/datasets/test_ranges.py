@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import scipy.io
+import scipy.sparse
 import torch
 from torch_geometric.data import Data
 
 from mpnn.datasets import Columns, DataError, NodeDataset, load
+from mpnn.datasets.mat import read_mat
+from mpnn.datasets.own.arrays import read_features
+from mpnn.datasets.planetoid_npz import read_npz
+from mpnn.datasets.shchur import read_shchur
 from tests.datasets.loading import many_graphs, one_graph
 
 EDGES = torch.tensor([[0, 1, 2], [1, 2, 0]])
@@ -49,6 +59,85 @@ def test_a_number_beyond_float32_is_named_with_its_line(tmp_path: Path, cell: st
     refused(net, None, rf"net\.csv: far is '{cell}' in line 3")
     refused(net, Columns(edge_weight="far"), rf"net\.csv line 3: far is '{cell}'")
     refused(net, Columns(edge_label="far"), rf"net\.csv line 3: far is '{cell}'")
+
+
+def teams(folder: Path, *cells: str) -> tuple[Path, Columns]:
+    """A net of three nodes, each with its team."""
+    (folder / "net.csv").write_text("a,b\n1,2\n2,3\n3,1\n")
+    rows = [f"{k + 1},{cell},{k % 2}\n" for k, cell in enumerate(cells)]
+    (folder / "nodes.csv").write_text("n,team,other\n" + "".join(rows))
+    return folder / "net.csv", Columns(nodes=str(folder / "nodes.csv"), label="team")
+
+
+@pytest.mark.parametrize("cell", ["1e39", "-1e39", "1e400", "inf", "-Infinity", "9" * 400, "9" * 5000])
+def test_an_infinite_number_is_no_class_among_whole_numbers(tmp_path: Path, cell: str) -> None:
+    """A column of numbers has a slip in it then, and no class of that name."""
+    net, columns = teams(tmp_path, "0", cell, "1")
+    words = rf"nodes\.csv line 3: team is '{cell[:40]}', but should be finite"
+    refused(net, columns, words)
+    refused(net, replace(columns, label="team,other"), words)
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        (("inf", "1e39", "word"), ("1e39", "inf", "word")),
+        (("--1", "0", "-2"), ("--1", "-2", "0")),
+        (("10", "9", "-2"), ("-2", "9", "10")),
+    ],
+)
+def test_words_among_numbers_are_classes(
+    tmp_path: Path, cells: tuple[str, ...], names: tuple[str, ...]
+) -> None:
+    net, columns = teams(tmp_path, *cells)
+    data = load(str(net), columns=columns)
+    assert isinstance(data, NodeDataset) and data.class_names == names
+
+
+@pytest.mark.parametrize("entry", [float("nan"), 1e39, 1j], ids=str)
+def test_entries_of_matrices_are_finite_in_float32(tmp_path: Path, entry: complex) -> None:
+    """A comparison with 0 would take NaN for 1."""
+    dense = np.eye(4, dtype=type(entry))[[1, 2, 3, 0]]
+    dense[2, 3] = entry
+    bad, good = scipy.sparse.csr_matrix(dense), scipy.sparse.csr_matrix(np.eye(4))
+    words = "real numbers" if isinstance(entry, complex) else "row 2, column 3 is .*, but should be finite"
+
+    def says(name: str, load_it: Callable[[Path], object]) -> None:
+        with pytest.raises(DataError, match=rf"{name}.*{words}") as raised:
+            load_it(tmp_path / name)
+        assert "\n" not in str(raised.value)
+
+    scipy.sparse.save_npz(tmp_path / "net.npz", bad)
+    says("net.npz", lambda path: load(str(path)))
+    says("net.npz", lambda path: read_features(str(path), [*"abcd"]))
+    scipy.io.mmwrite(tmp_path / "net.mtx", bad)
+    says("net.mtx", lambda path: load(str(path)))
+    for network, group in ((bad, good), (good, bad)):
+        scipy.io.savemat(tmp_path / "net.mat", {"network": network, "group": group})
+        says("net.mat", lambda path: read_mat(path, "net"))
+    for links, features in ((bad, good), (good, bad)):
+        _save_csr(tmp_path / "goods.npz", {"adj": links, "attr": features}, labels=np.arange(4))
+        says("goods.npz", lambda path: read_shchur(path, "goods"))
+    parts = {f"{part}_mask": np.arange(4) == k for k, part in enumerate(("train", "val", "test"))}
+    rest = {"edge_index": np.array([[0, 1], [1, 2]]), "y": np.arange(4), **parts}
+    _save_csr(tmp_path / "cites.npz", {"x": bad}, **rest)
+    says("cites.npz", lambda path: read_npz(path, "cites", (*"abcd",)))
+
+
+def test_a_dense_matrix_of_a_matlab_file_is_finite_in_float32(tmp_path: Path) -> None:
+    scipy.io.savemat(tmp_path / "net.mat", {"network": np.full((2, 2), np.nan), "group": np.eye(2)})
+    with pytest.raises(DataError, match=r"net\.mat.*network: the entry at row 0, column 0 is nan"):
+        read_mat(tmp_path / "net.mat", "net")
+
+
+def _save_csr(path: Path, matrices: dict[str, scipy.sparse.csr_matrix], **others: np.ndarray) -> None:
+    """Matrices as they are published: each part in an array of its own."""
+    made: dict[str, Any] = {
+        f"{name}_{part}": getattr(one, part)
+        for name, one in matrices.items()
+        for part in ("data", "indices", "indptr", "shape")
+    }
+    np.savez(path, **made | others)
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e39])
