@@ -20,9 +20,18 @@ class Stopped(KeyboardInterrupt):
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that memory is used up; PyTorch has no type of error for that on the CPU.
 
+    Of its libraries one says so when an operation is prepared, and the loader when a module is imported.
+
     >>> is_out_of_memory(MemoryError())
     True
     """
     import torch  # errors are known without it
 
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    said = (
+        "can't allocate memory",
+        "could not create a primitive",
+        "failed to map segment",
+        "std::bad_alloc",
+    )
+    is_of_its_type = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return is_of_its_type or any(words in str(error) for words in said)

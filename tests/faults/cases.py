@@ -15,9 +15,19 @@ from pathlib import Path
 
 from tests.faults.child import Fault, Started, run
 from tests.faults.kernels import kernel_checks
-from tests.faults.kinds import KINDS, Whole, begin, check_sentence, check_visible, contents, write_data
+from tests.faults.kinds import (
+    KINDS,
+    Whole,
+    begin,
+    check_sentence,
+    check_visible,
+    contents,
+    go_on,
+    write_data,
+)
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
+DRAWN = ("node", "seeds", "graph", "image", "embed")  # kinds that are killed also as they draw
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -39,22 +49,23 @@ class Case:
 @cache
 def whole(kind: str, folder: Path, *flags: str) -> Whole:
     """The run without a break, which is made once."""
-    (folder / kind).mkdir(exist_ok=True)
-    return Whole(kind, folder / kind / "run", *flags)
+    place = folder / "-".join([kind, *flags])
+    place.mkdir(exist_ok=True)
+    return Whole(kind, place / "run", *flags)
 
 
-def killed_at(kind: str, part: float) -> Case:
+def killed_at(kind: str, part: float, *flags: str) -> Case:
     """Killed at a step of writing, after that part of all steps."""
 
     def check(folder: Path) -> None:
-        one = whole(kind, folder)
+        one = whole(kind, folder, *flags)
         step = 1 + min(int(part * one.steps), one.steps - 1)
         ended = one.broken(Fault(step))
         assert ended.code == -signal.SIGKILL, f"step {step} of {one.steps}: exit {ended.code}, {ended.err}"
         check_visible(one.home)
         one.check_goes_on()
 
-    return Case("kills at a step", f"{kind}, {100 * part:.0f} % of its steps", check)
+    return Case("kills at a step", f"{' '.join([kind, *flags])}, {100 * part:.0f} % of its steps", check)
 
 
 def fails_at(kind: str, part: float, error: int, *, lasting: bool) -> Case:
@@ -97,6 +108,31 @@ def signalled(kind: str, number: signal.Signals, seed: int) -> Case:
         one.check_goes_on()
 
     return Case("signals at a random time", f"{kind}, {number.name} ({seed})", check)
+
+
+def stopped(kind: str, seed: int) -> Case:
+    """Stopped at a random time: a resume meanwhile is refused, and the run ends as if nothing had been."""
+
+    def check(folder: Path) -> None:
+        one, draw = whole(kind, folder), random.Random(seed)
+        shutil.rmtree(one.home, ignore_errors=True)
+        started = Started(begin(kind, one.home, *one.flags), one.home)
+        while not (one.home / "config.json").exists() and started.is_alive():
+            time.sleep(0.002)
+        time.sleep(draw.uniform(0, 0.3))
+        started.kill(signal.SIGSTOP)
+        try:
+            if started.is_stopped():
+                other = Started(go_on(kind, one.home, *one.flags), one.home, notes=one.home.parent / "other")
+                refused = other.end()
+                assert refused.code == 2 and "another run is writing" in refused.err, refused
+        finally:
+            started.kill(signal.SIGCONT)
+        ended = started.end()
+        assert ended.code == 0, f"exit {ended.code}: {ended.err}"
+        one.check_same()
+
+    return Case("stopped for a while", f"{kind} ({seed})", check)
 
 
 def limited(kind: str, limit: int, most: int) -> Case:
@@ -167,6 +203,10 @@ def all_cases(per_kind: int, seed: int = 0) -> Iterator[Case]:
             made.append(at_once(kind, 6, draw.randrange(10**6)))
         made += [limited(kind, resource.RLIMIT_FSIZE, most) for most in (500, 1000, 3000, 20_000)]
         made += [limited(kind, resource.RLIMIT_NOFILE, most) for most in (6, 9, 12, 20)]
+        made += [limited(kind, resource.RLIMIT_AS, round(most * 2**20)) for most in (0.3, 2, 10, 40)]
+        made += [stopped(kind, draw.randrange(10**6)) for _ in range(2)]
+        if kind in DRAWN:
+            made += [killed_at(kind, (k + draw.random()) / 4, "--pictures", "png") for k in range(4)]
     checks = kernel_checks(per_kind, draw)
     made += [Case(group, name, in_own_folder(name, check)) for group, name, check in checks]
     draw.shuffle(made)

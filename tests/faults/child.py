@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -31,6 +32,7 @@ import torch.fx.experimental.symbolic_shapes  # noqa: F401
 import mpnn.train.runs.embed_run
 import mpnn.train.runs.run  # noqa: F401
 from mpnn.borrowed import symbols
+from mpnn.native import compiler, toolchain
 from mpnn.train.command import cli
 from mpnn.train.fitting import loop
 
@@ -51,13 +53,15 @@ class Fault:
         step: the number of a step of writing, from 1; 0 is none.
         error: the step's error; None kills the process instead.
         lasting: every later step fails too, as on a disk that is full.
-        limits: of `resource`, each with a number.
+        limits: of `resource`, each with a number; of memory, what is taken beyond what the process has.
+        patience: seconds that a compiler is given; 0 is the default.
     """
 
     step: int = 0
     error: int | None = None
     lasting: bool = False
     limits: Mapping[int, int] = field(default_factory=dict)
+    patience: float = 0.0
 
     def __str__(self) -> str:
         if self.limits:
@@ -109,6 +113,18 @@ class Started:
         with ENDS:
             return self.process.is_alive()
 
+    def is_stopped(self) -> bool:
+        """Whether a signal has stopped the process, which takes a moment."""
+        for _ in range(100):
+            try:
+                state = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2][0]
+            except OSError:
+                return False
+            if state in "TZ":
+                return state == "T"
+            time.sleep(0.01)
+        return False
+
     def kill(self, number: int) -> None:
         """Send a signal, if the process is still there."""
         if self.is_alive() and self.process.pid is not None:
@@ -147,9 +163,17 @@ def _child(words: list[str], home: str, fault: Fault, notes: str, variables: Map
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     loop.SAVE_EVERY = 0.0  # after each epoch
     _watch(home, fault, os.open(f"{notes}/steps", os.O_WRONLY | os.O_APPEND))
+    if fault.patience:
+        toolchain.SHORT_PATIENCE = compiler.PATIENCE = fault.patience
     for limit, most in fault.limits.items():
-        resource.setrlimit(limit, (most, most))
+        there = _memory() if limit == resource.RLIMIT_AS else 0
+        resource.setrlimit(limit, (there + most,) * 2)
     sys.exit(cli.main(words))
+
+
+def _memory() -> int:
+    """Bytes of address space that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _watch(home: str, fault: Fault, steps: int) -> None:

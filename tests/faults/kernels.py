@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from tests.faults.child import Started, run
+from tests.faults.child import Fault, Started, run
 from tests.faults.kinds import begin, contents
 
 OUT = 'out=$(echo "$*" | sed "s/.*-o \\([^ ]*\\).*/\\1/"); '  # the file that is to be made
@@ -87,6 +87,27 @@ def hostile(folder: Path, name: str) -> None:
         assert all(abs(a - b) <= 1e-4 * (1 + abs(b)) for a, b in zip(row, other, strict=True)), (row, other)
 
 
+# What is waited for without an end, by the words of the compiler's call that it does not return from.
+HANGS = {"asked for its version": "--version", "tested": "test.c", "at a kernel": "kernel.c"}
+PATIENCE = 3.0  # seconds
+
+
+def hangs(folder: Path, at: str) -> None:
+    """A compiler that hangs is waited for once, and named."""
+    script, log = folder / "cc", folder / "log"
+    script.write_text(
+        f'#!/bin/sh\ncase "$*" in *{HANGS[at]}*) echo x >> {log}; sleep 1000;; esac\nexec gcc "$@"\n'
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    home, variables = folder / "run", {"MPNN_CACHE": str(_cache(folder)), "CC": str(script)}
+    words = begin("node", home, "--dropout", "0", "--no-pictures")
+    ended = run(words, home, Fault(patience=PATIENCE), variables=variables)
+    assert ended.code == 0 and "Traceback" not in ended.err, f"exit {ended.code}: {ended.err}"
+    said = f"{script} has not ended after {PATIENCE:g} seconds"
+    assert ended.err.count(said) == 1, ended.err
+    assert log.read_text() == "x\n", "the compiler was asked again"
+
+
 def _rows(table: bytes) -> list[list[float]]:
     return [[float(cell) for cell in line.split(",")] for line in table.decode().splitlines()[1:]]
 
@@ -118,3 +139,5 @@ def kernel_checks(per_sort: int, draw: random.Random) -> Iterator[tuple[str, str
         yield "kernels", f"{how} ({seed})", partial(altered, how=how, seed=seed)
     for name in COMPILERS:
         yield "compilers", f"one that {name}", partial(hostile, name=name)
+    for at in HANGS:
+        yield "compilers", f"one that hangs {at}", partial(hangs, at=at)

@@ -66,7 +66,7 @@ def _answer(argv: Sequence[str] | None, output: Output) -> int:
         what = f"{error.filename} cannot be used" if error.filename else "the output cannot be written"
         print(f"mpnn: {what}: {error.strerror or error}", file=sys.stderr)
         return USER_ERROR
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ImportError) as error:
         if not is_out_of_memory(error):
             raise
         print("mpnn: memory is used up: take less at once, by hidden, layers or batch_size", file=sys.stderr)

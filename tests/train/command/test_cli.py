@@ -157,11 +157,21 @@ def test_a_mistake_gets_one_sentence_and_exit_code_2(
     )  # a rate fails in training
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000 bytes."),
+        RuntimeError("could not create a primitive"),
+        ImportError("_streams.so: failed to map segment from shared object"),
+        MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_too_little_memory_is_a_sentence_too(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     def build(*_: Any) -> None:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000 bytes.")
+        raise error
 
     monkeypatch.setattr("mpnn.train.runs.run.build_model", build)
     assert cli.main(KARATE) == 2
