@@ -206,7 +206,8 @@ def all_cases(per_kind: int, seed: int = 0) -> Iterator[Case]:
         made += [limited(kind, resource.RLIMIT_AS, round(most * 2**20)) for most in (0.3, 2, 10, 40)]
         made += [stopped(kind, draw.randrange(10**6)) for _ in range(2)]
         if kind in DRAWN:
-            made += [killed_at(kind, (k + draw.random()) / 4, "--pictures", "png") for k in range(4)]
+            late = [0.5 + (k + draw.random()) / 8 for k in range(4)]  # pictures come last
+            made += [killed_at(kind, part, "--pictures", "png") for part in late]
     checks = kernel_checks(per_kind, draw)
     made += [Case(group, name, in_own_folder(name, check)) for group, name, check in checks]
     draw.shuffle(made)

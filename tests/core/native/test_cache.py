@@ -179,6 +179,49 @@ def test_a_second_process_starts_neither_the_compiler_nor_a_program(monkeypatch:
     assert _kernel(7) == path
 
 
+WARM = """
+import os, sys, tempfile, torch
+started = []
+sys.addaudithook(lambda event, given: started.append((event, given)) if event in STARTS else None)
+STARTS = {"subprocess.Popen", "os.posix_spawn", "os.exec", "os.fork", "os.system", "tempfile.mkdtemp"}
+import mpnn
+x = torch.arange(12.0).view(4, 3).requires_grad_()
+edge_index = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
+out = mpnn.propagate(edge_index, lambda x_i, x_j: (x_i - x_j).relu() * x_j, "max", x=x)
+out.sum().backward()
+assert IS_COLD or started == [], started
+assert len(started) > 0 or not IS_COLD
+print(out.sum().item(), x.grad.sum().item())
+"""
+
+
+def test_a_warm_process_needs_no_compiler_no_temporary_folder_and_no_other_process(
+    fresh: Path, tmp_path: Path
+) -> None:
+    """The compiler's file, which the kernels are of, is there: but whatever runs it fails, and is seen."""
+
+    def said(*, is_cold: bool, **variables: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", WARM.replace("IS_COLD", str(is_cold))],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+        return done.stdout
+
+    compiler_file = toolchain.toolchain().compiler
+    first = said(is_cold=True, CC=compiler_file)
+    files = sorted(fresh.iterdir())
+    nowhere = str(tmp_path / "nowhere")
+    assert said(is_cold=False, CC=compiler_file, PATH=nowhere, TMPDIR=nowhere) == first
+    assert sorted(fresh.iterdir()) == files, "the warm process wrote into the cache"
+    with pytest.raises(AssertionError, match=r"subprocess\.Popen|mkdtemp"):
+        said(is_cold=False, CC=compiler_file, MPNN_CFLAGS="-DANOTHER")  # a cold one is found
+
+
 def test_what_is_kept_of_a_compiler_is_of_this_very_file_and_these_flags(
     fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
