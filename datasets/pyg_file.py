@@ -244,6 +244,8 @@ def _matrix(values: Tensor) -> Tensor:
 
 def _features(values: Tensor) -> Tensor:
     """A matrix of numbers that are finite in float32."""
+    if values.is_complex():
+        raise ValueError(f"its features are {kind_of(values)}, but should be real numbers")
     made = _matrix(values)
     bad = (~made.float().isfinite()).flatten(1).any(dim=1).nonzero()
     if len(bad):

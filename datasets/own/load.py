@@ -204,15 +204,15 @@ def _unordered(names: list[str], order: Sequence[int]) -> list[str]:
 def _numbered(path: str, names: list[str]) -> list[str]:
     """The nodes of a file of edges that are called by the numbers of the rows, those without an edge too."""
     count = count_rows(path)
-    strange = [
-        name for name in names if not (name.isdecimal() and str(int(name)) == name and int(name) < count)
-    ]
+    numbers = [str(k) for k in range(count)]
+    known = {*numbers}
+    strange = [name for name in names if name not in known]
     if strange:
         raise DataError(
             f"{path} has {count:,} rows, but node {strange[0]!r} is none of 0..{count - 1}: give nodes, a "
             "table in whose order the rows are"
         )
-    return [str(k) for k in range(count)]
+    return numbers
 
 
 def _known_of_edges(edges: EdgeList, attr: Tensor | None, connected: Connected) -> dict[str, Any]:

@@ -57,5 +57,8 @@ def _ends(table: Table, named: list[str], columns: Columns) -> tuple[str, str]:
 
 
 def _natural(name: str) -> tuple[int, int, str]:
-    """Numbers in their order, then names."""
-    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
+    """Numbers in their order, then names, and what has more digits than Python reads."""
+    return (0, int(name), name) if name.isdecimal() and len(name) <= MOST_DIGITS else (1, 0, name)
+
+
+MOST_DIGITS = 4000

@@ -151,6 +151,20 @@ def test_features_of_pyg_are_finite_in_float32(tmp_path: Path, value: float) -> 
     refused(tmp_path / "net.pt", None, "row 1 of its features")
 
 
+def test_features_of_pyg_are_real(tmp_path: Path) -> None:
+    x = torch.ones(3, 1, dtype=torch.complex64)
+    torch.save(Data(edge_index=EDGES, x=x, y=torch.tensor([0, 1, 0])), tmp_path / "net.pt")
+    refused(tmp_path / "net.pt", None, "its features are torch.complex64 .*, but should be real numbers")
+
+
+def test_names_of_nodes_may_have_any_number_of_digits(tmp_path: Path) -> None:
+    (tmp_path / "net.csv").write_text(f"a,b\n{'9' * 5000},10\n10,9\n")
+    assert one_graph(str(tmp_path / "net.csv")).node_names == ("9", "10", "9" * 5000)
+    np.save(tmp_path / "x.npy", np.ones((11, 2)))
+    columns = Columns(features_file=str(tmp_path / "x.npy"))
+    refused(tmp_path / "net.csv", columns, "has 11 rows, but node '9{5000}' is none of 0..10")
+
+
 def test_some_masks_without_the_others_are_named(tmp_path: Path) -> None:
     parts = {
         "train_mask": torch.tensor([True, False, False]),
