@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mpnn import Graph, softmax
+from mpnn.borrowed import modules_in
 from mpnn.graph.adjacency import Topology
 from mpnn.models.conv.layer import Layer, Widths, pair
 from mpnn.models.conv.self_loops import FILL_VALUES, FillValue, with_new_self_loops
@@ -98,13 +99,10 @@ class LoopedAttention(Attention):
         add_self_loops: bool,
         edge_dim: int | None,
         fill_value: FillValue,
-        bias: bool,
-        residual: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(in_channels, out_channels, heads, concat, dropout, edge_dim, **kwargs)
         self.negative_slope, self.add_self_loops, self.fill_value = negative_slope, add_self_loops, fill_value
-        self.residual = residual
         check_number("negative_slope", negative_slope)
         if not isinstance(fill_value, str | Tensor):
             check_number("fill_value", fill_value)
@@ -113,19 +111,25 @@ class LoopedAttention(Attention):
                 f"fill_value is {fill_value!r}, but must be a number, a tensor or one of "
                 f"{', '.join(FILL_VALUES)}."
             )
-        width = heads * out_channels
+
+    def complete(self, residual: bool, bias: bool) -> None:
+        """What comes behind a layer's own parameters, an order that optimisers keep their state by."""
+        self.residual = residual
+        width, edge_dim = self.heads * self.out_channels, self.edge_dim
         self.lin_edge = None if edge_dim is None else Projection(edge_dim, width, bias=False, init="glorot")
-        dst_channels = pair(in_channels)[1]
+        dst_channels = pair(self.in_channels)[1]
         self.res = (
             Projection(dst_channels, self.total_channels, bias=False, init="glorot") if residual else None
         )
         self.bias = nn.Parameter(torch.empty(self.total_channels)) if bias else None
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the parameters anew."""
+        """Draw the parameters anew; a map that has two names is drawn twice, as PyG does it."""
         super().reset_parameters()
-        for linear in (module for module in self.children() if isinstance(module, Projection)):
-            linear.reset_parameters()
+        for module in modules_in(self).values():
+            if isinstance(module, Projection):
+                module.reset_parameters()
         zeros_(self.bias)
 
     def read_edges(self, graph: Graph, edge_attr: Tensor | None) -> tuple[Graph, Tensor | None]:

@@ -55,6 +55,7 @@ class ChebConv(Weighted):
             Projection(in_channels, out_channels, bias=False, init="glorot") for _ in range(K)
         )
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""

@@ -30,6 +30,7 @@ class EdgeConv(Layer):
     def __init__(self, nn: nn.Module, aggr: str = "max", **kwargs: Any) -> None:
         super().__init__(aggr, **kwargs)
         self.nn = nn
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the parameters of `nn` anew."""

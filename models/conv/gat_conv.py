@@ -64,7 +64,7 @@ class GATConv(LoopedAttention):
     ) -> None:
         super().__init__(
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim,
-            fill_value, bias, residual, **kwargs,
+            fill_value, **kwargs,
         )  # fmt: skip
         if not isinstance(in_channels, tuple | list):
             self.lin = Projection(in_channels, heads * out_channels, bias=False, init="glorot")
@@ -74,7 +74,7 @@ class GATConv(LoopedAttention):
         self.att_src = nn.Parameter(torch.empty(1, heads, out_channels))
         self.att_dst = nn.Parameter(torch.empty(1, heads, out_channels))
         self.att_edge = None if edge_dim is None else nn.Parameter(torch.empty(1, heads, out_channels))
-        self.reset_parameters()
+        self.complete(residual, bias)
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""

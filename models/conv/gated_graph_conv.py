@@ -33,7 +33,7 @@ class GatedGraphConv(Weighted):
     """
 
     def __init__(
-        self, out_channels: int, num_layers: int, aggr: str = "sum", bias: bool = True, **kwargs: Any
+        self, out_channels: int, num_layers: int, aggr: str = "add", bias: bool = True, **kwargs: Any
     ) -> None:
         check_count("out_channels", out_channels, 1)
         check_count("num_layers", num_layers, 0)

@@ -60,7 +60,7 @@ class GATv2Conv(LoopedAttention):
     ) -> None:
         super().__init__(
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim,
-            fill_value, bias, residual, **kwargs,
+            fill_value, **kwargs,
         )  # fmt: skip
         self.share_weights = share_weights
         src_channels, dst_channels = pair(in_channels)
@@ -71,7 +71,7 @@ class GATv2Conv(LoopedAttention):
             else Projection(dst_channels, heads * out_channels, bias, init="glorot")
         )
         self.att = nn.Parameter(torch.empty(1, heads, out_channels))
-        self.reset_parameters()
+        self.complete(residual, bias)
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""

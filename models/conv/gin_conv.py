@@ -35,6 +35,10 @@ class GINConv(Layer):
 
     def __init__(self, nn: nn.Module, eps: float = 0.0, train_eps: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._hold(nn, eps, train_eps)
+        self.reset_parameters()
+
+    def _hold(self, nn: nn.Module, eps: float, train_eps: bool) -> None:
         self.nn = nn
         self.initial_eps = eps
         value = torch.full((1,), eps)
@@ -87,9 +91,11 @@ class GINEConv(GINConv):
         edge_dim: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(nn, eps, train_eps, **kwargs)
+        Layer.__init__(self, **kwargs)
+        self._hold(nn, eps, train_eps)
         self.edge_dim = edge_dim
         self.lin = None if edge_dim is None else Projection(edge_dim, _in_channels(nn))
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew, those of `nn` too."""

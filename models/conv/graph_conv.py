@@ -33,13 +33,14 @@ class GraphConv(Weighted):
     """
 
     def __init__(
-        self, in_channels: Widths, out_channels: int, aggr: str = "sum", bias: bool = True, **kwargs: Any
+        self, in_channels: Widths, out_channels: int, aggr: str = "add", bias: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(aggr, **kwargs)
         self.in_channels, self.out_channels = in_channels, out_channels
         src_channels, dst_channels = pair(in_channels)
         self.lin_rel = Projection(src_channels, out_channels, bias)
         self.lin_root = Projection(dst_channels, out_channels, bias=False)
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""

@@ -40,7 +40,7 @@ class NNConv(Layer):
         in_channels: Widths,
         out_channels: int,
         nn: nn.Module,
-        aggr: str = "sum",
+        aggr: str = "add",
         root_weight: bool = True,
         bias: bool = True,
         **kwargs: Any,
@@ -55,6 +55,7 @@ class NNConv(Layer):
         if root_weight:
             self.lin = Projection(pair(in_channels)[1], out_channels, bias=False)
         self.bias = torch.nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew, those of `nn` too."""

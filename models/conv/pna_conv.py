@@ -92,6 +92,7 @@ class PNAConv(Layer):
         self.pre_nns = nn.ModuleList(network(joint, self.F_in, pre_layers) for _ in range(towers))
         self.post_nns = nn.ModuleList(network(aggregated, self.F_out, post_layers) for _ in range(towers))
         self.lin = Projection(out_channels, out_channels)
+        self.reset_parameters()
 
     get_degree_histogram = staticmethod(degree_histogram)
 

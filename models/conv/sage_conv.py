@@ -61,6 +61,7 @@ class SAGEConv(Layer):
         self.lin_l = Projection(self._aggregated_channels(src_channels), out_channels, bias)
         if root_weight:
             self.lin_r = Projection(dst_channels, out_channels, bias=False)
+        self.reset_parameters()
 
     def _aggregated_channels(self, channels: int) -> int:
         """How wide a neighbourhood is after aggregation."""

@@ -49,6 +49,7 @@ class SGConv(Normalized):
         self.in_channels, self.out_channels, self.K = in_channels, out_channels, K
         self.lin = Projection(in_channels, out_channels, bias)
         self._spread = Cache()
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew and forget what was cached."""

@@ -45,6 +45,7 @@ class TAGConv(Normalized):
         self.in_channels, self.out_channels, self.K = in_channels, out_channels, K
         self.lins = nn.ModuleList(Projection(in_channels, out_channels, bias=False) for _ in range(K + 1))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""

@@ -64,6 +64,7 @@ class TransformerConv(Attention):
         self.lin_edge = None if edge_dim is None else Projection(edge_dim, width, bias=False)
         self.lin_skip = Projection(dst_channels, self.total_channels, bias)
         self.lin_beta = Projection(3 * self.total_channels, 1, bias=False) if beta else None
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""

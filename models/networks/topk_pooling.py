@@ -53,6 +53,7 @@ class TopKPooling(nn.Module):
         self.in_channels, self.ratio, self.min_score = in_channels, ratio, min_score
         self.multiplier = multiplier
         self.select = _Score(in_channels, nonlinearity)
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw p anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ class State:
         try:
             checkpoint.check_finite(path, last["model"])
             self.model.load_state_dict(last["model"])
-            self.optimizer.load_state_dict(last["optimizer"])
+            self.optimizer.load_state_dict(in_order(last["optimizer"], last["model"], self))
             self._check_optimizer()
         except (RuntimeError, ValueError) as error:
             if isinstance(error, RunError):
@@ -102,6 +103,29 @@ class State:
             for value in kept.values():
                 if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
                     raise ValueError(f"{list(value.shape)} is kept of {list(parameter.shape)}")
+
+
+def in_order(kept: dict[str, Any], saved: Mapping[str, Tensor], state: State) -> dict[str, Any]:
+    """What an optimiser kept, in the order of the parameters that the model has today.
+
+    It keeps its numbers by place, and version 0.1.0 had the parameters of GATConv and GATv2Conv in another
+    order than PyG: their places are read off the names of the weights that were saved.
+    """
+    places = {_bare(name): place for place, name in enumerate(saved)}
+    names = {id(parameter): _bare(name) for name, parameter in state.model.named_parameters()}
+    groups = []
+    for then, now in zip(kept["param_groups"], state.optimizer.param_groups, strict=True):
+        ours = [names.get(id(parameter), "") for parameter in now["params"]]
+        if not places.keys() >= set(ours) or len(ours) != len(then["params"]):
+            return kept  # of another model, or of one without names: as PyTorch reads it
+        by_place = dict(zip(sorted(ours, key=lambda name: places[name]), then["params"], strict=True))
+        groups.append(then | {"params": [by_place[name] for name in ours]})
+    return kept | {"param_groups": groups}
+
+
+def _bare(name: str) -> str:
+    """A weight's name as in version 0.1.0, where a BatchNorm was no module around torch.nn's."""
+    return name.replace(".module.", ".")
 
 
 def read_last(path: Path, identity: dict[str, Any], *, anyway: bool = False) -> dict[str, Any]:

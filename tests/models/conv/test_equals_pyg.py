@@ -13,7 +13,7 @@ import torch_geometric.nn as pyg
 from torch import nn
 
 from mpnn import Graph, backend, models
-from tests.compare import assert_same
+from tests.compare import assert_close, assert_same
 from tests.models.graphs import GRAPHS, WIDTH, edge_input, features
 
 HISTOGRAM = torch.tensor([2, 3, 4, 2, 1])
@@ -216,6 +216,16 @@ def test_a_layer_equals_pyg(case: Case, kind: str) -> None:
     # Dropout draws PyTorch's own numbers on the eager backend alone.
     with backend("eager" if case.training else "auto"):
         assert_same(ours, theirs, inputs(case, graph))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.training], ids=str)
+def test_a_layer_begins_with_pygs_weights_for_the_same_seed_in_pygs_order(case: Case) -> None:
+    ours, theirs = case.build(models), case.build(pyg)
+    assert [name for name, _ in ours.named_parameters()] == [name for name, _ in theirs.named_parameters()]
+    weights = ours.state_dict()
+    assert list(weights) == list(theirs.state_dict())
+    for name, weight in theirs.state_dict().items():
+        assert_close(weights[name], weight, atol=0.0)
 
 
 LAZY = [

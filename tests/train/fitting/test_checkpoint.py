@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mpnn.train import RunError
+from mpnn.models import GNN
+from mpnn.train import Recipe, RunError
 from mpnn.train.fitting import checkpoint
+from mpnn.train.fitting.optimizer import build_optimizer
+from mpnn.train.fitting.state import State
+from mpnn.train.fitting.stopping import EarlyStopping
 
 
 class Bomb:
@@ -62,3 +66,33 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "a.pt")
     with pytest.raises(RunError, match="is a folder, but should be a file"):
         checkpoint.load(tmp_path)
+
+
+def test_what_an_optimiser_kept_is_found_where_parameters_had_another_order(tmp_path: Path) -> None:
+    def state() -> State:
+        model = GNN(3, 4, 2, conv="gat", norm="batch")
+        optimizer = build_optimizer(model, Recipe(lr=0.01, decayed="first"))
+        return State(model, optimizer, EarlyStopping("loss", 5), {})
+
+    then = state()
+    sum((p * p).sum() for p in then.model.parameters()).backward()  # type: ignore[union-attr]
+    then.optimizer.step()
+    then.note({"val_loss": 1.0}, 0.5)
+    then.save(tmp_path)
+    last = checkpoint.load(tmp_path / "last.pt")
+    # As version 0.1.0 wrote it: other places, and a norm's parameters under its own name.
+    last["model"] = {name.replace(".module.", "."): last["model"][name] for name in reversed(last["model"])}
+    groups, kept = last["optimizer"]["param_groups"], last["optimizer"]["state"]
+    last["optimizer"]["state"] = {
+        place: kept[other]
+        for group in groups
+        for place, other in zip(group["params"], reversed(group["params"]), strict=True)
+    }
+    checkpoint.save(tmp_path / "last.pt", last)
+    now = state()
+    now.load(tmp_path)
+    before, found = (
+        {name: one.optimizer.state[p]["exp_avg"] for name, p in one.model.named_parameters()}
+        for one in (then, now)
+    )
+    assert before.keys() == found.keys() and all(torch.equal(before[name], found[name]) for name in before)
