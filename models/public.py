@@ -48,9 +48,9 @@ from mpnn.models.dense.pooling_grid import (
     MaxPool2d,
     MaxPool3d,
 )
+from mpnn.models.dense.positions import PositionalEncoding, SinusoidalPositions
 from mpnn.models.dense.recurrent import GRU, LSTM, RNN
 from mpnn.models.dense.transformer import (
-    PositionalEncoding,
     Transformer,
     TransformerDecoder,
     TransformerDecoderLayer,
@@ -75,11 +75,11 @@ from mpnn.models.language.translation import Seq2Seq
 from mpnn.models.language.translation_transformer import TranslationTransformer
 from mpnn.models.language.tree_lstm import NaryTreeLSTM, TreeLSTM
 from mpnn.models.language.word_pieces import WordPieces
-from mpnn.models.networks.autoencoder import GAE, VGAE, DotProduct, PairMLP
+from mpnn.models.networks.autoencoder import GAE, VGAE, DotProduct, InnerProductDecoder, PairMLP
 from mpnn.models.networks.causal_transformer import CausalTransformer
 from mpnn.models.networks.ensemble import Ensemble
 from mpnn.models.networks.gnn import GNN
-from mpnn.models.networks.graph_classifier import GIN, GraphClassifier
+from mpnn.models.networks.graph_classifier import GIN, GINClassifier, GraphClassifier
 from mpnn.models.networks.jumping_knowledge import JumpingKnowledge
 from mpnn.models.networks.language_model import LanguageModel
 from mpnn.models.networks.lenet import LeNet
@@ -168,6 +168,7 @@ __all__ = [
     "GATConv",
     "GATv2Conv",
     "GCNConv",
+    "GINClassifier",
     "GINConv",
     "GINEConv",
     "GNNConv",
@@ -184,6 +185,7 @@ __all__ = [
     "HopfieldLayer",
     "HopfieldNetwork",
     "HopfieldPooling",
+    "InnerProductDecoder",
     "JumpingKnowledge",
     "KernelPerceptron",
     "KeyValues",
@@ -221,6 +223,7 @@ __all__ = [
     "SelfOrganisingMap",
     "SentenceEncoder",
     "Seq2Seq",
+    "SinusoidalPositions",
     "SkipGram",
     "TAGConv",
     "TopKPooling",

@@ -13,6 +13,7 @@ from mpnn.aggregate.aggregators import Aggr
 from mpnn.borrowed import modules_in, parameters_in
 from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
+from mpnn.layer.names import takes_edge_index
 
 Pair = tuple[Tensor, Tensor | None]
 Features = Tensor | Pair  # of all nodes `[num_nodes, channels]`, or of sources and of destinations
@@ -26,6 +27,10 @@ class Layer(MessagePassing):
     """
 
     in_channels: Widths = -1  # of a layer that takes any width
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        takes_edge_index(cls)
 
     def __init__(self, aggr: Aggr | None = "sum", *, node_dim: int = 0, **kwargs: Any) -> None:
         super().__init__(aggr, node_dim=node_dim, **kwargs)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing
 from mpnn.functional import linear
+from mpnn.layer.names import also_named
 from mpnn.layer.shortcut import goes_dense, straight
 from mpnn.models.parts.checks import at_least, ranges
 from mpnn.topology import complete_bipartite
@@ -14,6 +15,7 @@ from mpnn.topology import complete_bipartite
 Device = torch.device | str | None
 
 
+@also_named(in_channels="in_features", out_channels="out_features")
 @ranges(in_features=at_least(0), out_features=at_least(0))
 class Linear(nn.Linear, MessagePassing):
     """y_i = Σ_{j→i} w_ij x_j + b_i, with one number w_ij for every connection.

@@ -7,7 +7,6 @@ keys and values (`KeyValues`), one for each attention, a sequence is read piece 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -349,48 +348,3 @@ class Transformer(nn.Transformer):
         super().__init__(
             d_model, nhead, custom_encoder=encoder, custom_decoder=decoder, batch_first=batch_first
         )
-
-
-@ranges(d_model=at_least(1), dropout=check_probability)
-class PositionalEncoding(nn.Module):
-    """x_t + (sin ω_0 t, cos ω_0 t, sin ω_1 t, ...) with ω_k = 10000^(-2k / d)  (Vaswani et al., 2017, 3.5).
-
-    Args:
-        d_model: the width.
-        dropout: how much of the sum is dropped.
-        batch_first: whether the batch is the first dimension, or the second.
-
-    Shapes: x `[batch, length, d_model]`, `[length, batch, d_model]`, or `[length, d_model]`.
-
-    >>> PositionalEncoding(4)(torch.zeros(2, 4))
-    tensor([[0.0000, 1.0000, 0.0000, 1.0000],
-            [0.8415, 0.5403, 0.0100, 0.9999]])
-    """
-
-    def __init__(self, d_model: int, dropout: float = 0.0, batch_first: bool = False) -> None:
-        super().__init__()
-        if d_model < 1:
-            raise ValueError(f"d_model is {d_model}, but must be at least 1.")
-        self.d_model, self.batch_first = d_model, batch_first
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.dim() not in (2, 3) or x.size(-1) != self.d_model:
-            raise ValueError(
-                f"x has shape {list(x.shape)}, but must end with a length and d_model = {self.d_model}."
-            )
-        by_batch = x.dim() == 3 and not self.batch_first
-        waves = sinusoids(x.size(0 if by_batch else -2), self.d_model, x.device).to(x.dtype)
-        out: Tensor = self.dropout(x + (waves[:, None] if by_batch else waves))
-        return out
-
-    def extra_repr(self) -> str:
-        return f"{self.d_model}, batch_first={self.batch_first}"
-
-
-def sinusoids(length: int, width: int, device: Device = None) -> Tensor:
-    """`[length, width]`: sines in the even columns, cosines in the odd ones."""
-    position = torch.arange(length, device=device, dtype=torch.float64)[:, None]
-    frequency = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10000.0) / width))
-    angle = position * frequency
-    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, :width].to(torch.get_default_dtype())

@@ -12,10 +12,12 @@ from torch.utils.data import DataLoader
 from mpnn.graph.adjacency import Topology, as_graph
 from mpnn.graph.checks import as_int
 from mpnn.graph.graph import Graph
+from mpnn.layer.names import also_named
 from mpnn.models.parts.checks import at_least, check_number, ranges
 from mpnn.sampling.walks import check_biases, random_walks
 
 
+@also_named(edge_index="graph")
 @ranges(
     embedding_dim=at_least(1),
     walk_length=at_least(1),
@@ -87,6 +89,7 @@ class Node2Vec(nn.Module):
         self.walks_per_node, self.p, self.q = walks_per_node, p, q
         self.num_negative_samples = num_negative_samples
         self.embedding = nn.Embedding(self.num_nodes, embedding_dim, sparse=sparse)
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the vectors anew."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mpnn import Graph, as_graph
 from mpnn.functional import dropout as drop
 from mpnn.graph.adjacency import Topology
+from mpnn.layer.names import also_named
 from mpnn.models.conv.registry import CONVS, edge_inputs, resolve
 from mpnn.models.networks.jumping_knowledge import JumpingKnowledge
 from mpnn.models.networks.norms import norm as build_norm
@@ -103,6 +104,7 @@ class GNN(nn.Module):
             for module in child if isinstance(child, nn.ModuleList) else [child]:
                 reset(module)
 
+    @also_named(edge_index="graph")
     def forward(
         self,
         x: Tensor,
@@ -119,6 +121,7 @@ class GNN(nn.Module):
         out: Tensor = self.lin(self._drop(h))
         return out
 
+    @also_named(edge_index="graph")
     def embed(
         self,
         x: Tensor,

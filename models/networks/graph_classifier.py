@@ -10,6 +10,7 @@ from mpnn import as_graph
 from mpnn.aggregate.aggregators import Aggr
 from mpnn.functional import dropout as drop
 from mpnn.graph.adjacency import Topology
+from mpnn.layer.names import also_named, deprecated
 from mpnn.models.conv.gin_conv import GINConv
 from mpnn.models.networks.gnn import GNN
 from mpnn.models.networks.pooling import GlobalPool
@@ -69,6 +70,7 @@ class GraphClassifier(GNN):
             self.lin = Projection(width * self.lin.in_channels, out_channels)
         self.lin_input = Projection(width * in_channels, out_channels, bias=False) if read_input else None
 
+    @also_named(edge_index="graph")
     def forward(
         self,
         x: Tensor,
@@ -87,6 +89,7 @@ class GraphClassifier(GNN):
     def _drop_read(self, h: Tensor) -> Tensor:
         return drop(h, self.readout_dropout, self.training)
 
+    @also_named(edge_index="graph")
     def embed_graphs(
         self,
         x: Tensor,
@@ -102,7 +105,7 @@ class GraphClassifier(GNN):
 
 
 @ranges(dropout=check_probability)
-class GIN(GraphClassifier):
+class GINClassifier(GraphClassifier):
     """The graph isomorphism network with its readout (Xu et al., 2019, eqs. 4.1 and 4.2).
 
     Layers sum over neighbours and apply a perceptron of one hidden layer with batch normalisation, followed
@@ -116,7 +119,7 @@ class GIN(GraphClassifier):
         dropout: probability in front of the output.
         readout: "sum", or "mean" as in the paper for social networks.
 
-    >>> GIN(3, 16, 2)(torch.ones(2, 3), torch.tensor([[0, 1], [1, 0]])).shape
+    >>> GINClassifier(3, 16, 2)(torch.ones(2, 3), torch.tensor([[0, 1], [1, 0]])).shape
     torch.Size([1, 2])
     """
 
@@ -142,6 +145,17 @@ class GIN(GraphClassifier):
             readout_dropout=dropout,
             **options,
         )
+
+
+class GIN(GINClassifier):
+    """`GINClassifier` under its name of version 0.1.0, which is that of another network of PyG's."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        deprecated(
+            "GIN is now called GINClassifier: PyG's GIN, with the number of layers as its third argument, is "
+            "torch_geometric.nn.GIN"
+        )
+        super().__init__(*args, **kwargs)
 
 
 class NormalisedGINConv(GINConv):

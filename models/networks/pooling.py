@@ -9,11 +9,9 @@ from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing
 from mpnn.aggregate.aggregators import Aggr
+from mpnn.layer.names import also_named, deprecated
 from mpnn.models.parts.linear import reset
-
-# A (batched) graph; or `[num_nodes]`, the graph that each node belongs to; or None: all nodes belong to one
-# graph.
-Membership = Graph | Tensor | None
+from mpnn.models.parts.membership import Membership, members
 
 
 def membership(x: Tensor, graph: Membership, num_graphs: int | None = None) -> Graph:
@@ -27,23 +25,8 @@ def membership(x: Tensor, graph: Membership, num_graphs: int | None = None) -> G
     >>> membership(torch.ones(3, 8), torch.tensor([0, 0, 1])).edge_index.tolist()
     [[0, 1, 2], [0, 0, 1]]
     """
-    num_nodes = x.size(0)
-    if isinstance(graph, Graph):
-        if num_graphs is not None and num_graphs != graph.num_graphs:
-            raise ValueError(f"size is {num_graphs}, but the batch has {graph.num_graphs} graphs.")
-        if num_nodes != graph.num_dst:
-            raise ValueError(f"x has {num_nodes} rows, but the graph has {graph.num_dst} nodes.")
-        return _membership_of(graph)
-    if graph is None:
-        graph = torch.zeros(num_nodes, dtype=torch.int64, device=x.device)
-        num_graphs = 1 if num_graphs is None else num_graphs
-    if graph.shape != (num_nodes,):
-        raise ValueError(
-            f"batch must be [{num_nodes}], one graph for each row of x, got {list(graph.shape)}."
-        )
-    if num_graphs is None:
-        num_graphs = int(graph.max()) + 1 if num_nodes else 0
-    return Graph(_edges(graph), (num_nodes, num_graphs))
+    index, count = members(graph, x.size(0), num_graphs, x)
+    return _membership_of(graph) if isinstance(graph, Graph) else Graph(_edges(index), (x.size(0), count))
 
 
 def _membership_of(batch: Graph) -> Graph:
@@ -86,7 +69,9 @@ class AttentionalAggregation(MessagePassing):
         gate_nn: a network to `[num_nodes, 1]`, or to one score for each channel.
         nn: f, by default the identity.
 
-    Shapes: x `[num_nodes, channels]`, graph a `Graph`, or `[num_nodes]`, or None -> `[num_graphs, *]`.
+    Shapes: x `[..., num_nodes, channels]`, graph a `Graph`, or `[num_nodes]` (also as `index`), or None; or
+    ptr `[num_graphs + 1]`, where the nodes of each graph begin; dim_size (also as `size`) the number of
+    graphs; dim the dimension of the nodes, the last but one -> `[..., num_graphs, *]`.
 
     >>> pool = AttentionalAggregation(torch.nn.Linear(3, 1))
     >>> pool(torch.ones(4, 3), torch.tensor([0, 0, 1, 1])).shape
@@ -105,12 +90,29 @@ class AttentionalAggregation(MessagePassing):
             if network is not None:
                 reset(network)
 
-    def forward(self, x: Tensor, graph: Membership = None, size: int | None = None) -> Tensor:
+    @also_named(index="graph", size="dim_size")
+    def forward(
+        self,
+        x: Tensor,
+        graph: Membership = None,
+        ptr: Tensor | int | None = None,
+        dim_size: int | None = None,
+        dim: int = -2,
+    ) -> Tensor:
+        if isinstance(ptr, int):
+            deprecated("AttentionalAggregation(x, graph, size) is now written (x, graph, size=size)", 5)
+            ptr, dim_size = None, ptr
+        if dim not in (-2, x.dim() - 2):
+            raise ValueError(f"dim is {dim}, but must be -2, the nodes of x [..., nodes, channels].")
+        if ptr is not None:
+            graph = torch.arange(ptr.numel() - 1, device=ptr.device).repeat_interleave(ptr.diff())
+            dim_size = ptr.numel() - 1
         gate, value = self.gate_nn(x), x if self.nn is None else self.nn(x)
+        gate, value = gate.movedim(-2, 0), value.movedim(-2, 0)
         if gate.size(-1) == 1:
             gate = gate.squeeze(-1)  # one score for the whole value
-        pooled: Tensor = self.propagate(membership(x, graph, size), gate=gate, value=value)
-        return pooled
+        pooled: Tensor = self.propagate(membership(value, graph, dim_size), gate=gate, value=value)
+        return pooled.movedim(0, -2)
 
     def message(self, gate_j: Tensor, value_j: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """The score and the value of a node."""
@@ -118,20 +120,23 @@ class AttentionalAggregation(MessagePassing):
 
 
 def global_add_pool(x: Tensor, batch: Membership, size: int | None = None) -> Tensor:
-    """The sum over the nodes of each graph: `[num_nodes, channels]` -> `[num_graphs, channels]`."""
+    """The sum over each graph's nodes: `[..., num_nodes, channels]` -> `[..., num_graphs, channels]`."""
     return _pool("sum", x, batch, size)
 
 
 def global_mean_pool(x: Tensor, batch: Membership, size: int | None = None) -> Tensor:
-    """The mean over the nodes of each graph: `[num_nodes, channels]` -> `[num_graphs, channels]`."""
+    """The mean over each graph's nodes: `[..., num_nodes, channels]` -> `[..., num_graphs, channels]`."""
     return _pool("mean", x, batch, size)
 
 
 def global_max_pool(x: Tensor, batch: Membership, size: int | None = None) -> Tensor:
-    """The largest over the nodes of each graph: `[num_nodes, channels]` -> `[num_graphs, channels]`."""
+    """The largest over each graph's nodes: `[..., num_nodes, channels]` -> `[..., num_graphs, channels]`."""
     return _pool("max", x, batch, size)
 
 
 def _pool(aggr: str, x: Tensor, batch: Membership, size: int | None) -> Tensor:
-    pooled: Tensor = GlobalPool(aggr)(x, batch, size)
-    return pooled
+    if x.dim() < 3:
+        pooled: Tensor = GlobalPool(aggr)(x, batch, size)
+        return pooled
+    pooled = GlobalPool(aggr)(x.movedim(-2, 0), batch, size).movedim(0, -2)
+    return pooled.squeeze(-2) if batch is None else pooled  # as PyG: without the dimension of one graph

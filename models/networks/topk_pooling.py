@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mpnn import as_graph, scatter, softmax
 from mpnn.graph.adjacency import Topology
+from mpnn.layer.names import also_named
 from mpnn.models.conv.attention_conv import like
 from mpnn.models.parts.activation import Activation, activation
 from mpnn.models.parts.checks import at_least, check_number, ranges
@@ -59,6 +60,7 @@ class TopKPooling(nn.Module):
         """Draw p anew."""
         self.select.reset_parameters()
 
+    @also_named(edge_index="graph")
     def forward(
         self,
         x: Tensor,

@@ -42,6 +42,8 @@ class MessagePassing(nn.Module):
         aggr_kwargs: options of a named aggregator.
         flow: "target_to_source" sends messages against the edges.
         node_dim: the dimension of the node features that counts the nodes.
+        decomposed_layers: in PyG how many parts the channels are sent in, to need less memory; here a kernel
+            keeps no messages, and the result is the same with any number.
 
     >>> class MaxDifference(MessagePassing):
     ...     def __init__(self):
@@ -72,6 +74,7 @@ class MessagePassing(nn.Module):
         aggr_kwargs: Mapping[str, Any] | None = None,
         flow: str = "source_to_target",
         node_dim: int = 0,
+        decomposed_layers: int = 1,
     ) -> None:
         super().__init__()
         if flow not in FLOWS:
@@ -81,6 +84,7 @@ class MessagePassing(nn.Module):
         self.aggr_module = resolve(aggr, **(aggr_kwargs or {}))
         self.flow = flow
         self.node_dim = as_int("node_dim", node_dim)
+        self.decomposed_layers = as_int("decomposed_layers", decomposed_layers, 1)
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""

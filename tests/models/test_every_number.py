@@ -212,7 +212,7 @@ CASES: dict[str, Case] = {
     ),
     "AttentionalAggregation": Case({"gate_nn": nn.Linear(6, 1)}, lambda layer, o: layer(x(6), GRAPH)),
     "BasicBlock": Case(BLOCK, blocked),
-    "BatchNorm": Case(NORM, normed),
+    "BatchNorm": Case({"in_channels": 4, "eps": 1e-5, "momentum": 0.1}, normed),
     "BatchNorm2d": Case(NORM, image(2, "num_features")),
     "Bottleneck": Case(BLOCK | {"inplanes": 16}, blocked),
     "CausalTransformer": Case(
@@ -229,7 +229,7 @@ CASES: dict[str, Case] = {
     **{name: Case(SLOPE, with_edges) for name in ("GATConv", "GATv2Conv")},
     "TransformerConv": Case(ATTENTION, with_edges),
     "GCNConv": Case({"in_channels": 6, "out_channels": 4, "node_dim": 0}, on_graph),
-    "GIN": Case(
+    "GINClassifier": Case(
         {"in_channels": 6, "hidden_channels": 8, "out_channels": 4, "num_layers": 2, "dropout": 0.1}, on_graph
     ),
     "GINConv": Case({"nn": nn.Linear(6, 4), "eps": 0.1, "node_dim": 0}, lambda layer, o: layer(x(6), GRAPH)),
@@ -281,7 +281,7 @@ CASES: dict[str, Case] = {
         lambda layer, o: layer([x(o["channels"])] * o["num_layers"]),
     ),
     "LayerNorm": Case(
-        {"normalized_shape": 4, "eps": 1e-5}, lambda layer, o: layer(x(o["normalized_shape"]), GRAPH)
+        {"in_channels": 4, "eps": 1e-5, "mode": "graph"}, lambda layer, o: layer(x(o["in_channels"]), GRAPH)
     ),
     "LeNet": Case(
         {"in_channels": 1, "num_classes": 10}, lambda layer, o: layer(torch.ones(2, o["in_channels"], 28, 28))
@@ -343,6 +343,10 @@ CASES: dict[str, Case] = {
         {"name": "gaussian", "epsilon": 1.0}, lambda layer, o: layer.matrix(x(6), x(6)) + layer(x(6), x(6))
     ),
     "PositionalEncoding": Case(
+        {"out_channels": 8, "base_freq": 0.1, "granularity": 1.0, "dropout": 0.0},
+        lambda layer, o: layer(torch.arange(5.0)),
+    ),
+    "SinusoidalPositions": Case(
         {"d_model": 8, "dropout": 0.1}, lambda layer, o: layer(torch.ones(4, 2, o["d_model"]))
     ),
     "RGCNConv": Case(
@@ -416,6 +420,8 @@ WITHOUT = {
     "Ensemble",
     "FCN",
     "GAE",
+    "GIN",  # another name of GINClassifier
+    "InnerProductDecoder",
     "KernelPerceptron",
     "LanguageModel",
     "SentenceEncoder",

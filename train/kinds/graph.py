@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mpnn.datasets import GraphDataset, read_graphs
-from mpnn.models import GIN, GraphClassifier
+from mpnn.models import GINClassifier, GraphClassifier
 from mpnn.train.errors import RunError
 from mpnn.train.kinds.faces import FACES
 from mpnn.train.kinds.kind import Kind
@@ -116,7 +116,7 @@ def _build(options: Options, shape: Shape) -> nn.Module:
     }
     kind: type[GraphClassifier] = GraphClassifier
     if options.model == "gin":
-        kind = GIN
+        kind = GINClassifier
         del stack["conv"]
     return kind(shape.num_features, width(options), shape.out_channels, **stack)
 

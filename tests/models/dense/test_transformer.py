@@ -152,15 +152,15 @@ def test_nested_tensors_are_refused() -> None:
 
 @pytest.mark.parametrize("width", [1, 6, 7])
 def test_positions_are_sines_and_cosines(width: int) -> None:
-    out = models.PositionalEncoding(width, batch_first=True)(torch.zeros(2, 30, width))
+    out = models.SinusoidalPositions(width, batch_first=True)(torch.zeros(2, 30, width))
     for t, c in product(range(30), range(width)):
         angle = t / 10000 ** (2 * (c // 2) / width)
         wanted = math.sin(angle) if c % 2 == 0 else math.cos(angle)
         assert abs(out[1, t, c].item() - wanted) < 1e-5  # float32
-    turned = models.PositionalEncoding(width)(torch.zeros(30, 2, width))
+    turned = models.SinusoidalPositions(width)(torch.zeros(30, 2, width))
     assert_close(turned, out.transpose(0, 1))
 
 
 def test_positions_of_another_width_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must end with a length and d_model = 6"):
-        models.PositionalEncoding(6)(torch.zeros(3, 4))
+        models.SinusoidalPositions(6)(torch.zeros(3, 4))

@@ -35,7 +35,8 @@ def test_a_stack_equals_pygs_model(conv: str, jk: str | None, num_layers: int) -
         (models.GraphNorm(6), pyg.GraphNorm(6)),
         (models.PairNorm(2.0), pyg.PairNorm(2.0)),
         (models.PairNorm(scale_individually=True), pyg.PairNorm(scale_individually=True)),
-        (models.LayerNorm(6), pyg.LayerNorm(6, mode="node")),
+        (models.LayerNorm(6, mode="node"), pyg.LayerNorm(6, mode="node")),
+        (models.LayerNorm(6, mode="graph"), pyg.LayerNorm(6)),
     ],
     ids=str,
 )
@@ -44,7 +45,7 @@ def test_a_norm_equals_pygs(ours: nn.Module, theirs: nn.Module) -> None:
     for parameter in theirs.parameters():
         nn.init.normal_(parameter)
     ours.load_state_dict(theirs.state_dict())
-    by_index = {} if isinstance(theirs, pyg.LayerNorm) else {"batch": BATCH.graph_index}
+    by_index = {"batch": BATCH.graph_index}
 
     def pooled(module: nn.Module, **options: Any) -> nn.Module:
         class Fixed(nn.Module):
@@ -61,7 +62,7 @@ def test_a_norm_equals_pygs(ours: nn.Module, theirs: nn.Module) -> None:
 
 
 def test_batch_norm_of_one_node_uses_the_running_statistics() -> None:
-    ours = models.BatchNorm(6).train()
+    ours = models.BatchNorm(6, allow_single_element=True).train()
     theirs = pyg.BatchNorm(6, allow_single_element=True).train()
     x, one = features(NODES).float(), Graph(torch.empty(2, 0, dtype=torch.int64), 1)
     for rows, graph in ((NODES, PLAIN), (1, one)):

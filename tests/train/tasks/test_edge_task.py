@@ -53,14 +53,14 @@ def as_set(pairs: Tensor) -> set[tuple[int, int]]:
 def test_the_loss_of_an_autoencoder_is_that_of_pyg(blocks: NodeDataset) -> None:
     torch.manual_seed(0)
     encoder = GNN(6, 8, 4).double()
-    theirs = pyg.GAE(encoder)  # which draws the parameters anew
+    theirs, ours = pyg.GAE(encoder), GAE(encoder)  # each of which draws the parameters anew
     task = link_task(replace(blocks, x=blocks.x.double(), edge_attr=None))
     ((pairs, y),) = task.batches()
     z = encoder(task.data.x, task.graph)
     half = y.flatten()
     expected = theirs.recon_loss(z, pairs[:, half], pairs[:, ~half])
     # Ours is the mean over all, theirs the sum of two means; theirs adds 1e-15 inside the logarithm.
-    assert_close(2 * task.loss(GAE(encoder), (pairs, y)), expected, atol=1e-9)
+    assert_close(2 * task.loss(ours, (pairs, y)), expected, atol=1e-9)
 
 
 def test_the_divergence_is_that_of_pyg() -> None:
@@ -73,6 +73,7 @@ def test_a_variational_autoencoder_draws_in_training_only(blocks: NodeDataset) -
     model, pairs = VGAE(GNN(6, 8, 8)), torch.tensor([[0, 1], [2, 3]])
     (first, penalty), (second, _) = (model.reconstruct(blocks.x, blocks.graph, pairs) for _ in range(2))
     assert not torch.equal(first, second) and float(penalty.detach()) > 0
+    model.eval()
     assert torch.equal(model(blocks.x, blocks.graph, pairs), model(blocks.x, blocks.graph, pairs))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mpnn.datasets import Entry, GraphDataset
 from mpnn.datasets.registry import DATASETS
-from mpnn.models import CONVS, GIN, GraphClassifier
+from mpnn.models import CONVS, GINClassifier, GraphClassifier
 from mpnn.train import GraphTask, Recipe, RunError, Split, fit, load_model, preset, train
 from mpnn.train.command import cli
 from tests.compare import assert_close
@@ -64,7 +64,10 @@ class TheirGIN(nn.Module):
 
 def test_gin_is_that_of_the_paper(toy: GraphDataset) -> None:
     torch.manual_seed(0)
-    theirs, ours = TheirGIN(3, 8, 2, layers=3).double(), GIN(3, 8, 2, num_layers=3, dropout=0.5).double()
+    theirs, ours = (
+        TheirGIN(3, 8, 2, layers=3).double(),
+        GINClassifier(3, 8, 2, num_layers=3, dropout=0.5).double(),
+    )
     ours.load_state_dict(theirs.state_dict())
     batch = GraphTask(toy, THIRDS, batch_size=60)._all[0].graph
     x = torch.randn(batch.num_nodes, 3, dtype=torch.float64)
@@ -73,7 +76,7 @@ def test_gin_is_that_of_the_paper(toy: GraphDataset) -> None:
 
 
 def test_dropout_of_gin_is_in_front_of_the_output_only(toy: GraphDataset) -> None:
-    model = GIN(1, 4, 2, dropout=0.999999)
+    model = GINClassifier(1, 4, 2, dropout=0.999999)
     graph = toy.graphs[0]
     assert_close(model(toy.x[0], graph)[0], present(model.lin.bias), atol=1e-6)
     assert model.embed_graphs(toy.x[0], graph).abs().sum() > 0
