@@ -28,6 +28,8 @@ class Attention(Layer):
     the pair of these scores and the values `[num_edges, heads, out_channels]`.
     """
 
+    several_sets = False
+
     def __init__(
         self,
         in_channels: Widths,

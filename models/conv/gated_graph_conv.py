@@ -32,6 +32,8 @@ class GatedGraphConv(Weighted):
     torch.Size([4, 4])
     """
 
+    several_sets = False
+
     def __init__(
         self, out_channels: int, num_layers: int, aggr: str = "add", bias: bool = True, **kwargs: Any
     ) -> None:

@@ -23,17 +23,20 @@ Widths = int | tuple[int, int]
 class Layer(MessagePassing):
     """A `MessagePassing` layer on node features `[num_nodes, channels]`.
 
-    With `node_dim=-2` they may be `[..., num_nodes, channels]`: several sets of features on one graph.
+    They may be `[..., num_nodes, channels]`, several sets of features on one graph, where the layer takes
+    such: from the first of them on its `node_dim` is -2, unless the caller said 0.
     """
 
     in_channels: Widths = -1  # of a layer that takes any width
+    several_sets = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         takes_edge_index(cls)
 
-    def __init__(self, aggr: Aggr | None = "sum", *, node_dim: int = 0, **kwargs: Any) -> None:
-        super().__init__(aggr, node_dim=node_dim, **kwargs)
+    def __init__(self, aggr: Aggr | None = "sum", *, node_dim: int | None = None, **kwargs: Any) -> None:
+        super().__init__(aggr, node_dim=0 if node_dim is None else node_dim, **kwargs)
+        self._may_be_sets = self.several_sets and node_dim is None
         if self.node_dim not in (0, -2):
             raise ValueError(f"node_dim is {node_dim}, but must be 0, or -2 for several sets of features.")
 
@@ -71,7 +74,7 @@ class Layer(MessagePassing):
         if size is None:
             known = graph.num_dst if isinstance(graph, Graph) else num_src
             size = (num_src, known if x_dst is None else x_dst.size(self.node_dim))
-        return x_src, x_dst, as_graph(graph, size)
+        return x_src, x_dst, as_graph(graph, (size[0], size[1]))
 
     def read_nodes(self, x: Tensor, graph: Topology) -> tuple[Tensor, Graph]:
         """Features and graph of a layer with one set of nodes."""
@@ -84,6 +87,8 @@ class Layer(MessagePassing):
         return features, graph
 
     def _check_nodes(self, name: str, x: Tensor, side: int) -> None:
+        if x.dim() > 2 and self._may_be_sets:
+            self.node_dim = -2
         if x.dim() < 2 or (self.node_dim == 0 and x.dim() > 2):
             raise ValueError(
                 f"{self._name} needs {name} [num_nodes, channels], or with node_dim=-2 several of them, got "

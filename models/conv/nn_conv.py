@@ -35,6 +35,8 @@ class NNConv(Layer):
     torch.Size([4, 2])
     """
 
+    several_sets = False
+
     def __init__(
         self,
         in_channels: Widths,

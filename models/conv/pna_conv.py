@@ -46,6 +46,8 @@ class PNAConv(Layer):
     torch.Size([4, 2])
     """
 
+    several_sets = False
+
     def __init__(
         self,
         in_channels: int,

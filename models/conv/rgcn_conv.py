@@ -59,6 +59,8 @@ class RGCNConv(Layer):
     torch.Size([4, 2])
     """
 
+    several_sets = False
+
     def __init__(
         self,
         in_channels: Widths,

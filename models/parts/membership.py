@@ -43,6 +43,8 @@ def members(batch: Membership, num_nodes: int, num_graphs: int | None, like: Ten
         )
     if batch.is_floating_point() or batch.dtype == torch.bool:
         raise TypeError(f"batch must be whole numbers, one graph for each row of x, got {batch.dtype}.")
+    if num_graphs is not None and torch.compiler.is_compiling():
+        return batch, num_graphs  # whose numbers are not known yet
     low, high = (int(batch.min()), int(batch.max())) if num_nodes else (0, -1)
     if num_graphs is None:
         num_graphs = high + 1

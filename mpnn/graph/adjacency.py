@@ -41,7 +41,7 @@ def as_graph(graph: Topology, num_nodes: int | Size | None = None) -> Graph:
                     f"the features are for {_sizes(wanted)}, but the graph has {_sizes(graph.size)}."
                 )
         return graph
-    if not isinstance(graph, Tensor) or torch.compiler.is_compiling():
+    if not isinstance(graph, Tensor) or torch.compiler.is_compiling() or graph.layout is not torch.strided:
         return Graph(graph, num_nodes)
     if not traced() and num_nodes in (found := _graphs.get(graph) or _NONE):
         return found[num_nodes]

@@ -43,6 +43,7 @@ models: Any = names_of_mpnn  # called by names that are not in its signatures
 torch.manual_seed(0)
 N = 8
 X = torch.randn(N, 6, dtype=torch.float64)
+X3 = torch.randn(2, N, 6, dtype=torch.float64)  # several sets of features on one graph
 X8 = torch.randn(N, 8, dtype=torch.float64)
 EDGE_INDEX = torch.tensor([[0, 1, 2, 3, 4, 5, 6, 7, 1, 3, 5], [1, 2, 0, 4, 5, 3, 7, 6, 0, 5, 4]])
 OTHERS = torch.tensor([[0, 1, 6], [3, 7, 2]])
@@ -152,6 +153,21 @@ CLASSES = [
     Call("TopKPooling(6, 0.5, 0.2, 2.0)", GRAPH | {"attn": 2 * X}),
     Call("TransformerConv(6, 4, 2)", GRAPH | {"return_attention_weights": True}),
     Call("TransformerConv(6, 4, 2, False, True, 0.0, 3)", GRAPH | {"edge_attr": ATTR}),
+    *(
+        Call(build, {"x": X3, "edge_index": EDGE_INDEX})
+        for build in (
+            "APPNP(3, 0.2)",
+            "ChebConv(6, 4, 3)",
+            "EdgeConv(mlp(12, 4))",
+            "GCNConv(6, 4)",
+            "GINConv(mlp(6, 4))",
+            "GraphConv(6, 4)",
+            "SAGEConv(6, 4)",
+            "SGConv(6, 4, 2)",
+            "TAGConv(6, 4, 2)",
+        )
+    ),
+    Call("SAGEConv(6, 4)", {"x": (X3, X3[:, :5]), "edge_index": EDGE_INDEX % 5, "size": [8, 5]}),
     Call("VGAE(Encoder(2))"),
     Call("VGAE(Encoder(2))", training=True),
 ]

@@ -229,3 +229,14 @@ def test_tensors_without_memory_of_their_own_are_told_apart_by_their_version() -
 
     torch.func.vmap(look)(torch.ones(3, 4))
     assert seen == [True]
+
+
+@pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
+def test_a_sparse_matrix_in_the_place_of_edge_index_is_refused_in_a_sentence() -> None:
+    matrix = torch.eye(3)
+    for sparse in (matrix.to_sparse_coo(), matrix.to_sparse_csr()):
+        sentence = (
+            rf"got a tensor of layout {sparse.layout}: convert a sparse matrix with Graph\.from_scipy\."
+        )
+        with pytest.raises(TypeError, match=sentence):
+            as_graph(sparse, 3)
