@@ -29,6 +29,7 @@ class Layer(MessagePassing):
 
     in_channels: Widths = -1  # of a layer that takes any width
     several_sets = True
+    _may_be_sets = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
