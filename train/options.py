@@ -142,6 +142,10 @@ class Options(Recipe):
             one graph how many nodes, with a sample of their neighbourhoods; None takes one graph whole.
         augment: what is done to images that are learned from, divided by commas: `"shift"`, `"flip"`,
             `"rotate"`, `"zoom"`, `"erase"`, see `mpnn.train.inputs.augmentation`; image tasks only.
+        weights: path of a file with the weights to begin with, a `state_dict` by `torch.save`, or in the
+            format of safetensors; a last layer of another size begins anew; image tasks only.
+        freeze: all layers but the last keep these weights, and the statistics of batch normalisation; image
+            tasks only.
         ensemble: how many networks answer together: each begins with other weights and learns from the same
             items, and the mean of their probabilities, or numbers, is the answer.
         fanouts: of each layer, the last one first, how many edges enter a node of such a sample at most,
@@ -204,6 +208,8 @@ class Options(Recipe):
     known_counts: bool = False
     batch_size: int | None = None
     augment: str | None = None
+    weights: str | None = None
+    freeze: bool = False
     ensemble: int | None = None
     fanouts: str | None = None
     context: int | None = None
@@ -230,6 +236,8 @@ class Options(Recipe):
             raise RunError(f"{name} is {getattr(self, name)!r}, but with folds the fold is what is tested on")
         elif self.fold is not None and self.fold >= self.folds:
             raise RunError(f"fold is {self.fold}, but there are {self.folds} folds, 0..{self.folds - 1}")
+        if self.freeze and self.weights is None:
+            raise RunError("freeze is set, but weights is not given: layers would stay as they were drawn")
         if self.shared_epoch:
             self._check_shared_epoch()
         self._check_learn()

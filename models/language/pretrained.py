@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from mpnn import files
 from mpnn.models.parts.safetensors import read_safetensors
+from mpnn.models.parts.weight_files import read_pickled
 
 CONFIG = "config.json"
 # The arguments of Bert by their names in a folder of either kind.
@@ -187,22 +187,8 @@ def _tensors(folder: Path) -> tuple[Path, dict[str, Tensor]]:
         return path, read_safetensors(path, WeightsError)
     path = folder / "pytorch_model.bin"
     if path.exists():
-        return path, _read_pickled(path)
+        return path, read_pickled(path, WeightsError)
     raise WeightsError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
-
-
-def _read_pickled(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file that `torch.save` wrote; nothing in it is run."""
-    files.has_right_sums(path, WeightsError)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a file of another kind gets a sentence below, and no warning
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # for a damaged file torch.load raises many kinds of errors
-        raise WeightsError(f"{path} is damaged, or holds more than tensors, which could run code") from None
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise WeightsError(f"{path} holds no tensors by name")
-    return {str(name): tensor for name, tensor in found.items()}
 
 
 def _renamed(raw: Mapping[str, Tensor], kind: str, with_head: bool) -> dict[str, Tensor]:

@@ -37,6 +37,7 @@ NOT_TRIED = {
     "class_weights",
     "learn",
     "augment",
+    "weights",
     "fanouts",
     "folds",
     "fold",
@@ -221,6 +222,13 @@ def _add_recipe_flags(parser: argparse.ArgumentParser, face: Face) -> None:
     add("--batch-size", type=int, metavar="N", help="graphs, nodes, images or pieces of text in a batch")
     about = "how images to learn from are changed: shift, flip, rotate, zoom, erase, divided by commas"
     add("--augment", metavar="NAME,NAME", help=about)
+    add(
+        "--weights",
+        metavar="FILE",
+        help="begin with these: .pth or .safetensors, such as torchvision's (image)",
+    )
+    about = "only the last layer learns; the others keep their weights and statistics (image)"
+    add("--freeze", action="store_true", help=about)
     add("--ensemble", type=int, metavar="N", help="N networks from other starts; their mean is the answer")
     about = "with --batch-size: edges drawn for a node in each layer, the last first (default: 10,10; all)"
     add("--fanouts", metavar="N,N", help=about)
@@ -309,7 +317,7 @@ def with_pictures(flags: dict[str, Any]) -> dict[str, Any]:
 def absolute_paths(flags: dict[str, Any]) -> dict[str, Any]:
     """The flags with whole paths, so that a run can be resumed from anywhere."""
     flags = dict(flags)
-    for name in ("data", "nodes", "features_file", "graph_labels", "dataset"):
+    for name in ("data", "nodes", "features_file", "graph_labels", "weights", "dataset"):
         given = flags.get(name)
         if given and given not in DATASETS and (name != "dataset" or is_there(Path(given))):
             flags[name] = str(Path(given).absolute())

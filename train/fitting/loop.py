@@ -149,6 +149,9 @@ def _epoch(state: State, task: Task, recipe: Recipe, watched: Metric) -> Row:
     for part in state.model.modules():
         if isinstance(part, Learner):
             part.begin(state.epoch)
+        own = list(part.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            part.eval()  # frozen: batch normalisation keeps its statistics too
     # The losses are read once, at the end: a GPU works on meanwhile.
     values: list[float] = torch.stack(_steps(state, task, recipe)).tolist()
     row: Row = {"epoch": number, "train_loss": sum(values) / len(values)}

@@ -28,7 +28,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     Raises:
         RunError: there are none, or no first layer where the penalty is to fall on it only.
     """
-    parameters = list(model.parameters())
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters and isinstance(model, Learner):  # its rule needs none, but the loop has one
         parameters = [nn.Parameter(torch.zeros(0))]
     if not parameters:

@@ -134,7 +134,7 @@ FACES = {
             model="lenet",
             models=lambda: OF_IMAGES,
             options=(
-                *(*PARTS, "batch_size", "ensemble", "augment"),
+                *(*PARTS, "batch_size", "ensemble", "augment", "weights", "freeze"),
                 *("embedding", "map", "lattice", "pretrain"),
             ),
             fixed=FIXED,

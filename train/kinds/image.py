@@ -13,7 +13,7 @@ from mpnn.train.errors import RunError
 from mpnn.train.inputs.augmentation import augmentation
 from mpnn.train.inputs.preparation import Preparation
 from mpnn.train.kinds.faces import FACES
-from mpnn.train.kinds.image_faces import CODES, PRESETS
+from mpnn.train.kinds.image_faces import CODES, HEADS, PRESETS
 from mpnn.train.kinds.image_models import MODELS, codes_of
 from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.parts import chosen_shares, draw_parts
@@ -86,6 +86,7 @@ IMAGE = Kind(
     make=_make,
     build=_build,
     read=load_images,
+    heads=HEADS,
     published=_published,
     pictures=(
         *(CURVES, EMBEDDING, CONFUSION, ROC, NUMBERS, MISTAKES),

@@ -20,6 +20,7 @@ OF_IMAGES = {
     "som": "codes on a lattice: self-organising map (Kohonen, 1990)",
 }
 RESNETS = ("resnet20", "resnet18", "resnet34", "resnet50")
+HEADS = dict.fromkeys(RESNETS, "fc") | {"lenet": "classify"}  # last layers, where a file's weights are taken
 CODES = ("rbm", "autoencoder", "vae", "som")  # those to whom nothing is told of the images
 
 # What an option is where it has no effect: as a new run has it.
@@ -50,11 +51,14 @@ _USUAL: dict[str, Any] = {
     "learn": None,
     "ensemble": None,
     "augment": None,
+    "weights": None,
+    "freeze": False,
 }
 _OPTIMISER = ("optimizer", "lr", "momentum", "nesterov", "weight_decay", "l1")
 _RULE = (*_OPTIMISER, "clip", "schedule", "warmup", "decayed", "batch_size", "act", "dropout")
 _TOLD = ("loss", "class_weights", "learn")
 _MAP = ("map", "lattice")
+_FILE = ("weights", "freeze")
 
 
 def _without(*names: str) -> dict[str, Any]:
@@ -68,15 +72,17 @@ FIXED: dict[str, dict[str, Any]] = {
         RESNETS,
         _without("hidden", "layers", "act", "dropout", "embedding", "pretrain", *_MAP),
     ),
-    "mlp": _without("embedding", "pretrain", *_MAP),
-    "perceptron": _without(*_RULE, *_TOLD, "hidden", "layers", "embedding", "pretrain", *_MAP),
-    "rbf": _without(*_RULE, *_TOLD, "layers", "epochs", "patience", "embedding", "pretrain", *_MAP),
-    "dbn": {"act": "sigmoid"} | _without(*_TOLD, "dropout", "ensemble", "embedding", *_MAP),
+    "mlp": _without("embedding", "pretrain", *_MAP, *_FILE),
+    "perceptron": _without(*_RULE, *_TOLD, "hidden", "layers", "embedding", "pretrain", *_MAP, *_FILE),
+    "rbf": _without(*_RULE, *_TOLD, "layers", "epochs", "patience", "embedding", "pretrain", *_MAP, *_FILE),
+    "dbn": {"act": "sigmoid"} | _without(*_TOLD, "dropout", "ensemble", "embedding", *_MAP, *_FILE),
     "rbm": {"act": "sigmoid"}
-    | _without(*_TOLD, "layers", "dropout", "ensemble", "augment", "embedding", "pretrain", *_MAP),
-    "autoencoder": _without(*_TOLD, "ensemble", "augment", "pretrain", *_MAP),
-    "vae": _without(*_TOLD, "dropout", "ensemble", "augment", "pretrain", *_MAP),
-    "som": _without(*_RULE, *_TOLD, "hidden", "layers", "ensemble", "augment", "embedding", "pretrain"),
+    | _without(*_TOLD, "layers", "dropout", "ensemble", "augment", "embedding", "pretrain", *_MAP, *_FILE),
+    "autoencoder": _without(*_TOLD, "ensemble", "augment", "pretrain", *_MAP, *_FILE),
+    "vae": _without(*_TOLD, "dropout", "ensemble", "augment", "pretrain", *_MAP, *_FILE),
+    "som": _without(
+        *_RULE, *_TOLD, "hidden", "layers", "ensemble", "augment", "embedding", "pretrain", *_FILE
+    ),
 }
 OF_PICTURES = {
     "hopfield": "pictures as minima of an energy (Hopfield, 1982)",

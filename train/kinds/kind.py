@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -33,6 +33,7 @@ class Kind(Face):
         published: returns the options that a model was published with, given its name and what else is asked.
         model_for: returns the model that is taken if none is named, given what is asked; None is `model`.
         read: reads a file of your own.
+        heads: by the name of a model that may begin with a file's weights, what its last layer is called.
         pictures: what is drawn of a run.
     """
 
@@ -42,4 +43,5 @@ class Kind(Face):
     published: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] = _of_no_paper
     model_for: Callable[[Mapping[str, Any]], str] | None = None
     read: Callable[..., Dataset] = load_own
+    heads: Mapping[str, str] = field(default_factory=dict)
     pictures: tuple[Picture, ...] = (CURVES,)

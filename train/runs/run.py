@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mpnn.datasets import DATASETS, Dataset, GraphDataset, NodeDataset, load
 from mpnn.models import CONVS
@@ -37,6 +37,7 @@ from mpnn.train.runs.memory import (
 )
 from mpnn.train.runs.report import Report, runs_of, with_shared_epoch, write_results
 from mpnn.train.runs.settings import Settings
+from mpnn.train.runs.transfer import begin, first_weights
 from mpnn.train.runs.unit import load_checkpoint
 from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.task import SupervisedTask
@@ -113,6 +114,7 @@ def train(
         during.enter_context(_own_random_numbers(task.device))
         model, first = build_model(settings, task), task  # a model that cannot be built leaves no folder
         watched_metric(settings, task)
+        weights = {} if resume is not None and _all_begun(settings, home) else first_weights(model, settings)
         content = {CONTENT: fingerprint(data)}
         if resume is None:
             home = during.enter_context(folder.new_folder(settings, None if out is None else Path(out)))
@@ -122,7 +124,7 @@ def train(
         results = []
         for number, (one, place) in enumerate(runs_of(settings, home)):
             task = task if number == 0 else make_task(one, data)
-            part = _Part(one, settings, place, home, resume is not None, anyway)
+            part = _Part(one, settings, place, home, resume is not None, anyway, weights)
             results.append(_run(part, task, data, content, listener))
         if settings.shared_epoch:
             results = with_shared_epoch(results, settings.folds or 1, watched_metric(settings, task))
@@ -143,6 +145,12 @@ class _Part(NamedTuple):
     home: Path
     resume: bool
     anyway: bool
+    weights: Mapping[str, Tensor]
+
+
+def _all_begun(settings: Settings, home: Path) -> bool:
+    """Whether each of the single runs has a checkpoint, which has the weights that it goes on from."""
+    return all((place / LAST).exists() for _, place in runs_of(settings, home))
 
 
 def _check_all(settings: Settings, home: Path, content: dict[str, Any], anyway: bool) -> None:
@@ -204,6 +212,7 @@ def _run(
     folder.sweep(home)
     torch.manual_seed(settings.seed)
     model = build_model(settings, task)
+    begin(model, settings, part.weights)
     listener.started(settings, task, model)
 
     logs: list[Log] = []

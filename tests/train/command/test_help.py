@@ -43,6 +43,7 @@ OTHER: dict[str, Any] = {
     "batch_size": 77,
     "ensemble": 3,
     "augment": "flip",
+    "weights": "resnet.pth",
     "known_counts": True,
     "largest_component": True,
     "embedding": 5,
