@@ -6,7 +6,16 @@ from mpnn.datasets.hetero_record import HeteroTables
 from mpnn.datasets.hetero_tables import load_hetero_folder, load_hetero_tables, save_hetero_tables
 from mpnn.datasets.image_record import ImageDataset
 from mpnn.datasets.kinds import Dataset
-from mpnn.datasets.own import Columns, load_graphs, load_images, load_own, load_tables, read_graphs
+from mpnn.datasets.mask_record import MaskDataset
+from mpnn.datasets.own import (
+    Columns,
+    load_graphs,
+    load_images,
+    load_masks,
+    load_own,
+    load_tables,
+    read_graphs,
+)
 from mpnn.datasets.record import NodeDataset, row_normalise
 from mpnn.datasets.registry import DATASETS, Entry, called, load
 from mpnn.datasets.table_plan import TablePlan
@@ -23,6 +32,7 @@ __all__ = [
     "GraphDataset",
     "HeteroTables",
     "ImageDataset",
+    "MaskDataset",
     "NodeDataset",
     "TablePlan",
     "TextDataset",
@@ -32,6 +42,7 @@ __all__ = [
     "load_hetero_folder",
     "load_hetero_tables",
     "load_images",
+    "load_masks",
     "load_own",
     "load_tables",
     "load_text",

@@ -99,6 +99,12 @@ DATASETS = {
     "fashion-mnist": Entry(
         _by("digits", "load_fashion_mnist"), "70,000 garments of 28 × 28 pixels, 10 kinds", True, ("image",)
     ),
+    "shapes": Entry(
+        _by("shapes", "load_shapes"),
+        "400 images of 32 × 32 pixels with circles, squares, triangles; drawn",
+        False,
+        ("segment",),
+    ),
     "shakespeare": Entry(
         _by("text_record", "load_shakespeare"), "1,115,394 characters of plays", True, ("text",)
     ),

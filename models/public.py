@@ -103,7 +103,7 @@ from mpnn.models.neurons.rbf_network import RBFNetwork
 from mpnn.models.neurons.som import SelfOrganisingMap
 from mpnn.models.neurons.vae import VariationalAutoencoder
 from mpnn.models.vision.blocks import BasicBlock, Bottleneck
-from mpnn.models.vision.fcn import FCN, fcn_resnet50
+from mpnn.models.vision.fcn import FCN, fcn_for, fcn_resnet50
 from mpnn.models.vision.googlenet import GoogLeNet, googlenet
 from mpnn.models.vision.pixels import Hexagons, Pixels
 from mpnn.models.vision.points import Points
@@ -240,6 +240,7 @@ __all__ = [
     "WordPieces",
     "annealed_log_partition",
     "degree_histogram",
+    "fcn_for",
     "fcn_resnet50",
     "gcn_norm",
     "global_add_pool",

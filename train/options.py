@@ -143,9 +143,10 @@ class Options(Recipe):
         augment: what is done to images that are learned from, divided by commas: `"shift"`, `"flip"`,
             `"rotate"`, `"zoom"`, `"erase"`, see `mpnn.train.inputs.augmentation`; image tasks only.
         weights: path of a file with the weights to begin with, a `state_dict` by `torch.save`, or in the
-            format of safetensors; a last layer of another size begins anew; image tasks only.
+            format of safetensors; a last layer of another size begins anew; image and segment tasks
+            only.
         freeze: all layers but the last keep these weights, and the statistics of batch normalisation; image
-            tasks only.
+            and segment tasks only.
         ensemble: how many networks answer together: each begins with other weights and learns from the same
             items, and the mean of their probabilities, or numbers, is the answer.
         fanouts: of each layer, the last one first, how many edges enter a node of such a sample at most,

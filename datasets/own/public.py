@@ -5,6 +5,7 @@ from mpnn.datasets.own.graphs import load_graphs, read_graphs
 from mpnn.datasets.own.images import load_images
 from mpnn.datasets.own.join import NewNodes, join
 from mpnn.datasets.own.load import load_own, load_tables
+from mpnn.datasets.own.masks import load_masks
 from mpnn.datasets.own.molecules import load_smiles
 from mpnn.datasets.own.readers import ENDINGS
 
@@ -15,6 +16,7 @@ __all__ = [
     "join",
     "load_graphs",
     "load_images",
+    "load_masks",
     "load_own",
     "load_smiles",
     "load_tables",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mpnn.models.dense.convolution import Conv2d
 from mpnn.models.dense.normalization import BatchNorm2d
 from mpnn.models.parts.checks import check_count
-from mpnn.models.vision.blocks import Bottleneck
+from mpnn.models.vision.blocks import Bottleneck, PaddedBlock
 from mpnn.models.vision.downloads import no_download
 from mpnn.models.vision.resnet import ResNet
 
@@ -19,12 +19,12 @@ from mpnn.models.vision.resnet import ResNet
 class ResNetMaps(ResNet):
     """A ResNet without its last layer: "out" is what its last stage makes of an image, "aux" the one before.
 
-    Its last two stages are dilated in place of a stride, so that a map has an eighth of the image's pixels
-    in height and width.
+    Of four stages the last two are dilated in place of a stride, so that a map has an eighth of the image's
+    pixels in height and width. `options` are those of `ResNet`.
     """
 
-    def __init__(self, block: Any, layers: list[int], aux: bool = False) -> None:
-        super().__init__(block, layers, replace_stride_with_dilation=[False, True, True])
+    def __init__(self, block: Any, layers: list[int], aux: bool = False, **options: Any) -> None:
+        super().__init__(block, layers, **{"replace_stride_with_dilation": [False, True, True]} | options)
         del self.avgpool, self.fc
         self.aux = aux
 
@@ -107,3 +107,36 @@ def fcn_resnet50(
     backbone = ResNetMaps(Bottleneck, [3, 4, 6, 3], aux_loss)
     aux = FCNHead(1024, num_classes) if aux_loss else None
     return FCN(backbone, FCNHead(2048, num_classes), aux)
+
+
+class PixelLogits(FCN):
+    """An FCN that returns the logits "out" alone, `[batch, num_classes, height, width]`."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x)["out"]
+
+
+def fcn_for(model: str, num_channels: int, num_classes: int) -> PixelLogits:
+    """A fully convolutional network for images of any size.
+
+    Args:
+        model: "fcn", on a ResNet-50, with the state_dict of `fcn_resnet50`; or "fcn20", on a ResNet-20 whose
+            maps have a quarter of the image's pixels in height and width.
+        num_channels: channels of an image, 1 where it is grey.
+        num_classes: the number of classes, of which one is the background.
+
+    Raises:
+        ValueError: an unknown model.
+
+    >>> fcn_for("fcn20", 1, 4)(torch.randn(2, 1, 30, 34)).shape
+    torch.Size([2, 4, 30, 34])
+    """
+    backbones: dict[str, tuple[Any, list[int], dict[str, Any]]] = {
+        "fcn": (Bottleneck, [3, 4, 6, 3], {}),
+        "fcn20": (PaddedBlock, [3, 3, 3], {"replace_stride_with_dilation": None, "width": 16, "small": True}),
+    }
+    if model not in backbones:
+        raise ValueError(f"model is {model!r}, but must be one of {', '.join(backbones)}.")
+    block, layers, options = backbones[model]
+    backbone = ResNetMaps(block, layers, in_channels=num_channels, **options)
+    return PixelLogits(backbone, FCNHead(2048 if model == "fcn" else 64, num_classes))

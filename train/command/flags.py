@@ -225,9 +225,9 @@ def _add_recipe_flags(parser: argparse.ArgumentParser, face: Face) -> None:
     add(
         "--weights",
         metavar="FILE",
-        help="begin with these: .pth or .safetensors, such as torchvision's (image)",
+        help="begin with these: .pth or .safetensors, such as torchvision's (image, segment)",
     )
-    about = "only the last layer learns; the others keep their weights and statistics (image)"
+    about = "only the last layer learns; the others keep their weights and statistics"
     add("--freeze", action="store_true", help=about)
     add("--ensemble", type=int, metavar="N", help="N networks from other starts; their mean is the answer")
     about = "with --batch-size: edges drawn for a node in each layer, the last first (default: 10,10; all)"

@@ -91,10 +91,10 @@ def add_predict_flags(parser: ArgumentParser) -> None:
     add("--features-file", metavar="FILE", help=about)
     about = "table of the edges of new graphs, or a folder in the TU format (graph)"
     add("--graphs", metavar="FILE", help=about)
-    add("--images", metavar="FILE", help="a picture, a folder of them, or .npy (image)")
+    add("--images", metavar="FILE", help="a picture, a folder of them, or .npy (image, memory, segment)")
     add("--for", metavar="ID,ID", help="rank the missing links of these nodes (edge)")
     add("--top", type=int, metavar="N", help="how many missing links (default: 20)")
-    about = "where to write the table: CSV, or Parquet by its ending"
+    about = "where to write the table: CSV, or Parquet by its ending; of segment --images, a folder for masks"
     add("--output", metavar="FILE", required=True, help=about)
 
 

@@ -14,6 +14,7 @@ from mpnn.train.command import say
 from mpnn.train.errors import RunError
 from mpnn.train.fitting import checkpoint
 from mpnn.train.runs.folder import read_config
+from mpnn.train.runs.masks import write_masks
 from mpnn.train.runs.report import runs_of
 from mpnn.train.runs.run import load_model
 from mpnn.train.runs.trained import load
@@ -25,6 +26,7 @@ TAKEN = {
     "graph": ("nodes", "graphs"),
     "image": ("images",),
     "memory": ("images",),
+    "segment": ("images",),
 }
 FLAGS = {name for names in TAKEN.values() for name in names}
 
@@ -36,6 +38,17 @@ def predict(arguments: dict[str, Any]) -> int:
     places = [place for _, place in runs_of(settings, home)]
     if places != [home]:
         raise RunError(f"{home} holds {len(places)} runs: predict with one of them, such as {places[0]}")
+    if settings.task == "segment" and "images" in arguments:
+        for name in sorted(FLAGS & {*arguments} - {"images"}):
+            raise RunError(
+                f"{name} is {arguments[name]!r}, but for segment tasks new data is given by images"
+            )
+        trained = load(home, arguments.get("device", "auto"), anyway=arguments.get("anyway", False))
+        classes, names = trained.masks(arguments["images"])
+        write_masks(output, classes, names)
+        said = f"What {settings.model} says of {len(names)} images is written to {output}, a mask for each"
+        say.console().print(said, markup=False, soft_wrap=True)
+        return 0
     text, what = _answers(home, arguments)
     checkpoint.write_output(output, _parquet(text, output) if output.suffix in PARQUET else text.encode())
     say.console().print(

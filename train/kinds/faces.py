@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mpnn.datasets.own.columns import Columns
 from mpnn.models.conv.descriptions import DESCRIPTIONS
 from mpnn.train.kinds.image_faces import FIXED, OF_IMAGES, OF_PICTURES, REMEMBERED
+from mpnn.train.kinds.segment_faces import FIXED as FIXED_OF_MASKS
+from mpnn.train.kinds.segment_faces import OF_MASKS
 
 if TYPE_CHECKING:
     from mpnn.datasets.registry import Entry
@@ -157,6 +159,15 @@ FACES = {
             options=("patterns", "noise", "rule"),
             fixed=REMEMBERED,
             like=("image",),
+        ),
+        Face(
+            name="segment",
+            about="tell the class of every pixel of images",
+            dataset="shapes",
+            model="fcn20",
+            models=lambda: OF_MASKS,
+            options=("split", "folds", "batch_size", "weights", "freeze"),
+            fixed=FIXED_OF_MASKS,
         ),
     )
 }

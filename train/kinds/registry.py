@@ -10,9 +10,10 @@ from mpnn.train.kinds.image import IMAGE
 from mpnn.train.kinds.kind import Kind
 from mpnn.train.kinds.memory import MEMORY
 from mpnn.train.kinds.node import NODE
+from mpnn.train.kinds.segment import SEGMENT
 from mpnn.train.kinds.text import TEXT
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (NODE, EDGE, GRAPH, IMAGE, TEXT, MEMORY)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (NODE, EDGE, GRAPH, IMAGE, TEXT, MEMORY, SEGMENT)}
 
 
 def kind_called(name: str) -> Kind:

@@ -25,6 +25,7 @@ MEANS = {
     "labels": "a sigmoid gives the probability of each label",
     "numbers": "the numbers themselves",
     "codes": "the numbers themselves",
+    "pixels": "softmax over dimension 1 gives the probability of each class of a pixel",
     "links": "a sigmoid gives the probability of a link",
 }
 
@@ -39,7 +40,9 @@ def portable(model: nn.Module, settings: Settings, kept: Kept, weighted: bool) -
         weighted: whether the edges that it was trained on have weights.
 
     """
-    make = {"image": _image, "memory": _image, "text": _text}.get(settings.task, _on_graphs)
+    make = {"image": _image, "memory": _image, "segment": _image, "text": _text}.get(
+        settings.task, _on_graphs
+    )
     call, inputs, outputs, more = make(model, settings, kept, weighted)
     names = list(kept.class_names)
     facts = {

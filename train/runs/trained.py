@@ -38,6 +38,7 @@ from mpnn.train.tasks.image_task import AT_ONCE as IMAGES_AT_ONCE
 from mpnn.train.tasks.kept import Kept
 from mpnn.train.tasks.node_task import node_names
 from mpnn.train.tasks.objective import objective_of
+from mpnn.train.tasks.segment_task import PIXELS_AT_ONCE
 from mpnn.train.tasks.task import edge_features
 
 AT_ONCE = 100  # graphs in a forward pass
@@ -141,6 +142,26 @@ class Trained:
             )
         new = join(self.known, data, edges, self.settings.columns, features, array)
         return self._of_nodes(self._joined(new), new.rows)
+
+    @torch.no_grad()
+    def masks(self, images: Any) -> tuple[Tensor, list[str]]:
+        """Return the class of every pixel, `[num_images, height, width]`, and what the images are called.
+
+        Args:
+            images: files, a folder, an array or a tensor, see `mpnn.datasets.pixels`.
+
+        Raises:
+            RunError: the model tells no classes of pixels, or reads images of another size.
+            DataError: an image cannot be read.
+        """
+        if self.settings.task != "segment":
+            raise RunError(
+                f"the model is of a run of mpnn train {self.settings.task}, but this is for segment"
+            )
+        x, names = new_images(images, self.kept)
+        height, width = self.kept.shape.size
+        parts = torch.split(x.to(self.device), max(1, PIXELS_AT_ONCE // (height * width)))
+        return torch.cat([self.model(part).argmax(1) for part in parts]), names
 
     @torch.no_grad()
     def missing_links(self, of: Sequence[str], top: int = 20) -> pd.DataFrame:

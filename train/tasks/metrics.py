@@ -72,6 +72,8 @@ METRICS = {
         Metric("bound", "bound of log p", percent=False),
         Metric("distance", "quantisation error", higher=False, percent=False),
         Metric("torn", "topographic error", higher=False),
+        Metric("iou", "mean IoU"),
+        Metric("pixels", "pixel accuracy"),
         Metric("overlap", "overlap", percent=False),
     )
 }
