@@ -99,6 +99,9 @@ DATASETS = {
     "fashion-mnist": Entry(
         _by("digits", "load_fashion_mnist"), "70,000 garments of 28 × 28 pixels, 10 kinds", True, ("image",)
     ),
+    "cifar10": Entry(
+        _by("cifar", "load_cifar10"), "60,000 pictures of 32 × 32 pixels, 10 kinds", True, ("image",)
+    ),
     "shapes": Entry(
         _by("shapes", "load_shapes"),
         "400 images of 32 × 32 pixels with circles, squares, triangles; drawn",

@@ -140,8 +140,8 @@ class Options(Recipe):
         loss, class_weights, known_counts: see `mpnn.train.objective`.
         batch_size: graphs, images or pieces of text in a batch; in node tasks, of several graphs how many, of
             one graph how many nodes, with a sample of their neighbourhoods; None takes one graph whole.
-        augment: what is done to images that are learned from, divided by commas: `"shift"`, `"flip"`,
-            `"rotate"`, `"zoom"`, `"erase"`, see `mpnn.train.inputs.augmentation`; image tasks only.
+        augment: what is done to images that are learned from, divided by commas: `"crop"`, `"shift"`,
+            `"flip"`, `"rotate"`, `"zoom"`, `"erase"`, see `mpnn.train.inputs.augmentation`; image tasks only.
         weights: path of a file with the weights to begin with, a `state_dict` by `torch.save`, or in the
             format of safetensors; a last layer of another size begins anew; image and segment tasks
             only.

@@ -220,7 +220,7 @@ def _add_recipe_flags(parser: argparse.ArgumentParser, face: Face) -> None:
     add("--class-weights", metavar="W", help="balanced, or numbers divided by commas")
     add("--known-counts", action="store_true", help="predict as many labels of an item as it truly has")
     add("--batch-size", type=int, metavar="N", help="graphs, nodes, images or pieces of text in a batch")
-    about = "how images to learn from are changed: shift, flip, rotate, zoom, erase, divided by commas"
+    about = "how images to learn from are changed: crop, shift, flip, rotate, zoom, erase, divided by commas"
     add("--augment", metavar="NAME,NAME", help=about)
     add(
         "--weights",

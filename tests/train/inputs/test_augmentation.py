@@ -22,6 +22,22 @@ def _images(size: tuple[int, int] = (28, 28), number: int = 64) -> Tensor:
     return torch.nn.functional.interpolate(smooth, size, mode="bicubic").double()
 
 
+def test_cropped_images_are_windows_of_images_with_a_margin_of_zeros() -> None:
+    """As He et al. (2016) cut them for CIFAR-10: 81 ways, all as likely."""
+    x = _images((32, 32), 300)
+    wide, seen = torch.nn.functional.pad(x, (4, 4, 4, 4)), set()
+    for one, other in zip(wide, augmentation("crop")(x), strict=True):
+        fits = [
+            (down, right)
+            for down in range(9)
+            for right in range(9)
+            if torch.equal(one[:, down : down + 32, right : right + 32], other)
+        ]
+        assert len(fits) == 1
+        seen.update(fits)
+    assert len(seen) > 65
+
+
 def test_shifted_images_are_the_same_pixels_elsewhere() -> None:
     x = _images()
     moved, seen = augmentation("shift")(x), set()
@@ -87,7 +103,10 @@ def test_all_changes_together_keep_the_form_and_follow_the_seed() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "why"),
-    [("crop", "augment is 'crop', but should be some of shift, flip"), ("flip,flip", "names flip twice")],
+    [
+        ("blur", "augment is 'blur', but should be some of crop, shift, flip"),
+        ("flip,flip", "names flip twice"),
+    ],
 )
 def test_unknown_changes_are_refused(asked: str, why: str) -> None:
     with pytest.raises(RunError, match=why):
