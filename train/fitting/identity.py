@@ -15,7 +15,8 @@ from typing import Any
 from mpnn.train.errors import RunError
 
 CONTENT, CLASSES, FEATURES = "content", "classes", "features_read"
-LATER = (CONTENT, CLASSES, FEATURES)  # a checkpoint of mpnn 0.1 has none of them, or another content
+# A checkpoint of mpnn 0.1 has none of the first three, or another content; one before "freeze" froze nothing.
+LATER = (CONTENT, CLASSES, FEATURES, "freeze")
 CLOSE = 1e-5  # of the norm: the last digits of numbers that are scaled while they are read differ by machine
 WORDS = {
     "graph": "edges",

@@ -127,6 +127,17 @@ def test_a_run_after_a_break_has_the_numbers_of_one_without(freeze: bool, tmp_pa
     assert_goes_on(settings(tmp_path / "w.pth", freeze=freeze), tmp_path, 1)
 
 
+def test_a_run_that_began_before_there_was_freezing_goes_on(tmp_path: Path) -> None:
+    asked = preset("resnet20", task="image", dataset="digits", epochs=1, warmup=0, schedule="constant")
+    train(asked, tmp_path, draw=False)
+    old = torch.load(tmp_path / "last.pt", weights_only=True)
+    for name in ("weights", "freeze"):
+        del old["settings"][name]
+    torch.save(old, tmp_path / "last.pt")
+    report = train(replace(asked, epochs=2), resume=tmp_path, draw=False)
+    assert len(report.results[0].history) == 2
+
+
 def test_networks_that_answer_together_share_frozen_layers_and_differ_in_the_last(tmp_path: Path) -> None:
     torch.save(published(7), tmp_path / "w.pth")
     both = settings(tmp_path / "w.pth", freeze=True, ensemble=2, epochs=1)
