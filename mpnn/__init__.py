@@ -22,7 +22,7 @@ _core, __dir__ = public_names(__name__)
 def __getattr__(name: str) -> Any:
     # `import mpnn` is fast: the modules above the core, the laws, `load` and `export` are imported when they
     # are first used.
-    if name in ("models", "datasets", "testing", "train"):
+    if name in ("models", "datasets", "pyg", "testing", "train"):
         return importlib.import_module(f"{__name__}.{name}")
     if name in ("load", "export"):
         return getattr(importlib.import_module(f"{__name__}.train"), name)

@@ -26,6 +26,7 @@ def facts() -> list[tuple[str, str]]:
             rows.append((library, version(library)))
         except PackageNotFoundError:
             rows.append((library, "not installed"))
+    rows += mpnn.pyg.companions().items()
     rows.append(("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"))
     devices = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     rows.append(("gpu", ", ".join(devices) or "none"))

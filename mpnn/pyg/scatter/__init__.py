@@ -1,0 +1,1 @@
+"""What `torch_scatter` computes: entries reduced by index, by sorted index and by pointer."""
