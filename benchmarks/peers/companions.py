@@ -119,7 +119,7 @@ def main() -> None:
     print("| tests of | passed | failed | not applicable | skipped |")
     print("|---|---|---|---|---|")
     for name in arguments.only:
-        checkout = (arguments.folder / name).resolve()
+        checkout = arguments.folder.resolve() / name
         if not checkout.is_dir():
             print(f"| {name} | no checkout | | | |")
             continue

@@ -19,6 +19,7 @@ class Companion:
         modules: for each module, by its name within the package ("" for the package itself), what it holds.
         operators: by namespace and name, as in `torch.ops.namespace.name`.
         classes: the same of `torch.classes`.
+        remark: what its users should know.
         told: what names of PyTorch Geometric's modules then mean, such as `WITH_TORCH_SCATTER`.
     """
 
@@ -28,6 +29,7 @@ class Companion:
     operators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     classes: Mapping[str, type[Any]] = field(default_factory=dict)
     told: Mapping[str, Any] = field(default_factory=dict)
+    remark: str = ""
 
     def build(self) -> dict[str, ModuleType]:
         """New modules by their full names: the package, then those in it."""

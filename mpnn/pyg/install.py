@@ -86,9 +86,9 @@ def companions() -> dict[str, str]:
 def _state(name: str) -> str:
     from mpnn.pyg.faces import COMPANIONS
 
-    ours = {one.name: one.version for one in COMPANIONS}
+    ours = {one.name: one for one in COMPANIONS}
     if name in _in_place:
-        return f"ours, as {ours[name]}"
+        return f"ours, as {ours[name].version}{ours[name].remark and '; '}{ours[name].remark}"
     if _is_installed(name):
         try:
             return f"installed, {version(name)}"

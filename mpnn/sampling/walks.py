@@ -102,6 +102,40 @@ def random_walks(
     return _walk(rows, aliases, start, length, key, bias)
 
 
+def walk_rows(rows: CSR, start: Tensor, length: int, p: float, q: float) -> Tensor:
+    """`random_walks` along compressed rows on the CPU, int64 `[num_walks, length + 1]`.
+
+    Args:
+        rows: whose indices are rows too.
+        start: int64 `[num_walks]`, rows.
+        length: how many steps a walk takes.
+        p: as for `random_walks`.
+        q: as there.
+    """
+    length, seed = as_int("length", length, 0), int(torch.randint(2**63 - 1, (), device="cpu"))
+    check_biases(p, q)
+    key = mix_int(seed + GOLDEN)
+    bias = None if p == q == 1 else _bias(p, q, folded=False)
+    links = None
+    if bias is not None:
+        links = _links_of_rows.get(rows.indices)
+        if links is None:
+            links = compiled.make_links(*_two(rows))
+            if links is not None:
+                _links_of_rows.keep(rows.indices, links)
+    made = compiled.walk(*_two(rows), None, start, length, key, bias, links)
+    if made is not None:
+        return made
+    row = torch.repeat_interleave(rows.indptr.long().diff())
+    order = torch.argsort(rows.indices, stable=True)
+    order = order[torch.argsort(row[order], stable=True)]
+    return _walk(CSR(rows.indptr, rows.indices[order], order), None, start, length, key, bias)
+
+
+# Of the indices of rows, the hash tables that tell neighbours.
+_links_of_rows: OfTensors[Tensor] = OfTensors()
+
+
 def sorted_rows(graph: Graph) -> CSR:
     """The edges by source, and those of a source by destination: where an edge is can be found by halving."""
 

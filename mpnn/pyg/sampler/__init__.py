@@ -1,0 +1,1 @@
+"""What `pyg_lib.sampler` computes: sampled neighbourhoods, induced subgraphs and random walks, on the CPU."""
