@@ -43,6 +43,7 @@ def run(checkout: Path, tests: list[str], ours: bool) -> dict[str, tuple[str, st
         report = Path(folder) / "report.xml"
         options = [
             "-q",
+            "--continue-on-collection-errors",
             "-p",
             "no:cacheprovider",
             "-o",

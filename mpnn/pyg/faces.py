@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mpnn.pyg import partition
+from mpnn.pyg import ops, partition
 from mpnn.pyg.companion import Companion, names_of
+from mpnn.pyg.geometry import batched, clusters, near, spline_conv, splines
 from mpnn.pyg.partition import has_pymetis
 from mpnn.pyg.sampler import neighbor, subgraph
 from mpnn.pyg.sampler.hash_map import CPUHashMap
@@ -23,7 +24,7 @@ SCATTER = Companion(
     told={"WITH_TORCH_SCATTER": True},
 )
 
-_OPS = names_of(scatter, segment, composite)
+_OPS = names_of(scatter, segment, composite, ops, near, clusters, splines)
 _SAMPLER = names_of(neighbor, subgraph)
 _PARTITION = names_of(partition)
 
@@ -48,13 +49,42 @@ PYG_LIB = Companion(
     classes={"pyg.CPUHashMap": CPUHashMap},
     told={
         "CPUHashMap": CPUHashMap,
+        # Which PyTorch Geometric's module of the layer has taken from `pyg_lib.ops`.
+        "spline_basis": splines.spline_basis,
+        "spline_weighting": splines.spline_weighting,
         "WITH_CPU_HASH_MAP": True,
         "WITH_EDGE_TIME_NEIGHBOR_SAMPLE": True,
+        "WITH_FPS": True,
+        "WITH_GMM": True,
+        "WITH_GRACLUS": True,
+        "WITH_GRID_CLUSTER": True,
+        "WITH_INDEX_SORT": True,
+        "WITH_KNN": True,
         "WITH_METIS": True,
+        "WITH_NEAREST": True,
         "WITH_PYG_LIB": True,
+        "WITH_RADIUS": True,
+        "WITH_SAMPLED_OP": True,
+        "WITH_SEGMM": True,
+        "WITH_SOFTMAX": True,
+        "WITH_SPLINE": True,
         "WITH_WEIGHTED_NEIGHBOR_SAMPLE": True,
     },
     remark="" if has_pymetis() else "partition.metis by our own algorithm: pip install pymetis for METIS",
 )
 
-COMPANIONS = (PYG_LIB, SCATTER)
+CLUSTER = Companion(
+    "torch_cluster",
+    "1.6.3",
+    {
+        "": names_of(batched),
+        "knn": {name: getattr(batched, name) for name in ("knn", "knn_graph")},
+        "radius": {name: getattr(batched, name) for name in ("radius", "radius_graph")},
+    },
+)
+
+SPLINE_CONV = Companion(
+    "torch_spline_conv", "1.2.2", {"": {**names_of(spline_conv, splines)}, "basis": names_of(splines)}
+)
+
+COMPANIONS = (PYG_LIB, SCATTER, CLUSTER, SPLINE_CONV)

@@ -14,8 +14,13 @@ import mpnn
 from mpnn import Graph, MessagePassing, Schedule, models
 from mpnn.backends.c import kernel, sweep
 from mpnn.native import child_sum, dropout, pool, products, skip_gram, sort, uniforms, walks
+from mpnn import Graph, models
+from mpnn.backends.c import kernel
+from mpnn.native import child_sum, dropout, neighbors, pool, products, skip_gram, sort, walks
 from mpnn.native.compiler import load
 from mpnn.native.gate import address
+from mpnn.pyg.geometry.clusters import graclus_cluster
+from mpnn.pyg.sampler.neighbor import neighbor_sample
 from tests import laws
 from tests.asan.messages import WIDTHS, Random
 
@@ -23,6 +28,8 @@ Case = tuple[str, Callable[[], None]]
 
 for room in (kernel, child_sum, dropout, sweep, skip_gram, sort, uniforms, walks):
     room.SMALL = 0  # type: ignore[attr-defined]  # two threads
+kernel.SMALL = child_sum.SMALL = dropout.SMALL = skip_gram.SMALL = sort.SMALL = walks.SMALL = 0  # two threads
+neighbors.SMALL = 0
 pool.leave_to_malloc()  # whose memory the sanitizers know the ends of
 
 ODD: dict[str, tuple[int, list[tuple[int, int]]]] = {
@@ -118,6 +125,25 @@ def random_walks() -> None:
                 models.SkipGram(graph, channels, rounds=2, length=8, window=3).fit()
 
 
+def companions() -> None:
+    """Sampled neighbourhoods of every kind, and pairs of neighbours."""
+    torch.manual_seed(0)
+    for graph in (*odd_graphs(), Graph(torch.randint(40, (2, 4000)), 40)):
+        rowptr, col = graph.by_src.indptr, graph.by_src.indices
+        seeds, weight = torch.arange(graph.num_nodes), torch.rand(graph.num_edges) + 0.1
+        time = torch.zeros(graph.num_nodes, dtype=torch.int64)
+        options: list[dict[str, Any]] = [
+            {}, {"replace": True}, {"disjoint": True}, {"edge_weight": weight}, {"directed": False},
+            {"edge_weight": weight, "replace": True}, {"node_time": time, "disjoint": True},
+            {"node_time": time, "disjoint": True, "temporal_strategy": "last"},
+        ]  # fmt: skip
+        for given in options:
+            for kind in (torch.int32, torch.int64):
+                neighbor_sample(rowptr.to(kind), col.to(kind), seeds, [3, 70, -1], **given)
+        graclus_cluster(rowptr, col)
+        graclus_cluster(rowptr, col, weight)
+
+
 def divergence() -> None:
     """Skip-gram at a learning rate at which its vectors become NaN."""
     models.SkipGram(Graph(torch.randint(50, (2, 300)), 50), 8, rounds=3, length=8, window=3, lr=1e30).fit()
@@ -172,6 +198,7 @@ def cases(messages: int) -> Iterator[Case]:
     yield "blocks of rows", blocks
     yield "C functions", functions
     yield "walks", random_walks
+    yield "companions", companions
     yield "divergence", divergence
     yield "sweeps", sweeps
     yield "trees", trees

@@ -73,6 +73,7 @@ def scatter_std(
 
     Squares are added to what `out` holds; without `unbiased` their sum is divided by n + 1e-6.
     """
+    _require_floating("scatter_std", src)
     dim = checked_dim(src, dim)
     full, num_rows = places(src, index, dim, out, dim_size)
     ones = torch.ones_like(index, dtype=src.dtype)

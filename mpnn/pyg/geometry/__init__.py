@@ -1,0 +1,1 @@
+"""What `torch_cluster` and `torch_spline_conv` compute: near points, clusters, splines."""
