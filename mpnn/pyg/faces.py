@@ -9,6 +9,8 @@ from mpnn.pyg.partition import has_pymetis
 from mpnn.pyg.sampler import neighbor, subgraph
 from mpnn.pyg.sampler.hash_map import CPUHashMap
 from mpnn.pyg.scatter import composite, places, scatter, segment
+from mpnn.pyg.sparse import arithmetic, plain, sampling, select, storage
+from mpnn.pyg.sparse.methods import SparseTensor
 
 SCATTER = Companion(
     "torch_scatter",
@@ -87,4 +89,42 @@ SPLINE_CONV = Companion(
     "torch_spline_conv", "1.2.2", {"": {**names_of(spline_conv, splines)}, "basis": names_of(splines)}
 )
 
-COMPANIONS = (PYG_LIB, SCATTER, CLUSTER, SPLINE_CONV)
+_SPARSE = {
+    "": {
+        **names_of(select, arithmetic, sampling, plain),
+        "__narrow_diag__": select.narrow_diag,
+        "SparseStorage": storage.SparseStorage,
+        "SparseTensor": SparseTensor,
+    },
+    "tensor": {"SparseTensor": SparseTensor},
+    "storage": {"SparseStorage": storage.SparseStorage, "get_layout": storage.get_layout},
+    "matmul": {name: getattr(arithmetic, name) for name in ("matmul", "spmm", "spspmm")},
+    "cat": {"cat": select.cat},
+}
+
+SPARSE = Companion(
+    "torch_sparse",
+    "0.6.18",
+    _SPARSE,
+    operators={
+        f"torch_sparse.{name}": function
+        for name, function in {
+            **sampling.spmm_operators(),
+            "ego_k_hop_sample_adj": sampling.ego_k_hop_sample_adj,
+            "hetero_neighbor_sample": sampling.old_hetero_neighbor_sample,
+            "hgt_sample": sampling.hgt_sample,
+            "ind2ptr": storage.ind2ptr,
+            "neighbor_sample": sampling.old_neighbor_sample,
+            "partition": sampling.old_partition,
+            "ptr2ind": storage.ptr2ind,
+            "random_walk": subgraph.random_walk,
+        }.items()
+    },
+    told={
+        "SparseStorage": storage.SparseStorage,
+        "SparseTensor": SparseTensor,
+        "WITH_TORCH_SPARSE": True,
+    },
+)
+
+COMPANIONS = (PYG_LIB, SCATTER, CLUSTER, SPLINE_CONV, SPARSE)

@@ -1,0 +1,1 @@
+"""What `torch_sparse` has: sparse matrices, their views, and what is computed with them."""
