@@ -28,7 +28,7 @@ PACKAGES = {
     "pyg-lib": "pyg_lib",
     "pytorch_geometric": "torch_geometric",
 }
-# What a test's message or source has where it asks for what a CPU without a compiled package has not.
+# What an error says where a test asks for what a CPU without a compiled package has not.
 NOT_APPLICABLE = {
     "torch.jit.": "TorchScript",
     "CUDA": "CUDA",
@@ -85,7 +85,9 @@ def read(report: Path) -> dict[str, tuple[str, str]]:
         for found in case:
             if found.tag in ("failure", "error", "skipped"):
                 reason = (found.get("message") or "").strip().splitlines()[0] if found.get("message") else ""
-                whole = reason + (found.text or "")
+                # The error alone: a test's source may speak of CUDA and fail for another reason.
+                lines = [line for line in (found.text or "").splitlines() if line.startswith("E ")]
+                whole = "\n".join([reason, *lines])
                 other = next((why for word, why in NOT_APPLICABLE.items() if word in whole), "")
                 outcome = "skipped" if found.tag == "skipped" else "failed"
                 if other:
