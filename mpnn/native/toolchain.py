@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import functools
 import hashlib
-import itertools
 import json
 import os
 import platform
@@ -22,15 +21,11 @@ from typing import Any, NamedTuple
 from mpnn.native import cache, command
 
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-w", "-fno-math-errno", "-fno-trapping-math")
-# Without these flags GCC turns a choice between two numbers into a branch, and does not vectorise a loop with
-# a branch: the gradient of relu(x_i - x_j) ran ten times slower.
-WISHES: tuple[tuple[str, ...], ...] = (
-    ("-fno-thread-jumps",), ("-fno-ssa-phiopt",), ("-fno-tree-pre",), ("-fno-code-hoisting",),
-    ("-fno-tree-sink",),
+# For GCC only: without these flags GCC turns a choice between two numbers into a branch, and does not
+# vectorise a loop with a branch: the gradient of relu(x_i - x_j) ran ten times slower.
+WISHES: tuple[str, ...] = (
+    "-fno-thread-jumps", "-fno-ssa-phiopt", "-fno-tree-pre", "-fno-code-hoisting", "-fno-tree-sink",
 )  # fmt: skip
-# Without this Clang writes a loop over eight heads out before it could vectorise it: their softmax ran three
-# times slower.
-CLANG_WISHES: tuple[tuple[str, ...], ...] = (("-mllvm", "-unroll-full-max-count=4"),)
 # From the best instructions of this processor down to those that every processor of its kind has.
 TARGETS = (("-march=native",), ())
 SELF_TEST = """
@@ -112,18 +107,17 @@ def _search(name: str, more: tuple[str, ...]) -> Toolchain | str:
     threads = ("-fopenmp",) if (openmp if is_clang else share_threads()) else ("-fopenmp-simd",)
     complaint = ""
     for target in TARGETS:
-        wishes = CLANG_WISHES if is_clang else WISHES
+        flags = [*FLAGS, *WISHES, *target]
         for _ in range(2):
-            flags = [*FLAGS, *itertools.chain(*wishes), *target]
             complaint = _self_test(name, (*flags, *more))
             if not complaint:
                 return Toolchain(name, version, (*flags, *threads), more, openmp)
             if hung:
                 return complaint
-            known = tuple(wish for wish in wishes if wish[-1] not in complaint)
-            if known == wishes:
+            unknown = [flag for flag in WISHES if flag in complaint]
+            if not unknown:
                 break
-            wishes = known
+            flags = [flag for flag in flags if flag not in unknown]
     return f"{name} makes no program that runs here: {complaint}"
 
 
@@ -203,8 +197,8 @@ class _Kept:
         if folder is None or is_script:
             return
         file_now = (name, found.st_size, found.st_mtime_ns)
-        parts = (_EDITION, file_now, more, FLAGS, WISHES, CLANG_WISHES, TARGETS, SELF_TEST)
-        identity = "\n".join(map(repr, (*parts, share_threads(), processor())))
+        parts = [_EDITION, file_now, more, FLAGS, WISHES, TARGETS, SELF_TEST, share_threads(), processor()]
+        identity = "\n".join(map(repr, parts))
         self._path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.tools"
 
     def read(self) -> Toolchain | None:

@@ -13,10 +13,7 @@ from torch import Tensor
 import mpnn
 from mpnn import Graph, MessagePassing, Schedule, models
 from mpnn.backends.c import kernel, sweep
-from mpnn.native import child_sum, dropout, pool, products, skip_gram, sort, uniforms, walks
-from mpnn import Graph, models
-from mpnn.backends.c import kernel
-from mpnn.native import child_sum, dropout, neighbors, pool, products, skip_gram, sort, walks
+from mpnn.native import child_sum, dropout, neighbors, pool, products, skip_gram, sort, uniforms, walks
 from mpnn.native.compiler import load
 from mpnn.native.gate import address
 from mpnn.pyg.geometry.clusters import graclus_cluster
@@ -26,10 +23,8 @@ from tests.asan.messages import WIDTHS, Random
 
 Case = tuple[str, Callable[[], None]]
 
-for room in (kernel, child_sum, dropout, sweep, skip_gram, sort, uniforms, walks):
+for room in (kernel, child_sum, dropout, neighbors, sweep, skip_gram, sort, uniforms, walks):
     room.SMALL = 0  # type: ignore[attr-defined]  # two threads
-kernel.SMALL = child_sum.SMALL = dropout.SMALL = skip_gram.SMALL = sort.SMALL = walks.SMALL = 0  # two threads
-neighbors.SMALL = 0
 pool.leave_to_malloc()  # whose memory the sanitizers know the ends of
 
 ODD: dict[str, tuple[int, list[tuple[int, int]]]] = {
