@@ -58,6 +58,9 @@ def test_the_custom_layer_of_the_readme_has_at_most_fifteen_lines() -> None:
     assert len(lines) <= 15
 
 
+FOLDERS = ("pictures", "scenes")  # of a reader's own
+
+
 @pytest.mark.parametrize("command", COMMAND.findall(README))
 def test_a_command_of_the_readme_is_understood(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     try:
@@ -66,7 +69,7 @@ def test_a_command_of_the_readme_is_understood(command: str, capsys: pytest.Capt
         assert stop.code == 0
     else:
         dataset = getattr(given, "dataset", "karate")
-        assert dataset in DATASETS or dataset.endswith(".csv") or dataset == "pictures"
+        assert dataset in DATASETS or dataset.endswith(".csv") or dataset in FOLDERS
         model, known = getattr(given, "model", "gcn"), {*EMBEDDINGS}
         known |= {name for kind in KINDS.values() for name in kind.models()}
         several = (model,) if isinstance(model, str) else model

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mpnn import HeteroGraph
 from mpnn.graph.hetero import EdgeType
 from mpnn.graph.hetero_checks import checked_edge_types, listed
+from mpnn.layer.names import also_named
 from mpnn.models.conv.hetero import HeteroTopology, as_hetero
 from mpnn.models.conv.hetero_steps import attended, attends_alike, is_linear, linear_sums
 from mpnn.models.parts.cache import Cache
@@ -81,6 +82,7 @@ class HeteroConv(nn.Module):
         for conv in self.convs.values():
             reset(conv)
 
+    @also_named(edge_index_dict="graph")
     def forward(
         self,
         x_dict: Mapping[str, Tensor],

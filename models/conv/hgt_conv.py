@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mpnn import HeteroGraph, MessagePassing
 from mpnn.graph.hetero import EdgeType
 from mpnn.graph.hetero_checks import checked_edge_types, listed
+from mpnn.layer.names import also_named
 from mpnn.models.conv.hetero import HeteroTopology, as_hetero
 from mpnn.models.parts.cache import Cache
 from mpnn.models.parts.checks import check_count
@@ -98,6 +99,7 @@ class HGTConv(MessagePassing):
         for parameter in (*self.skip.values(), *self.p_rel.values()):
             nn.init.ones_(parameter)
 
+    @also_named(edge_index_dict="graph")
     def forward(self, x_dict: Mapping[str, Tensor], graph: HeteroTopology) -> dict[str, Tensor]:
         graph = as_hetero(graph, x_dict, self._graphs)
         self._check(x_dict, graph)
@@ -194,6 +196,7 @@ class _Matrices(nn.Module):
     def __init__(self, num_types: int, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_types, channels, channels))
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mpnn import Graph, propagate
+from mpnn import Graph, MessagePassing, propagate
 from mpnn.aggregate.reduce import pick_rows
 from mpnn.functional import linear
 from mpnn.graph.adjacency import Topology
@@ -94,18 +94,21 @@ class RGATConv(Attention):
         weight = nn.Parameter(
             torch.empty(weight_shape(in_channels, width, num_relations, num_bases, num_blocks))
         )
+        self.q, self.k = (nn.Parameter(torch.empty(width, scores)) for _ in range(2))
+        self.bias = nn.Parameter(torch.empty(self.total_channels)) if bias else None
+        self.lin_edge = None if edge_dim is None else Projection(edge_dim, width, bias=False, init="glorot")
+        self.e = None if edge_dim is None else nn.Parameter(torch.empty(width, scores))
         if num_bases is None:
             self.weight = weight
         else:
             self.att = nn.Parameter(torch.empty(num_relations, num_bases))
             self.basis = weight
-        self.q, self.k = (nn.Parameter(torch.empty(width, scores)) for _ in range(2))
-        self.lin_edge = None if edge_dim is None else Projection(edge_dim, width, bias=False, init="glorot")
-        self.e = None if edge_dim is None else nn.Parameter(torch.empty(width, scores))
-        self.bias = nn.Parameter(torch.empty(self.total_channels)) if bias else None
         self.w = nn.Parameter(torch.ones(out_channels))
-        self.l1, self.b1, self.b2 = (nn.Parameter(torch.empty(1, out_channels)) for _ in range(3))
+        self.l1, self.b1 = (nn.Parameter(torch.empty(1, out_channels)) for _ in range(2))
         self.l2 = nn.Parameter(torch.empty(out_channels, out_channels))
+        self.b2 = nn.Parameter(torch.empty(1, out_channels))
+        # A layer of its own, so that masks and hooks reach the values that are added to the weighted ones.
+        self.total = _Total(flow=self.flow) if mod in ("additive", "f-additive") else None
         self._typed = Cache()
         self.reset_parameters()
 
@@ -134,12 +137,14 @@ class RGATConv(Attention):
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
         super().reset_parameters()
-        for parameter in (self.q, self.k, self.e, *self._matrices()):
+        for parameter in (*reversed(self._matrices()), self.q, self.k):
             glorot_(parameter)
         if self.lin_edge is not None:
             self.lin_edge.reset_parameters()
-        for parameter in (self.bias, self.b1, self.b2):
-            zeros_(parameter)
+            glorot_(self.e)
+        zeros_(self.bias)
+        zeros_(self.b1)
+        zeros_(self.b2)
         nn.init.ones_(self.w)
         nn.init.ones_(self.l1)
         nn.init.constant_(self.l2, 1 / self.out_channels)
@@ -199,10 +204,9 @@ class RGATConv(Attention):
 
     def _finish(self, received: Tensor, value: Tensor, ends: TypedEnds) -> Tensor:
         """What the number of neighbours adds, the heads joined, and the bias."""
-        if self.mod == "additive":
-            received = received + self.w * self._sum(ends.to_nodes, value)
-        elif self.mod == "f-additive":
-            received = received + self._sum(ends.to_nodes, value)
+        if self.total is not None:
+            total = self.total(value, ends.to_nodes)
+            received = received + (self.w * total if self.mod == "additive" else total)
         elif self.mod is not None:
             degree = self._forward(ends.to_nodes).in_degree.to(received.dtype)[:, None]
             if self.mod == "scaled":
@@ -239,3 +243,14 @@ class RGATConv(Attention):
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, heads={self.heads}"
+
+
+class _Total(MessagePassing):
+    """The sum of what the nodes receive."""
+
+    def forward(self, value: Tensor, graph: Graph) -> Tensor:
+        out: Tensor = self.propagate(graph, value=value)
+        return out
+
+    def message(self, value_j: Tensor) -> Tensor:
+        return value_j

@@ -55,6 +55,7 @@ class MapsByType(nn.Module):
         self.lins = nn.ModuleDict(
             {internal_key(name): Projection(width, out_channels) for name, width in in_channels.items()}
         )
+        self.reset_parameters()  # as PyG draws, a second time
 
     def __getitem__(self, node_type: str) -> Projection:
         lin = self.lins[internal_key(node_type)]

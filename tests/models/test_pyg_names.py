@@ -33,6 +33,7 @@ RENAMED = {"GIN": "GINClassifier"}
 # Our names of PyG's arguments: those of PyG are accepted, as the calls below show.
 OURS = {
     "edge_index": "graph",
+    "edge_index_dict": "graph",
     "index": "graph",
     "xs": "states",
 }
@@ -54,6 +55,12 @@ TYPE = torch.arange(E) % 3
 BATCH = torch.tensor([0, 0, 0, 1, 1, 1, 3, 3])  # graph 2 has no nodes
 HISTOGRAM = torch.tensor([0, 5, 3])
 GRAPH = {"x": X, "edge_index": EDGE_INDEX}
+RELATIONS = {
+    ("a", "to", "a"): EDGE_INDEX % 5,
+    ("a", "to", "b"): EDGE_INDEX % 4,
+    ("b", "back", "a"): OTHERS % 4,
+}
+TYPED: dict[str, Any] = {"x_dict": {"a": X, "b": X[:4]}, "edge_index_dict": RELATIONS}
 
 
 def mlp(in_channels: int, out_channels: int) -> nn.Module:
@@ -168,6 +175,10 @@ CLASSES = [
         )
     ),
     Call("SAGEConv(6, 4)", {"x": (X3, X3[:, :5]), "edge_index": EDGE_INDEX % 5, "size": [8, 5]}),
+    Call("HGTConv(6, 4, (['a', 'b'], [*RELATIONS]), 2)", TYPED),
+    Call("HeteroConv({key: SAGEConv(6, 4) for key in RELATIONS}, 'mean')", TYPED),
+    Call("RGATConv(6, 4, 3)", GRAPH | {"edge_type": TYPE}),
+    Call("RGATConv(6, 4, 3, 2, edge_dim=3)", GRAPH | {"edge_type": TYPE, "edge_attr": ATTR}),
     Call("VGAE(Encoder(2))"),
     Call("VGAE(Encoder(2))", training=True),
 ]
@@ -198,12 +209,14 @@ def found(library: Any, name: str) -> Any:
 def build(call: Call, library: Any) -> nn.Module:
     torch.manual_seed(0)
     names = {"mlp": mlp, "HISTOGRAM": HISTOGRAM, "Encoder": lambda count: Encoder(library, count)}
-    names |= {call.name: found(library, call.name)}
+    names |= {name: found(library, name) for name in (call.name, "SAGEConv")} | {"RELATIONS": RELATIONS}
     module: nn.Module = eval(call.build, names)
     return module.double().train(call.training)
 
 
 def flat(result: Any) -> list[Tensor]:
+    if isinstance(result, dict):
+        return flat([result[key] for key in sorted(result)])
     if isinstance(result, tuple | list):
         return [one for part in result for one in flat(part)]
     return [] if result is None else [result]
@@ -218,7 +231,12 @@ def test_every_name_that_both_have_is_called_here() -> None:
 def signatures(name: str) -> list[tuple[Any, Any]]:
     """What is called by this name, in both packages: the constructor, and the `forward` of what it builds."""
     each = [(found(models, name), getattr(pyg, name))]
-    if inspect.isclass(each[0][0]) and name not in ("MessagePassing", "GAE", "VGAE"):  # which take anything
+    if inspect.isclass(each[0][0]) and name not in (
+        "MessagePassing",
+        "HeteroConv",
+        "GAE",
+        "VGAE",
+    ):  # which take anything
         each += [tuple(kind.forward for kind in each[0])]
     return each
 
@@ -245,7 +263,8 @@ def test_weights_of_the_same_seed_have_pygs_names_shapes_and_order(call: Call) -
     expected = theirs.state_dict()
     assert list(ours.state_dict()) == list(expected)
     for name, weight in ours.state_dict().items():
-        assert_close(weight, expected[name], atol=0.0)
+        if (call.name, name) != ("RGATConv", "l2"):  # PyG leaves it as it finds the memory
+            assert_close(weight, expected[name], atol=0.0)
 
 
 @pytest.mark.parametrize("call", CLASSES, ids=str)

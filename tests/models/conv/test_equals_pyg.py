@@ -225,7 +225,8 @@ def test_a_layer_begins_with_pygs_weights_for_the_same_seed_in_pygs_order(case: 
     weights = ours.state_dict()
     assert list(weights) == list(theirs.state_dict())
     for name, weight in theirs.state_dict().items():
-        assert_close(weights[name], weight, atol=0.0)
+        if name != "l2":  # of RGATConv, which PyG leaves as it finds the memory
+            assert_close(weights[name], weight, atol=0.0)
 
 
 LAZY = [
