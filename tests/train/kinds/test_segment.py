@@ -190,7 +190,7 @@ def _twice(folder: Path) -> None:
         (_no_folder, "masks is no folder, but images with masks are two: images and masks"),
         (_twice, "have one name: masks are found by names"),
     ],
-    ids=str,
+    ids=lambda given: getattr(given, "__name__", ""),
 )
 def test_what_cannot_be_read_is_one_sentence(spoil: Callable[[Path], None], why: str, folder: Path) -> None:
     spoil(folder)

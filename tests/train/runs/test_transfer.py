@@ -25,7 +25,7 @@ from tests.train.conftest import Complaint
 
 
 def published(classes: int = 7, channels: int = 1, model: str = "resnet20") -> dict[str, Tensor]:
-    """Weights as somebody's training left them: no statistic is that of a new network."""
+    """Weights as a training left them: no statistic is that of a new network."""
     torch.manual_seed(5)
     network = resnet_for(model, channels, (8, 8), classes)
     for _ in range(3):
