@@ -99,7 +99,7 @@ class TheirGraphs(nn.Module):
         hidden = settings.hidden * (settings.heads or 1)
         widths = [width] + [hidden] * settings.layers
         self.convs = nn.ModuleList(their_layer(settings, i, hidden, False) for i in widths[:-1])
-        self.norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in self.convs)
+        self.norms = nn.ModuleList(pyg.BatchNorm(hidden) for _ in self.convs)
         self.gin, self.dropout = settings.model == "gin", settings.dropout
         self.lin = nn.Linear(hidden * (settings.layers if self.gin else 1), out)
         if self.gin:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mpnn import Graph, MessagePassing, propagate
 from mpnn.aggregate.reduce import pick_rows
-from mpnn.functional import linear
+from mpnn.functional import linear, matmul
 from mpnn.graph.adjacency import Topology
 from mpnn.graph.graph import Size
 from mpnn.layer.typed_rows import TypedEnds
@@ -169,7 +169,7 @@ class RGATConv(Attention):
         # What depends on a node and a relation is computed there: a score is then a sum of three numbers.
         sent = ends.senders.mapped(x, self._weights())
         fields: dict[str, Any] = {
-            "key": linear(sent, self.k.t()),
+            "key": matmul(sent, self.k),
             "query": pick_rows(self._queries(x, ends), 0, ends.receivers.of_edge),
             "edge": self._edge_score(self.read_edge_attr(edge_attr, graph, self.edge_dim)),
         }
@@ -192,7 +192,7 @@ class RGATConv(Attention):
         """Q·W_r h_i of every row (relation, receiver)."""
         weight = self._weights()
         if weight.dim() == 4:
-            return linear(ends.receivers.mapped(x, weight), self.q.t())
+            return matmul(ends.receivers.mapped(x, weight), self.q)
         return ends.receivers.mapped(x, weight @ self.q)
 
     def _edge_score(self, edge: Tensor | None) -> Tensor | None:

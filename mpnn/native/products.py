@@ -59,7 +59,10 @@ def matmul(x: Tensor, weight: Tensor) -> Tensor:
 
     Shapes: x `[*, in]`, weight `[in, out]` -> `[*, out]`.
     """
-    return linear(x, weight.t()) if is_large(x, weight.size(-1)) else x @ weight
+    if not is_large(x, weight.size(-1)):
+        return x @ weight
+    # One column is a row by another view, whose gradient lies in memory as a column does.
+    return linear(x, weight.reshape(1, -1) if weight.size(-1) == 1 else weight.t())
 
 
 def of_few_rows(a: Tensor, b: Tensor) -> Tensor:

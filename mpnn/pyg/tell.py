@@ -29,12 +29,12 @@ def told(name: str, value: Any) -> Iterator[None]:
 
 
 def _change(name: str, before: Any, after: Any) -> None:
-    for module in _modules():
+    for module in _loaded():
         if name in vars(module) and vars(module)[name] is before:
             setattr(module, name, after)
 
 
-def _modules() -> list[ModuleType]:
+def _loaded() -> list[ModuleType]:
     inside = "torch_geometric."
     return [
         one

@@ -131,7 +131,7 @@ def test_a_record_that_does_not_fit_is_refused(small_tu: Path, change: Any, sent
         GraphDataset(**fields | change(data))
 
 
-TASKS = {"node", "edge", "graph", "image", "text"}
+TASKS = {"node", "edge", "graph", "image", "segment", "text"}
 
 
 def test_every_data_set_is_for_some_task() -> None:

@@ -363,6 +363,31 @@ CASES: dict[str, Case] = {
             Graph(EDGES, 5, torch.zeros(7, dtype=torch.int64), num_edge_types=o["num_relations"]),
         ),
     ),
+    "HGTConv": Case(
+        {"in_channels": 6, "out_channels": 4, "metadata": (["a"], [("a", "to", "a")]), "heads": 2},
+        lambda layer, o: layer({"a": x(o["in_channels"])}, {("a", "to", "a"): EDGES})["a"],
+    ),
+    "RGATConv": Case(
+        {
+            "in_channels": 6,
+            "out_channels": 4,
+            "num_relations": 1,
+            "num_bases": 2,
+            "num_blocks": None,
+            "heads": 2,
+            "dim": 1,
+            "negative_slope": 0.2,
+            "dropout": 0.1,
+            "edge_dim": None,
+            "node_dim": 0,
+        },
+        lambda layer, o: layer(
+            x(o["in_channels"]),
+            Graph(EDGES, 5, torch.zeros(7, dtype=torch.int64), num_edge_types=o["num_relations"]),
+            None,
+            *([torch.ones(7, width(o["edge_dim"]))] if o["edge_dim"] else []),
+        ),
+    ),
     "RecurrentLM": Case({"num_tokens": 7, "channels": 8, "num_layers": 2, "dropout": 0.1}, tokens),
     "ResNet": Case(
         {
@@ -414,6 +439,7 @@ CASES: dict[str, Case] = {
     ),
 }
 WITHOUT = {
+    "HeteroConv",
     "BertForMaskedLM",
     "DegreeScaler",
     "DotProduct",

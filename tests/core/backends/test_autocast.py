@@ -69,7 +69,7 @@ def step(
 @pytest.mark.parametrize(("backend", "dtype"), WAYS)
 @pytest.mark.parametrize("name", LAYERS)
 def test_types_are_those_of_pytorch_and_values_as_good(name: str, backend: str, dtype: torch.dtype) -> None:
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     device = device_of(backend)
     layer, graph = LAYERS[name]().to(device), random_graph(seed=3).to(device)
     x = torch.randn(graph.num_nodes, WIDTH).to(device)

@@ -42,7 +42,8 @@ class Case(NamedTuple):
     def build(self, library: Any) -> nn.Module:
         names = {"mlp": mlp, "deg": HISTOGRAM, "fill": torch.tensor([0.5, -1.0, 2.0])}
         torch.manual_seed(0)
-        module: nn.Module = eval(self.layer, vars(library) | names)
+        kind = self.layer.partition("(")[0]
+        module: nn.Module = eval(self.layer, names | {kind: getattr(library, kind)})
         return module.double().train(self.training)
 
 

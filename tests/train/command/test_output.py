@@ -66,6 +66,12 @@ def test_a_list_that_cannot_be_printed_is_an_error_and_one_that_is_cut_is_none()
     assert (code, said) == (2, "mpnn: the output cannot be written: No space left on device\n")
 
 
+def takes_signals() -> None:
+    """Take signals as programs do, also where the tests run under `nohup` or behind a script."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 @pytest.mark.parametrize("words", [KARATE, EMBED], ids=["node", "embed"])
 def test_a_signal_ends_a_training_after_its_state_is_written(
@@ -78,6 +84,7 @@ def test_a_signal_ends_a_training_after_its_state_is_written(
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
+        preexec_fn=takes_signals,
     )
     with started:
         until = time.monotonic() + 120
@@ -85,7 +92,11 @@ def test_a_signal_ends_a_training_after_its_state_is_written(
             time.sleep(0.01)
         time.sleep(4.0)  # the first kernels are compiled
         os.kill(started.pid, number)
-        _, said = started.communicate(timeout=120)
+        try:
+            _, said = started.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            raise
     ending = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
     again = f"mpnn: go on with: mpnn train {words[1]} --resume {home}"
     assert (started.returncode, without_progress(said)) == (128 + number, [f"{again}\n", f"mpnn: {ending}\n"])

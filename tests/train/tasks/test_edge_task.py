@@ -248,7 +248,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--predict", "links", "--features", "rows"], "features is 'rows', but blocks has features below zero"),
     (
         ["--predict", "links", "--batch-size", "3"],
-        "batch_size is 3, but edge tasks have none: node, graph, image, text tasks have",
+        "batch_size is 3, but edge tasks have none: node, graph, image, text, segment tasks have",
     ),
     (
         ["--dataset", "karate", "--predict", "labels"],
