@@ -69,6 +69,7 @@ def step(
 @pytest.mark.parametrize(("backend", "dtype"), WAYS)
 @pytest.mark.parametrize("name", LAYERS)
 def test_types_are_those_of_pytorch_and_values_as_good(name: str, backend: str, dtype: torch.dtype) -> None:
+    # In float16 PNA's deviations, of sums that were rounded, are up to 4 times less exact in 4 of 24 draws.
     torch.manual_seed(1)
     device = device_of(backend)
     layer, graph = LAYERS[name]().to(device), random_graph(seed=3).to(device)
